@@ -1,0 +1,25 @@
+"""ogw: an HTTP CONNECT gateway for machines that may not reach the internet.
+
+The map of the house. Rooms are folders; imports point down this list only.
+
+    cli/        what the operator types
+    service/    the processes
+    settings/   what the operator asked for
+    tunnel/     one client's story (gevent lives here and in service/, nowhere else)
+    policy/     what may pass: pure, values in, Decision out
+    wire/       what the bytes say: no I/O
+    report/     what happened: events, log lines
+
+The path of a connection, accept to close:
+
+    service/worker.py    accept
+    tunnel/tunnel.py     tells the story from here on, top to bottom:
+      wire/connect.py      1. read the head
+      policy/hosts.py      2. may it go?
+      tunnel/dial.py       3. reach it   (tunnel/resolve.py, policy/addresses.py)
+      wire/connect.py      4. answer
+      tunnel/duplex.py     5. copy both ways
+      report/log.py        6. account for it
+"""
+
+__version__ = "0.1.0"

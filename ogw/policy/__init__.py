@@ -1,0 +1,1 @@
+"""What may pass; pure, values in, Decision out."""

@@ -1,0 +1,75 @@
+"""Decision and Reason: what the policy said, and the stable token that says why.
+
+Also the one table of every answer the gateway gives: a reason knows its status, its event and its Proxy-Status error.
+"""
+
+import enum
+from typing import NamedTuple, Optional
+
+
+class Reason(enum.Enum):
+    """Why a tunnel was denied, rejected or ended. Tokens are public and never renamed.
+
+    token   what stands in log lines, answers and metrics
+    status  the HTTP status of the refusal; 0 where no HTTP answer exists
+    event   the number of the event that reports it (report/events.py); 108 for the ends of tunnels
+    error   the error type of the Proxy-Status header (RFC 9209, section 2.3); "" where there is no answer
+    """
+
+    def __init__(self, token: str, status: int, event: int, error: str) -> None:
+        self.token = token
+        self.status = status
+        self.event = event
+        self.error = error
+
+    ALLOWED = "allowed", 200, 103, ""
+
+    # Denied: answered with a status before the 200.
+    NOT_CONNECT = "not-connect", 405, 104, "http_request_error"
+    BAD_REQUEST = "bad-request", 400, 104, "http_request_error"
+    BAD_TARGET = "bad-target", 400, 104, "http_request_error"
+    HEAD_TOO_LARGE = "head-too-large", 431, 104, "http_request_error"
+    HEAD_TIMEOUT = "head-timeout", 408, 104, "http_request_error"
+    CLIENT_NOT_ALLOWED = "client-not-allowed", 403, 112, "http_request_denied"
+    HOST_NOT_ALLOWED = "host-not-allowed", 403, 105, "http_request_denied"
+    PORT_NOT_ALLOWED = "port-not-allowed", 403, 105, "http_request_denied"
+    ADDRESS_NOT_ALLOWED = "address-not-allowed", 403, 105, "destination_ip_prohibited"
+    DNS_ERROR = "dns-error", 502, 403, "dns_error"
+    DNS_TIMEOUT = "dns-timeout", 504, 403, "dns_timeout"
+    CONNECTION_REFUSED = "connection-refused", 502, 403, "connection_refused"
+    UNREACHABLE = "unreachable", 502, 403, "destination_ip_unroutable"
+    CONNECTION_RESET = "connection-reset", 502, 403, "connection_terminated"
+    CONNECTION_TIMEOUT = "connection-timeout", 504, 403, "connection_timeout"
+    TOO_MANY_TUNNELS = "too-many-tunnels", 503, 302, "connection_limit_reached"
+    TOO_MANY_TUNNELS_FOR_CLIENT = "too-many-tunnels-for-client", 503, 302, "connection_limit_reached"
+    NO_DESCRIPTORS = "no-descriptors", 503, 302, "proxy_internal_error"
+    DRAINING = "draining", 503, 110, "proxy_internal_response"
+    INTERNAL_ERROR = "internal-error", 500, 400, "proxy_internal_error"
+
+    # How an open tunnel ended.
+    CLIENT_CLOSED = "client-closed", 0, 108, ""
+    UPSTREAM_CLOSED = "upstream-closed", 0, 108, ""
+    CLIENT_RESET = "client-reset", 0, 108, ""
+    UPSTREAM_RESET = "upstream-reset", 0, 108, ""
+    CLIENT_GONE = "client-gone", 0, 108, ""
+    IDLE = "idle", 0, 108, ""
+    HALF_CLOSED_TIMEOUT = "half-closed-timeout", 0, 108, ""
+    DRAINED = "drained", 0, 108, ""
+
+
+class Decision(NamedTuple):
+    """What the policy said of a client or a target.
+
+    detail is one English sentence for the log, never for the client. For an allowed target, `to` holds the networks its
+    addresses may lie in although the address guard would refuse them, and no_server_name says that a session without a
+    server name may pass; both are the union over the rules that matched.
+    """
+
+    allowed: bool
+    reason: Reason
+    detail: str = ""
+    to: tuple = ()
+    no_server_name: bool = False
+
+
+ALLOW = Decision(True, Reason.ALLOWED)

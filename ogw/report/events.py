@@ -1,0 +1,58 @@
+"""The catalogue of numbered events, and the one place where the names of log fields stand."""
+
+import enum
+import logging
+
+
+class Event(enum.IntEnum):
+    """The number of a log line. Numbers are never reused; 100-107, 300 and 400-403 mean what they did in the original."""
+
+    INFORMATION = 100
+    SERVICE_STARTED = 101
+    SERVICE_STOPPED = 102
+    CONNECT_RECEIVED = 103
+    NOT_A_CONNECT = 104
+    TARGET_NOT_ALLOWED = 105
+    TLS_REJECTED = 106
+    TLS_VERIFIED = 107
+    TUNNEL_CLOSED = 108
+    CONFIGURATION_RELOADED = 109
+    DRAINING = 110
+    SOURCE_REFRESHED = 111
+    CLIENT_REFUSED = 112
+    AGENT_NOT_FOUND = 300
+    SOURCE_UNREACHABLE = 301
+    LIMIT_REACHED = 302
+    ERROR = 400
+    WRONG_CONFIGURATION = 401
+    HANDSHAKE_MALFORMED = 402
+    NETWORK_ERROR = 403
+    RELAY_REFUSED = 404
+    WORKER_DIED = 405
+
+
+# Event -> level, what the line is called. The level is the default one of the event.
+CATALOGUE: dict[int, tuple[int, str]] = {
+    Event.INFORMATION: (logging.INFO, "information"),
+    Event.SERVICE_STARTED: (logging.INFO, "service started"),
+    Event.SERVICE_STOPPED: (logging.INFO, "service stopped"),
+    Event.CONNECT_RECEIVED: (logging.DEBUG, "CONNECT received"),
+    Event.NOT_A_CONNECT: (logging.WARNING, "not a CONNECT request"),
+    Event.TARGET_NOT_ALLOWED: (logging.WARNING, "target not allowed"),
+    Event.TLS_REJECTED: (logging.WARNING, "TLS session rejected"),
+    Event.TLS_VERIFIED: (logging.INFO, "TLS session verified"),
+    Event.TUNNEL_CLOSED: (logging.INFO, "tunnel closed"),
+    Event.CONFIGURATION_RELOADED: (logging.INFO, "configuration reloaded"),
+    Event.DRAINING: (logging.INFO, "draining"),
+    Event.SOURCE_REFRESHED: (logging.INFO, "allow list source refreshed"),
+    Event.CLIENT_REFUSED: (logging.WARNING, "client refused"),
+    Event.AGENT_NOT_FOUND: (logging.WARNING, "agent not found or not configured on this machine"),
+    Event.SOURCE_UNREACHABLE: (logging.WARNING, "allow list source unreachable, last good list kept"),
+    Event.LIMIT_REACHED: (logging.WARNING, "a limit is reached"),
+    Event.ERROR: (logging.ERROR, "error"),
+    Event.WRONG_CONFIGURATION: (logging.ERROR, "wrong configuration"),
+    Event.HANDSHAKE_MALFORMED: (logging.WARNING, "TLS handshake cannot be parsed"),
+    Event.NETWORK_ERROR: (logging.WARNING, "network error"),
+    Event.RELAY_REFUSED: (logging.WARNING, "relay proxy refused"),
+    Event.WORKER_DIED: (logging.ERROR, "a worker died and was replaced"),
+}

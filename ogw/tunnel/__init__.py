@@ -1,0 +1,1 @@
+"""One client's story; gevent lives here and in service/, nowhere else."""

@@ -1,0 +1,386 @@
+"""Step 5 of the path: the greenlet pair that copies both ways.
+
+One standing `io` watcher per direction has its greenlet's own `switch` as callback, so a message costs two system calls
+and none of them fails: be woken, receive into the buffer that all tunnels of the process share, send. A read that fills
+the buffer goes over to splice(2) through a pooled pipe until the flow runs dry.
+
+The laws of this file. Breaking one kills the process or mixes tunnels up; tests/tunnel/test_duplex.py holds each:
+
+1. A watcher is stopped and closed before its descriptor, by the tunnel that owns both.
+2. While its standing watcher runs, a greenlet waits nowhere else; a dead greenlet leaves no started watcher behind.
+3. The tunnel waits for both halves before it closes a socket; everybody else only asks, with `Duplex.end`.
+4. A pipe goes back to the pool only when it is empty.
+5. An error from splice(2) is final: after ECONNRESET the next call returns 0, which would look like an orderly end.
+"""
+
+import _socket
+import enum
+import errno
+import fcntl
+import os
+import struct
+import termios
+from typing import Any, Optional
+
+from gevent.hub import get_hub
+from greenlet import getcurrent, greenlet
+
+from ogw.policy.decision import Reason
+
+READ, WRITE = 1, 2  # libev's event bits
+BUFFER_SIZE = 64 * 1024
+PIPE_SIZE = 256 * 1024  # Linux gives it to an unprivileged user for about 256 pipes
+SPLICES_PER_TURN = 8  # 2 MiB at the most, then the other tunnels have their turn
+SPLICE_WORTH = 16 * 1024  # a smaller piece says that the flow ran dry: back to recv and send
+SPLICE_FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
+
+# What is read here is sent or copied before anyone else runs, so one buffer serves every tunnel of the process.
+_buffer = bytearray(BUFFER_SIZE)
+_view = memoryview(_buffer)
+
+
+class Pipes:
+    """The pipes that splice(2) goes through, shared by all tunnels; one is held only while bytes are in it.
+
+    With `limit` 0, where splice(2) does not exist, or when the kernel gives no more, `take` says None and the tunnel
+    copies with recv and send.
+    """
+
+    def __init__(self, limit: int = 200) -> None:
+        self.limit = limit if hasattr(os, "splice") else 0
+        self.open = 0
+        self._free: list[tuple[int, int]] = []
+
+    def take(self) -> Optional[tuple[int, int]]:
+        """An empty pipe, (read end, write end), or None."""
+        if self._free:
+            return self._free.pop()
+        if self.open >= self.limit:
+            return None
+        try:
+            pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        self.open += 1
+        try:
+            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        except OSError:
+            pass  # over the user's allowance: the pipe works at its own size
+        return pipe
+
+    def give_back(self, pipe: tuple[int, int], held: int) -> None:
+        """Return a pipe in which `held` bytes are left. Law 4: the next tunnel must never read them."""
+        if held:
+            self.open -= 1
+            os.close(pipe[0])
+            os.close(pipe[1])
+        else:
+            self._free.append(pipe)
+
+    def close(self) -> None:
+        """Close the pipes that wait in the pool."""
+        while self._free:
+            self.give_back(self._free.pop(), held=1)
+
+
+class Outcome(enum.Enum):
+    """How one half ended."""
+
+    CLOSED = enum.auto()  # its source said that no more comes
+    SOURCE_FAILED = enum.auto()
+    SINK_FAILED = enum.auto()
+    STOPPED = enum.auto()  # asked to end by `Duplex.end`
+
+
+class Flow(enum.Enum):
+    """How strongly a source flows: what the next turn copies with, or that there is none."""
+
+    WEAK = enum.auto()  # recv and send
+    STRONG = enum.auto()  # splice
+    ENDED = enum.auto()
+
+
+class Stopped(BaseException):
+    """Thrown into a half that was asked to end. Not an Exception: nothing on the way may swallow it."""
+
+
+class _Failed(Exception):
+    """A system call on one of the two sockets failed for good."""
+
+    def __init__(self, outcome: Outcome, error: OSError) -> None:
+        self.outcome = outcome
+        self.error = error
+
+
+class Half:
+    """One direction: what `source` says is told to `sink`."""
+
+    __slots__ = ("copied", "greenlet", "outcome", "readable", "sink", "source")
+
+    def __init__(self, source: _socket.socket, sink: _socket.socket, readable: Any) -> None:
+        self.source = source
+        self.sink = sink
+        self.copied = 0  # bytes handed to the sink's kernel buffer
+        self.readable = readable  # the standing watcher
+        self.greenlet: Any = None
+        self.outcome: Optional[Outcome] = None
+
+
+class Duplex:
+    """Copies between two connected, non-blocking sockets until both directions ended or one failed.
+
+    It owns its watchers, its second greenlet and what it borrowed from the pool; the sockets stay the caller's, who closes
+    them after `run` came back. Afterwards `reason` says who ended it and why, `error` holds the OSError behind a reset.
+    """
+
+    __slots__ = ("_loop", "_main", "_pipes", "_wait", "_waits_for_other", "down", "error", "reason", "up")
+
+    def __init__(self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes) -> None:
+        hub = get_hub()
+        self._loop = hub.loop
+        self._wait = hub.switch
+        self._pipes = pipes
+        self._main: Any = None
+        self._waits_for_other = False
+        self.up = Half(client, upstream, hub.loop.io(client.fileno(), READ))
+        self.down = Half(upstream, client, hub.loop.io(upstream.fileno(), READ))
+        self.reason: Optional[Reason] = None
+        self.error: Optional[OSError] = None
+
+    @property
+    def half_closed(self) -> bool:
+        """One direction ended, the other still runs."""
+        return (self.up.outcome is None) is not (self.down.outcome is None)
+
+    def run(self) -> None:
+        """Copy until the end. The calling greenlet is the `up` half; the `down` half starts with its first byte."""
+        up, down = self.up, self.down
+        up.greenlet = self._main = getcurrent()
+        down.greenlet = greenlet(self._run_down, self._main.parent)
+        try:
+            down.readable.start(down.greenlet.switch)
+            self._run_half(up)
+            self._waits_for_other = True
+            while down.outcome is None:
+                self._wait()
+        finally:
+            self._close()
+
+    def end(self, reason: Reason) -> None:
+        """Ask both halves to end: for the sweep, the drain and the administrator. It returns at once."""
+        if self.reason is None:
+            self.reason = reason
+        self._loop.run_callback(self._stop_halves)
+
+    def _run_down(self) -> None:
+        try:
+            self._copy_until_end(self.down)
+        finally:
+            if self._waits_for_other:
+                self._loop.run_callback(self._wake_main)
+
+    def _run_half(self, half: Half) -> None:
+        half.readable.start(half.greenlet.switch)
+        try:
+            self._wait()
+        except Stopped:
+            self._finish(half, Outcome.STOPPED)
+            return
+        self._copy_until_end(half)
+
+    def _wake_main(self) -> None:
+        # `run` may have come back meanwhile: its greenlet then waits for something else.
+        if self._waits_for_other:
+            self._main.switch()
+
+    def _stop_halves(self) -> None:
+        # Runs in the hub, where no half is in the middle of anything. Each throw comes back here when the half waits again
+        # or is dead.
+        for half in (self.down, self.up):
+            if half.outcome is not None or half.greenlet is None:
+                continue
+            if half.greenlet:
+                half.greenlet.throw(Stopped)
+            else:  # it has not started: no byte came yet
+                self._finish(half, Outcome.STOPPED)
+        if self._waits_for_other and self.down.outcome is not None:
+            self._wake_main()
+
+    def _copy_until_end(self, half: Half) -> None:
+        outcome = Outcome.STOPPED
+        try:
+            self._copy(half)
+            outcome = Outcome.CLOSED
+        except Stopped:
+            pass
+        except _Failed as failure:
+            outcome = failure.outcome
+            if self.error is None:
+                self.error = failure.error
+        finally:
+            self._finish(half, outcome)
+
+    def _copy(self, half: Half) -> None:
+        """Entered when the source is readable; comes back at its end of file."""
+        receive = half.source.recv_into
+        send = half.sink.send
+        wait = self._wait
+        flow = Flow.WEAK
+        while True:
+            if flow is Flow.WEAK:
+                try:
+                    size = receive(_buffer)
+                except BlockingIOError:
+                    wait()
+                    continue
+                except OSError as error:
+                    raise _Failed(Outcome.SOURCE_FAILED, error) from None
+                if not size:
+                    return
+                try:
+                    sent = send(_view[:size])
+                except BlockingIOError:
+                    sent = 0
+                except OSError as error:
+                    raise _Failed(Outcome.SINK_FAILED, error) from None
+                half.copied += sent
+                if sent != size:
+                    self._send_rest(half, bytes(_view[sent:size]))
+            if flow is Flow.STRONG or size == BUFFER_SIZE:
+                flow = self._splice(half)
+                if flow is Flow.ENDED:
+                    return
+            wait()
+
+    def _send_rest(self, half: Half, rest: bytes) -> None:
+        """Send what the sink did not take, as it takes it. Until then nothing more is read from the source."""
+        writable = self._await_sink(half)
+        try:
+            while rest:
+                self._wait()
+                try:
+                    sent = half.sink.send(rest)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise _Failed(Outcome.SINK_FAILED, error) from None
+                half.copied += sent
+                rest = rest[sent:]
+        finally:
+            self._sink_took_all(half, writable)
+
+    def _splice(self, half: Half) -> Flow:
+        """Move one turn of a strong flow inside the kernel. The pipe is borrowed for the turn, never while waiting for more."""
+        pipe = self._pipes.take()
+        if pipe is None:
+            return Flow.WEAK
+        held = 0
+        source, (pipe_out, pipe_in) = half.source.fileno(), pipe
+        try:
+            for _ in range(SPLICES_PER_TURN):
+                try:
+                    size = held = os.splice(source, pipe_in, PIPE_SIZE, flags=SPLICE_FLAGS)
+                except BlockingIOError:
+                    return Flow.WEAK
+                except OSError as error:
+                    raise _Failed(Outcome.SOURCE_FAILED, error) from None
+                if not size:
+                    return Flow.ENDED
+                held = self._splice_out(half, pipe_out, held)
+                if size < SPLICE_WORTH:
+                    return Flow.WEAK
+            return Flow.STRONG
+        finally:
+            self._pipes.give_back(pipe, held)
+
+    def _splice_out(self, half: Half, pipe_out: int, held: int) -> int:
+        """Empty the pipe into the sink, waiting for it where it is slow; the bytes left, which are none, or an error."""
+        sink = half.sink.fileno()
+        writable = None
+        try:
+            while held:
+                try:
+                    sent = os.splice(pipe_out, sink, held, flags=SPLICE_FLAGS)
+                except BlockingIOError:
+                    if writable is None:
+                        writable = self._await_sink(half)
+                    self._wait()
+                    continue
+                except OSError as error:
+                    raise _Failed(Outcome.SINK_FAILED, error) from None
+                half.copied += sent
+                held -= sent
+        finally:
+            if writable is not None:
+                self._sink_took_all(half, writable)
+        return held
+
+    def _await_sink(self, half: Half) -> Any:
+        # Law 2: the standing watcher rests while the greenlet waits for the sink.
+        half.readable.stop()
+        writable = self._loop.io(half.sink.fileno(), WRITE)
+        writable.start(half.greenlet.switch)
+        return writable
+
+    def _sink_took_all(self, half: Half, writable: Any) -> None:
+        writable.stop()
+        writable.close()
+        half.readable.start(half.greenlet.switch)
+
+    def _finish(self, half: Half, outcome: Outcome) -> None:
+        """The end of one half, in its own greenlet (or the hub, if it never ran): tell the far side, or end the other half."""
+        half.readable.stop()
+        is_up = half is self.up
+        if outcome is Outcome.CLOSED:
+            other = self.down if is_up else self.up
+            if other.outcome is Outcome.SINK_FAILED:
+                # Our send to this peer failed and took the socket's error with it: this end of file is its reset.
+                outcome = Outcome.SOURCE_FAILED
+            else:
+                try:
+                    half.sink.shutdown(_socket.SHUT_WR)
+                except OSError:
+                    pass  # the sink is gone already: its own half says so
+                if self.reason is None:
+                    self.reason = Reason.CLIENT_CLOSED if is_up else Reason.UPSTREAM_CLOSED
+        half.outcome = outcome
+        if outcome is Outcome.STOPPED and self.reason is None:
+            self.end(Reason.INTERNAL_ERROR)  # nobody asked: an exception of ours, on its way to the log
+        elif outcome is Outcome.SOURCE_FAILED:
+            self._was_reset(client=is_up)
+            self._loop.run_callback(self._stop_halves)  # what the other half would deliver has nobody to take it
+        elif outcome is Outcome.SINK_FAILED:
+            # The other half goes on: what was read from the peer before its reset is still delivered.
+            self._was_reset(client=not is_up)
+
+    def _was_reset(self, client: bool) -> None:
+        if self.reason in (None, Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED):
+            self.reason = Reason.CLIENT_RESET if client else Reason.UPSTREAM_RESET
+
+    def _close(self) -> None:
+        self._waits_for_other = False
+        for half in (self.up, self.down):
+            half.readable.stop()
+            half.readable.close()
+            half.greenlet = None
+        self._main = None
+
+
+def close_with_reset(sock: _socket.socket) -> None:
+    """Pass a peer's reset on to the other side: RST if all was delivered, else let the kernel deliver it and end with FIN."""
+    try:
+        if unsent(sock) == 0:
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass  # it is gone already
+    sock.close()
+
+
+def unsent(sock: _socket.socket) -> int:
+    """Bytes that the peer has not acknowledged yet (tcp(7), SIOCOUTQ)."""
+    return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+
+
+def is_timeout(error: Optional[OSError]) -> bool:
+    """The kernel gave the peer up: keepalive or retransmission had no answer."""
+    return error is not None and error.errno == errno.ETIMEDOUT

@@ -1,0 +1,1 @@
+"""What the bytes say; no I/O: a value, "need more", or one documented error."""
