@@ -56,3 +56,30 @@ CATALOGUE: dict[int, tuple[int, str]] = {
     Event.RELAY_REFUSED: (logging.WARNING, "relay proxy refused"),
     Event.WORKER_DIED: (logging.ERROR, "a worker died and was replaced"),
 }
+
+
+class Field:
+    """The names of log fields. Renaming one breaks somebody's dashboard."""
+
+    TIME = "time"  # RFC 3339, UTC
+    LEVEL = "level"
+    EVENT = "event"  # the number
+    NAME = "name"  # of the event
+    REASON = "reason"  # the token of a Reason
+    MESSAGE = "message"
+    TUNNEL = "tunnel"  # id: process, number
+    CLIENT = "client"  # address:port
+    TARGET = "target"  # host:port
+    UPSTREAM = "upstream"  # address:port that was dialed
+    BYTES_UP = "bytes_up"
+    BYTES_DOWN = "bytes_down"
+    DIAL = "dial"  # seconds, look-up included
+    DURATION = "duration"  # seconds from accept to close
+    STATUS = "status"  # of the answer
+    DETAIL = "detail"
+    LISTEN = "listen"
+    TRACEBACK = "traceback"
+    COUNT = "count"
+    POLICY = "policy"  # hash of the policy in force
+    PROCESS = "process"  # start id
+    SEQUENCE = "sequence"  # of the line within its process: a gap shows

@@ -152,14 +152,18 @@ class Duplex:
         """One direction ended, the other still runs."""
         return (self.up.outcome is None) is not (self.down.outcome is None)
 
-    def run(self) -> None:
-        """Copy until the end. The calling greenlet is the `up` half; the `down` half starts with its first byte."""
+    def run(self, rest: bytes = b"") -> None:
+        """Copy until the end, `rest` first: what the client sent behind its head.
+
+        The calling greenlet is the `up` half; the `down` half starts with its first byte.
+        """
         up, down = self.up, self.down
         up.greenlet = self._main = getcurrent()
         down.greenlet = greenlet(self._run_down, self._main.parent)
         try:
             down.readable.start(down.greenlet.switch)
-            self._run_half(up)
+            up.readable.start(up.greenlet.switch)
+            self._copy_until_end(up, rest)
             self._waits_for_other = True
             while down.outcome is None:
                 self._wait()
@@ -174,19 +178,10 @@ class Duplex:
 
     def _run_down(self) -> None:
         try:
-            self._copy_until_end(self.down)
+            self._copy_until_end(self.down, b"", readable=True)
         finally:
             if self._waits_for_other:
                 self._loop.run_callback(self._wake_main)
-
-    def _run_half(self, half: Half) -> None:
-        half.readable.start(half.greenlet.switch)
-        try:
-            self._wait()
-        except Stopped:
-            self._finish(half, Outcome.STOPPED)
-            return
-        self._copy_until_end(half)
 
     def _wake_main(self) -> None:
         # `run` may have come back meanwhile: its greenlet then waits for something else.
@@ -206,9 +201,13 @@ class Duplex:
         if self._waits_for_other and self.down.outcome is not None:
             self._wake_main()
 
-    def _copy_until_end(self, half: Half) -> None:
+    def _copy_until_end(self, half: Half, rest: bytes, readable: bool = False) -> None:
         outcome = Outcome.STOPPED
         try:
+            if rest:
+                self._send_rest(half, rest)
+            if not readable:
+                self._wait()
             self._copy(half)
             outcome = Outcome.CLOSED
         except Stopped:

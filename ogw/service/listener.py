@@ -1,0 +1,111 @@
+"""The door: listening sockets, and the accept that starts the path of a connection."""
+
+import _socket
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, Optional
+
+from gevent.server import StreamServer
+
+from ogw.tunnel.dial import NO_DESCRIPTORS, set_up
+
+BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
+RECEIVE_SIZE = 16 * 1024
+DEFER_ACCEPT = 1  # seconds that the kernel keeps a silent client to itself (tcp(7), TCP_DEFER_ACCEPT)
+PAUSE = 0.1  # seconds without accepting after descriptors ran out
+NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the sentence says why and what to do."""
+
+
+def listen(host: str, port: int, keepalive: float) -> socket.socket:
+    """A listening socket. What tunnels' client sockets need is set here, since accepted sockets inherit it.
+
+    Raises ListenError; its __cause__ is the OSError.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    place = f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {place}: {error.strerror}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        set_up(sock, keepalive)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ListenError(f"cannot listen on {place}: {_advice(error, port)}") from error
+    return sock
+
+
+def _advice(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use, perhaps by another gateway; stop that one or choose another listen-port"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs root or CAP_NET_BIND_SERVICE; choose a listen-port above 1023"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address; see `ip address` for those it has"
+    return f"{error.strerror}"
+
+
+class Listener(StreamServer):  # type: ignore[misc]
+    """Accepts raw sockets and receives at once: most clients have said their head by then, and probes have left."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        take: Callable[[_socket.socket, Any, bytes], None],
+        out_of_descriptors: Callable[[OSError], None],
+    ) -> None:
+        super().__init__(sock, handle=take, spawn=None)
+        self._family = sock.family
+        self._out_of_descriptors = out_of_descriptors
+
+    def do_read(self) -> Optional[tuple[_socket.socket, Any, bytes]]:
+        """The next client that is not a mere probe, with its first bytes; None when the queue is empty."""
+        while True:
+            try:
+                fd, address = self.socket._accept()
+            except OSError as error:
+                if error.errno in NO_DESCRIPTORS:
+                    self._pause(error)
+                # The rest are the queue's end, and clients that were gone before we came (accept(2)).
+                return None
+            client = _socket.socket(self._family, _socket.SOCK_STREAM, 0, fd)
+            client.setblocking(False)
+            try:
+                first = client.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                return client, address, b""
+            except OSError:
+                client.close()
+                continue
+            if first:
+                return client, address, first
+            client.close()  # connected and closed: the probe of a load balancer
+
+    def do_handle(self, *args: Any) -> None:
+        self._handle(*args)
+
+    def accept_what_is_queued(self) -> None:
+        """Take the clients that the kernel has accepted already: before the door is closed for good."""
+        while not self.closed:
+            taken = self.do_read()
+            if taken is None:
+                return
+            self.do_handle(*taken)
+
+    def _pause(self, error: OSError) -> None:
+        # The queue waits in the kernel and loses nothing; accepting at once again would spin.
+        self.stop_accepting()
+        self._timer = self.loop.timer(PAUSE)
+        self._timer.start(self._start_accepting_if_started)
+        self._out_of_descriptors(error)

@@ -1,0 +1,359 @@
+"""The path of one connection, first byte to last. Read `Tunnel.run`: it is the whole story."""
+
+import _socket
+import time
+from dataclasses import dataclass
+from gettext import gettext as _
+from typing import Any, Optional
+
+from gevent.hub import get_hub
+from greenlet import getcurrent
+
+from ogw.policy.decision import Reason
+from ogw.policy.hosts import Policy
+from ogw.report.events import Event
+from ogw.report.log import Log
+from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.dial import ClientGone, Dialer, DialError, Upstream
+from ogw.tunnel.duplex import Duplex, Pipes, close_with_reset, is_timeout
+from ogw.wire.connect import (
+    ESTABLISHED,
+    BadRequest,
+    BadTarget,
+    HeadError,
+    HeadTooLarge,
+    NotConnect,
+    Request,
+    answer,
+    proxy_status,
+    read_request,
+)
+
+READ = 1  # libev's event bit
+RECEIVE_SIZE = 16 * 1024
+LINGER_SECONDS, LINGER_BYTES = 2.0, 1 << 20  # after a refusal: an answer must survive a client that is still sending
+RETRY_AFTER = 5  # seconds
+
+PHRASES = {
+    400: "Bad Request",
+    403: "Forbidden",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+_HEAD_REASONS: dict[type[HeadError], Reason] = {
+    NotConnect: Reason.NOT_CONNECT,
+    BadRequest: Reason.BAD_REQUEST,
+    BadTarget: Reason.BAD_TARGET,
+    HeadTooLarge: Reason.HEAD_TOO_LARGE,
+}
+
+
+@dataclass
+class Shared:
+    """What all tunnels of a process share: objects to ask, and limits in seconds and bytes."""
+
+    policy: Policy
+    dialer: Dialer
+    pipes: Pipes
+    log: Log
+    head_timeout: float
+    head_max_size: int
+    draining: bool = False
+
+
+class Refused(Exception):
+    """This tunnel is denied: it gets an answer and ends. `detail` is for the log, never for the client."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Left(Exception):
+    """There is nobody to answer: the client went away, or never said a byte."""
+
+    def __init__(self, reason: Optional[Reason] = None, detail: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Ended(BaseException):
+    """Thrown into a tunnel that is asked to end before it is open."""
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+
+class Tunnel:
+    """One accepted client connection. It owns its sockets: only `run` closes them."""
+
+    __slots__ = (
+        "accepted",
+        "client",
+        "client_ip",
+        "client_name",
+        "duplex",
+        "greenlet",
+        "id",
+        "progress",
+        "progress_at",
+        "shared",
+        "target",
+    )
+
+    def __init__(self, client: _socket.socket, address: tuple[Any, ...], tunnel_id: str, shared: Shared) -> None:
+        self.client = client
+        self.client_ip: str = address[0]
+        self.client_name = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+        self.id = tunnel_id
+        self.shared = shared
+        self.accepted = time.monotonic()
+        self.target = ""
+        self.greenlet: Any = None
+        self.duplex: Optional[Duplex] = None
+        self.progress = 0  # bytes copied when the sweep last looked, and when they last changed
+        self.progress_at = self.accepted
+
+    def run(self, first: bytes, refusal: Optional[Refused] = None) -> None:
+        """Tell the whole story. `first` is what came with the connection, `refusal` what the worker has against it."""
+        self.greenlet = getcurrent()
+        try:
+            if refusal is not None:
+                raise refusal
+            request = self._read_head(first)
+            to = self._may_it_go(request)
+            upstream, dial_seconds = self._reach(request, to)
+            self._copy(upstream, dial_seconds, request.rest)
+        except Refused as refused:
+            self._refuse(refused)
+        except (Left, Ended) as left:
+            self._account_for_leaving(left)
+        finally:
+            self.client.close()
+            self.greenlet = None
+
+    def end(self, reason: Reason) -> None:
+        """Ask this tunnel to end, from anywhere. It returns at once; the tunnel closes what it owns."""
+        if self.duplex is not None:
+            self.duplex.end(reason)
+        else:
+            get_hub().loop.run_callback(self._end_before_open, reason)
+
+    def sweep(self, now: float, idle_timeout: float, half_closed_timeout: float) -> None:
+        """End it if no byte was copied for too long: compare counts, instead of a timer per read."""
+        duplex = self.duplex
+        if duplex is None:
+            return
+        progress = duplex.up.copied + duplex.down.copied
+        if progress != self.progress:
+            self.progress, self.progress_at = progress, now
+        elif duplex.half_closed:
+            if now - self.progress_at >= half_closed_timeout:
+                duplex.end(Reason.HALF_CLOSED_TIMEOUT)
+        elif now - self.progress_at >= idle_timeout:
+            duplex.end(Reason.IDLE)
+
+    # 1. The head.
+
+    def _read_head(self, first: bytes) -> Request:
+        shared = self.shared
+        try:
+            if first:
+                self._judge_client()
+                request = read_request(first, shared.head_max_size)
+                if request is not None:
+                    return request
+            return self._await_head(first)
+        except HeadError as error:
+            raise Refused(_HEAD_REASONS[type(error)], error.detail) from None
+
+    def _await_head(self, data: bytes) -> Request:
+        shared = self.shared
+        hub = get_hub()
+        client = self.client
+        watcher = hub.loop.io(client.fileno(), READ)
+        watcher.start(getcurrent().switch)
+        try:
+            with Deadline(self.accepted + shared.head_timeout - time.monotonic()):
+                while True:
+                    hub.switch()
+                    try:
+                        more = client.recv(RECEIVE_SIZE)
+                    except BlockingIOError:
+                        continue
+                    if not data and more:
+                        self._judge_client()
+                    data += more
+                    request = read_request(data, shared.head_max_size) if more else None
+                    if request is not None:
+                        return request
+                    if not more:
+                        break
+        except Expired:
+            if not data:
+                raise Left from None
+            detail = f"the head was not complete after {shared.head_timeout:g} s (head-timeout)"
+            raise Refused(Reason.HEAD_TIMEOUT, detail) from None
+        except OSError as error:
+            raise Left(Reason.CLIENT_RESET if data else None, f"{error.strerror} in the middle of the head") from None
+        finally:
+            watcher.stop()
+            watcher.close()
+        if not data:
+            raise Left
+        raise Refused(Reason.BAD_REQUEST, "the client closed in the middle of its head")
+
+    # 2. May it go?
+
+    def _judge_client(self) -> None:
+        decision = self.shared.policy.judge_client(self.client_ip)
+        if not decision.allowed:
+            raise Refused(decision.reason, decision.detail)
+
+    def _may_it_go(self, request: Request) -> tuple[Any, ...]:
+        """The networks in which the target's addresses may lie although the guard would refuse them."""
+        shared = self.shared
+        self.target = str(request.target)
+        if shared.log.debug:
+            shared.log.event(Event.CONNECT_RECEIVED, "", **self._who())
+        if shared.draining:
+            raise Refused(Reason.DRAINING, "the gateway is draining")
+        decision = shared.policy.judge_target(request.target, self.client_ip)
+        if not decision.allowed:
+            raise Refused(decision.reason, decision.detail)
+        return decision.to
+
+    # 3. Reach it.
+
+    def _reach(self, request: Request, to: tuple[Any, ...]) -> tuple[Upstream, float]:
+        began = time.monotonic()
+        try:
+            upstream = self.shared.dialer.dial(request.target, to, self.client)
+        except DialError as error:
+            raise Refused(error.reason, error.detail) from None
+        except ClientGone:
+            raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
+        return upstream, time.monotonic() - began
+
+    # 4 and 5. The 200, and copying both ways.
+
+    def _copy(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
+        shared = self.shared
+        duplex = self.duplex = Duplex(self.client, upstream.socket, shared.pipes)
+        try:
+            # The first bytes on a fresh connection: they fit into its buffer. If the client is gone, its half says so.
+            self.client.send(ESTABLISHED)
+        except OSError:
+            pass
+        try:
+            duplex.run(rest)
+        finally:
+            self._close_upstream(upstream.socket, duplex.reason)
+            self._account(upstream, duplex, dial_seconds)
+
+    def _close_upstream(self, upstream: _socket.socket, reason: Optional[Reason]) -> None:
+        if reason is Reason.CLIENT_RESET:
+            close_with_reset(upstream)
+            return
+        if reason is Reason.UPSTREAM_RESET:
+            close_with_reset(self.client)
+        upstream.close()
+
+    # 6. Account for it.
+
+    def _account(self, upstream: Upstream, duplex: Duplex, dial_seconds: float) -> None:
+        reason = duplex.reason or Reason.INTERNAL_ERROR
+        self.shared.log.tunnel_closed(
+            reason.token,
+            "the peer did not answer for too long" if is_timeout(duplex.error) else "",
+            self.id,
+            self.client_name,
+            self.target,
+            upstream.address,
+            duplex.up.copied,
+            duplex.down.copied,
+            dial_seconds,
+            time.monotonic() - self.accepted,
+        )
+
+    def _account_for_leaving(self, left: "Left | Ended") -> None:
+        log = self.shared.log
+        if isinstance(left, Ended):
+            log.event(Event.TUNNEL_CLOSED, "ended before it was open", left.reason.token, **self._who())
+        elif left.reason is not None:
+            log.event(Event.TUNNEL_CLOSED, left.detail, left.reason.token, **self._who())
+        elif log.debug:
+            log.event(Event.CONNECT_RECEIVED, "the client connected and said nothing", **self._who())
+
+    def _who(self) -> dict[str, Any]:
+        return {
+            "tunnel": self.id,
+            "client": self.client_name,
+            "target": self.target or None,
+            "duration": round(time.monotonic() - self.accepted, 6),
+        }
+
+    # A refusal: answer, half-close, let the client finish, close.
+
+    def _refuse(self, refused: Refused) -> None:
+        reason = refused.reason
+        self.shared.log.event(reason.event, refused.detail, reason.token, status=reason.status, **self._who())
+        try:
+            self.client.send(refusal(reason, self.id))
+            self.client.shutdown(_socket.SHUT_WR)
+            self._drop_what_still_comes()
+        except (OSError, Ended):
+            pass  # nobody is there any more to read it
+
+    def _drop_what_still_comes(self) -> None:
+        hub = get_hub()
+        client = self.client
+        left = LINGER_BYTES
+        watcher = hub.loop.io(client.fileno(), READ)
+        watcher.start(getcurrent().switch)
+        try:
+            with Deadline(LINGER_SECONDS):
+                while left > 0:
+                    hub.switch()
+                    try:
+                        size = len(client.recv(RECEIVE_SIZE))
+                    except BlockingIOError:
+                        continue
+                    if not size:
+                        return
+                    left -= size
+        except Expired:
+            pass
+        finally:
+            watcher.stop()
+            watcher.close()
+
+    def _end_before_open(self, reason: Reason) -> None:
+        # Runs in the hub. It may have opened, or ended, since it was asked.
+        if self.duplex is not None:
+            self.duplex.end(reason)
+        elif self.greenlet is not None:
+            self.greenlet.throw(Ended(reason))
+
+
+def refusal(reason: Reason, tunnel_id: str) -> bytes:
+    """The whole answer to a denied client: it learns the reason, never addresses, rules or commands."""
+    headers = [
+        ("Proxy-Status", proxy_status(reason.error, reason=reason.token, event=reason.event, tunnel=tunnel_id)),
+    ]
+    if reason.status == 405:
+        headers.append(("Allow", "CONNECT"))
+    elif reason.status == 503:
+        headers.append(("Retry-After", str(RETRY_AFTER)))
+    body = _("This gateway did not open the tunnel: {reason}. Its log says more under tunnel {tunnel}.\n").format(
+        reason=reason.token, tunnel=tunnel_id
+    )
+    return answer(reason.status, f"{PHRASES[reason.status]}: {reason.token}", headers, body)

@@ -1,0 +1,401 @@
+"""The greenlet pair on real sockets: copying, half-closes, resets, and one test for each law of duplex.py."""
+
+import _socket
+import errno
+import gc
+import hashlib
+import os
+import random
+import socket
+import struct
+
+import gevent
+import pytest
+from gevent.hub import get_hub
+from greenlet import greenlet
+
+from ogw.policy.decision import Reason
+from ogw.tunnel import duplex as duplex_module
+from ogw.tunnel.duplex import BUFFER_SIZE, Duplex, Pipes, close_with_reset, unsent
+
+READ, WRITE = 1, 2
+
+
+def tcp_pair():
+    """Two connected TCP sockets on loopback: (ours, raw and non-blocking; the peer's)."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        peer = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+    raw = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, ours.detach())
+    raw.setblocking(False)
+    peer.setblocking(False)
+    return raw, peer
+
+
+def await_io(sock, event):
+    get_hub().wait(get_hub().loop.io(sock.fileno(), event))
+
+
+def read_exactly(sock, size):
+    got = bytearray()
+    while len(got) < size:
+        try:
+            piece = sock.recv(min(65536, size - len(got)))
+        except BlockingIOError:
+            await_io(sock, READ)
+            continue
+        if not piece:
+            break
+        got += piece
+    return bytes(got)
+
+
+def count_until_end_or_reset(sock):
+    count = 0
+    while True:
+        try:
+            piece = sock.recv(65536)
+        except BlockingIOError:
+            await_io(sock, READ)
+            continue
+        except ConnectionResetError:
+            return count
+        if not piece:
+            return count
+        count += len(piece)
+
+
+def send_all(sock, data):
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[sock.send(view) :]
+        except BlockingIOError:
+            await_io(sock, WRITE)
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+class Pair:
+    """A running duplex between two peers, `client` and `upstream`, in a greenlet as the tunnel's would be."""
+
+    def __init__(self, pipes=None, rest=b""):
+        self.pipes = pipes if pipes is not None else Pipes()
+        self.ours_client, self.client = tcp_pair()
+        self.ours_upstream, self.upstream = tcp_pair()
+        self.duplex = Duplex(self.ours_client, self.ours_upstream, self.pipes)
+        self.ended = gevent.event.Event()
+        self.rest = rest
+        self.closes = False  # as the tunnel does after an upstream's reset
+        self.greenlet = greenlet(self.run, get_hub())
+        get_hub().loop.run_callback(self.greenlet.switch)
+
+    def run(self):
+        try:
+            self.duplex.run(self.rest)
+        finally:
+            if self.closes:
+                close_with_reset(self.ours_client)
+                self.ours_upstream.close()
+            self.ended.set()
+
+    def wait(self):
+        assert self.ended.wait(10), "the duplex did not end"
+        return self.duplex.reason
+
+    def close(self):
+        if not self.ended.is_set():
+            self.duplex.end(Reason.DRAINED)
+            self.wait()
+        for sock in (self.ours_client, self.client, self.ours_upstream, self.upstream):
+            sock.close()
+        self.pipes.close()
+
+
+@pytest.fixture(params=["splice", "recv and send"])
+def pair(request):
+    pair = Pair(Pipes() if request.param == "splice" else Pipes(limit=0))
+    with gevent.Timeout(30):
+        yield pair
+    pair.close()
+
+
+def test_copies_both_ways(pair):
+    send_all(pair.client, b"question")
+    assert read_exactly(pair.upstream, 8) == b"question"
+    send_all(pair.upstream, b"answer")
+    assert read_exactly(pair.client, 6) == b"answer"
+
+
+def test_counts_bytes_and_says_that_the_client_closed_first(pair):
+    send_all(pair.client, b"x" * 1000)
+    pair.client.shutdown(socket.SHUT_WR)
+    assert len(read_exactly(pair.upstream, 2000)) == 1000
+    send_all(pair.upstream, b"y" * 500)
+    pair.upstream.close()
+    assert pair.wait() is Reason.CLIENT_CLOSED
+    assert (pair.duplex.up.copied, pair.duplex.down.copied) == (1000, 500)
+
+
+def test_says_that_the_upstream_closed_first(pair):
+    pair.upstream.shutdown(socket.SHUT_WR)
+    assert read_exactly(pair.client, 1) == b""
+    pair.client.close()
+    assert pair.wait() is Reason.UPSTREAM_CLOSED
+
+
+def test_a_half_closed_client_gets_the_whole_answer(pair):
+    send_all(pair.client, b"ask")
+    pair.client.shutdown(socket.SHUT_WR)
+    assert read_exactly(pair.upstream, 10) == b"ask"
+    answer = random.Random(1).randbytes(5_000_000)
+    sender = gevent.spawn(send_all, pair.upstream, answer)
+    assert read_exactly(pair.client, len(answer)) == answer
+    sender.join()
+    pair.upstream.close()
+    assert pair.wait() is Reason.CLIENT_CLOSED
+
+
+@pytest.mark.parametrize("way", ["up", "down", "both"])
+def test_a_strong_flow_arrives_unchanged(pair, way):
+    data = random.Random(2).randbytes(20_000_000)
+    flows = {"up": [(pair.client, pair.upstream)], "down": [(pair.upstream, pair.client)]}
+    flows["both"] = flows["up"] + flows["down"]
+    senders = [gevent.spawn(send_all, source, data) for source, _ in flows[way]]
+    readers = [gevent.spawn(read_exactly, sink, len(data)) for _, sink in flows[way]]
+    for reader in readers:
+        assert hashlib.sha256(reader.get()).digest() == hashlib.sha256(data).digest()
+    gevent.joinall(senders)
+
+
+def test_bytes_behind_the_head_go_first():
+    pair = Pair(rest=b"early " * 100)
+    send_all(pair.client, b"late")
+    assert read_exactly(pair.upstream, 604) == b"early " * 100 + b"late"
+    assert pair.duplex.up.copied == 604
+    pair.close()
+
+
+def test_a_reset_by_the_client_ends_the_tunnel(pair):
+    send_all(pair.client, b"x")
+    assert read_exactly(pair.upstream, 1) == b"x"
+    reset(pair.client)
+    assert pair.wait() is Reason.CLIENT_RESET
+    assert pair.duplex.error.errno == errno.ECONNRESET
+
+
+def test_a_reset_by_the_upstream_ends_the_tunnel(pair):
+    reset(pair.upstream)
+    assert pair.wait() is Reason.UPSTREAM_RESET
+
+
+def test_what_was_read_before_a_reset_is_delivered_to_a_slow_reader(pair):
+    """The far side reads only after the reset: it gets all that the gateway had taken."""
+    pair.closes = True
+    sent = 0
+    try:
+        while True:
+            sent += pair.upstream.send(b"d" * 65536)
+            gevent.sleep(0)
+    except BlockingIOError:
+        pass
+    acknowledged = sent - unsent(pair.upstream)
+    reset(pair.upstream)
+    got = count_until_end_or_reset(pair.client)
+    # What was still in the upstream's own send buffer died with the reset; what our kernel had acknowledged did not.
+    assert got >= acknowledged > 0
+    assert pair.wait() is Reason.UPSTREAM_RESET
+    assert got == pair.duplex.down.copied
+
+
+def test_end_is_obeyed_while_idle_and_while_blocked_on_a_slow_sink(pair):
+    try:
+        while True:
+            pair.client.send(b"x" * 65536)
+            gevent.sleep(0)
+    except BlockingIOError:
+        pass
+    pair.duplex.end(Reason.IDLE)
+    assert pair.wait() is Reason.IDLE
+
+
+def test_end_before_the_first_byte_is_obeyed(pair):
+    gevent.sleep(0)
+    pair.duplex.end(Reason.DRAINED)
+    assert pair.wait() is Reason.DRAINED
+
+
+def test_ending_twice_or_after_the_end_does_nothing(pair):
+    pair.duplex.end(Reason.IDLE)
+    pair.duplex.end(Reason.DRAINED)
+    assert pair.wait() is Reason.IDLE
+    pair.duplex.end(Reason.DRAINED)
+    gevent.sleep(0)
+    assert pair.duplex.reason is Reason.IDLE
+
+
+# The laws.
+
+
+def started_watchers():
+    return [o for o in gc.get_objects() if type(o).__name__ == "io" and type(o).__module__.startswith("gevent") and o.active]
+
+
+@pytest.mark.parametrize("how", ["closed", "reset", "ended", "ended while blocked"])
+def test_law_1_and_2_no_watcher_is_left_started_at_the_end(how):
+    before = len(started_watchers())
+    pair = Pair()
+    gevent.sleep(0)
+    assert len(started_watchers()) == before + 2
+    if how == "closed":
+        pair.client.close()
+        assert read_exactly(pair.upstream, 1) == b""
+        pair.upstream.close()
+    elif how == "reset":
+        reset(pair.client)
+    else:
+        if how == "ended while blocked":
+            send_until_blocked(pair.client)
+        pair.duplex.end(Reason.DRAINED)
+    pair.wait()
+    # `run` has come back and the sockets are still open: the caller may close them now.
+    assert len(started_watchers()) == before
+    assert pair.ours_client.fileno() >= 0 and pair.ours_upstream.fileno() >= 0
+    pair.close()
+
+
+def send_until_blocked(sock):
+    """Fill every buffer of the way, so that the gateway waits for the sink."""
+    quiet = 0
+    while quiet < 5:
+        try:
+            while True:
+                sock.send(b"z" * 65536)
+                quiet = 0
+        except BlockingIOError:
+            quiet += 1
+        gevent.sleep(0.02)
+
+
+def test_law_2_the_source_is_not_watched_while_the_sink_is_awaited(pair):
+    """Were it, the standing watcher would wake a greenlet that waits for something else, in a busy loop."""
+    send_until_blocked(pair.client)
+    wakes = 0
+    original = pair.duplex.up.greenlet.switch
+    assert original is not None
+    assert not pair.duplex.up.readable.active
+    for _ in range(20):
+        gevent.sleep(0)
+        wakes += pair.duplex.up.readable.active
+    assert wakes == 0
+    drained = read_exactly(pair.upstream, 1_000_000)
+    assert len(drained) == 1_000_000
+
+
+def test_law_3_run_comes_back_only_when_both_halves_are_dead(pair):
+    halves = {}
+
+    def remember():
+        halves["down"] = pair.duplex.down.greenlet
+
+    send_all(pair.upstream, b"x")
+    assert read_exactly(pair.client, 1) == b"x"
+    remember()
+    assert halves["down"] and not halves["down"].dead
+    reset(pair.client)
+    pair.wait()
+    assert halves["down"].dead
+
+
+def test_law_4_a_pipe_with_bytes_in_it_never_goes_back_to_the_pool():
+    pipes = Pipes()
+    pair = Pair(pipes)
+    send_until_blocked(pair.client)  # the flow is in a pipe now, and the sink takes no more
+    assert pipes.open == 1 and not pipes._free
+    pair.duplex.end(Reason.DRAINED)
+    pair.wait()
+    assert pipes.open == 0 and not pipes._free
+    pair.close()
+
+
+def test_law_4_an_idle_tunnel_holds_no_pipe():
+    pipes = Pipes()
+    pair = Pair(pipes)
+    data = b"q" * 8_000_000
+    sender = gevent.spawn(send_all, pair.client, data)
+    assert read_exactly(pair.upstream, len(data)) == data
+    sender.join()
+    assert pipes.open >= 1
+    assert len(pipes._free) == pipes.open
+    for pipe_out, _ in pipes._free:
+        with pytest.raises(BlockingIOError):
+            os.read(pipe_out, 1)
+    pair.close()
+
+
+def test_law_5_a_reset_in_the_middle_of_a_splice_is_a_reset_and_no_orderly_end():
+    for _ in range(5):
+        pair = Pair()
+        sender = gevent.spawn(_send_then_reset, pair.upstream)
+        while True:
+            try:
+                if not pair.client.recv(1 << 20):
+                    break
+            except BlockingIOError:
+                if pair.ended.is_set():
+                    break
+                gevent.sleep(0)
+            except ConnectionResetError:
+                break
+        sender.join()
+        assert pair.wait() is Reason.UPSTREAM_RESET
+        pair.close()
+
+
+def _send_then_reset(sock):
+    for _ in range(200):
+        try:
+            sock.send(b"r" * 65536)
+        except BlockingIOError:
+            gevent.sleep(0)
+    reset(sock)
+
+
+def test_no_pipe_to_be_had_means_recv_and_send():
+    pipes = Pipes(limit=1)
+    borrowed = pipes.take()
+    pair = Pair(pipes)
+    data = b"n" * 3_000_000
+    sender = gevent.spawn(send_all, pair.client, data)
+    assert read_exactly(pair.upstream, len(data)) == data
+    sender.join()
+    assert pipes.open == 1
+    pipes.give_back(borrowed, 0)
+    pair.close()
+
+
+def test_many_pairs_leave_no_descriptor_and_no_greenlet():
+    gc.collect()
+    fds = len(os.listdir("/proc/self/fd"))
+    greenlets = sum(isinstance(o, greenlet) for o in gc.get_objects())
+    for n in range(200):
+        pair = Pair()
+        send_all(pair.client, b"x" * (n * 1000))
+        read_exactly(pair.upstream, n * 1000)
+        (pair.client.close if n % 2 else lambda p=pair: reset(p.client))()
+        if n % 2:
+            pair.upstream.close()
+        pair.wait()
+        pair.close()
+    del pair
+    gevent.sleep(0)
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == fds
+    assert sum(isinstance(o, greenlet) for o in gc.get_objects()) <= greenlets + 2
+
+
+def test_the_buffer_is_large_enough_to_notice_a_strong_flow():
+    assert len(duplex_module._buffer) == BUFFER_SIZE == 65536
