@@ -347,7 +347,7 @@ class Tunnel:
 def refusal(reason: Reason, tunnel_id: str) -> bytes:
     """The whole answer to a denied client: it learns the reason, never addresses, rules or commands."""
     headers = [
-        ("Proxy-Status", proxy_status(reason.error, reason=reason.token, event=reason.event, tunnel=tunnel_id)),
+        ("Proxy-Status", proxy_status(reason.error, reason.token, reason.event, tunnel_id)),
     ]
     if reason.status == 405:
         headers.append(("Allow", "CONNECT"))
