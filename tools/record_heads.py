@@ -18,7 +18,7 @@ WININET = (
     "Content-Length: 0\r\nProxy-Connection: Keep-Alive\r\nPragma: no-cache\r\n\r\n"
 )
 HTTP_CLIENT = "import http.client, sys; c = http.client.HTTPSConnection('127.0.0.1', int(sys.argv[1]), timeout=5)"
-REQUESTS = "import requests, sys; requests.get(sys.argv[2], proxies={'https': sys.argv[1]}, timeout=5)"
+REQUESTS = "import requests, sys; requests.get(sys.argv[2], proxies={{'https': sys.argv[1]}}, timeout=5)"
 CLIENTS = {
     "curl": ["curl", "-s", "-x", "{proxy}", URL],
     "git": ["git", "-c", "http.proxy={proxy}", "ls-remote", URL],

@@ -4,7 +4,8 @@ Also the one table of every answer the gateway gives: a reason knows its status,
 """
 
 import enum
-from typing import NamedTuple, Optional
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple
 
 
 class Reason(enum.Enum):
@@ -68,7 +69,7 @@ class Decision(NamedTuple):
     allowed: bool
     reason: Reason
     detail: str = ""
-    to: tuple = ()
+    to: "tuple[IPv4Network | IPv6Network, ...]" = ()
     no_server_name: bool = False
 
 
