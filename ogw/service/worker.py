@@ -19,7 +19,6 @@ from gevent.hub import get_hub
 from greenlet import greenlet
 
 from ogw import __version__
-from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.report.events import Event
@@ -112,13 +111,19 @@ class Worker:
                 f"{descriptors} open files are too few for a tunnel; raise the limit (ulimit -n, LimitNOFILE=)"
             )
         self._descriptors = descriptors
-        policy = Policy(config.allowed_host, config.denied_host, config.allowed_port, config.allowed_client)
+        policy = Policy(
+            config.allowed_host,
+            config.denied_host,
+            config.allowed_port,
+            config.allowed_client,
+            config.allowed_target_network,
+        )
         log.policy = policy.hash
         sockets = open_listeners(config)
         addresses = [sock.getsockname() for sock in sockets]
         dialer = Dialer(
             Resolver(config.dns_server, config.dns_timeout),
-            AddressGuard(config.allowed_target_network),
+            policy.guard,
             own_ports={address[1] for address in addresses},
             dial_timeout=config.dial_timeout,
             dns_timeout=config.dns_timeout,

@@ -1,0 +1,266 @@
+"""Host rules: the one reader of their grammar, for flag, variable, file and list.
+
+    PATTERN[:PORT] [from=NETWORK] [to=NETWORK] [until=TIME] [no-server-name] [note="..."]
+"""
+
+import enum
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from gettext import gettext as _
+from ipaddress import ip_network
+from typing import Optional
+
+from ogw.policy.networks import Network, parse_network
+from ogw.wire.connect import parse_host
+
+_ITEM = re.compile(r'(?:[^,\n"]|"[^"]*")+')
+_WORD = re.compile(r'(?:[^ \t\r"]|"[^"]*")+')
+_PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
+_STARRED = re.compile(r"[a-z0-9_-]*\*[a-z0-9_-]*\Z")
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"
+)
+_RELATIVE = re.compile(r"[0-9]+[smhdw]\Z")
+
+
+class Kind(enum.Enum):
+    """What a pattern covers."""
+
+    NAME = "name"  # this name
+    BELOW = "*.name"  # subdomains of any depth, not the name
+    BOTH = ".name"
+    STARRED = "pre*post.name"  # one label before the name
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One host rule.
+
+    name      the name, or what stands behind the star or the first dot
+    affixes   STARRED only: what the first label begins and ends with
+    network   NETWORK only; a single address is a network of one
+    port      None: each of the allowed ports
+    clients   networks of clients; empty: all
+    until     Unix seconds; None: for good
+    source    where it stands: "--allowed-host", "OGW_ALLOWED_HOST", "/etc/ogw/ogw.ini:12"
+    """
+
+    kind: Kind
+    name: str = ""
+    affixes: tuple[str, str] = ("", "")
+    network: Optional[Network] = None
+    port: Optional[int] = None
+    clients: tuple[Network, ...] = ()
+    to: tuple[Network, ...] = ()
+    until: Optional[float] = None
+    no_server_name: bool = False
+    note: str = field(default="", compare=False)
+    source: str = field(default="", compare=False)
+
+    @property
+    def pattern(self) -> str:
+        """The canonical text of the pattern, without its port."""
+        if self.network is not None:
+            single = self.network.num_addresses == 1
+            return str(self.network.network_address) if single else str(self.network)
+        prefix, postfix = self.affixes
+        before = {Kind.NAME: "", Kind.BELOW: "*.", Kind.BOTH: ".", Kind.STARRED: f"{prefix}*{postfix}."}
+        return before[self.kind] + self.name
+
+    def __str__(self) -> str:
+        """The canonical text of the whole rule; read again, it gives an equal rule."""
+        pattern = self.pattern
+        if self.port is not None:
+            pattern = f"[{pattern}]:{self.port}" if ":" in pattern else f"{pattern}:{self.port}"
+        words = [pattern, *(f"from={network}" for network in self.clients), *(f"to={network}" for network in self.to)]
+        if self.until is not None:
+            words.append(f"until={datetime.fromtimestamp(self.until, timezone.utc).isoformat().replace('+00:00', 'Z')}")
+        if self.no_server_name:
+            words.append("no-server-name")
+        if self.note:
+            words.append(f'note="{self.note}"')
+        return " ".join(words)
+
+
+class _Wrong(Exception):
+    """One rule cannot be read; the sentence says which part and shows a right one."""
+
+
+def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule], list[str]]:
+    """All rules of a text, one per line or separated by commas, and a message for each that is wrong.
+
+    denied  read rules of denied hosts, which take from=, until= and note= only
+    """
+    rules: list[Rule] = []
+    mistakes: list[str] = []
+    for item in _items(text):
+        try:
+            rules.append(_rule(item, source, denied))
+        except _Wrong as wrong:
+            shown = item if len(item) <= 80 else f"{item[:80]}..."
+            mistakes.append(_("{source}: host rule {rule}: {wrong}").format(source=source, rule=ascii(shown), wrong=wrong))
+    return rules, mistakes
+
+
+def _items(text: str) -> Iterator[str]:
+    position = 0
+    while position < len(text):
+        match = _ITEM.match(text, position)
+        if match is None:
+            if text[position] == '"':  # unclosed: all that follows is one wrong rule
+                yield text[position:].strip(" \t\r\n")
+                return
+            position += 1
+            continue
+        end = match.end()
+        if end < len(text) and text[end] == '"':
+            end = len(text)
+        item = text[position:end].strip(" \t\r\n")
+        if item:
+            yield item
+        position = end
+
+
+def _rule(item: str, source: str, denied: bool) -> Rule:
+    if item.count('"') % 2:
+        raise _Wrong(_('a quote is not closed; right is note="some text"'))
+    pattern, *attributes = _WORD.findall(item)
+    values: dict[str, list[str]] = {}
+    for word in attributes:
+        name, equals, value = word.partition("=")
+        known = ("from", "until", "note") if denied else ("from", "to", "until", "no-server-name", "note")
+        if name not in known:
+            message = _("{word} is not an attribute; those are {known}")
+            if name in ("to", "no-server-name"):
+                message = _("{word} says what is allowed, so a denied host cannot have it; it can have {known}")
+            raise _Wrong(message.format(word=ascii(name), known=", ".join(known)))
+        if bool(equals) == (name == "no-server-name") or (equals and not value.strip('"')):
+            right = {"no-server-name": "no-server-name", "until": "until=2027-01-31T18:00:00Z", "note": 'note="why"'}
+            raise _Wrong(_("{name} is written {right}").format(name=name, right=right.get(name, f"{name}=10.1.0.0/16")))
+        if name in values and name not in ("from", "to"):
+            raise _Wrong(_("{name} stands there twice").format(name=name))
+        values.setdefault(name, []).append(value)
+    body, port = _split_port(pattern)
+    return Rule(
+        **_pattern(body),  # type: ignore[arg-type]
+        port=port,
+        clients=_networks("from", values),
+        to=_networks("to", values),
+        until=_time(values["until"][0]) if "until" in values else None,
+        no_server_name="no-server-name" in values,
+        note=values.get("note", [""])[0].replace('"', ""),
+        source=source,
+    )
+
+
+def _networks(name: str, values: dict[str, list[str]]) -> tuple[Network, ...]:
+    try:
+        return tuple(sorted({parse_network(text) for text in values.get(name, ())}, key=str))
+    except ValueError as error:
+        shown = ascii(" ".join(values[name]))
+        raise _Wrong(_("{name}={value}: {error}").format(name=name, value=shown, error=error)) from None
+
+
+def _split_port(pattern: str) -> tuple[str, Optional[int]]:
+    if "://" in pattern:
+        raise _Wrong(_("a rule names a host, not a URL; leave out the part before // and any path"))
+    if pattern[:1] == "[":
+        body, bracket, port = pattern[1:].partition("]")
+        if not bracket or (port and port[0] != ":"):
+            raise _Wrong(_("an IPv6 address with a port is written [2001:db8::1]:8443"))
+        port = port[1:] if port else None  # type: ignore[assignment]
+    elif pattern.count(":") == 1:
+        body, _colon, port = pattern.partition(":")
+    else:
+        return pattern, None
+    if port is None:
+        return body, None
+    if not _PORT.match(port) or int(port) > 65535:
+        raise _Wrong(_("the port is a number from 1 to 65535, as in {body}:8443").format(body=ascii(body)[1:-1]))
+    return body, int(port)
+
+
+def _pattern(text: str) -> dict[str, object]:
+    """The fields of a Rule that a pattern without its port gives."""
+    if "/" in text:
+        if not re.match(r"[0-9a-fA-F.:]+/", text):
+            raise _Wrong(_("a rule names a host, without a path; networks are written 192.0.2.0/24"))
+        try:
+            return {"kind": Kind.NETWORK, "network": parse_network(text)}
+        except ValueError as error:
+            raise _Wrong(str(error)) from None
+    if "*" in text:
+        return _star(text)
+    if text[:1] == ".":
+        name = _name(text[1:])
+        _require_two_labels(name, f".{name}")
+        return {"kind": Kind.BOTH, "name": name}
+    try:
+        name, address = parse_host(f"[{text}]".encode() if ":" in text else text.encode())
+    except ValueError as error:
+        raise _Wrong(_("the host {error}").format(error=_with_a_label(text, error))) from None
+    if address is not None:
+        return {"kind": Kind.NETWORK, "network": ip_network(address)}
+    return {"kind": Kind.NAME, "name": name}
+
+
+def _star(text: str) -> dict[str, object]:
+    first, _dot, rest = text.lower().partition(".")
+    if "*" in rest or not _STARRED.match(first):
+        raise _Wrong(_("one star may stand in the first label: *.example.com or agent*.example.com"))
+    if not rest:
+        raise _Wrong(_("a star needs two labels behind it, as in *.example.com; ogw does not allow everything"))
+    name = _name(rest)
+    _require_two_labels(name, text)
+    if first == "*":
+        return {"kind": Kind.BELOW, "name": name}
+    prefix, _star_, postfix = first.partition("*")
+    return {"kind": Kind.STARRED, "name": name, "affixes": (prefix, postfix)}
+
+
+def _name(text: str) -> str:
+    try:
+        name, address = parse_host(text.encode())
+    except ValueError as error:
+        raise _Wrong(_("the host {error}").format(error=_with_a_label(text, error))) from None
+    if address is not None:
+        raise _Wrong(_("an address has no subdomains; a network is written 192.0.2.0/24"))
+    return name
+
+
+def _require_two_labels(name: str, pattern: str) -> None:
+    if "." not in name:
+        raise _Wrong(
+            _("{pattern} is too wide: two labels must stand behind the star or the dot, as in *.example.com").format(
+                pattern=ascii(pattern)
+            )
+        )
+
+
+def _with_a_label(text: str, error: ValueError) -> str:
+    if not text.isascii():
+        try:
+            return _("is not ASCII; its A-label form is {name}").format(name=text.encode("idna").decode("ascii"))
+        except UnicodeError:
+            pass
+    return str(error)
+
+
+def _time(text: str) -> float:
+    if _RELATIVE.match(text):
+        raise _Wrong(
+            _("until={text} would begin anew at every start; write the time itself: until=2027-01-31T18:00:00Z").format(
+                text=text
+            )
+        )
+    try:
+        if not _RFC_3339.match(text):
+            raise ValueError
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise _Wrong(
+            _("until={text} is not a time with its zone (RFC 3339): until=2027-01-31T18:00:00Z").format(text=ascii(text))
+        ) from None
