@@ -82,7 +82,7 @@ def open_listeners(config: Config) -> list[socket.socket]:
     """The listening sockets. A family that the kernel has switched off is an error only where it was asked for."""
     sockets: list[socket.socket] = []
     missing: Optional[ListenError] = None
-    for host, port in config.listen_address:
+    for host, port in config.listen:
         try:
             sockets.append(listen(host, port, config.tcp_keepalive))
         except ListenError as error:
@@ -122,7 +122,7 @@ class Worker:
         sockets = open_listeners(config)
         addresses = [sock.getsockname() for sock in sockets]
         dialer = Dialer(
-            Resolver(config.dns_server, config.dns_timeout),
+            Resolver(config.dns_servers, config.dns_timeout),
             policy.guard,
             own_ports={address[1] for address in addresses},
             dial_timeout=config.dial_timeout,

@@ -1,0 +1,129 @@
+"""Kinds of settings: text to values. Each reader takes one text and raises ValueError with a sentence that says what is right."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from gettext import gettext as _
+from ipaddress import ip_address
+from typing import Any, Optional, Union
+
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
+_DURATION = re.compile(r"((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
+_SIZE = re.compile(r"([1-9][0-9]{0,8})(KiB|MiB)?\Z")
+_ENDPOINT = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::(.*))?\Z")
+SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
+BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, None: 1}
+
+Reader = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The least and the most a number may be."""
+
+    least: float
+    most: float
+
+    def check(self, value: float, unit: str = "") -> None:
+        if not self.least <= value <= self.most:
+            raise ValueError(
+                _("must be from {least} to {most}{unit}").format(least=f"{self.least:g}", most=f"{self.most:.0f}", unit=unit)
+            )
+
+
+def number(least: int, most: int) -> Reader:
+    """A whole number within bounds."""
+    bounds = Bounds(least, most)
+
+    def read(text: str) -> int:
+        if not _NUMBER.match(text):
+            raise ValueError(_("is not a whole number"))
+        bounds.check(int(text))
+        return int(text)
+
+    return read
+
+
+def duration(least: float) -> Reader:
+    """Seconds, from 10, 10s, 500ms, 5m, 1h or 2d; up to 30 days."""
+    bounds = Bounds(least, 30 * 86400)
+
+    def read(text: str) -> float:
+        match = _DURATION.match(text)
+        if match is None:
+            raise ValueError(_("is not a duration, such as 10s, 500ms, 5m or 1h"))
+        seconds = float(match[1]) * SECONDS[match[2]]
+        bounds.check(seconds, _(" seconds"))
+        return seconds
+
+    return read
+
+
+def size(least: int, most: int) -> Reader:
+    """Bytes, from 16384, 16KiB or 1MiB."""
+    bounds = Bounds(least, most)
+
+    def read(text: str) -> int:
+        match = _SIZE.match(text)
+        if match is None:
+            raise ValueError(_("is not a size, such as 16384, 16KiB or 1MiB"))
+        value = int(match[1]) * BYTES[match[2]]
+        bounds.check(value, _(" bytes"))
+        return value
+
+    return read
+
+
+def choice(*words: str) -> Reader:
+    """One of a few words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(_("is none of {words}").format(words=", ".join(words)))
+        return text
+
+    return read
+
+
+def plain(text: str) -> str:
+    """Any text, such as a path."""
+    if "\0" in text:
+        raise ValueError(_("has a NUL character in it"))
+    return text
+
+
+def endpoint(text: str) -> tuple[str, Optional[int]]:
+    """An IP address, with or without a port: 127.0.0.1, 127.0.0.1:8080, ::1, [::1], [::1]:8080."""
+    if text.count(":") > 1 and text[:1] != "[":
+        text = f"[{text}]"
+    match: Optional[re.Match[str]] = _ENDPOINT.match(text)
+    try:
+        if match is None:
+            raise ValueError
+        address = ip_address(match[2] if match[1] is None else match[1])
+        if (address.version == 6) != (match[1] is not None) or getattr(address, "scope_id", None) is not None:
+            raise ValueError
+    except ValueError:
+        raise ValueError(_("is not an IP address with or without a port, such as 10.1.0.5, 10.1.0.5:8080 or [::1]:8080")) from None
+    if match[3] is None:
+        return str(address), None
+    return str(address), _port(match[3])
+
+
+def syslog(text: str) -> Union[None, str, tuple[str, int]]:
+    """The path of the system's log socket, or HOST[:PORT] for UDP; nothing for none."""
+    if not text or text[0] == "/":
+        return text or None
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return text, 514
+    if not host or ":" in host.strip("[]"):
+        raise ValueError(_("is neither a path, such as /dev/log, nor HOST:PORT"))
+    return host, _port(port)
+
+
+def _port(text: str) -> int:
+    try:
+        return int(number(1, 65535)(text))
+    except ValueError:
+        raise ValueError(_("has no port from 1 to 65535 behind its colon")) from None

@@ -1,0 +1,24 @@
+"""What is installed as ogw, and what for."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "ogw" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)[1]
+
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-benchmark>=4", "pytest-timeout>=2.3", "requests>=2.31", "trustme>=1.1"]
+
+setup(
+    name="ogw",
+    version=VERSION,
+    description="A CONNECT-only gateway for machines that may not reach the internet",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    packages=find_packages(include=["ogw", "ogw.*"]),
+    python_requires=">=3.11",
+    install_requires=["ConfigArgParse>=1.7", "gevent>=24.2", "python-json-logger>=3.3"],
+    extras_require={"test": TEST},
+    entry_points={"console_scripts": ["ogw = ogw.cli.main:main"]},
+)
