@@ -6,13 +6,21 @@ import re
 from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
-VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "ogw" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)[1]
+MATCH = re.search(r'^__version__ = "(.+)"$', (HERE / "ogw" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+assert MATCH is not None, "ogw/__init__.py has no __version__"
 
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-benchmark>=4", "pytest-timeout>=2.3", "requests>=2.31", "trustme>=1.1"]
+TEST = [
+    "hypothesis>=6.100",
+    "pytest>=8",
+    "pytest-benchmark>=4",
+    "pytest-timeout>=2.3",
+    "requests>=2.31",
+    "trustme>=1.1",
+]
 
 setup(
     name="ogw",
-    version=VERSION,
+    version=MATCH[1],
     description="A CONNECT-only gateway for machines that may not reach the internet",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -22,7 +22,12 @@ REQUESTS = "import requests, sys; requests.get(sys.argv[2], proxies={{'https': s
 CLIENTS = {
     "curl": ["curl", "-s", "-x", "{proxy}", URL],
     "git": ["git", "-c", "http.proxy={proxy}", "ls-remote", URL],
-    "http.client": [sys.executable, "-c", HTTP_CLIENT + f"; c.set_tunnel('{TARGET}', 443); c.request('GET', '/')", "{port}"],
+    "http.client": [
+        sys.executable,
+        "-c",
+        HTTP_CLIENT + f"; c.set_tunnel('{TARGET}', 443); c.request('GET', '/')",
+        "{port}",
+    ],
     "openssl": ["openssl", "s_client", "-proxy", "{place}", "-connect", f"{TARGET}:443"],
     "requests": [sys.executable, "-c", REQUESTS, "{proxy}", URL],
     "wget": ["wget", "-q", "-t", "1", "-e", "use_proxy=yes", "-e", "https_proxy={proxy}", "-O", "-", URL],
@@ -50,7 +55,9 @@ def record(command: list[str]) -> bytes:
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        subprocess.run([part.format(**values) for part in command], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        subprocess.run(
+            [part.format(**values) for part in command], stdin=subprocess.DEVNULL, capture_output=True, timeout=20
+        )
         thread.join(5)
         return heads[0]
 

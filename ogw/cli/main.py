@@ -75,11 +75,16 @@ def config_show(words: list[str]) -> int:
     if config is None:
         return WRONG
     shown = {
-        name: [(HIDDEN if SETTINGS[name].secret and given.text else given.text, given.source) for given in config.origins[name]]
+        name: [
+            (HIDDEN if SETTINGS[name].secret and given.text else given.text, given.source)
+            for given in config.origins[name]
+        ]
         for name in SETTINGS
     }
     if as_json:
-        print(json.dumps({name: [{"value": v, "source": s} for v, s in rows] for name, rows in shown.items()}, indent=2))
+        print(
+            json.dumps({name: [{"value": v, "source": s} for v, s in rows] for name, rows in shown.items()}, indent=2)
+        )
     else:
         for name, rows in shown.items():
             for value, source in rows:

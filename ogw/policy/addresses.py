@@ -67,7 +67,7 @@ class AddressGuard:
         self._judge_cached = lru_cache(maxsize=4096)(self._judge)
 
     def judge(self, address: str, to: tuple[Network, ...] = ()) -> Decision:
-        """`address` is IP text as a resolver or a target gives it; `to` holds more networks that are allowed this time."""
+        """`address` is IP text of a resolver or a target; `to` holds more networks that are allowed this time."""
         return self._judge_cached(address, to)
 
     def _judge(self, text: str, to: tuple[Network, ...]) -> Decision:
@@ -85,5 +85,5 @@ class AddressGuard:
         return Decision(
             False,
             Reason.ADDRESS_NOT_ALLOWED,
-            f"{text} is in {network} ({what}); to={network} in the host's rule, or allowed-target-network, would allow it",
+            f"{text} is in {network} ({what}); to={network} in its host rule or allowed-target-network would allow it",
         )

@@ -1,9 +1,9 @@
-"""Step 2 of the path: which client may go to which host and port. Deny beats allow, the order of rules never matters."""
+"""Step 2 of the path: which client may go to which host and port. Deny beats allow; the order never matters."""
 
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Optional
@@ -87,7 +87,7 @@ class Policy:
                 )
         rule = rules[0]
         if rule.until is not None and clock() >= rule.until:
-            ended = datetime.fromtimestamp(rule.until, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+            ended = datetime.fromtimestamp(rule.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             why = f"its rule {rule} ({rule.source}) ended at {ended}"
         else:
             why = f"its rule {rule} ({rule.source}) is for other clients than {client}"
@@ -162,7 +162,7 @@ def _holds(rule: Rule, client: str, clock: Callable[[], float]) -> bool:
 
 @lru_cache(maxsize=4096)
 def parse_client(client: str) -> Address:
-    """The address of a peer from its text; an interface behind % is left out, and an IPv4 address is one in any form."""
+    """The address of a peer from its text; an interface behind % is left out, and IPv4 is IPv4 in any form."""
     address = ip_address(client.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 

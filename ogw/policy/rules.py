@@ -1,13 +1,13 @@
 """Host rules: the one reader of their grammar, for flag, variable, file and list.
 
-    PATTERN[:PORT] [from=NETWORK] [to=NETWORK] [until=TIME] [no-server-name] [note="..."]
+PATTERN[:PORT] [from=NETWORK] [to=NETWORK] [until=TIME] [no-server-name] [note="..."]
 """
 
 import enum
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from gettext import gettext as _
 from ipaddress import ip_network
 from typing import Optional
@@ -77,7 +77,7 @@ class Rule:
             pattern = f"[{pattern}]:{self.port}" if ":" in pattern else f"{pattern}:{self.port}"
         words = [pattern, *(f"from={network}" for network in self.clients), *(f"to={network}" for network in self.to)]
         if self.until is not None:
-            words.append(f"until={datetime.fromtimestamp(self.until, timezone.utc).isoformat().replace('+00:00', 'Z')}")
+            words.append(f"until={datetime.fromtimestamp(self.until, UTC).isoformat().replace('+00:00', 'Z')}")
         if self.no_server_name:
             words.append("no-server-name")
         if self.note:
@@ -101,7 +101,9 @@ def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule
             rules.append(_rule(item, source, denied))
         except _Wrong as wrong:
             shown = item if len(item) <= 80 else f"{item[:80]}..."
-            mistakes.append(_("{source}: host rule {rule}: {wrong}").format(source=source, rule=ascii(shown), wrong=wrong))
+            mistakes.append(
+                _("{source}: host rule {rule}: {wrong}").format(source=source, rule=ascii(shown), wrong=wrong)
+            )
     return rules, mistakes
 
 
@@ -217,7 +219,7 @@ def _star(text: str) -> dict[str, object]:
     _require_two_labels(name, text)
     if first == "*":
         return {"kind": Kind.BELOW, "name": name}
-    prefix, _star_, postfix = first.partition("*")
+    prefix, postfix = first.split("*")
     return {"kind": Kind.STARRED, "name": name, "affixes": (prefix, postfix)}
 
 
@@ -262,5 +264,7 @@ def _time(text: str) -> float:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         raise _Wrong(
-            _("until={text} is not a time with its zone (RFC 3339): until=2027-01-31T18:00:00Z").format(text=ascii(text))
+            _("until={text} is not a time with its zone (RFC 3339): until=2027-01-31T18:00:00Z").format(
+                text=ascii(text)
+            )
         ) from None

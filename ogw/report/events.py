@@ -5,7 +5,7 @@ import logging
 
 
 class Event(enum.IntEnum):
-    """The number of a log line. Numbers are never reused; 100-107, 300 and 400-403 mean what they did in the original."""
+    """The number of a log line. Never reused; 100-107, 300 and 400-403 mean what they did in the original."""
 
     INFORMATION = 100
     SERVICE_STARTED = 101

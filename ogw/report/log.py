@@ -273,7 +273,7 @@ class Log:
         dial: float,
         duration: float,
     ) -> None:
-        """Event 108, the line of every tunnel. Built by hand: a tenth of the formatter's time; a test holds them equal."""
+        """Event 108, the line of every tunnel. Built by hand, at a tenth of the cost; a test holds them equal."""
         if self._text or message:
             fields: dict[str, Any] = {
                 Field.TUNNEL: tunnel,

@@ -1,7 +1,6 @@
 """One process that serves: the door, its tunnels, their limits, the sweep of the idle ones, and the drain."""
 
 import _socket
-import errno
 import resource
 import signal
 import socket
@@ -10,7 +9,6 @@ import threading
 import time
 import traceback
 from collections import Counter
-from gettext import gettext as _
 from typing import Any, Optional
 
 import gevent
@@ -212,7 +210,8 @@ class Worker:
         self._repeats[Reason.NO_DESCRIPTORS] = now, 0
         self._log.event(
             Event.LIMIT_REACHED,
-            f"{error.strerror}: clients wait in the queue; raise the limit of open files (LimitNOFILE=) or lower max-tunnels",
+            f"{error.strerror}: clients wait in the queue; raise the limit of open files (LimitNOFILE=), "
+            "or lower max-tunnels",
             Reason.NO_DESCRIPTORS.token,
             count=count + 1,
         )
@@ -293,4 +292,6 @@ def report_uncaught_errors(log: Log) -> None:
     hub.print_exception = lambda context, kind, error, trace: report(kind, error, trace, f"{context!r}"[:200])
     sys.excepthook = lambda kind, error, trace: report(kind, error, trace, "the process")
     threading.excepthook = lambda args: report(args.exc_type, args.exc_value, args.exc_traceback, f"{args.thread}")
-    sys.unraisablehook = lambda args: report(args.exc_type, args.exc_value, args.exc_traceback, f"{args.object!r}"[:200])
+    sys.unraisablehook = lambda args: report(
+        args.exc_type, args.exc_value, args.exc_traceback, f"{args.object!r}"[:200]
+    )

@@ -67,7 +67,9 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
     def _take(self, number: int, key: str, text: str) -> None:
         if key in self.values:
             first = self.values[key][0][0]
-            self._wrong(number, _("{key} stands in line {first} already; more values go below it").format(key=key, first=first))
+            self._wrong(
+                number, _("{key} stands in line {first} already; more values go below it").format(key=key, first=first)
+            )
             return
         self._key = key
         self.values[key] = [(number, text)]

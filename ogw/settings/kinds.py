@@ -1,4 +1,4 @@
-"""Kinds of settings: text to values. Each reader takes one text and raises ValueError with a sentence that says what is right."""
+"""Kinds of settings: a reader takes one text and gives its value, or raises ValueError saying what is right."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +27,9 @@ class Bounds:
     def check(self, value: float, unit: str = "") -> None:
         if not self.least <= value <= self.most:
             raise ValueError(
-                _("must be from {least} to {most}{unit}").format(least=f"{self.least:g}", most=f"{self.most:.0f}", unit=unit)
+                _("must be from {least} to {most}{unit}").format(
+                    least=f"{self.least:g}", most=f"{self.most:.0f}", unit=unit
+                )
             )
 
 
@@ -104,13 +106,15 @@ def endpoint(text: str) -> tuple[str, Optional[int]]:
         if (address.version == 6) != (match[1] is not None) or getattr(address, "scope_id", None) is not None:
             raise ValueError
     except ValueError:
-        raise ValueError(_("is not an IP address with or without a port, such as 10.1.0.5, 10.1.0.5:8080 or [::1]:8080")) from None
+        raise ValueError(
+            _("is not an IP address with or without a port, such as 10.1.0.5, 10.1.0.5:8080 or [::1]:8080")
+        ) from None
     if match[3] is None:
         return str(address), None
     return str(address), _port(match[3])
 
 
-def syslog(text: str) -> Union[None, str, tuple[str, int]]:
+def syslog(text: str) -> Union[str, tuple[str, int], None]:
     """The path of the system's log socket, or HOST[:PORT] for UDP; nothing for none."""
     if not text or text[0] == "/":
         return text or None

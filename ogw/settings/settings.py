@@ -1,4 +1,4 @@
-"""Every setting, declared once: flag, environment variable, INI key, kind, default and help follow from its line in Config.
+"""Every setting, declared once in Config: flag, environment variable, INI key, kind, default and help follow.
 
 Flags beat the environment beats the file beats the default; lists add up over all three.
 """
@@ -63,7 +63,9 @@ class Setting:
         return self.name.replace("-", "_")
 
 
-def _setting(name: str, default: str, read: Optional[Callable[[str], Any]], placeholder: str, help: str, **more: bool) -> Any:
+def _setting(
+    name: str, default: str, read: Optional[Callable[[str], Any]], placeholder: str, help: str, **more: bool
+) -> Any:
     return field(metadata={"setting": Setting(name, default, read, placeholder, help, **more)})
 
 
@@ -85,13 +87,29 @@ class Config:
         "allowed-host", "", None, "RULE", _("a host rule: where clients may go; without any, nowhere"), listed=True
     )
     denied_host: tuple[Rule, ...] = _setting(
-        "denied-host", "", None, "RULE", _("a host rule: where clients may not go, whatever is allowed"), listed=True, denied=True
+        "denied-host",
+        "",
+        None,
+        "RULE",
+        _("a host rule: where clients may not go, whatever is allowed"),
+        listed=True,
+        denied=True,
     )
     allowed_port: tuple[int, ...] = _setting(
-        "allowed-port", "443", number(1, 65535), "PORT", _("ports that a rule without a port of its own allows"), listed=True
+        "allowed-port",
+        "443",
+        number(1, 65535),
+        "PORT",
+        _("ports that a rule without a port of its own allows"),
+        listed=True,
     )
     allowed_client: tuple[Network, ...] = _setting(
-        "allowed-client", "", parse_network, "NETWORK", _("networks that clients may come from; without any, all"), listed=True
+        "allowed-client",
+        "",
+        parse_network,
+        "NETWORK",
+        _("networks that clients may come from; without any, all"),
+        listed=True,
     )
     allowed_target_network: tuple[Network, ...] = _setting(
         "allowed-target-network",
@@ -102,7 +120,12 @@ class Config:
         listed=True,
     )
     dns_server: tuple[tuple[str, Optional[int]], ...] = _setting(
-        "dns-server", "", endpoint, "ADDRESS[:PORT]", _("DNS servers to ask instead of those in /etc/resolv.conf"), listed=True
+        "dns-server",
+        "",
+        endpoint,
+        "ADDRESS[:PORT]",
+        _("DNS servers to ask instead of those in /etc/resolv.conf"),
+        listed=True,
     )
     head_timeout: float = _setting(
         "head-timeout", "10s", duration(0.05), "DURATION", _("from accept to the end of the client's head")
@@ -133,7 +156,11 @@ class Config:
         "max-tunnels", "0", number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
     )
     max_tunnels_per_client: int = _setting(
-        "max-tunnels-per-client", "0", number(0, 10_000_000), "NUMBER", _("tunnels at a time of one client address; 0 is no limit")
+        "max-tunnels-per-client",
+        "0",
+        number(0, 10_000_000),
+        "NUMBER",
+        _("tunnels at a time of one client address; 0 is no limit"),
     )
     log_level: str = _setting(
         "log-level", "info", choice("debug", "info", "warning", "error"), "LEVEL", _("debug, info, warning or error")
@@ -144,7 +171,7 @@ class Config:
     log_file: str = _setting(
         "log-file", "", plain, "FILE", _("log there instead of to standard output; opened anew when renamed away")
     )
-    syslog: Union[None, str, tuple[str, int]] = _setting(
+    syslog: Union[str, tuple[str, int], None] = _setting(
         "syslog", "", syslog, "PATH|HOST:PORT", _("log to the system's log: /dev/log, or a host over UDP")
     )
     origins: Mapping[str, Sequence[Given]] = field(default_factory=dict, compare=False)
@@ -251,7 +278,9 @@ class _Loader:
             flag = word.partition("=")[0]
             if flag.startswith("-"):
                 near = self._near(flag, "--")
-                self._mistakes.append(_("{flag}: there is no such flag{near}").format(flag=ascii(flag)[1:-1], near=near))
+                self._mistakes.append(
+                    _("{flag}: there is no such flag{near}").format(flag=ascii(flag)[1:-1], near=near)
+                )
             elif not after_unknown_flag:
                 self._mistakes.append(_("{word}: neither a flag nor the value of one").format(word=ascii(word)))
             after_unknown_flag = flag.startswith("-")
@@ -299,7 +328,9 @@ class _Loader:
         at_lines = list(ini.mistakes)
         for key in ini.values.keys() - SETTINGS.keys():
             line = ini.values[key][0][0]
-            at_lines.append((line, _("there is no setting {key}{near}").format(key=ascii(key), near=self._near(key, ""))))
+            at_lines.append(
+                (line, _("there is no setting {key}{near}").format(key=ascii(key), near=self._near(key, "")))
+            )
         self._mistakes += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
         return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
 
@@ -321,7 +352,9 @@ class _Loader:
             given = [*flags, *variables, *file]
             return given or [Given(DEFAULT, setting.default)]
         if len(file) > 1:
-            self._mistakes.append(_("{source}: {name} takes one value").format(source=file[1].source, name=setting.name))
+            self._mistakes.append(
+                _("{source}: {name} takes one value").format(source=file[1].source, name=setting.name)
+            )
         return [_last(flags) or _last(variables) or _last(file) or Given(DEFAULT, setting.default)]
 
     def _convert(self, setting: Setting, given: list[Given]) -> Any:

@@ -212,7 +212,7 @@ def _growth_teller(mailbox: _Mailbox) -> Callable[[], None]:
 
 
 def _await_first_answer(lookup: Lookup, mailbox: _Mailbox, seconds: float) -> None:
-    """Wait until there is an address to try: at once for IPv6, a moment longer for IPv4, as RFC 8305, section 3, says."""
+    """Wait until there is an address to try: at once for IPv6, a moment longer for IPv4 (RFC 8305, section 3)."""
     changed = _growth_teller(mailbox)
     lookup.watch(changed)
     try:

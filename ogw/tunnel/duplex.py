@@ -129,8 +129,8 @@ class Half:
 class Duplex:
     """Copies between two connected, non-blocking sockets until both directions ended or one failed.
 
-    It owns its watchers, its second greenlet and what it borrowed from the pool; the sockets stay the caller's, who closes
-    them after `run` came back. Afterwards `reason` says who ended it and why, `error` holds the OSError behind a reset.
+    It owns its watchers, its second greenlet and what it borrowed from the pool; the sockets are the caller's, who
+    closes them after `run` came back. Then `reason` says who ended it and why, `error` holds the OSError behind a reset.
     """
 
     __slots__ = ("_loop", "_main", "_pipes", "_wait", "_waits_for_other", "down", "error", "reason", "up")
@@ -189,7 +189,7 @@ class Duplex:
             self._main.switch()
 
     def _stop_halves(self) -> None:
-        # Runs in the hub, where no half is in the middle of anything. Each throw comes back here when the half waits again
+        # Runs in the hub, where no half is in the middle of anything. Each throw is back here when the half waits again
         # or is dead.
         for half in (self.down, self.up):
             if half.outcome is not None or half.greenlet is None:
@@ -269,7 +269,7 @@ class Duplex:
             self._sink_took_all(half, writable)
 
     def _splice(self, half: Half) -> Flow:
-        """Move one turn of a strong flow inside the kernel. The pipe is borrowed for the turn, never while waiting for more."""
+        """Move one turn of a strong flow inside the kernel. The pipe is borrowed for the turn, not while it waits."""
         pipe = self._pipes.take()
         if pipe is None:
             return Flow.WEAK
@@ -293,7 +293,7 @@ class Duplex:
             self._pipes.give_back(pipe, held)
 
     def _splice_out(self, half: Half, pipe_out: int, held: int) -> int:
-        """Empty the pipe into the sink, waiting for it where it is slow; the bytes left, which are none, or an error."""
+        """Empty the pipe into the sink, waiting where it is slow; the bytes left, which are none, or an error."""
         sink = half.sink.fileno()
         writable = None
         try:
@@ -327,7 +327,7 @@ class Duplex:
         half.readable.start(half.greenlet.switch)
 
     def _finish(self, half: Half, outcome: Outcome) -> None:
-        """The end of one half, in its own greenlet (or the hub, if it never ran): tell the far side, or end the other half."""
+        """One half ended, in its greenlet (or the hub, if it never ran): tell the far side, or end the other half."""
         half.readable.stop()
         is_up = half is self.up
         if outcome is Outcome.CLOSED:
@@ -366,7 +366,7 @@ class Duplex:
 
 
 def close_with_reset(sock: _socket.socket) -> None:
-    """Pass a peer's reset on to the other side: RST if all was delivered, else let the kernel deliver it and end with FIN."""
+    """Pass a peer's reset on: RST if all was delivered, else let the kernel deliver the rest and end with FIN."""
     try:
         if unsent(sock) == 0:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, struct.pack("ii", 1, 0))

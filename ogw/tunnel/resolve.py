@@ -113,7 +113,7 @@ class Lookup:
         six, four = (self.by_family.get(family, []) for family in FAMILIES)
         if not six or not four:
             return six or four
-        both = [address for pair in zip(six, four) for address in pair]
+        both = [address for pair in zip(six, four, strict=False) for address in pair]
         shorter = min(len(six), len(four))
         return both + six[shorter:] + four[shorter:]
 
@@ -139,8 +139,8 @@ class Lookup:
 class Resolver:
     """Looks names up; many who want the same name wait for one look-up.
 
-    servers  (IP text, port) pairs, one port for all (settings.py sees to it); empty: those of /etc/resolv.conf, which is
-             read again when it changes
+    servers  (IP text, port) pairs, one port for all (settings.py sees to it); empty: those of /etc/resolv.conf,
+             which is read again when it changes
     timeout  seconds; the caller's own deadline, from which the times of c-ares' tries follow
     """
 

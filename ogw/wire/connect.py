@@ -1,7 +1,7 @@
 """CONNECT heads, both ways: bytes to a Request or a Response, and our answers to bytes.
 
-Readers take all that came so far and say a value, None for "need more", or one HeadError. They judge in the order of the
-bytes, so the same bytes cut anywhere give the same outcome. What stands behind a head is its `rest`.
+Readers take all that came so far and say a value, None for "need more", or one HeadError. They judge in the order of
+the bytes, so the same bytes cut anywhere give the same outcome. What stands behind a head is its `rest`.
 """
 
 import re
@@ -168,7 +168,7 @@ def _request_line(line: bytes) -> tuple[Target, bytes]:
         if method.upper() == b"CONNECT":
             raise NotConnect(f"the method is {quoted(method)}; CONNECT is written in capitals")
         raise NotConnect(
-            f"the method is {quoted(method)}; only CONNECT is served: the client must use the gateway for https, not for http"
+            f"the method is {quoted(method)}; only CONNECT is served: use the gateway for https, not for http"
         )
     return parse_target(target), minor
 

@@ -35,9 +35,17 @@ def test_an_empty_list_denies_everything():
     ("rule", "yes", "no"),
     [
         ("a.example.com", ["a.example.com", "A.EXAMPLE.COM."], ["example.com", "b.a.example.com", "xa.example.com"]),
-        ("*.example.com", ["a.example.com", "a.b.example.com"], ["example.com", "aexample.com", "a.example.com.evil.org"]),
+        (
+            "*.example.com",
+            ["a.example.com", "a.b.example.com"],
+            ["example.com", "aexample.com", "a.example.com.evil.org"],
+        ),
         (".example.com", ["example.com", "a.example.com", "a.b.example.com"], ["aexample.com", "com"]),
-        ("az*.example.com", ["az.example.com", "az1-2.example.com"], ["a.example.com", "az.b.example.com", "xaz.example.com"]),
+        (
+            "az*.example.com",
+            ["az.example.com", "az1-2.example.com"],
+            ["a.example.com", "az.b.example.com", "xaz.example.com"],
+        ),
         ("*-x.example.com", ["-x.example.com".replace("-x", "a-x")], ["a-y.example.com", "b.a-x.example.com"]),
         ("ab*ba.example.com", ["abba.example.com", "ab1ba.example.com"], ["aba.example.com", "ab.example.com"]),
         ("192.0.2.0/24", ["192.0.2.255"], ["192.0.3.1", "[::ffff:192.0.2.1]"]),
@@ -52,7 +60,10 @@ def test_a_pattern_covers_what_it_says_and_nothing_else(rule, yes, no):
 
 
 def test_a_star_rule_that_misses_the_name_itself_is_pointed_out():
-    assert "*.example.com (ogw.ini:3) covers only names below it; .example.com" in judge("*.example.com", "example.com:443").detail
+    assert (
+        "*.example.com (ogw.ini:3) covers only names below it; .example.com"
+        in judge("*.example.com", "example.com:443").detail
+    )
 
 
 def test_443_is_the_only_port_unless_a_rule_names_another():
@@ -108,7 +119,9 @@ def test_the_clock_of_the_machine_ends_a_rule():
 
 
 def test_rules_that_match_and_hold_unite():
-    text = "a.example to=10.1.0.0/16\n.a.example to=10.2.0.0/16 no-server-name\na.example to=10.3.0.0/16 from=192.0.2.0/24"
+    text = (
+        "a.example to=10.1.0.0/16\n.a.example to=10.2.0.0/16 no-server-name\na.example to=10.3.0.0/16 from=192.0.2.0/24"
+    )
     decision = judge(text, "a.example:443")
     assert decision.allowed and decision.no_server_name
     assert set(map(str, decision.to)) == {"10.1.0.0/16", "10.2.0.0/16"}
@@ -216,12 +229,18 @@ def calls_to_judge(policy, target):
     return count
 
 
-@pytest.mark.parametrize("pattern", ["h{}.example.com", "*.h{}.example.com", "a{}*.example.com", "*a{}.example.com", "192.0.{}.{}"])
+@pytest.mark.parametrize(
+    "pattern", ["h{}.example.com", "*.h{}.example.com", "a{}*.example.com", "*a{}.example.com", "192.0.{}.{}"]
+)
 @pytest.mark.parametrize("host", ["h5.example.com", "a.h7.example.com", "a5b.example.com", "nowhere.org", "192.0.0.7"])
 def test_ten_thousand_rules_cost_as_many_calls_as_ten(pattern, host):
     def policy(size):
         # Numbers of one width: what counts is how many rules there are, not how many lengths.
-        return Policy(rules("\n".join(pattern.format(*(divmod(i, 250) if "192" in pattern else [i + 10000])) for i in range(size))))
+        return Policy(
+            rules(
+                "\n".join(pattern.format(*(divmod(i, 250) if "192" in pattern else [i + 10000])) for i in range(size))
+            )
+        )
 
     target = parse_target(f"{host}:443".encode())
     assert calls_to_judge(policy(10_000), target) == calls_to_judge(policy(10), target)

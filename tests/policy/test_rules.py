@@ -41,7 +41,10 @@ def test_a_pattern_is_read(text, rule):
 
 
 def test_all_attributes_are_read():
-    rule = one('a.example from=10.1.0.0/16 from=10.2.0.0/16 to=10.9.0.0/16 until=2027-01-31T19:00:00+01:00 no-server-name note="x, y"')
+    rule = one(
+        "a.example from=10.1.0.0/16 from=10.2.0.0/16 to=10.9.0.0/16 until=2027-01-31T19:00:00+01:00 "
+        'no-server-name note="x, y"'
+    )
     assert rule.clients == (ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16"))
     assert rule.to == (ip_network("10.9.0.0/16"),)
     assert rule.until == 1801418400.0
@@ -50,7 +53,9 @@ def test_all_attributes_are_read():
 
 
 def test_rules_stand_one_per_line_or_between_commas_and_quotes_hold_together():
-    rules, mistakes = parse_rules('a.example, b.example\r\n\n ,,\tc.example note="one, two\nthree" ,d.example\n', "OGW_ALLOWED_HOST")
+    rules, mistakes = parse_rules(
+        'a.example, b.example\r\n\n ,,\tc.example note="one, two\nthree" ,d.example\n', "OGW_ALLOWED_HOST"
+    )
     assert mistakes == []
     assert [rule.name for rule in rules] == ["a.example", "b.example", "c.example", "d.example"]
     assert rules[2].note == "one, two\nthree"
@@ -132,7 +137,9 @@ def test_a_denied_host_takes_no_attribute_that_allows(attribute):
 LABEL = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=8).map(lambda text: f"x{text}x")
 NAME = st.lists(LABEL, min_size=2, max_size=4).map(".".join)
 NETWORK = st.sampled_from(["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1"])
-PATTERN = st.one_of(NAME, NAME.map("*.{}".format), NAME.map(".{}".format), NAME.map("a*b.{}".format), st.just("192.0.2.0/24"))
+PATTERN = st.one_of(
+    NAME, NAME.map("*.{}".format), NAME.map(".{}".format), NAME.map("a*b.{}".format), st.just("192.0.2.0/24")
+)
 ATTRIBUTES = st.lists(
     st.one_of(
         NETWORK.map("from={}".format),

@@ -241,7 +241,9 @@ def test_ending_twice_or_after_the_end_does_nothing(pair):
 
 
 def started_watchers():
-    return [o for o in gc.get_objects() if type(o).__name__ == "io" and type(o).__module__.startswith("gevent") and o.active]
+    return [
+        o for o in gc.get_objects() if type(o).__name__ == "io" and type(o).__module__.startswith("gevent") and o.active
+    ]
 
 
 @pytest.mark.parametrize("how", ["closed", "reset", "ended", "ended while blocked"])

@@ -179,7 +179,8 @@ def test_addresses_have_one_canonical_form(text, host, shown):
     [
         b"", b":", b":443", b"a.example:", b"a.example", b"a.example:0", b"a.example:65536", b"a.example:0443",
         b"a.example:+443", b"a.example:4_43", b"a.example: 443", b"a.example:99999999999", b"a.example:443:443",
-        b"a.example:\xd9\xa4\xd9\xa4\xd9\xa3", b"a..example:443", b".a.example:443", b"a.example..:443", b"-a.example:443",
+        b"a.example:\xd9\xa4\xd9\xa4\xd9\xa3", b"a..example:443", b".a.example:443", b"a.example..:443",
+        b"-a.example:443",
         b"a-.example:443", b"a.example/:443", b"a.example/x:443", b"user@a.example:443", b"u:p@a.example:443",
         b"a%2eexample:443", b"a,b.example:443", b"a\\b.example:443", b"*.example:443", b"1:443", b"127.1:443",
         b"0x7f.1:443", b"0x7f000001:443", b"2130706433:443", b"0177.0.0.1:443", b"127.0.0.01:443", b"127.0.0.1.:443",
@@ -203,7 +204,8 @@ def test_any_bytes_give_one_outcome_however_they_are_cut(data):
 
 
 PIECES = st.sampled_from(
-    [b"CONNECT", b"GET", b" ", b"a.example", b":443", b"[::1]", b" HTTP/1.1", b" HTTP/2.0", b"\r\n", b"\r", b"\n", b"\t",
+    [b"CONNECT", b"GET", b" ", b"a.example", b":443", b"[::1]", b" HTTP/1.1", b" HTTP/2.0", b"\r\n", b"\r", b"\n",
+        b"\t",
      b"Host: a", b"Host : a", b"Content-Length: 0", b"Content-Length: 1", b"\x00", b"\xff", b"CONNECT a:1 HTTP/1.1\r\n",
      b"HTTP/1.1 200 OK\r\n", b"\r\n\r\n"]
 )  # fmt: skip
@@ -231,14 +233,17 @@ def test_a_response_and_what_is_glued_to_it_are_read():
     assert got.rest == b"\x16\x03tail"
 
 
-@pytest.mark.parametrize(("line", "phrase"), [(b"HTTP/1.1 407", ""), (b"HTTP/1.1 407 ", ""), (b"HTTP/1.1 407 N\xc3\xb6", "N??")])
+@pytest.mark.parametrize(
+    ("line", "phrase"), [(b"HTTP/1.1 407", ""), (b"HTTP/1.1 407 ", ""), (b"HTTP/1.1 407 N\xc3\xb6", "N??")]
+)
 def test_a_phrase_may_be_missing_and_is_printable_ascii(line, phrase):
     assert response(line + b"\r\n\r\n").phrase == phrase
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1 600 X\r\n", b"HTTP/2 200\r\n", b"ICY 200 OK\r\n", b"\r\n", b"<html>\r\n", b"HTTP/1.1 200 OK\n",
+    [b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1 600 X\r\n", b"HTTP/2 200\r\n", b"ICY 200 OK\r\n", b"\r\n", b"<html>\r\n",
+        b"HTTP/1.1 200 OK\n",
      b"HTTP/1.1 200 OK\r\nA : b\r\n", b"HTTP/1.1 200 OK\r\n b\r\n", b"HTTP/1.1 200 O\x00K"],
 )  # fmt: skip
 def test_a_bad_response_is_one_error(data):

@@ -1,0 +1,58 @@
+"""What people read agrees with what the program does."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ogw.settings.settings import SETTINGS, load
+
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from settings_table import with_tables  # noqa: E402
+
+
+def test_the_readme_has_the_tables_that_the_code_gives():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_tables(readme) == readme, "run tools/settings_table.py --write"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_sample_file_shows_every_setting_with_its_default(name):
+    sample = (ROOT / "conf" / "ogw.ini").read_text(encoding="utf-8")
+    assert re.search(
+        rf"^#{name} ={' ' if SETTINGS[name].default else ''}{re.escape(SETTINGS[name].default)}$", sample, re.MULTILINE
+    )
+
+
+def test_the_sample_file_is_a_valid_file_that_changes_nothing(tmp_path):
+    defaults = load([], {})
+    assert load(["--config", str(ROOT / "conf" / "ogw.ini")], {}) == defaults
+    text = (ROOT / "conf" / "ogw.ini").read_text(encoding="utf-8")
+    open_file = tmp_path / "ogw.ini"
+    # The example of a list stands above its empty default, so each name is kept once.
+    lines = [line for line in text.splitlines() if not re.match(r"#allowed-host =$|#    ", line)]
+    open_file.write_text("\n".join(re.sub(r"^#([a-z-]+ =)", r"\1", line) for line in lines), encoding="utf-8")
+    assert load(["--config", str(open_file)], {}) == defaults
+
+
+def test_the_help_names_every_setting_and_its_variable():
+    command = [sys.executable, "-m", "ogw", "run", "--help"]
+    wide = {**os.environ, "COLUMNS": "300"}  # a narrow screen would break lines inside the names
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=wide)
+    assert done.returncode == 0
+    said = " ".join(done.stdout.split())
+    for setting in SETTINGS.values():
+        assert setting.flag in said and f"[env var: {setting.variable}]" in said
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "conf" / "ogw.ini"], ids=lambda path: path.name
+)
+def test_lines_fit_a_screen(path):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        assert len(line) <= 120 or line.startswith("|"), f"{path.name}:{number}"
