@@ -33,6 +33,8 @@ PIPE_SIZE = 256 * 1024  # Linux gives it to an unprivileged user for about 256 p
 SPLICES_PER_TURN = 8  # 2 MiB at the most, then the other tunnels have their turn
 SPLICE_WORTH = 16 * 1024  # a smaller piece says that the flow ran dry: back to recv and send
 SPLICE_FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
+# Reasons that a stronger one replaces: what cut the other direction says more than who closed first.
+ENDED_IN_ORDER = (None, Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
 
 # What is read here is sent or copied before anyone else runs, so one buffer serves every tunnel of the process.
 _buffer = bytearray(BUFFER_SIZE)
@@ -130,7 +132,7 @@ class Duplex:
     """Copies between two connected, non-blocking sockets until both directions ended or one failed.
 
     It owns its watchers, its second greenlet and what it borrowed from the pool; the sockets are the caller's, who
-    closes them after `run` came back. Then `reason` says who ended it and why, `error` holds the OSError behind a reset.
+    closes them after `run` came back. Then `reason` says who ended it and why, `error` is the OSError behind a reset.
     """
 
     __slots__ = ("_loop", "_main", "_pipes", "_wait", "_waits_for_other", "down", "error", "reason", "up")
@@ -172,7 +174,7 @@ class Duplex:
 
     def end(self, reason: Reason) -> None:
         """Ask both halves to end: for the sweep, the drain and the administrator. It returns at once."""
-        if self.reason is None:
+        if self.reason in ENDED_IN_ORDER:
             self.reason = reason
         self._loop.run_callback(self._stop_halves)
 
@@ -353,7 +355,7 @@ class Duplex:
             self._was_reset(client=not is_up)
 
     def _was_reset(self, client: bool) -> None:
-        if self.reason in (None, Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED):
+        if self.reason in ENDED_IN_ORDER:
             self.reason = Reason.CLIENT_RESET if client else Reason.UPSTREAM_RESET
 
     def _close(self) -> None:

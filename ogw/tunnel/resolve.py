@@ -195,7 +195,7 @@ class _Channel:
         options: dict[str, Any] = {"timeout": max(timeout / (TRIES + 1), 0.1), "tries": TRIES}
         if servers:
             options["servers"] = [address for address, _ in servers]
-            options["udp_port"] = options["tcp_port"] = _socket.htons(servers[0][1])
+            options["udp_port"] = options["tcp_port"] = servers[0][1]
         self._loop = get_hub().loop
         self._ares = channel(self._loop, flags=NOSEARCH | NOALIASES | EDNS, **options)
         self._landed = landed

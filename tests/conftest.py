@@ -1,0 +1,35 @@
+"""What all tests share: long ones are left out unless asked for, and nothing outlives its test."""
+
+import os
+
+import pytest
+import trustme
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("ogw", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", parent=settings.get_profile("ogw"), max_examples=1000)
+LONG = bool(os.environ.get("OGW_TEST_LONG"))
+settings.load_profile("long" if LONG else "ogw")
+
+
+def pytest_collection_modifyitems(config, items):
+    if LONG:
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """A certificate authority of this run."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def authority_file(authority, tmp_path_factory):
+    """Its certificate, as clients want it."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)

@@ -1,0 +1,190 @@
+"""A real gateway process on a loopback address of its own, and what its log says."""
+
+import itertools
+import json
+import os
+import pathlib
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+_numbers = itertools.count(1)
+_run = os.getpid() % 60000
+
+
+def address():
+    """A loopback address that no other test of this run uses: ports are never fought over."""
+    number = next(_numbers)
+    return (
+        f"127.{100 + _run // 250 % 100}.{_run % 250}.{number}"
+        if number < 250
+        else f"127.{90}.{_run % 250}.{number % 250}"
+    )
+
+
+class Gateway:
+    """`ogw run` with its log read line by line. Use as a context manager: it is stopped at the end."""
+
+    def __init__(self, *flags, listen=None, environment=None, command=(), program=None):
+        self.address = address() if listen is None else listen
+        words = [] if listen == "" else ["--listen-address", self.address, "--listen-port", "8080"]
+        self.lines = []
+        self.stderr = []
+        self._new = queue.Queue()
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}
+        self.process = subprocess.Popen(
+            [*command, *(program or [sys.executable, "-m", "ogw", "run"]), *words, *flags],
+            cwd=ROOT,
+            env={**inherited, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        self._threads = [
+            threading.Thread(target=self._read_log, daemon=True),
+            threading.Thread(target=self._read_stderr, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self):
+        started = self.wait_for(event=101)
+        self.listen = [
+            (host.strip("[]"), int(port)) for host, _, port in (a.rpartition(":") for a in started["listen"])
+        ]
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def url(self):
+        return f"http://{self.address}:8080"
+
+    def _read_log(self):
+        for line in self.process.stdout:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = {"unreadable": line}
+            self.lines.append(entry)
+            self._new.put(entry)
+        self._new.put(None)
+
+    def _read_stderr(self):
+        self.stderr.extend(self.process.stderr)
+
+    def wait_for(self, seconds=20, **fields):
+        """The first log line, from the start on, that has these fields; each line is waited for, never slept for."""
+        for entry in list(self.lines):
+            if _has(entry, fields):
+                return entry
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                entry = self._new.get(timeout=max(0.001, until - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no line with {fields} in {self.lines[-20:]}, {self.stderr}") from None
+            if entry is None:
+                found = [line for line in self.lines if _has(line, fields)]
+                if found:
+                    return found[0]
+                self._new.put(None)
+                raise AssertionError(f"the gateway left without {fields}: {self.lines[-20:]}, {self.stderr}")
+            if _has(entry, fields):
+                return entry
+
+    def events(self, number):
+        return [line for line in self.lines if line.get("event") == number]
+
+    def closed(self, **fields):
+        """The line of a tunnel that closed."""
+        return self.wait_for(event=108, **fields)
+
+    def connect(self):
+        """A TCP connection to the gateway."""
+        return socket.create_connection((self.address, 8080), timeout=20)
+
+    def ask(self, target, version="1.1", rest=b""):
+        """A tunnel: (socket, answer's head and what came behind it)."""
+        sock = self.connect()
+        sock.sendall(f"CONNECT {target} HTTP/{version}\r\n\r\n".encode() + rest)
+        return sock, read_head(sock)
+
+    def tunnel(self, target, rest=b""):
+        """An open tunnel's socket."""
+        sock, head = self.ask(target, rest=rest)
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        return sock
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def memory(self):
+        """Resident bytes that are the process's own."""
+        for line in pathlib.Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Private_Dirty:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no Private_Dirty")
+
+    def stop(self, number=signal.SIGTERM, seconds=30):
+        """Signal it, wait for its end, give its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the gateway did not stop: {self.lines[-10:]}, {self.stderr}") from None
+        for thread in self._threads:
+            thread.join(10)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        assert not any("unreadable" in line for line in self.lines), self.lines
+        assert not any("Traceback" in line for line in self.stderr), self.stderr
+        return code
+
+
+def _has(entry, fields):
+    return all(entry.get(name) == value for name, value in fields.items())
+
+
+def read_head(sock):
+    """What comes up to the blank line, or to the end."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        piece = sock.recv(1)
+        if not piece:
+            break
+        head += piece
+    return head
+
+
+def read_all(sock):
+    """What comes up to the end."""
+    pieces = []
+    while piece := sock.recv(1 << 16):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def read_exactly(sock, size):
+    got = bytearray()
+    while len(got) < size:
+        piece = sock.recv(min(1 << 16, size - len(got)))
+        if not piece:
+            break
+        got += piece
+    return bytes(got)
