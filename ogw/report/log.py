@@ -4,11 +4,13 @@ A line costs the loop its formatting and one append. Whoever reads the lines may
 the buffer is counted, and the count is a line as soon as there is room again.
 """
 
+import errno
 import json
 import logging
 import logging.handlers
 import os
 import secrets
+import socket
 import stat
 import threading
 import time
@@ -78,9 +80,24 @@ class Syslog(logging.handlers.SysLogHandler):
     """The system's log, through its socket (/dev/log) or to (host, port) over UDP."""
 
     def __init__(self, address: Union[str, tuple[str, int]]) -> None:
+        if isinstance(address, str):
+            self._require(address)
         super().__init__(address=address, facility=logging.handlers.SysLogHandler.LOG_DAEMON)
         self.ident = "ogw: "
         self.append_nul = False
+
+    @staticmethod
+    def _require(path: str) -> None:
+        """Raise the OSError that SysLogHandler keeps to itself when nobody listens at its start."""
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with socket.socket(socket.AF_UNIX, kind) as probe:
+                try:
+                    probe.connect(path)
+                    return
+                except OSError as error:
+                    if kind is socket.SOCK_STREAM or error.errno != errno.EPROTOTYPE:
+                        error.filename = path
+                        raise
 
     def handleError(self, record: logging.LogRecord) -> None:
         raise

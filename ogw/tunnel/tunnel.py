@@ -2,6 +2,7 @@
 
 import _socket
 import time
+import traceback
 from dataclasses import dataclass
 from gettext import gettext as _
 from typing import Any, Optional
@@ -136,6 +137,8 @@ class Tunnel:
             self._refuse(refused)
         except (Left, Ended) as left:
             self._account_for_leaving(left)
+        except Exception as error:
+            self._report_own(error)
         finally:
             self.client.close()
             self.greenlet = None
@@ -301,11 +304,20 @@ class Tunnel:
             "duration": round(time.monotonic() - self.accepted, 6),
         }
 
+    def _report_own(self, error: Exception) -> None:
+        """An error of the gateway itself: the log gets all of it, the client that none of it is its fault."""
+        detail = f"{type(error).__name__}: {error}; this is an error of the gateway, please report it"
+        told = "".join(traceback.format_exception(error))
+        if self.duplex is None:
+            self._refuse(Refused(Reason.INTERNAL_ERROR, detail), traceback=told)
+        else:
+            self.shared.log.event(Event.ERROR, detail, Reason.INTERNAL_ERROR.token, traceback=told, **self._who())
+
     # A refusal: answer, half-close, let the client finish, close.
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, refused: Refused, **more: Any) -> None:
         reason = refused.reason
-        self.shared.log.event(reason.event, refused.detail, reason.token, status=reason.status, **self._who())
+        self.shared.log.event(reason.event, refused.detail, reason.token, status=reason.status, **self._who(), **more)
         try:
             self.client.send(refusal(reason, self.id))
             self.client.shutdown(_socket.SHUT_WR)
