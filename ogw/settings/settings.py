@@ -230,7 +230,6 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
         usage=f"{program} [--config FILE] [--allowed-host RULE] ...",
         description=_("A CONNECT gateway: only to listed hosts, only on listed ports."),
         config_file_parser_class=IniParser,
-        auto_env_var_prefix=PREFIX,
         add_config_file_help=False,
         allow_abbrev=False,
         formatter_class=argparse.HelpFormatter,
@@ -242,7 +241,8 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
         default = _("default: {default}").format(default=setting.default) if setting.default else ""
         more = ", ".join(part for part in (_("may be repeated") if setting.listed else "", default) if part)
         text = f"{setting.help} ({more})" if more else setting.help
-        parser.add_argument(setting.flag, metavar=setting.placeholder, help=text.replace("%", "%%"), **shared)
+        text = text.replace("%", "%%")
+        parser.add_argument(setting.flag, metavar=setting.placeholder, env_var=setting.variable, help=text, **shared)
     return parser
 
 
