@@ -90,8 +90,8 @@ def test_listen_addresses_get_the_listen_port_unless_they_have_one():
 
 
 def test_nothing_in_the_file_is_a_comment_or_interpolated_behind_a_value(ini):
-    text = '[ogw]\n# a\n; b\nallowed-host =\n    # between\n    a.example note="50% # ; of %(x)s"\n\n    ; more\n    b.example\n'
-    config = load(list(ini(text + "log-file = /x # y;%z\n")), {})
+    text = '[ogw]\n# a\n; b\nallowed-host =\n    # between\n    a.example note="50% # ; of %(x)s"\n'
+    config = load(list(ini(text + "\n    ; more\n    b.example\nlog-file = /x # y;%z\n")), {})
     assert hosts(config) == ['a.example note="50% # ; of %(x)s"', "b.example"]
     assert config.log_file == "/x # y;%z"
 
