@@ -14,7 +14,6 @@ from typing import Any, Optional
 import gevent
 from gevent.event import Event as Flag
 from gevent.hub import get_hub
-from greenlet import greenlet
 
 from ogw import __version__
 from ogw.policy.decision import Reason
@@ -23,6 +22,7 @@ from ogw.report.events import Event
 from ogw.report.log import File, Log, Sink, Stream, Syslog, Writer, one_line
 from ogw.service.listener import NO_SUCH_FAMILY, Listener, ListenError, listen
 from ogw.settings.settings import Config
+from ogw.tunnel.crew import Crew
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import Pipes
 from ogw.tunnel.resolve import Resolver
@@ -127,7 +127,8 @@ class Worker:
             dns_timeout=config.dns_timeout,
             keepalive=config.tcp_keepalive,
         )
-        self._shared = Shared(policy, dialer, pipes, log, config.head_timeout, config.head_max_size)
+        self._crew = Crew()
+        self._shared = Shared(policy, dialer, pipes, self._crew, log, config.head_timeout, config.head_max_size)
         self._listeners = [Listener(sock, self._take, self._out_of_descriptors) for sock in sockets]
         self.listen = [f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}" for a in addresses]
         self._hub = get_hub()
@@ -175,7 +176,7 @@ class Worker:
         refused = self._limit_reached(address[0])
         self.tunnels.add(tunnel)
         self._by_client[address[0]] += 1
-        greenlet(self._run, self._hub).switch(tunnel, first, refused)
+        self._crew.run(self._run, tunnel, first, refused)
 
     def _run(self, tunnel: Tunnel, first: bytes, refused: Optional[Refused]) -> None:
         try:

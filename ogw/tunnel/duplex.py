@@ -23,9 +23,10 @@ import termios
 from typing import Any, Optional
 
 from gevent.hub import get_hub
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
 from ogw.policy.decision import Reason
+from ogw.tunnel.crew import Crew
 
 READ, WRITE = 1, 2  # libev's event bits
 BUFFER_SIZE = 64 * 1024
@@ -135,10 +136,11 @@ class Duplex:
     closes them after `run` came back. Then `reason` says who ended it and why, `error` is the OSError behind a reset.
     """
 
-    __slots__ = ("_loop", "_main", "_pipes", "_wait", "_waits_for_other", "down", "error", "reason", "up")
+    __slots__ = ("_crew", "_loop", "_main", "_pipes", "_wait", "_waits_for_other", "down", "error", "reason", "up")
 
-    def __init__(self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes) -> None:
+    def __init__(self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes, crew: Crew) -> None:
         hub = get_hub()
+        self._crew = crew
         self._loop = hub.loop
         self._wait = hub.switch
         self._pipes = pipes
@@ -161,9 +163,8 @@ class Duplex:
         """
         up, down = self.up, self.down
         up.greenlet = self._main = getcurrent()
-        down.greenlet = greenlet(self._run_down, self._main.parent)
         try:
-            down.readable.start(down.greenlet.switch)
+            down.readable.start(self._crew.run, self._run_down)
             up.readable.start(up.greenlet.switch)
             self._copy_until_end(up, rest)
             self._waits_for_other = True
@@ -179,6 +180,10 @@ class Duplex:
         self._loop.run_callback(self._stop_halves)
 
     def _run_down(self) -> None:
+        down = self.down
+        down.greenlet = getcurrent()
+        down.readable.callback = down.greenlet.switch
+        down.readable.args = ()
         try:
             self._copy_until_end(self.down, b"", readable=True)
         finally:
@@ -192,11 +197,13 @@ class Duplex:
 
     def _stop_halves(self) -> None:
         # Runs in the hub, where no half is in the middle of anything. Each throw is back here when the half waits again
-        # or is dead.
+        # or has ended.
+        if self._main is None:
+            return  # `run` came back meanwhile
         for half in (self.down, self.up):
-            if half.outcome is not None or half.greenlet is None:
+            if half.outcome is not None:
                 continue
-            if half.greenlet:
+            if half.greenlet is not None:
                 half.greenlet.throw(Stopped)
             else:  # it has not started: no byte came yet
                 self._finish(half, Outcome.STOPPED)
@@ -338,10 +345,8 @@ class Duplex:
                 # Our send to this peer failed and took the socket's error with it: this end of file is its reset.
                 outcome = Outcome.SOURCE_FAILED
             else:
-                try:
-                    half.sink.shutdown(_socket.SHUT_WR)
-                except OSError:
-                    pass  # the sink is gone already: its own half says so
+                if other.outcome is not Outcome.CLOSED:  # else both ended, and the close that follows says it
+                    self._half_close(half.sink)
                 if self.reason is None:
                     self.reason = Reason.CLIENT_CLOSED if is_up else Reason.UPSTREAM_CLOSED
         half.outcome = outcome
@@ -353,6 +358,13 @@ class Duplex:
         elif outcome is Outcome.SINK_FAILED:
             # The other half goes on: what was read from the peer before its reset is still delivered.
             self._was_reset(client=not is_up)
+
+    @staticmethod
+    def _half_close(sink: _socket.socket) -> None:
+        try:
+            sink.shutdown(_socket.SHUT_WR)
+        except OSError:
+            pass  # the sink is gone already: its own half says so
 
     def _was_reset(self, client: bool) -> None:
         if self.reason in ENDED_IN_ORDER:

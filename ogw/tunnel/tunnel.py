@@ -14,6 +14,7 @@ from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import ClientGone, Dialer, DialError, Upstream
 from ogw.tunnel.duplex import Duplex, Pipes, close_with_reset, is_timeout
@@ -62,6 +63,7 @@ class Shared:
     policy: Policy
     dialer: Dialer
     pipes: Pipes
+    crew: Crew
     log: Log
     head_timeout: float
     head_max_size: int
@@ -250,7 +252,7 @@ class Tunnel:
 
     def _copy(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
         shared = self.shared
-        duplex = self.duplex = Duplex(self.client, upstream.socket, shared.pipes)
+        duplex = self.duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.crew)
         try:
             # The first bytes on a fresh connection: they fit into its buffer. If the client is gone, its half says so.
             self.client.send(ESTABLISHED)

@@ -16,6 +16,7 @@ from greenlet import greenlet
 
 from ogw.policy.decision import Reason
 from ogw.tunnel import duplex as duplex_module
+from ogw.tunnel.crew import Crew
 from ogw.tunnel.duplex import BUFFER_SIZE, Duplex, Pipes, close_with_reset, unsent
 
 READ, WRITE = 1, 2
@@ -82,11 +83,12 @@ def reset(sock):
 class Pair:
     """A running duplex between two peers, `client` and `upstream`, in a greenlet as the tunnel's would be."""
 
-    def __init__(self, pipes=None, rest=b""):
+    def __init__(self, pipes=None, rest=b"", crew=None):
         self.pipes = pipes if pipes is not None else Pipes()
         self.ours_client, self.client = tcp_pair()
         self.ours_upstream, self.upstream = tcp_pair()
-        self.duplex = Duplex(self.ours_client, self.ours_upstream, self.pipes)
+        self.crew = crew or Crew()
+        self.duplex = Duplex(self.ours_client, self.ours_upstream, self.pipes, self.crew)
         self.ended = gevent.event.Event()
         self.rest = rest
         self.closes = False  # as the tunnel does after an upstream's reset
@@ -297,19 +299,13 @@ def test_law_2_the_source_is_not_watched_while_the_sink_is_awaited(pair):
     assert len(drained) == 1_000_000
 
 
-def test_law_3_run_comes_back_only_when_both_halves_are_dead(pair):
-    halves = {}
-
-    def remember():
-        halves["down"] = pair.duplex.down.greenlet
-
+def test_law_3_run_comes_back_only_when_both_halves_have_ended(pair):
     send_all(pair.upstream, b"x")
     assert read_exactly(pair.client, 1) == b"x"
-    remember()
-    assert halves["down"] and not halves["down"].dead
+    assert pair.crew.idle == 0
     reset(pair.client)
     pair.wait()
-    assert halves["down"].dead
+    assert pair.crew.idle == 1
 
 
 def test_law_4_a_pipe_with_bytes_in_it_never_goes_back_to_the_pool():
@@ -383,8 +379,9 @@ def test_many_pairs_leave_no_descriptor_and_no_greenlet():
     gc.collect()
     fds = len(os.listdir("/proc/self/fd"))
     greenlets = sum(isinstance(o, greenlet) for o in gc.get_objects())
+    crew = Crew()
     for n in range(200):
-        pair = Pair()
+        pair = Pair(crew=crew)
         send_all(pair.client, b"x" * (n * 1000))
         read_exactly(pair.upstream, n * 1000)
         (pair.client.close if n % 2 else lambda p=pair: reset(p.client))()
