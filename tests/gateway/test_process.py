@@ -233,8 +233,8 @@ def test_the_default_address_does_without_a_family_that_the_kernel_has_switched_
             assert sorted(gateway.listen) == [("0.0.0.0", 8080), ("::", 8080)]
         off = [*namespace.command, "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"]
         assert subprocess.run(off, timeout=10).returncode == 0
-        with Gateway("--listen-address", "127.0.0.1", listen="", command=namespace.command) as gateway:
-            assert gateway.listen == [("127.0.0.1", 8080)]
+        with Gateway(listen="", command=namespace.command) as gateway:
+            assert ("0.0.0.0", 8080) in gateway.listen
         (said,) = fails_to_start("--listen-address", "[::1]:8080", command=namespace.command)
         assert "cannot listen on [::1]:8080: this machine does not have that address" in said
 
