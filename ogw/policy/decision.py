@@ -47,6 +47,20 @@ class Reason(enum.Enum):
     DRAINING = "draining", 503, 110, "proxy_internal_response"
     INTERNAL_ERROR = "internal-error", 500, 400, "proxy_internal_error"
 
+    # Rejected by the TLS rules: after the 200 there is no HTTP answer any more, but an alert.
+    NOT_TLS = "not-tls", 0, 106, ""
+    SERVER_NAME_MISSING = "server-name-missing", 0, 106, ""
+    SERVER_NAME_INVALID = "server-name-invalid", 0, 106, ""
+    SERVER_NAME_MISMATCH = "server-name-mismatch", 0, 106, ""
+    TLS_VERSION = "tls-version", 0, 106, ""
+    ECH_NOT_ALLOWED = "ech-not-allowed", 0, 106, ""
+    HELLO_TOO_LARGE = "hello-too-large", 0, 106, ""
+    HANDSHAKE_TIMEOUT = "handshake-timeout", 0, 106, ""
+    MALFORMED_HANDSHAKE = "malformed-handshake", 0, 402, ""
+    CLIENT_CERTIFICATE_NOT_ALLOWED = "client-certificate-not-allowed", 0, 105, ""
+    CLIENT_CERTIFICATE_NOT_SENT = "client-certificate-not-sent", 0, 105, ""
+    CLIENT_CERTIFICATE_UNSEEN = "client-certificate-unseen", 0, 105, ""
+
     # How an open tunnel ended.
     CLIENT_CLOSED = "client-closed", 0, 108, ""
     UPSTREAM_CLOSED = "upstream-closed", 0, 108, ""

@@ -1,0 +1,405 @@
+"""What the TLS rules say of the handshake seen so far. Bytes in; bytes that may pass on and a verdict out.
+
+Nothing of a client's goes on before its ClientHello is complete, well formed and allowed. The ServerHello is held until
+its version is judged; with a list of client certificates, until it is known whether the session is resumed, since after
+that no alert in plain text is possible any more.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple, Optional
+
+from ogw.policy.decision import Reason
+from ogw.policy.hosts import Policy
+from ogw.wire.connect import Target, parse_host, quoted
+from ogw.wire.tls import (
+    ALERT,
+    APPLICATION_DATA,
+    CHANGE_CIPHER_SPEC,
+    FATAL,
+    HANDSHAKE,
+    LARGEST_RECORD,
+    Alert,
+    ClientHello,
+    Kind,
+    Malformed,
+    Message,
+    NotTls,
+    OldVersion,
+    Reader,
+    TlsError,
+    TooLarge,
+    read_certificate,
+    read_client_hello,
+    read_server_hello,
+    version_name,
+)
+
+TLS_1_3 = 0x0304
+
+ALERTS: dict[Reason, Optional[Alert]] = {
+    Reason.NOT_TLS: None,  # it would not understand one
+    Reason.SERVER_NAME_MISSING: Alert.UNRECOGNIZED_NAME,
+    Reason.SERVER_NAME_INVALID: Alert.UNRECOGNIZED_NAME,
+    Reason.SERVER_NAME_MISMATCH: Alert.UNRECOGNIZED_NAME,
+    Reason.TLS_VERSION: Alert.PROTOCOL_VERSION,
+    Reason.ECH_NOT_ALLOWED: Alert.ACCESS_DENIED,
+    Reason.HELLO_TOO_LARGE: Alert.DECODE_ERROR,
+    Reason.HANDSHAKE_TIMEOUT: Alert.HANDSHAKE_FAILURE,
+    Reason.MALFORMED_HANDSHAKE: Alert.DECODE_ERROR,
+    Reason.CLIENT_CERTIFICATE_NOT_ALLOWED: Alert.ACCESS_DENIED,
+    Reason.CLIENT_CERTIFICATE_NOT_SENT: Alert.HANDSHAKE_FAILURE,
+    Reason.CLIENT_CERTIFICATE_UNSEEN: Alert.ACCESS_DENIED,
+}
+
+
+class Rejection(NamedTuple):
+    """Why a session is rejected: a reason with an alert of its own, and a sentence for the log."""
+
+    reason: Reason
+    detail: str
+
+    @property
+    def alert(self) -> Optional[Alert]:
+        """What the client is told; None where it would not understand."""
+        return ALERTS[self.reason]
+
+
+class Ending(NamedTuple):
+    """A peer gave the handshake up with a fatal alert, which may pass."""
+
+    reason: Reason  # CLIENT_CLOSED or UPSTREAM_CLOSED
+    detail: str
+
+
+class _Reject(Exception):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.rejection = Rejection(reason, detail)
+
+
+class _Side:
+    """One direction: its reader, and the bytes of it that are held.
+
+    passed, taken  positions in the stream: up to where bytes may go on, and up to where they went
+    """
+
+    __slots__ = ("ending", "held", "name", "passed", "reader", "taken")
+
+    def __init__(self, name: str, ending: Reason, limit: int) -> None:
+        self.name = name
+        self.ending = ending
+        self.reader = Reader(limit)
+        self.held = bytearray()
+        self.passed = 0
+        self.taken = 0
+
+    @property
+    def kept(self) -> int:
+        """How many bytes may not go on yet."""
+        return self.taken + len(self.held) - self.passed
+
+    def passes_to_here(self) -> None:
+        self.passed = self.reader.position
+
+    def take(self, everything: bool) -> bytes:
+        size = len(self.held) if everything else max(0, self.passed - self.taken)
+        piece = bytes(self.held[:size])
+        del self.held[:size]
+        self.taken += size
+        return piece
+
+
+class _Waits(enum.Enum):
+    """What is expected next."""
+
+    CLIENT_HELLO = enum.auto()
+    SERVER_HELLO = enum.auto()
+    SECOND_HELLO = enum.auto()  # of the client, after a HelloRetryRequest
+    SERVER_FLIGHT = enum.auto()  # the message that says whether a TLS 1.2 session is resumed
+    SERVER_DONE = enum.auto()
+    CERTIFICATE = enum.auto()  # the client's
+    NOTHING = enum.auto()
+
+
+class Handshake:
+    """Watches one handshake. After each call, `take_up` and `take_down` give the bytes that may be passed on.
+
+    verified   nothing is to be watched any more: all that was held may pass
+    rejection  set instead where the rules say no
+    ended      a peer gave the handshake up
+    """
+
+    def __init__(self, policy: Policy, target: Target, client_ip: str, no_server_name: bool) -> None:
+        rules = policy.tls
+        self._rules = rules
+        self._policy = policy
+        self._target = target
+        self._client_ip = client_ip
+        self._no_server_name = no_server_name
+        self._subjects = rules.subjects_for(target, client_ip)
+        self._waits = _Waits.CLIENT_HELLO
+        self._client = _Side("the client", Reason.CLIENT_CLOSED, rules.max_size)
+        self._server = _Side("the server", Reason.UPSTREAM_CLOSED, rules.max_size)
+        self._names: Optional[tuple[bytes, ...]] = None
+        self._asked = False
+        self._session_id = b""
+        self.server_name = ""
+        self.version = 0
+        self.ech_seen = False
+        self.subject = ""
+        self.verified = False
+        self.rejection: Optional[Rejection] = None
+        self.ended: Optional[Ending] = None
+
+    @property
+    def settled(self) -> bool:
+        """One of the three above is known."""
+        return self.verified or self.rejection is not None or self.ended is not None
+
+    def client_said(self, data: bytes) -> None:
+        """Bytes of the client, in order."""
+        self._judge(self._client, data, self._client_message)
+
+    def server_said(self, data: bytes) -> None:
+        """Bytes of the server, in order."""
+        self._judge(self._server, data, self._server_message)
+
+    def take_up(self) -> bytes:
+        """What may go to the server now."""
+        return self._client.take(everything=self._up_is_open)
+
+    def take_down(self) -> bytes:
+        """What may go to the client now."""
+        return self._server.take(everything=self.verified)
+
+    def let_pass(self) -> None:
+        """Pass on all that is held, whatever was said of it: the rules only report."""
+        self.rejection = None
+        self.verified = True
+
+    def timed_out(self, seconds: float) -> None:
+        """The time for the handshake is over: that is a rejection, too."""
+        awaited = "ServerHello" if self._waits is _Waits.SERVER_HELLO else "end of the handshake"
+        if self._waits in (_Waits.CLIENT_HELLO, _Waits.SECOND_HELLO):
+            awaited = "complete ClientHello"
+        self.rejection = Rejection(
+            Reason.HANDSHAKE_TIMEOUT, f"there was no {awaited} after {seconds:g} s (handshake-timeout)"
+        )
+
+    @property
+    def _up_is_open(self) -> bool:
+        """What the client sends behind an accepted ClientHello passes, unless its certificate is awaited."""
+        return self.verified or (self._subjects is None and self._waits is _Waits.SERVER_HELLO)
+
+    def _judge(self, side: "_Side", data: bytes, judge: Callable[[Message], None]) -> None:
+        side.held += data
+        try:
+            for message in side.reader.feed(data):
+                judge(message)
+                if self.settled:
+                    return
+            if side.kept > self._rules.max_size + LARGEST_RECORD and not (side is self._client and self._up_is_open):
+                raise TooLarge(f"{side.kept} bytes of a handshake and no end of it")
+        except _Reject as reject:
+            self.rejection = reject.rejection
+        except TlsError as error:
+            self.rejection = _unreadable(error, side.name)
+
+    # The client's messages.
+
+    def _client_message(self, message: Message) -> None:
+        waits = self._waits
+        if message.type == ALERT and waits is not _Waits.CLIENT_HELLO:
+            self._alert(message, self._client)
+        elif waits in (_Waits.CLIENT_HELLO, _Waits.SECOND_HELLO):
+            if message.type == HANDSHAKE and message.kind == Kind.CLIENT_HELLO:
+                self._client_hello(message.body)
+            elif waits is _Waits.CLIENT_HELLO or message.type == HANDSHAKE:
+                raise Malformed(f"{_name(message)} where a ClientHello belongs")
+        elif message.type == HANDSHAKE:
+            if waits is not _Waits.CERTIFICATE or message.kind != Kind.CERTIFICATE:
+                raise Malformed(f"{_name(message)} out of its order")
+            self._client_certificate(message.body)
+        elif waits is _Waits.CERTIFICATE:
+            raise Malformed(f"{_name(message)} where a Certificate belongs")
+
+    def _client_hello(self, body: bytes) -> None:
+        hello = read_client_hello(body)
+        second = self._waits is _Waits.SECOND_HELLO
+        if second and hello.server_names != self._names:
+            raise _Reject(Reason.SERVER_NAME_MISMATCH, "the second ClientHello names another server than the first")
+        if not second:
+            self._judge_server_name(hello)
+        if hello.best_version < self._rules.min_version:
+            raise _Reject(
+                Reason.TLS_VERSION,
+                f"the client offers {version_name(hello.best_version)} at best, less than "
+                f"{version_name(self._rules.min_version)} (tls-min-version)",
+            )
+        if hello.encrypted:
+            self.ech_seen = True
+            if self._rules.ech == "deny":
+                raise _Reject(
+                    Reason.ECH_NOT_ALLOWED,
+                    "the ClientHello has an encrypted_client_hello extension, real or not (encrypted-client-hello)",
+                )
+        self._names = hello.server_names
+        self._session_id = hello.session_id
+        self._waits = _Waits.SERVER_HELLO
+        self._client.passes_to_here()
+
+    def _judge_server_name(self, hello: ClientHello) -> None:
+        names = hello.server_names
+        if not names:
+            if self._no_server_name:
+                return
+            raise _Reject(
+                Reason.SERVER_NAME_MISSING,
+                f"the ClientHello names no server; no-server-name in the rule of {self._target.host} would let it pass",
+            )
+        if len(names) > 1:
+            raise _Reject(Reason.SERVER_NAME_INVALID, f"the ClientHello has {len(names)} server names")
+        shown = quoted(names[0])
+        try:
+            host, address = parse_host(names[0])
+        except ValueError as error:
+            raise _Reject(Reason.SERVER_NAME_INVALID, f"the server name {shown} {error}") from None
+        if address is not None:
+            raise _Reject(Reason.SERVER_NAME_INVALID, f"the server name {shown} is an IP address (RFC 6066, section 3)")
+        self.server_name = host
+        if host == self._target.host:
+            return
+        if self._rules.any_allowed_host:
+            other = Target(host, self._target.port)
+            if self._policy.judge_target(other, self._client_ip).allowed:
+                return
+        raise _Reject(
+            Reason.SERVER_NAME_MISMATCH,
+            f"the server name is {shown}, but the target is {self._target.host} (server-name)",
+        )
+
+    def _client_certificate(self, body: bytes) -> None:
+        chain = read_certificate(body)
+        if not chain:
+            raise _Reject(
+                Reason.CLIENT_CERTIFICATE_NOT_SENT,
+                "the server asked for a client certificate and the client has sent none (allowed-client-certificate)",
+            )
+        assert self._subjects is not None
+        try:
+            seen = self._subjects.judge(chain[0])
+        except ValueError as error:
+            raise Malformed(f"a client certificate that cannot be read: {error}") from None
+        self.subject = seen.subject
+        if not seen.allowed:
+            raise _Reject(
+                Reason.CLIENT_CERTIFICATE_NOT_ALLOWED,
+                f"the client certificate of {seen.subject} is not allowed; "
+                "add its subject, or one common name of it, to allowed-client-certificate",
+            )
+        self._done()
+
+    # The server's messages.
+
+    def _server_message(self, message: Message) -> None:
+        waits = self._waits
+        if message.type == ALERT:
+            self._alert(message, self._server)
+        elif waits is _Waits.SERVER_HELLO:
+            if message.type != HANDSHAKE or message.kind != Kind.SERVER_HELLO:
+                raise Malformed(f"{_name(message)} where a ServerHello belongs")
+            self._server_hello(message.body)
+        elif waits is _Waits.SERVER_FLIGHT:
+            if message.type == CHANGE_CIPHER_SPEC or message.kind == Kind.NEW_SESSION_TICKET:
+                self._unseen("the session is resumed, and its client certificate was shown before")
+                return
+            self._waits = _Waits.SERVER_DONE
+            self._server_message(message)
+        elif waits is _Waits.SERVER_DONE:
+            self._server_flight(message)
+        elif message.type == HANDSHAKE or waits is _Waits.CLIENT_HELLO:
+            raise Malformed(f"{_name(message)} out of its order")
+
+    def _server_hello(self, body: bytes) -> None:
+        hello = read_server_hello(body)
+        if hello.retry:
+            if self.version:
+                raise Malformed("a second HelloRetryRequest")
+            self.version = hello.version
+            self._server.passes_to_here()
+            self._waits = _Waits.SECOND_HELLO
+            return
+        self.version = hello.version
+        if hello.version < self._rules.min_version:
+            raise _Reject(
+                Reason.TLS_VERSION,
+                f"the server chose {version_name(hello.version)}, less than "
+                f"{version_name(self._rules.min_version)} (tls-min-version)",
+            )
+        if self._subjects is None:
+            self._done()
+        elif hello.version >= TLS_1_3:
+            self._unseen("TLS 1.3 encrypts client certificates")
+        elif hello.session_id and hello.session_id == self._session_id:
+            self._unseen("the session is resumed, and its client certificate was shown before")
+        else:
+            self._waits = _Waits.SERVER_FLIGHT
+
+    def _server_flight(self, message: Message) -> None:
+        """TLS 1.0-1.2, not resumed: does the server ask for a client certificate before it is done?"""
+        if message.type != HANDSHAKE:
+            raise Malformed(f"{_name(message)} before the ServerHelloDone")
+        self._server.passes_to_here()
+        if message.kind == Kind.CERTIFICATE_REQUEST:
+            self._asked = True
+        elif message.kind == Kind.SERVER_HELLO_DONE:
+            if self._asked:
+                self._waits = _Waits.CERTIFICATE
+            else:
+                self._done()
+
+    def _unseen(self, why: str) -> None:
+        if self._rules.allow_unseen:
+            self._done()
+            return
+        raise _Reject(
+            Reason.CLIENT_CERTIFICATE_UNSEEN,
+            f"a client certificate cannot be seen: {why}; let the server use TLS 1.2 without resumption, "
+            "take the target out of client-certificate-hosts, or set unseen-client-certificate = allow",
+        )
+
+    def _alert(self, message: Message, side: "_Side") -> None:
+        level, description = message.body
+        if level != FATAL:
+            return
+        try:
+            name = f" ({Alert(description).name.lower()})"
+        except ValueError:
+            name = ""
+        self.ended = Ending(side.ending, f"{side.name} ended the handshake with alert {description}{name}")
+        side.passes_to_here()
+
+    def _done(self) -> None:
+        self._waits = _Waits.NOTHING
+        self.verified = True
+
+
+def _unreadable(error: TlsError, who: str) -> Rejection:
+    if isinstance(error, NotTls):
+        return Rejection(Reason.NOT_TLS, f"{who} does not speak TLS: {error.detail}")
+    if isinstance(error, OldVersion):
+        return Rejection(Reason.TLS_VERSION, f"{who} speaks {error.detail}, which nobody should")
+    if isinstance(error, TooLarge):
+        return Rejection(Reason.HELLO_TOO_LARGE, f"{who} sent {error.detail} (handshake-max-size)")
+    return Rejection(Reason.MALFORMED_HANDSHAKE, f"{who} sent a handshake that cannot be read: {error.detail}")
+
+
+def _name(message: Message) -> str:
+    """A message as an error names it."""
+    if message.type == HANDSHAKE:
+        try:
+            return f"a {Kind(message.kind).name.lower().replace('_', ' ')}"
+        except ValueError:
+            return f"a handshake message of type {message.kind}"
+    return {ALERT: "an alert", APPLICATION_DATA: "application data"}.get(message.type, "a change of the cipher")

@@ -1,0 +1,94 @@
+"""The rules that cover a target, found without going through them."""
+
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Optional
+
+from ogw.policy.addresses import carried
+from ogw.policy.networks import Address, Networks
+from ogw.policy.rules import Kind, Rule
+from ogw.wire.connect import Target
+
+
+class HostIndex:
+    """Rules by what they match. No look-up goes through a list that grows with the number of different patterns."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._names: dict[str, list[Rule]] = {}
+        self._below: dict[str, list[Rule]] = {}
+        # Name behind the first label -> lengths of the affixes -> the affixes -> rules.
+        self._starred: dict[str, dict[tuple[int, int], dict[tuple[str, str], list[Rule]]]] = {}
+        self._networks: Networks[Rule] = Networks()
+        self._rules = tuple(rules)
+        for rule in self._rules:
+            self._add(rule)
+
+    def _add(self, rule: Rule) -> None:
+        if rule.network is not None:
+            self._networks.add(rule.network, rule)
+        if rule.kind in (Kind.NAME, Kind.BOTH):
+            self._names.setdefault(rule.name, []).append(rule)
+        if rule.kind in (Kind.BELOW, Kind.BOTH):
+            self._below.setdefault(rule.name, []).append(rule)
+        if rule.kind is Kind.STARRED:
+            prefix, postfix = rule.affixes
+            by_affixes = self._starred.setdefault(rule.name, {}).setdefault((len(prefix), len(postfix)), {})
+            by_affixes.setdefault(rule.affixes, []).append(rule)
+
+    def find(self, target: Target, in_any_form: bool = False) -> list[Rule]:
+        """The rules whose pattern covers the target's host, whatever their port and attributes.
+
+        in_any_form  an IPv6 address that carries an IPv4 one is covered by rules for either
+        """
+        address = target.address
+        if address is not None:
+            found = self._networks.find(address)
+            inside = carried(address) if in_any_form else None
+            return found if inside is None else found + self._networks.find(inside)
+        host = target.host
+        found = list(self._names.get(host, ()))
+        dot = host.find(".")
+        if dot > 0 and self._starred:
+            found += self._find_starred(host[:dot], host[dot + 1 :])
+        while dot > 0 and self._below:
+            found += self._below.get(host[dot + 1 :], ())
+            dot = host.find(".", dot + 1)
+        return found
+
+    def _find_starred(self, label: str, name: str) -> list[Rule]:
+        found: list[Rule] = []
+        for (before, behind), by_affixes in self._starred.get(name, {}).items():
+            if before + behind <= len(label):
+                affixes = label[:before], label[len(label) - behind :]
+                found += by_affixes.get(affixes, ())
+        return found
+
+    def covers(self, target: Target, client: str) -> bool:
+        """Whether a rule that holds now for this client covers the target, its port included."""
+        return any(rule.port in (None, target.port) and holds(rule, client, time.time) for rule in self.find(target))
+
+    def texts(self) -> list[str]:
+        """The canonical text of every rule, sorted, for the policy's hash."""
+        return sorted(str(rule) for rule in self._rules)
+
+    def just_above(self, target: Target) -> Optional[Rule]:
+        """A `*.name` rule for exactly the target's host: what somebody wrote who meant the name as well."""
+        return next(iter(self._below.get(target.host, ())), None)
+
+
+def holds(rule: Rule, client: str, clock: Callable[[], float]) -> bool:
+    if rule.until is not None and clock() >= rule.until:
+        return False
+    if not rule.clients:
+        return True
+    address = parse_client(client)
+    return any(address in network for network in rule.clients)
+
+
+@lru_cache(maxsize=4096)
+def parse_client(client: str) -> Address:
+    """The address of a peer from its text; an interface behind % is left out, and IPv4 is IPv4 in any form."""
+    address = ip_address(client.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address

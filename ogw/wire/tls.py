@@ -1,0 +1,385 @@
+"""TLS as it goes by: records to handshake messages, and the few messages that the rules look at. No I/O, no decrypting.
+
+A Reader takes one direction's bytes, cut anywhere, and gives its messages in order. Lengths are bounded by what holds
+them and must be used up. Sources: RFC 8446 (TLS 1.3), RFC 5246 (1.2), RFC 6066 (server name), RFC 7301 (ALPN).
+"""
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple, Optional, Union
+
+CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23  # content types of records
+LARGEST_RECORD = (1 << 14) + 2048  # RFC 5246, section 6.2.3; a plain one is at most 1 << 14
+FATAL = 2
+# The random of a ServerHello that is a HelloRetryRequest (RFC 8446, section 4.1.3): SHA-256 of those words.
+HELLO_RETRY_REQUEST = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+
+VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
+
+
+class Kind(IntEnum):
+    """Types of handshake messages, as far as the rules tell them apart."""
+
+    CLIENT_HELLO = 1
+    SERVER_HELLO = 2
+    NEW_SESSION_TICKET = 4
+    CERTIFICATE = 11
+    SERVER_KEY_EXCHANGE = 12
+    CERTIFICATE_REQUEST = 13
+    SERVER_HELLO_DONE = 14
+
+
+class Extension(IntEnum):
+    """Extensions that the rules look at."""
+
+    SERVER_NAME = 0
+    ALPN = 16
+    EARLY_DATA = 42
+    SUPPORTED_VERSIONS = 43
+    ENCRYPTED_CLIENT_HELLO = 0xFE0D
+
+
+class Alert(IntEnum):
+    """Descriptions of alerts that are sent or named here (RFC 8446, section 6)."""
+
+    HANDSHAKE_FAILURE = 40
+    ACCESS_DENIED = 49
+    DECODE_ERROR = 50
+    PROTOCOL_VERSION = 70
+    UNRECOGNIZED_NAME = 112
+
+
+class TlsError(Exception):
+    """What came is not what TLS is; `detail` is one English sentence for the log."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class NotTls(TlsError):
+    """The first bytes are no TLS record."""
+
+
+class OldVersion(TlsError):
+    """SSL 2.0: recognised, named, not read."""
+
+
+class Malformed(TlsError):
+    """It began as TLS, but its lengths or its order are wrong."""
+
+
+class TooLarge(TlsError):
+    """A handshake message is larger than the limit."""
+
+
+class Message(NamedTuple):
+    """What a direction said.
+
+    type  content type of its record; for HANDSHAKE `kind` is the type of the message and `body` its body, for ALERT
+          the body is level and description; the bodies of other records are left out
+    """
+
+    type: int
+    kind: int
+    body: bytes
+
+
+class Reader:
+    """Records of one direction to messages, up to its ChangeCipherSpec: what follows in TLS 1.2 is encrypted.
+
+    limit  the largest handshake message, in bytes
+    """
+
+    __slots__ = ("_first", "_handshake", "_held", "_limit", "position")
+
+    def __init__(self, limit: int = 65536) -> None:
+        self._limit = limit
+        self.position = 0  # where in the stream the record of the last message ends
+        self._held = b""  # bytes of a record that is not complete yet
+        self._handshake = bytearray()  # the same of a handshake message
+        self._first = True
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that these bytes complete, in order; an error comes where it stands, behind those before it.
+
+        Raises NotTls, OldVersion, Malformed or TooLarge. To be used up, unless nothing is fed any more.
+        """
+        data = self._held + data if self._held else data
+        begin, size = 0, len(data)
+        if self._first and size:
+            self._judge_first(data)
+        while size - begin >= 5:
+            kind = data[begin]
+            length = data[begin + 3] << 8 | data[begin + 4]
+            self._judge_record(kind, data[begin + 1], data[begin + 2], length)
+            end = begin + 5 + length
+            if end > size:
+                if kind == HANDSHAKE:
+                    self._judge_size(self._handshake[:4] + data[begin + 5 : begin + 9])
+                break
+            self._first = False
+            self.position += 5 + length
+            if kind in (CHANGE_CIPHER_SPEC, APPLICATION_DATA):
+                if self._handshake:
+                    raise Malformed("another record in the middle of a handshake message")
+                yield Message(kind, 0, b"")
+            elif kind == ALERT:
+                yield self._alert(data[begin + 5 : end])
+            else:
+                yield from self._take(data[begin + 5 : end])
+            begin = end
+        self._held = data[begin:] if begin else data
+
+    @staticmethod
+    def _judge_first(data: bytes) -> None:
+        """Say what the very first bytes are, if not TLS, as soon as they say it."""
+        first = data[0]
+        if first in (HANDSHAKE, ALERT):
+            if len(data) > 1 and data[1] != 3:
+                raise NotTls("the first bytes are no TLS record")
+            return
+        if first & 0x80:  # an SSL 2.0 record: two bytes of length, then CLIENT-HELLO
+            if len(data) < 3:
+                return
+            if data[2] == 1:
+                raise OldVersion("SSL 2.0")
+        raise NotTls(f"the first byte is 0x{first:02x}{_guess(first)}, which begins no TLS record")
+
+    @staticmethod
+    def _judge_record(kind: int, major: int, minor: int, length: int) -> None:
+        if not CHANGE_CIPHER_SPEC <= kind <= APPLICATION_DATA or major != 3 or minor > 4:
+            raise Malformed(f"a record with the header {kind:02x} {major:02x} {minor:02x}")
+        if length > LARGEST_RECORD or (length > 1 << 14 and kind == HANDSHAKE):
+            raise Malformed(f"a record of {length} bytes, more than a record can hold")
+        if length == 0 and kind != APPLICATION_DATA:
+            raise Malformed("an empty record")
+
+    def _judge_size(self, head: Union[bytes, bytearray]) -> None:
+        """Refuse a message that is too large when its header is here, not when all of it is."""
+        if len(head) >= 4:
+            length = head[1] << 16 | head[2] << 8 | head[3]
+            if length > self._limit:
+                raise TooLarge(f"a handshake message of {length} bytes, more than {self._limit}")
+
+    def _alert(self, body: bytes) -> Message:
+        if self._handshake:
+            raise Malformed("an alert in the middle of a handshake message")
+        if len(body) != 2:
+            raise Malformed(f"an alert of {len(body)} bytes")
+        return Message(ALERT, 0, body)
+
+    def _take(self, body: bytes) -> Iterator[Message]:
+        data: Union[bytes, bytearray] = body
+        if self._handshake:
+            self._handshake += body
+            data = self._handshake
+        begin, size = 0, len(data)
+        while size - begin >= 4:
+            self._judge_size(data[begin : begin + 4])
+            end = begin + 4 + (data[begin + 1] << 16 | data[begin + 2] << 8 | data[begin + 3])
+            if end > size:
+                break
+            yield Message(HANDSHAKE, data[begin], bytes(data[begin + 4 : end]))
+            begin = end
+        if data is self._handshake:
+            del self._handshake[:begin]
+        elif begin < size:
+            self._handshake += data[begin:]
+
+
+def _guess(first: int) -> str:
+    if first in b"GPHDOTC":
+        return " (plain HTTP?)"
+    if first == ord("S"):
+        return " (SSH?)"
+    return ""
+
+
+class ClientHello(NamedTuple):
+    """What the rules look at in a ClientHello (RFC 8446, section 4.1.2).
+
+    versions      offered ones, GREASE left out; from supported_versions, or legacy_version alone
+    server_names  host names of the server_name extension as they came; None where there is no such extension
+    encrypted     an encrypted_client_hello extension is there, be it real or GREASE
+    """
+
+    versions: tuple[int, ...]
+    session_id: bytes
+    server_names: Optional[tuple[bytes, ...]]
+    alpn: tuple[bytes, ...]
+    encrypted: bool
+    early_data: bool
+
+    @property
+    def best_version(self) -> int:
+        return max(self.versions, default=0)
+
+
+class ServerHello(NamedTuple):
+    """What the rules look at in a ServerHello."""
+
+    version: int
+    session_id: bytes
+    retry: bool  # it is a HelloRetryRequest
+
+
+class _Cursor:
+    """Reads vectors out of a body; what is short or left over is Malformed."""
+
+    __slots__ = ("_at", "_data", "_end", "_what")
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data, self._at, self._end, self._what = data, 0, len(data), what
+
+    def take(self, size: int) -> bytes:
+        end = self._at + size
+        if end > self._end:
+            raise Malformed(f"{self._what} ends too soon")
+        piece = self._data[self._at : end]
+        self._at = end
+        return piece
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def vector(self, size: int, least: int = 0) -> bytes:
+        piece = self.take(self.number(size))
+        if len(piece) < least:
+            raise Malformed(f"a vector of {len(piece)} bytes in {self._what}")
+        return piece
+
+    @property
+    def empty(self) -> bool:
+        return self._at == self._end
+
+    def finish(self) -> None:
+        if self._at != self._end:
+            raise Malformed(f"{self._end - self._at} bytes behind the end of {self._what}")
+
+
+def read_client_hello(body: bytes) -> ClientHello:
+    """Raises Malformed."""
+    cursor = _Cursor(body, "the ClientHello")
+    legacy_version = cursor.number(2)
+    cursor.take(32)
+    session_id = cursor.vector(1)
+    if len(session_id) > 32:
+        raise Malformed("a session id of more than 32 bytes")
+    if len(cursor.vector(2, 2)) % 2:
+        raise Malformed("an odd number of bytes of cipher suites")
+    cursor.vector(1, 1)
+    extensions = _extensions(cursor, "the ClientHello")
+    versions: tuple[int, ...] = (legacy_version,)
+    offered = extensions.get(Extension.SUPPORTED_VERSIONS)
+    if offered is not None:
+        versions = _versions(offered)
+    names = extensions.get(Extension.SERVER_NAME)
+    alpn = extensions.get(Extension.ALPN)
+    return ClientHello(
+        versions,
+        session_id,
+        None if names is None else _server_names(names),
+        () if alpn is None else _protocols(alpn),
+        Extension.ENCRYPTED_CLIENT_HELLO in extensions,
+        Extension.EARLY_DATA in extensions,
+    )
+
+
+def read_server_hello(body: bytes) -> ServerHello:
+    """Raises Malformed."""
+    cursor = _Cursor(body, "the ServerHello")
+    version = cursor.number(2)
+    random = cursor.take(32)
+    session_id = cursor.vector(1)
+    if len(session_id) > 32:
+        raise Malformed("a session id of more than 32 bytes")
+    cursor.take(3)  # cipher suite, compression
+    chosen = _extensions(cursor, "the ServerHello").get(Extension.SUPPORTED_VERSIONS)
+    if chosen is not None:
+        if len(chosen) != 2:
+            raise Malformed("a supported_versions of a server that is not one version")
+        version = int.from_bytes(chosen, "big")
+    return ServerHello(version, session_id, random == HELLO_RETRY_REQUEST)
+
+
+def read_certificate(body: bytes) -> tuple[bytes, ...]:
+    """The chain of a TLS 1.0-1.2 Certificate message as DER, the sender's own first (RFC 5246, section 7.4.2)."""
+    cursor = _Cursor(body, "the Certificate")
+    chain = _Cursor(cursor.vector(3), "the chain of certificates")
+    cursor.finish()
+    certificates: list[bytes] = []
+    while not chain.empty:
+        certificates.append(chain.vector(3, 1))
+    return tuple(certificates)
+
+
+def _extensions(cursor: _Cursor, what: str) -> dict[int, bytes]:
+    """The extensions that end a hello; there may be none at all before TLS 1.3."""
+    found: dict[int, bytes] = {}
+    if cursor.empty:
+        return found
+    block = cursor.vector(2)
+    cursor.finish()
+    at, end = 0, len(block)
+    while at < end:
+        begin = at + 4
+        if begin > end:
+            raise Malformed(f"the extensions of {what} end too soon")
+        number = block[at] << 8 | block[at + 1]
+        at = begin + (block[at + 2] << 8 | block[at + 3])
+        if at > end:
+            raise Malformed(f"the extensions of {what} end too soon")
+        if number in found:
+            raise Malformed(f"the extension {number} stands twice in {what}")
+        found[number] = block[begin:at]
+    return found
+
+
+def _versions(data: bytes) -> tuple[int, ...]:
+    cursor = _Cursor(data, "supported_versions")
+    listed = cursor.vector(1, 2)
+    cursor.finish()
+    if len(listed) % 2:
+        raise Malformed("an odd number of bytes of supported_versions")
+    numbers = [listed[at] << 8 | listed[at + 1] for at in range(0, len(listed), 2)]
+    return tuple(number for number in numbers if not is_grease(number))
+
+
+def is_grease(number: int) -> bool:
+    """Whether a two-byte value is reserved to keep readers tolerant (RFC 8701)."""
+    return number & 0x0F0F == 0x0A0A and number >> 8 == number & 0xFF
+
+
+def _server_names(data: bytes) -> tuple[bytes, ...]:
+    """RFC 6066, section 3. Types of names other than host_name were never defined and are passed over."""
+    cursor = _Cursor(data, "server_name")
+    listed = _Cursor(cursor.vector(2, 1), "server_name")
+    cursor.finish()
+    names: list[bytes] = []
+    while not listed.empty:
+        kind = listed.number(1)
+        name = listed.vector(2, 1)
+        if kind == 0:
+            names.append(name)
+    return tuple(names)
+
+
+def _protocols(data: bytes) -> tuple[bytes, ...]:
+    cursor = _Cursor(data, "ALPN")
+    listed = _Cursor(cursor.vector(2, 2), "ALPN")
+    cursor.finish()
+    protocols: list[bytes] = []
+    while not listed.empty:
+        protocols.append(listed.vector(1, 1))
+    return tuple(protocols)
+
+
+def version_name(version: int) -> str:
+    """TLS 1.2, or the bytes of a version without a name."""
+    return VERSIONS.get(version, f"version 0x{version:04x}")
+
+
+def alert(description: int, version: int = 0) -> bytes:
+    """A fatal alert in a plain record, for a session of this version; 0 is one that no ServerHello has settled yet."""
+    return bytes((ALERT, 3, min(version or 0x0303, 0x0303) & 0xFF, 0, 2, FATAL, description))
