@@ -34,8 +34,8 @@ def test_the_sample_file_is_a_valid_file_that_changes_nothing(tmp_path):
     assert load(["--config", str(ROOT / "conf" / "ogw.ini")], {}) == defaults
     text = (ROOT / "conf" / "ogw.ini").read_text(encoding="utf-8")
     open_file = tmp_path / "ogw.ini"
-    # The example of a list stands above its empty default, so each name is kept once.
-    lines = [line for line in text.splitlines() if not re.match(r"#allowed-host =$|#    ", line)]
+    # Examples of lists stand above their empty defaults, so each name is kept once.
+    lines = [line for line in text.splitlines() if not re.match(r"#allowed-(host|client-certificate) =$|#    ", line)]
     open_file.write_text("\n".join(re.sub(r"^#([a-z-]+ =)", r"\1", line) for line in lines), encoding="utf-8")
     assert load(["--config", str(open_file)], {}) == defaults
 

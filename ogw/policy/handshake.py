@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
+from ogw.policy.tls_rules import Mode
 from ogw.wire.connect import Target, parse_host, quoted
 from ogw.wire.tls import (
     ALERT,
@@ -125,9 +126,13 @@ class _Waits(enum.Enum):
 class Handshake:
     """Watches one handshake. After each call, `take_up` and `take_down` give the bytes that may be passed on.
 
-    verified   nothing is to be watched any more: all that was held may pass
-    rejection  set instead where the rules say no
+    Once one of these is set, it is settled:
+
+    verified   nothing is to be watched any more
+    rejection  the rules say no
     ended      a peer gave the handshake up
+
+    Where the rules only report, everything passes on at once, whatever is said of it.
     """
 
     def __init__(self, policy: Policy, target: Target, client_ip: str, no_server_name: bool) -> None:
@@ -154,7 +159,6 @@ class Handshake:
 
     @property
     def settled(self) -> bool:
-        """One of the three above is known."""
         return self.verified or self.rejection is not None or self.ended is not None
 
     def client_said(self, data: bytes) -> None:
@@ -167,16 +171,31 @@ class Handshake:
 
     def take_up(self) -> bytes:
         """What may go to the server now."""
-        return self._client.take(everything=self._up_is_open)
+        return self._client.take(everything=self.passes or self._up_is_open)
 
     def take_down(self) -> bytes:
         """What may go to the client now."""
-        return self._server.take(everything=self.verified)
+        return self._server.take(everything=self.passes)
 
-    def let_pass(self) -> None:
-        """Pass on all that is held, whatever was said of it: the rules only report."""
-        self.rejection = None
-        self.verified = True
+    @property
+    def passes(self) -> bool:
+        """Nothing is held, or will be: it is verified, or the rules only report."""
+        return self.verified or self._rules.mode is Mode.REPORT
+
+    @property
+    def ech_to_report(self) -> bool:
+        """An encrypted_client_hello went by, and the log is to say so."""
+        return self.ech_seen and self._rules.ech == "report"
+
+    def left(self, client: bool, reset: bool) -> None:
+        """A peer has closed or reset its connection; that says nothing any more where all is settled."""
+        if self.settled:
+            return
+        side = self._client if client else self._server
+        reason = side.ending
+        if reset:
+            reason = Reason.CLIENT_RESET if client else Reason.UPSTREAM_RESET
+        self.ended = Ending(reason, f"{side.name} {'reset' if reset else 'closed'} before its TLS session was verified")
 
     def timed_out(self, seconds: float) -> None:
         """The time for the handshake is over: that is a rejection, too."""
@@ -190,7 +209,7 @@ class Handshake:
     @property
     def _up_is_open(self) -> bool:
         """What the client sends behind an accepted ClientHello passes, unless its certificate is awaited."""
-        return self.verified or (self._subjects is None and self._waits is _Waits.SERVER_HELLO)
+        return self._subjects is None and self._waits is _Waits.SERVER_HELLO
 
     def _judge(self, side: "_Side", data: bytes, judge: Callable[[Message], None]) -> None:
         side.held += data

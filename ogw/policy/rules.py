@@ -92,7 +92,7 @@ class _Wrong(Exception):
 def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule], list[str]]:
     """All rules of a text, one per line or separated by commas, and a message for each that is wrong.
 
-    denied  read rules of denied hosts, which take from=, until= and note= only
+    denied  read rules that allow nothing, such as those of denied hosts: they take from=, until= and note= only
     """
     rules: list[Rule] = []
     mistakes: list[str] = []
@@ -137,7 +137,7 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
         if name not in known:
             message = _("{word} is not an attribute; those are {known}")
             if name in ("to", "no-server-name"):
-                message = _("{word} says what is allowed, so a denied host cannot have it; it can have {known}")
+                message = _("{word} says what is allowed; a rule of this list can have {known}")
             raise _Wrong(message.format(word=ascii(name), known=", ".join(known)))
         if bool(equals) == (name == "no-server-name") or (equals and not value.strip('"')):
             right = {"no-server-name": "no-server-name", "until": "until=2027-01-31T18:00:00Z", "note": 'note="why"'}

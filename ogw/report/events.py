@@ -74,6 +74,12 @@ class Field:
     BYTES_UP = "bytes_up"
     BYTES_DOWN = "bytes_down"
     DIAL = "dial"  # seconds, look-up included
+    SERVER_NAME = "server_name"  # of the ClientHello
+    TLS_VERSION = "tls_version"  # that the server chose
+    SUBJECT = "subject"  # of the client certificate, RFC 4514
+    ECH = "ech"  # the ClientHello has an encrypted_client_hello, real or GREASE
+    ENFORCED = "enforced"  # false where the TLS rules only report
+    HANDSHAKE = "handshake"  # seconds from the 200 to the verdict
     DURATION = "duration"  # seconds from accept to close
     STATUS = "status"  # of the answer
     DETAIL = "detail"

@@ -314,6 +314,40 @@ class Log:
                 f'"process": "{self.process}", "sequence": {self.sequence}}}'
             )
 
+    def tls_verified(
+        self,
+        tunnel: str,
+        client: str,
+        target: str,
+        server_name: str,
+        version: str,
+        handshake: float,
+        subject: str = "",
+        ech: bool = False,
+    ) -> None:
+        """Event 107, the line of every verified session; built by hand like the one of every tunnel."""
+        if self._text or subject or ech:
+            fields: dict[str, Any] = {
+                Field.TUNNEL: tunnel,
+                Field.CLIENT: client,
+                Field.TARGET: target,
+                Field.SERVER_NAME: server_name,
+                Field.TLS_VERSION: version,
+                Field.HANDSHAKE: round(handshake, 6),
+                Field.SUBJECT: subject or None,
+                Field.ECH: ech or None,
+            }
+            self.event(Event.TLS_VERIFIED, "", **fields)
+        elif self._level <= logging.INFO:
+            self.sequence += 1
+            # No value needs escaping: a server name that was verified is a canonical host.
+            self._put(
+                f'{{"time": "{timestamp(time.time())}", "level": "info", "event": 107, "name": "TLS session verified", '
+                f'"message": "", "tunnel": "{tunnel}", "client": "{client}", "target": "{target}", '
+                f'"server_name": "{server_name}", "tls_version": "{version}", "handshake": {handshake:.6f}, '
+                f'"policy": "{self.policy}", "process": "{self.process}", "sequence": {self.sequence}}}'
+            )
+
     def _put(self, line: str) -> None:
         writer = self._writer
         if writer.lost > self._reported_lost and not writer.failing and writer.has_room:

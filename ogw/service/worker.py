@@ -17,10 +17,10 @@ from gevent.hub import get_hub
 
 from ogw import __version__
 from ogw.policy.decision import Reason
-from ogw.policy.hosts import Policy
 from ogw.report.events import Event
 from ogw.report.log import File, Log, Sink, Stream, Syslog, Writer, one_line
 from ogw.service.listener import NO_SUCH_FAMILY, Listener, ListenError, listen
+from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.dial import Dialer
@@ -109,13 +109,7 @@ class Worker:
                 f"{descriptors} open files are too few for a tunnel; raise the limit (ulimit -n, LimitNOFILE=)"
             )
         self._descriptors = descriptors
-        policy = Policy(
-            config.allowed_host,
-            config.denied_host,
-            config.allowed_port,
-            config.allowed_client,
-            config.allowed_target_network,
-        )
+        policy = policy_of(config)
         log.policy = policy.hash
         sockets = open_listeners(config)
         addresses = [sock.getsockname() for sock in sockets]
@@ -128,7 +122,16 @@ class Worker:
             keepalive=config.tcp_keepalive,
         )
         self._crew = Crew()
-        self._shared = Shared(policy, dialer, pipes, self._crew, log, config.head_timeout, config.head_max_size)
+        self._shared = Shared(
+            policy,
+            dialer,
+            pipes,
+            self._crew,
+            log,
+            config.head_timeout,
+            config.head_max_size,
+            config.handshake_timeout,
+        )
         self._listeners = [Listener(sock, self._take, self._out_of_descriptors) for sock in sockets]
         self.listen = [f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}" for a in addresses]
         self._hub = get_hub()

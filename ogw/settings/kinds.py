@@ -87,6 +87,14 @@ def choice(*words: str) -> Reader:
     return read
 
 
+def tls_version(text: str) -> int:
+    """A version of TLS, as its number in the protocol."""
+    try:
+        return {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304}[text]
+    except KeyError:
+        raise ValueError(_("is no version of TLS: 1.0, 1.1, 1.2 or 1.3")) from None
+
+
 def plain(text: str) -> str:
     """Any text, such as a path."""
     if "\0" in text:

@@ -16,8 +16,9 @@ from configargparse import ArgumentParser
 
 from ogw.policy.networks import Network, parse_network
 from ogw.policy.rules import Rule, parse_rules
+from ogw.policy.subjects import Pattern, parse_pattern
 from ogw.settings.ini import IniParser
-from ogw.settings.kinds import choice, duration, endpoint, number, plain, size, syslog
+from ogw.settings.kinds import choice, duration, endpoint, number, plain, size, syslog, tls_version
 
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
 PREFIX = "OGW_"
@@ -38,7 +39,8 @@ class Setting:
 
     read      one text to one value, raising ValueError; rules are read by parse_rules instead
     listed    it takes many values, and they add up
-    denied    for lists of rules: these are rules of denied hosts
+    denied    for lists of rules: these allow nothing (parse_rules)
+    by_line   for lists: only the end of a line ends a value, since it may have commas in it
     """
 
     name: str
@@ -48,6 +50,7 @@ class Setting:
     help: str
     listed: bool = False
     denied: bool = False
+    by_line: bool = False
     secret: bool = False
 
     @property
@@ -127,6 +130,55 @@ class Config:
         _("DNS servers to ask instead of those in /etc/resolv.conf"),
         listed=True,
     )
+    tls_rules: str = _setting(
+        "tls-rules",
+        "enforce",
+        choice("enforce", "report", "off"),
+        "MODE",
+        _("only TLS passes, to the server it names: enforce, report (log, but let pass) or off"),
+    )
+    tls_min_version: int = _setting(
+        "tls-min-version", "1.2", tls_version, "VERSION", _("the least TLS version of a session: 1.0, 1.1, 1.2 or 1.3")
+    )
+    server_name: str = _setting(
+        "server-name",
+        "target",
+        choice("target", "allowed-hosts"),
+        "WHICH",
+        _("the server name of a session must be that of its target, or any of the allowed-hosts"),
+    )
+    encrypted_client_hello: str = _setting(
+        "encrypted-client-hello",
+        "allow",
+        choice("allow", "report", "deny"),
+        "WHAT",
+        _("a ClientHello that may hide its server name (ECH, or what looks like it): allow, report or deny"),
+    )
+    allowed_client_certificate: tuple[Pattern, ...] = _setting(
+        "allowed-client-certificate",
+        "",
+        parse_pattern,
+        "SUBJECT",
+        _("client certificates that may pass: a subject, a common name, or sha256:...; without any, all do"),
+        listed=True,
+        by_line=True,
+    )
+    client_certificate_hosts: tuple[Rule, ...] = _setting(
+        "client-certificate-hosts",
+        "",
+        None,
+        "RULE",
+        _("host rules of the targets for which allowed-client-certificate holds; without any, all"),
+        listed=True,
+        denied=True,
+    )
+    unseen_client_certificate: str = _setting(
+        "unseen-client-certificate",
+        "reject",
+        choice("reject", "allow"),
+        "WHAT",
+        _("sessions whose client certificate cannot be seen (TLS 1.3, resumed ones): reject or allow"),
+    )
     head_timeout: float = _setting(
         "head-timeout", "10s", duration(0.05), "DURATION", _("from accept to the end of the client's head")
     )
@@ -136,6 +188,12 @@ class Config:
     dns_timeout: float = _setting("dns-timeout", "5s", duration(0.05), "DURATION", _("for a name's look-up"))
     dial_timeout: float = _setting(
         "dial-timeout", "10s", duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
+    )
+    handshake_timeout: float = _setting(
+        "handshake-timeout", "10s", duration(0.05), "DURATION", _("from the open tunnel to a verified TLS session")
+    )
+    handshake_max_size: int = _setting(
+        "handshake-max-size", "64KiB", size(1024, 1 << 20), "SIZE", _("the largest message of a TLS handshake")
     )
     idle_timeout: float = _setting(
         "idle-timeout", "1h", duration(0.2), "DURATION", _("a tunnel without a byte for so long is ended")
@@ -362,7 +420,7 @@ class _Loader:
             return self._rules(setting, given)
         values: list[Any] = []
         for source, text in given:
-            for one in _split(text) if setting.listed else [text.strip()]:
+            for one in _split(text, setting.by_line) if setting.listed else [text.strip()]:
                 try:
                     values.append(setting.read(one))
                 except ValueError as error:
@@ -384,6 +442,14 @@ class _Loader:
     def _check_together(self, values: dict[str, Any]) -> None:
         if not values["allowed_host"] and not self._mistakes:
             self._warnings.append(_("allowed-host is empty: every target is denied"))
+        if values["tls_rules"] == "report":
+            self._warnings.append(_("tls-rules = report: what the TLS rules would reject is logged and let pass"))
+        if values["tls_rules"] == "off":
+            self._warnings.append(_("tls-rules = off: anything passes to an allowed target, TLS or not"))
+        if values["tls_rules"] == "off" and values["allowed_client_certificate"]:
+            self._mistakes.append(_("allowed-client-certificate: nothing looks at certificates with tls-rules = off"))
+        if values["client_certificate_hosts"] and not values["allowed_client_certificate"]:
+            self._mistakes.append(_("client-certificate-hosts: set allowed-client-certificate, too; it is empty"))
         if len({port or 53 for _address, port in values["dns_server"]}) > 1:
             self._mistakes.append(_("dns-server: all DNS servers must have the same port"))
         if values["log_file"] and values["syslog"]:
@@ -403,6 +469,7 @@ def _last(given: list[Given]) -> Optional[Given]:
     return given[-1] if given else None
 
 
-def _split(text: str) -> list[str]:
-    """The values of a list: one per line or separated by commas."""
-    return [part.strip() for part in text.replace("\n", ",").split(",") if part.strip()]
+def _split(text: str, by_line: bool) -> list[str]:
+    """The values of a list: one per line, or separated by commas unless they may have some in them."""
+    parts = text.split("\n") if by_line else text.replace("\n", ",").split(",")
+    return [part.strip() for part in parts if part.strip()]

@@ -1,4 +1,4 @@
-"""Step 5 of the path: the greenlet pair that copies both ways.
+"""Step 6 of the path: the greenlet pair that copies both ways.
 
 One standing `io` watcher per direction has its greenlet's own `switch` as callback, so a message costs two system calls
 and none of them fails: be woken, receive into the buffer that all tunnels of the process share, send. A read that fills
@@ -23,7 +23,7 @@ import termios
 from typing import Any, Optional
 
 from gevent.hub import get_hub
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from ogw.policy.decision import Reason
 from ogw.tunnel.crew import Crew
@@ -31,7 +31,7 @@ from ogw.tunnel.crew import Crew
 READ, WRITE = 1, 2  # libev's event bits
 BUFFER_SIZE = 64 * 1024
 PIPE_SIZE = 256 * 1024  # Linux gives it to an unprivileged user for about 256 pipes
-SPLICES_PER_TURN = 8  # 2 MiB at the most, then the other tunnels have their turn
+SPLICES_PER_TURN = 16  # 4 MiB at the most, about a millisecond, then the other tunnels have their turn
 SPLICE_WORTH = 16 * 1024  # a smaller piece says that the flow ran dry: back to recv and send
 SPLICE_FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 # Reasons that a stronger one replaces: what cut the other direction says more than who closed first.
@@ -40,6 +40,7 @@ ENDED_IN_ORDER = (None, Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
 # What is read here is sent or copied before anyone else runs, so one buffer serves every tunnel of the process.
 _buffer = bytearray(BUFFER_SIZE)
 _view = memoryview(_buffer)
+_switch_to = greenlet.switch
 
 
 class Pipes:
@@ -116,13 +117,14 @@ class _Failed(Exception):
 
 
 class Half:
-    """One direction: what `source` says is told to `sink`."""
+    """One direction: what `source` says is told to `sink`, behind `rest`: what was received before the copying."""
 
-    __slots__ = ("copied", "greenlet", "outcome", "readable", "sink", "source")
+    __slots__ = ("copied", "greenlet", "outcome", "readable", "rest", "sink", "source")
 
     def __init__(self, source: _socket.socket, sink: _socket.socket, readable: Any) -> None:
         self.source = source
         self.sink = sink
+        self.rest = b""
         self.copied = 0  # bytes handed to the sink's kernel buffer
         self.readable = readable  # the standing watcher
         self.greenlet: Any = None
@@ -142,7 +144,7 @@ class Duplex:
         hub = get_hub()
         self._crew = crew
         self._loop = hub.loop
-        self._wait = hub.switch
+        self._wait = _switch_to.__get__(hub)  # hub.switch without its check, which costs as much as the switch
         self._pipes = pipes
         self._main: Any = None
         self._waits_for_other = False
@@ -156,22 +158,26 @@ class Duplex:
         """One direction ended, the other still runs."""
         return (self.up.outcome is None) is not (self.down.outcome is None)
 
-    def run(self, rest: bytes = b"") -> None:
-        """Copy until the end, `rest` first: what the client sent behind its head.
+    def run(self) -> None:
+        """Copy until the end.
 
         The calling greenlet is the `up` half; the `down` half starts with its first byte.
         """
         up, down = self.up, self.down
         up.greenlet = self._main = getcurrent()
         try:
-            down.readable.start(self._crew.run, self._run_down)
+            if down.rest:
+                down.readable.stop()
+                self._loop.run_callback(self._crew.run, self._run_down)
+            else:
+                down.readable.start(self._crew.run, self._run_down)
             up.readable.start(up.greenlet.switch)
-            self._copy_until_end(up, rest)
+            self._copy_until_end(up)
             self._waits_for_other = True
             while down.outcome is None:
                 self._wait()
         finally:
-            self._close()
+            self.close()
 
     def end(self, reason: Reason) -> None:
         """Ask both halves to end: for the sweep, the drain and the administrator. It returns at once."""
@@ -181,11 +187,13 @@ class Duplex:
 
     def _run_down(self) -> None:
         down = self.down
+        if down.outcome is not None:
+            return  # it was asked to end before it began
         down.greenlet = getcurrent()
         down.readable.callback = down.greenlet.switch
         down.readable.args = ()
         try:
-            self._copy_until_end(self.down, b"", readable=True)
+            self._copy_until_end(down, readable=not down.rest)
         finally:
             if self._waits_for_other:
                 self._loop.run_callback(self._wake_main)
@@ -210,10 +218,11 @@ class Duplex:
         if self._waits_for_other and self.down.outcome is not None:
             self._wake_main()
 
-    def _copy_until_end(self, half: Half, rest: bytes, readable: bool = False) -> None:
+    def _copy_until_end(self, half: Half, readable: bool = False) -> None:
         outcome = Outcome.STOPPED
         try:
-            if rest:
+            if half.rest:
+                rest, half.rest = half.rest, b""
                 self._send_rest(half, rest)
             if not readable:
                 self._wait()
@@ -233,29 +242,28 @@ class Duplex:
         receive = half.source.recv_into
         send = half.sink.send
         wait = self._wait
-        flow = Flow.WEAK
         while True:
-            if flow is Flow.WEAK:
-                try:
-                    size = receive(_buffer)
-                except BlockingIOError:
+            try:
+                size = receive(_buffer)
+            except BlockingIOError:
+                wait()
+                continue
+            except OSError as error:
+                raise _Failed(Outcome.SOURCE_FAILED, error) from None
+            if not size:
+                return
+            try:
+                sent = send(_view[:size])
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise _Failed(Outcome.SINK_FAILED, error) from None
+            half.copied += sent
+            if sent != size:
+                self._send_rest(half, bytes(_view[sent:size]))
+            if size == BUFFER_SIZE:
+                while (flow := self._splice(half)) is Flow.STRONG:
                     wait()
-                    continue
-                except OSError as error:
-                    raise _Failed(Outcome.SOURCE_FAILED, error) from None
-                if not size:
-                    return
-                try:
-                    sent = send(_view[:size])
-                except BlockingIOError:
-                    sent = 0
-                except OSError as error:
-                    raise _Failed(Outcome.SINK_FAILED, error) from None
-                half.copied += sent
-                if sent != size:
-                    self._send_rest(half, bytes(_view[sent:size]))
-            if flow is Flow.STRONG or size == BUFFER_SIZE:
-                flow = self._splice(half)
                 if flow is Flow.ENDED:
                     return
             wait()
@@ -289,7 +297,7 @@ class Duplex:
                 try:
                     size = held = os.splice(source, pipe_in, PIPE_SIZE, flags=SPLICE_FLAGS)
                 except BlockingIOError:
-                    return Flow.WEAK
+                    return Flow.STRONG  # for now: how much comes next tells
                 except OSError as error:
                     raise _Failed(Outcome.SOURCE_FAILED, error) from None
                 if not size:
@@ -370,7 +378,8 @@ class Duplex:
         if self.reason in ENDED_IN_ORDER:
             self.reason = Reason.CLIENT_RESET if client else Reason.UPSTREAM_RESET
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give up the watchers, before their sockets are closed. `run` does it; who never runs it does it instead."""
         self._waits_for_other = False
         for half in (self.up, self.down):
             half.readable.stop()

@@ -10,14 +10,17 @@ from typing import Any, Optional
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.policy.decision import Reason
+from ogw.policy.decision import Decision, Reason
+from ogw.policy.handshake import Handshake, Rejection
 from ogw.policy.hosts import Policy
+from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import ClientGone, Dialer, DialError, Upstream
-from ogw.tunnel.duplex import Duplex, Pipes, close_with_reset, is_timeout
+from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, close_with_reset, is_timeout
+from ogw.tunnel.verify import verify
 from ogw.wire.connect import (
     ESTABLISHED,
     BadRequest,
@@ -30,10 +33,11 @@ from ogw.wire.connect import (
     proxy_status,
     read_request,
 )
+from ogw.wire.tls import alert, version_name
 
 READ = 1  # libev's event bit
 RECEIVE_SIZE = 16 * 1024
-LINGER_SECONDS, LINGER_BYTES = 2.0, 1 << 20  # after a refusal: an answer must survive a client that is still sending
+LINGER_SECONDS, LINGER_BYTES = 2.0, 1 << 20  # after a refusal or an alert
 RETRY_AFTER = 5  # seconds
 
 PHRASES = {
@@ -67,6 +71,7 @@ class Shared:
     log: Log
     head_timeout: float
     head_max_size: int
+    handshake_timeout: float
     draining: bool = False
 
 
@@ -100,6 +105,7 @@ class Tunnel:
 
     __slots__ = (
         "accepted",
+        "answered",
         "client",
         "client_ip",
         "client_name",
@@ -121,7 +127,8 @@ class Tunnel:
         self.accepted = time.monotonic()
         self.target = ""
         self.greenlet: Any = None
-        self.duplex: Optional[Duplex] = None
+        self.answered = False  # the 200 was sent: no HTTP answer exists any more
+        self.duplex: Optional[Duplex] = None  # once it copies both ways
         self.progress = 0  # bytes copied when the sweep last looked, and when they last changed
         self.progress_at = self.accepted
 
@@ -132,9 +139,9 @@ class Tunnel:
             if refusal is not None:
                 raise refusal
             request = self._read_head(first)
-            to = self._may_it_go(request)
-            upstream, dial_seconds = self._reach(request, to)
-            self._copy(upstream, dial_seconds, request.rest)
+            decision = self._may_it_go(request)
+            upstream, dial_seconds = self._reach(request, decision)
+            self._serve(upstream, dial_seconds, request, decision)
         except Refused as refused:
             self._refuse(refused)
         except (Left, Ended) as left:
@@ -223,8 +230,7 @@ class Tunnel:
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
 
-    def _may_it_go(self, request: Request) -> tuple[Any, ...]:
-        """The networks in which the target's addresses may lie although the guard would refuse them."""
+    def _may_it_go(self, request: Request) -> Decision:
         shared = self.shared
         self.target = str(request.target)
         if shared.log.debug:
@@ -234,35 +240,73 @@ class Tunnel:
         decision = shared.policy.judge_target(request.target, self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
-        return decision.to
+        return decision
 
     # 3. Reach it.
 
-    def _reach(self, request: Request, to: tuple[Any, ...]) -> tuple[Upstream, float]:
+    def _reach(self, request: Request, decision: Decision) -> tuple[Upstream, float]:
         began = time.monotonic()
         try:
-            upstream = self.shared.dialer.dial(request.target, to, self.client)
+            upstream = self.shared.dialer.dial(request.target, decision.to, self.client)
         except DialError as error:
             raise Refused(error.reason, error.detail) from None
         except ClientGone:
             raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
         return upstream, time.monotonic() - began
 
-    # 4 and 5. The 200, and copying both ways.
+    # 4 to 6. The 200, the handshake going by, and copying both ways.
 
-    def _copy(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
+    def _serve(self, upstream: Upstream, dial_seconds: float, request: Request, decision: Decision) -> None:
         shared = self.shared
-        duplex = self.duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.crew)
+        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.crew)
+        detail = ""
+        self.answered = True
         try:
             # The first bytes on a fresh connection: they fit into its buffer. If the client is gone, its half says so.
             self.client.send(ESTABLISHED)
         except OSError:
             pass
         try:
-            duplex.run(rest)
+            if shared.policy.tls.mode is Mode.OFF:
+                duplex.up.rest = request.rest
+            else:
+                detail = self._verify(duplex, upstream, request, decision)
+            if duplex.reason is None:
+                self.duplex = duplex  # from here on it is the one to ask for an end
+                duplex.run()
+        except Ended as ended:
+            duplex.reason = ended.reason
         finally:
+            duplex.close()
             self._close_upstream(upstream.socket, duplex.reason)
-            self._account(upstream, duplex, dial_seconds)
+            self._account(upstream, duplex, dial_seconds, detail)
+
+    def _verify(self, duplex: Duplex, upstream: Upstream, request: Request, decision: Decision) -> str:
+        """Let the handshake go by. Where the tunnel ends with it, set `duplex.reason`; more words for its last line."""
+        policy = self.shared.policy
+        handshake = Handshake(policy, request.target, self.client_ip, decision.no_server_name)
+        began = time.monotonic()
+        verify(handshake, duplex, request.rest, self.shared.handshake_timeout)
+        if handshake.verified:
+            self._report_verified(handshake, time.monotonic() - began)
+        rejection = handshake.rejection
+        if rejection is not None:
+            self._report_rejection(handshake, rejection)
+        if handshake.passes:
+            return ""
+        told = b""
+        if rejection is not None:
+            duplex.reason = rejection.reason
+            if rejection.alert is not None and not duplex.down.rest:
+                told = alert(rejection.alert, handshake.version)
+        elif handshake.ended is not None:
+            duplex.reason = handshake.ended.reason
+            if duplex.reason not in ENDED_IN_ORDER:
+                return handshake.ended.detail
+        duplex.close()
+        upstream.socket.close()
+        self._tell_and_let_finish(told)
+        return handshake.ended.detail if handshake.ended is not None else ""
 
     def _close_upstream(self, upstream: _socket.socket, reason: Optional[Reason]) -> None:
         if reason is Reason.CLIENT_RESET:
@@ -272,13 +316,13 @@ class Tunnel:
             close_with_reset(self.client)
         upstream.close()
 
-    # 6. Account for it.
+    # 7. Account for it.
 
-    def _account(self, upstream: Upstream, duplex: Duplex, dial_seconds: float) -> None:
+    def _account(self, upstream: Upstream, duplex: Duplex, dial_seconds: float, detail: str) -> None:
         reason = duplex.reason or Reason.INTERNAL_ERROR
         self.shared.log.tunnel_closed(
             reason.token,
-            "the peer did not answer for too long" if is_timeout(duplex.error) else "",
+            "the peer did not answer for too long" if is_timeout(duplex.error) else detail,
             self.id,
             self.client_name,
             self.target,
@@ -287,6 +331,30 @@ class Tunnel:
             duplex.down.copied,
             dial_seconds,
             time.monotonic() - self.accepted,
+        )
+
+    def _report_verified(self, handshake: Handshake, seconds: float) -> None:
+        self.shared.log.tls_verified(
+            self.id,
+            self.client_name,
+            self.target,
+            handshake.server_name,
+            version_name(handshake.version),
+            seconds,
+            handshake.subject,
+            handshake.ech_to_report,
+        )
+
+    def _report_rejection(self, handshake: Handshake, rejection: Rejection) -> None:
+        self.shared.log.event(
+            rejection.reason.event,
+            rejection.detail,
+            rejection.reason.token,
+            **self._who(),
+            server_name=handshake.server_name or None,
+            tls_version=version_name(handshake.version) if handshake.version else None,
+            subject=handshake.subject or None,
+            enforced=None if self.shared.policy.tls.mode is Mode.ENFORCE else False,
         )
 
     def _account_for_leaving(self, left: "Left | Ended") -> None:
@@ -310,7 +378,7 @@ class Tunnel:
         """An error of the gateway itself: the log gets all of it, the client that none of it is its fault."""
         detail = f"{type(error).__name__}: {error}; this is an error of the gateway, please report it"
         told = "".join(traceback.format_exception(error))
-        if self.duplex is None:
+        if not self.answered:
             self._refuse(Refused(Reason.INTERNAL_ERROR, detail), traceback=told)
         else:
             self.shared.log.event(Event.ERROR, detail, Reason.INTERNAL_ERROR.token, traceback=told, **self._who())
@@ -320,8 +388,13 @@ class Tunnel:
     def _refuse(self, refused: Refused, **more: Any) -> None:
         reason = refused.reason
         self.shared.log.event(reason.event, refused.detail, reason.token, status=reason.status, **self._who(), **more)
+        self._tell_and_let_finish(refusal(reason, self.id))
+
+    def _tell_and_let_finish(self, last_words: bytes) -> None:
+        """Say it, half-close, and let the client finish: an answer must survive a client that is still sending."""
         try:
-            self.client.send(refusal(reason, self.id))
+            if last_words:
+                self.client.send(last_words)
             self.client.shutdown(_socket.SHUT_WR)
             self._drop_what_still_comes()
         except (OSError, Ended):

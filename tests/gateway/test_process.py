@@ -107,7 +107,7 @@ def test_too_few_open_files_are_one_clear_line():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_with_code_0(number):
-    with Gateway(*ALLOW) as gateway:
+    with Gateway(*ALLOW, tls_rules=None) as gateway:
         assert gateway.stop(number) == 0
     assert [line["event"] for line in gateway.lines] == [101, 110, 102]
     assert gateway.stderr == []
@@ -288,7 +288,7 @@ def test_the_log_is_text_for_people_when_asked():
 def test_an_output_that_nobody_reads_does_not_stop_tunnels():
     read_end, write_end = os.pipe()
     place = address()
-    command = [*OGW, "run", *ALLOW, "--listen-address", place, "--log-level", "debug"]
+    command = [*OGW, "run", *ALLOW, "--listen-address", place, "--log-level", "debug", "--tls-rules", "off"]
     with (
         Server(echo) as upstream,
         subprocess.Popen(command, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE) as process,

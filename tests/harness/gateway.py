@@ -28,11 +28,16 @@ def address():
 
 
 class Gateway:
-    """`ogw run` with its log read line by line. Use as a context manager: it is stopped at the end."""
+    """`ogw run` with its log read line by line. Use as a context manager: it is stopped at the end.
 
-    def __init__(self, *flags, listen=None, environment=None, command=(), program=None):
+    tls_rules  what most tests do not need: their servers speak plain bytes; None leaves the default
+    """
+
+    def __init__(self, *flags, listen=None, environment=None, command=(), program=None, tls_rules="off"):
         self.address = address() if listen is None else listen
         words = [] if listen == "" else ["--listen-address", self.address, "--listen-port", "8080"]
+        if tls_rules is not None:
+            words += ["--tls-rules", tls_rules]
         self.lines = []
         self.stderr = []
         self._new = queue.Queue()

@@ -129,8 +129,11 @@ def test_a_wrong_rule_does_not_hide_the_others():
 
 
 @pytest.mark.parametrize("attribute", ["to=10.0.0.0/8", "no-server-name"])
-def test_a_denied_host_takes_no_attribute_that_allows(attribute):
-    assert "a denied host cannot" in parse_rules(f"a.example {attribute}", "x", denied=True)[1][0]
+def test_a_rule_that_allows_nothing_takes_no_attribute_that_allows(attribute):
+    assert (
+        "says what is allowed; a rule of this list can have"
+        in parse_rules(f"a.example {attribute}", "x", denied=True)[1][0]
+    )
     assert one('a.example from=10.0.0.0/8 until=2027-01-31T18:00:00Z note="x"', denied=True).clients
 
 

@@ -83,7 +83,7 @@ def reset(sock):
 class Pair:
     """A running duplex between two peers, `client` and `upstream`, in a greenlet as the tunnel's would be."""
 
-    def __init__(self, pipes=None, rest=b"", crew=None):
+    def __init__(self, pipes=None, rest=b"", crew=None, rest_down=b""):
         self.pipes = pipes if pipes is not None else Pipes()
         self.ours_client, self.client = tcp_pair()
         self.ours_upstream, self.upstream = tcp_pair()
@@ -91,13 +91,15 @@ class Pair:
         self.duplex = Duplex(self.ours_client, self.ours_upstream, self.pipes, self.crew)
         self.ended = gevent.event.Event()
         self.rest = rest
+        self.rest_down = rest_down
         self.closes = False  # as the tunnel does after an upstream's reset
         self.greenlet = greenlet(self.run, get_hub())
         get_hub().loop.run_callback(self.greenlet.switch)
 
     def run(self):
         try:
-            self.duplex.run(self.rest)
+            self.duplex.up.rest, self.duplex.down.rest = self.rest, self.rest_down
+            self.duplex.run()
         finally:
             if self.closes:
                 close_with_reset(self.ours_client)

@@ -1,0 +1,103 @@
+"""Step 5 of the path: the handshake goes by, and each piece of it is judged before it is passed on.
+
+One greenlet owns both sockets meanwhile; the pair of the duplex starts when there is nothing to judge any more.
+"""
+
+from typing import Any
+
+from gevent.hub import get_hub
+from greenlet import getcurrent
+
+from ogw.policy.handshake import Handshake
+from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.duplex import WRITE, Duplex, Half
+
+RECEIVE_SIZE = 16 * 1024
+
+
+def verify(handshake: Handshake, duplex: Duplex, rest: bytes, seconds: float) -> None:
+    """Pass the handshake on as far as it may go, until it is settled. What passes and is not sent is the duplex's rest.
+
+    rest     what the client sent behind its head
+    seconds  the limit of all of it; then the handshake is rejected
+    """
+    try:
+        with Deadline(seconds):
+            _Verification(handshake, duplex).run(rest)
+    except Expired:
+        handshake.timed_out(seconds)
+
+
+class _Verification:
+    __slots__ = ("_down", "_handshake", "_switch", "_up", "_wait")
+
+    def __init__(self, handshake: Handshake, duplex: Duplex) -> None:
+        self._handshake = handshake
+        self._up, self._down = duplex.up, duplex.down
+        self._wait = get_hub().switch
+        self._switch = getcurrent().switch
+
+    def run(self, rest: bytes) -> None:
+        handshake, up = self._handshake, self._up
+        if rest:
+            handshake.client_said(rest)
+            self._pass_on()
+        self._watch_both()
+        while not handshake.settled:
+            half = self._wait()
+            try:
+                data = half.source.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                continue
+            except OSError:
+                handshake.left(client=half is up, reset=True)
+                return
+            if not data:
+                handshake.left(client=half is up, reset=False)
+                return
+            if half is up:
+                handshake.client_said(data)
+            else:
+                handshake.server_said(data)
+            self._pass_on()
+
+    def _watch_both(self) -> None:
+        # The duplex's own watchers: at the hand-over it takes them as they are.
+        self._up.readable.start(self._switch, self._up)
+        self._down.readable.start(self._switch, self._down)
+
+    def _pass_on(self) -> None:
+        up, down = self._up, self._down
+        up.rest, down.rest = self._handshake.take_up(), self._handshake.take_down()
+        while True:
+            if up.rest:
+                self._send(up)
+            if down.rest:
+                self._send(down)
+            if not (up.rest or down.rest) or self._handshake.settled:
+                return
+            self._await_sink(up if up.rest else down)
+
+    def _send(self, half: Half) -> None:
+        try:
+            sent = half.sink.send(half.rest)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._handshake.left(client=half is self._down, reset=True)
+            return
+        half.copied += sent
+        half.rest = half.rest[sent:]
+
+    def _await_sink(self, half: Half) -> None:
+        """Wait until a slow peer takes more; nothing is read meanwhile."""
+        self._up.readable.stop()
+        self._down.readable.stop()
+        writable: Any = get_hub().loop.io(half.sink.fileno(), WRITE)
+        writable.start(self._switch)
+        try:
+            self._wait()
+        finally:
+            writable.stop()
+            writable.close()
+        self._watch_both()
