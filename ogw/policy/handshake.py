@@ -104,10 +104,16 @@ class _Side:
         self.passed = self.reader.position
 
     def take(self, everything: bool) -> bytes:
-        size = len(self.held) if everything else max(0, self.passed - self.taken)
-        piece = bytes(self.held[:size])
-        del self.held[:size]
-        self.taken += size
+        held = self.held
+        if not held:
+            return b""
+        piece = bytes(held)
+        if everything:
+            held.clear()
+        else:
+            piece = piece[: max(0, self.passed - self.taken)]
+            del held[: len(piece)]
+        self.taken += len(piece)
         return piece
 
 
@@ -138,6 +144,7 @@ class Handshake:
     def __init__(self, policy: Policy, target: Target, client_ip: str, no_server_name: bool) -> None:
         rules = policy.tls
         self._rules = rules
+        self._only_reports = rules.mode is Mode.REPORT
         self._policy = policy
         self._target = target
         self._client_ip = client_ip
@@ -180,7 +187,7 @@ class Handshake:
     @property
     def passes(self) -> bool:
         """Nothing is held, or will be: it is verified, or the rules only report."""
-        return self.verified or self._rules.mode is Mode.REPORT
+        return self.verified or self._only_reports
 
     @property
     def ech_to_report(self) -> bool:
@@ -269,16 +276,19 @@ class Handshake:
         self._client.passes_to_here()
 
     def _judge_server_name(self, hello: ClientHello) -> None:
-        names = hello.server_names
+        target, names = self._target, hello.server_names
         if not names:
             if self._no_server_name:
                 return
             raise _Reject(
                 Reason.SERVER_NAME_MISSING,
-                f"the ClientHello names no server; no-server-name in the rule of {self._target.host} would let it pass",
+                f"the ClientHello names no server; no-server-name in the rule of {target.host} would let it pass",
             )
         if len(names) > 1:
             raise _Reject(Reason.SERVER_NAME_INVALID, f"the ClientHello has {len(names)} server names")
+        if target.address is None and names[0] == target.host.encode():
+            self.server_name = target.host
+            return
         shown = quoted(names[0])
         try:
             host, address = parse_host(names[0])
@@ -287,15 +297,15 @@ class Handshake:
         if address is not None:
             raise _Reject(Reason.SERVER_NAME_INVALID, f"the server name {shown} is an IP address (RFC 6066, section 3)")
         self.server_name = host
-        if host == self._target.host:
+        if host == target.host:
             return
         if self._rules.any_allowed_host:
-            other = Target(host, self._target.port)
+            other = Target(host, target.port)
             if self._policy.judge_target(other, self._client_ip).allowed:
                 return
         raise _Reject(
             Reason.SERVER_NAME_MISMATCH,
-            f"the server name is {shown}, but the target is {self._target.host} (server-name)",
+            f"the server name is {shown}, but the target is {target.host} (server-name)",
         )
 
     def _client_certificate(self, body: bytes) -> None:

@@ -6,6 +6,7 @@ them and must be used up. Sources: RFC 8446 (TLS 1.3), RFC 5246 (1.2), RFC 6066 
 
 from collections.abc import Iterator
 from enum import IntEnum
+from struct import Struct, unpack
 from typing import NamedTuple, Optional, Union
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23  # content types of records
@@ -244,10 +245,16 @@ class _Cursor:
         return int.from_bytes(self.take(size), "big")
 
     def vector(self, size: int, least: int = 0) -> bytes:
-        piece = self.take(self.number(size))
-        if len(piece) < least:
-            raise Malformed(f"a vector of {len(piece)} bytes in {self._what}")
-        return piece
+        """The bytes behind their length, a number of `size` bytes; all in one step, since hellos are full of them."""
+        begin = self._at + size
+        length = int.from_bytes(self._data[self._at : begin], "big")
+        end = begin + length
+        if begin > self._end or end > self._end:
+            raise Malformed(f"{self._what} ends too soon")
+        if length < least:
+            raise Malformed(f"a vector of {length} bytes in {self._what}")
+        self._at = end
+        return self._data[begin:end]
 
     @property
     def empty(self) -> bool:
@@ -256,6 +263,9 @@ class _Cursor:
     def finish(self) -> None:
         if self._at != self._end:
             raise Malformed(f"{self._end - self._at} bytes behind the end of {self._what}")
+
+
+_EXTENSION = Struct(">HH").unpack_from  # type, length
 
 
 def read_client_hello(body: bytes) -> ClientHello:
@@ -326,8 +336,8 @@ def _extensions(cursor: _Cursor, what: str) -> dict[int, bytes]:
         begin = at + 4
         if begin > end:
             raise Malformed(f"the extensions of {what} end too soon")
-        number = block[at] << 8 | block[at + 1]
-        at = begin + (block[at + 2] << 8 | block[at + 3])
+        number, length = _EXTENSION(block, at)
+        at = begin + length
         if at > end:
             raise Malformed(f"the extensions of {what} end too soon")
         if number in found:
@@ -342,8 +352,8 @@ def _versions(data: bytes) -> tuple[int, ...]:
     cursor.finish()
     if len(listed) % 2:
         raise Malformed("an odd number of bytes of supported_versions")
-    numbers = [listed[at] << 8 | listed[at + 1] for at in range(0, len(listed), 2)]
-    return tuple(number for number in numbers if not is_grease(number))
+    numbers = unpack(f">{len(listed) // 2}H", listed)
+    return tuple([number for number in numbers if not is_grease(number)])
 
 
 def is_grease(number: int) -> bool:
