@@ -185,6 +185,11 @@ class Handshake:
         return self._server.take(everything=self.passes)
 
     @property
+    def awaits_client(self) -> bool:
+        """It is the client's turn to say what is judged next: the order of a recording whose directions are apart."""
+        return self._waits in (_Waits.CLIENT_HELLO, _Waits.SECOND_HELLO, _Waits.CERTIFICATE)
+
+    @property
     def passes(self) -> bool:
         """Nothing is held, or will be: it is verified, or the rules only report."""
         return self.verified or self._only_reports
@@ -336,6 +341,8 @@ class Handshake:
         if message.type == ALERT:
             self._alert(message, self._server)
         elif waits is _Waits.SERVER_HELLO:
+            if message.type == CHANGE_CIPHER_SPEC and self.version:
+                return  # behind a HelloRetryRequest it means nothing (RFC 8446, appendix D.4)
             if message.type != HANDSHAKE or message.kind != Kind.SERVER_HELLO:
                 raise Malformed(f"{_name(message)} where a ServerHello belongs")
             self._server_hello(message.body)
