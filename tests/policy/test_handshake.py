@@ -1,7 +1,7 @@
 """The TLS rules on recorded and hand-made handshakes: what may pass, when, and why not."""
 
 import pytest
-import trustme
+from harness.certificates import with_common_names
 from harness.hellos import (
     GREASE,
     HOST,
@@ -303,26 +303,8 @@ def test_an_encrypted_hello_goes_by_its_setting(ech):
 
 # Client certificates.
 
-AUTHORITY = trustme.CA()
-
-
-def certificate(*names):
-    """A certificate as DER, with these common names."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name) for name in names])
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder(subject, subject, key.public_key(), 7, now, now + timedelta(days=1))
-    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
-TILL = certificate("till-7")
-AGENT = certificate("workspace-id", "machine-name")
+TILL = with_common_names("till-7")
+AGENT = with_common_names("workspace-id", "machine-name")
 ASKS = records(server_hello(0x0303) + certificates(b"server") + REQUEST + DONE)
 
 
