@@ -32,7 +32,7 @@ def server(authority, served):
 def gateway(server):
     with (
         Dns({NAME: [server.host]}) as dns,
-        Gateway("--allowed-host", f"{NAME} to=127.0.0.0/8", *dns.flags) as gateway,
+        Gateway("--allowed-host", f"{NAME} to=127.0.0.0/8", *dns.flags, tls_rules=None) as gateway,
     ):
         yield gateway
 

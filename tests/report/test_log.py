@@ -46,6 +46,19 @@ def test_the_hand_built_line_of_a_tunnel_equals_the_formatters():
     assert list(by_hand) == list(by_formatter)
 
 
+def test_the_hand_built_line_of_a_verified_session_equals_the_formatters():
+    told = ("ab12cd-7", "10.1.2.3:4", "a.example:443", "a.example", "TLS 1.3", 0.0123456)
+    by_hand, by_formatter = (
+        json.loads(logged(lambda log, s=subject: log.tls_verified(*told, subject=s), policy="0a1b2c3d")[0])
+        for subject in ("", "CN=x")
+    )
+    assert by_formatter.pop(Field.SUBJECT) == "CN=x"
+    for field in (Field.TIME, Field.PROCESS):
+        assert by_hand.pop(field) and by_formatter.pop(field)
+    assert by_hand == by_formatter
+    assert list(by_hand) == list(by_formatter)
+
+
 @pytest.mark.parametrize("event", CATALOGUE)
 def test_every_event_is_one_json_object_on_one_line(event):
     line = one_line(event, 'two\nlines "quoted" \x00 ü', reason="why", client="c")

@@ -183,6 +183,26 @@ def test_bytes_behind_the_head_go_first():
     pair.close()
 
 
+def test_what_was_received_before_the_copying_goes_first_in_both_directions():
+    up, down = random.Random(3).randbytes(6_000_000), random.Random(4).randbytes(6_000_000)
+    pair = Pair(rest=up, rest_down=down)  # more than any socket takes at once
+    send_all(pair.client, b"up")
+    send_all(pair.upstream, b"down")
+    readers = [
+        gevent.spawn(read_exactly, sink, 6_000_000 + more) for sink, more in ((pair.upstream, 2), (pair.client, 4))
+    ]
+    assert readers[0].get() == up + b"up"
+    assert readers[1].get() == down + b"down"
+    pair.close()
+
+
+def test_an_end_that_is_asked_before_the_rest_was_sent():
+    pair = Pair(rest_down=bytes(6_000_000))
+    pair.duplex.end(Reason.DRAINED)
+    assert pair.wait() is Reason.DRAINED
+    pair.close()
+
+
 def test_a_reset_by_the_client_ends_the_tunnel(pair):
     send_all(pair.client, b"x")
     assert read_exactly(pair.upstream, 1) == b"x"
