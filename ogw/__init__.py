@@ -18,8 +18,9 @@ The path of a connection, accept to close:
       policy/hosts.py      2. may it go?
       tunnel/dial.py       3. reach it   (tunnel/resolve.py, policy/addresses.py)
       wire/connect.py      4. answer
-      tunnel/duplex.py     5. copy both ways
-      report/log.py        6. account for it
+      tunnel/verify.py     5. let the handshake go by   (policy/handshake.py, wire/tls.py)
+      tunnel/duplex.py     6. copy both ways
+      report/log.py        7. account for it
 """
 
 __version__ = "0.1.0"

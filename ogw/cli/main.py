@@ -8,6 +8,7 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw import __version__
+from ogw.cli.inspect import inspect
 from ogw.report.events import Event
 from ogw.report.log import one_line
 from ogw.settings.settings import HIDDEN, SETTINGS, Config, ConfigError, help_text, load
@@ -16,6 +17,7 @@ USAGE = _("""usage: ogw COMMAND [FLAGS]
 
   ogw run [FLAGS]                   run the gateway until SIGTERM or Ctrl-C
   ogw config show [--json] [FLAGS]  every setting, its value and where it came from
+  ogw inspect FILE|- [--json]       what the gateway sees in a recorded TLS handshake, and would decide
   ogw version                       the version
 
 `ogw run --help` lists all flags. A first gateway: ogw run --allowed-host www.example.com
@@ -47,6 +49,8 @@ def _command(words: list[str]) -> int:
         return run(words[1:])
     if words[:2] == ["config", "show"]:
         return config_show(words[2:])
+    if words[0] == "inspect":
+        return inspect(words[1:])
     print(_("ogw: {word} is not a command").format(word=ascii(" ".join(words[:2]))), file=sys.stderr)
     print(USAGE, end="", file=sys.stderr)
     return WRONG

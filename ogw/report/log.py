@@ -1,4 +1,4 @@
-"""Step 6 of the path: log lines, formatted in the loop, gathered, and written in batches by a thread.
+"""Step 7 of the path: log lines, formatted in the loop, gathered, and written in batches by a thread.
 
 A line costs the loop its formatting and one append. Whoever reads the lines may be slow or gone: what does not fit into
 the buffer is counted, and the count is a line as soon as there is room again.

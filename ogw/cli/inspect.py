@@ -1,0 +1,308 @@
+"""`ogw inspect`: what the gateway sees in recorded bytes of a TLS handshake, and what it would decide."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from gettext import gettext as _
+from typing import Any, Optional
+
+from ogw.policy.handshake import Handshake
+from ogw.policy.hosts import Policy
+from ogw.policy.index import parse_client
+from ogw.settings.policy import policy_of
+from ogw.settings.settings import SETTINGS, ConfigError, load
+from ogw.wire.connect import (
+    BadTarget,
+    HeadError,
+    Target,
+    parse_host,
+    parse_target,
+    quoted,
+    read_request,
+)
+from ogw.wire.tls import (
+    HANDSHAKE,
+    Kind,
+    Message,
+    Reader,
+    TlsError,
+    read_certificate,
+    read_client_hello,
+    read_server_hello,
+    version_name,
+)
+
+OK, REJECTED, WRONG = 0, 1, 2  # exit codes: verified, or fine so far; rejected; the question is wrong
+USAGE = "ogw inspect FILE|- [--target HOST[:PORT]] [--json] [FLAGS]"
+LARGEST_FILE = 1 << 20
+
+
+class Question(Exception):
+    """What was asked cannot be answered; the sentence says why."""
+
+
+@dataclass
+class Seen:
+    """One direction: its messages as far as they are plain, what the rules look at, and what cannot be read."""
+
+    messages: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+def inspect(words: Sequence[str]) -> int:
+    """Run the command; the exit code."""
+    parser = _parser()
+    if "-h" in words or "--help" in words:
+        print(parser.format_help(), end="")
+        return OK
+    own, flags = _split(words)
+    asked, unknown = parser.parse_known_args(own)
+    try:
+        if bool(asked.file) == bool(asked.client):
+            raise Question(_("name the client's bytes: FILE, - for standard input, or --client FILE"))
+        if asked.server and not asked.client:
+            raise Question(_("--server needs --client: the server's bytes mean nothing without the client's"))
+        if not _is_address(asked.client_address):
+            raise Question(_("--client-address: {text} is no IP address").format(text=ascii(asked.client_address)))
+        policy = policy_of(load([*flags, *unknown], os.environ))
+        up, target = _client_bytes(_read(asked.file or asked.client))
+        down = _server_bytes(_read(asked.server)) if asked.server else b""
+        client, server = _look(up), _look(down)
+        told = _verdict(policy, _target(asked.target, target, client), asked.client_address, up, down)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            print(f"ogw: {mistake}", file=sys.stderr)
+        return WRONG
+    except Question as question:
+        print(f"ogw: {question}", file=sys.stderr)
+        return WRONG
+    answer = {"client": _as_dict(client), "server": _as_dict(server), **told}
+    if asked.json:
+        print(json.dumps(answer, indent=2))
+    else:
+        _print(answer)
+    return REJECTED if told["verdict"] in ("rejected", "ended") else OK
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of this command, and the gateway's flags with their values."""
+    own: list[str] = []
+    flags: list[str] = []
+    known = {"--config", *(setting.flag for setting in SETTINGS.values())}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word.partition("=")[0] not in known:
+            own.append(word)
+            continue
+        flags.append(word)
+        if "=" not in word and left:
+            flags.append(left.pop(0))
+    return own, flags
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ogw inspect",
+        usage=USAGE,
+        add_help=False,
+        allow_abbrev=False,
+        description=_(
+            "Say what the gateway sees in recorded bytes of a TLS session, and what it would decide. The bytes are "
+            "those of TCP, without headers of packets; a CONNECT request in front of them names the target. All flags "
+            "of the gateway are understood, and its INI file is read: ogw inspect hello.bin --tls-min-version 1.3"
+        ),
+    )
+    parser.add_argument("file", nargs="?", metavar="FILE|-", help=_("what the client sent; - is standard input"))
+    parser.add_argument("--client", metavar="FILE", help=_("what the client sent"))
+    parser.add_argument("--server", metavar="FILE", help=_("what the server answered"))
+    parser.add_argument("--target", metavar="HOST[:PORT]", help=_("what the client asked for; else its server name"))
+    parser.add_argument(
+        "--client-address", metavar="IP", default="127.0.0.1", help=_("of the client, for rules with from=")
+    )
+    parser.add_argument("--json", action="store_true", help=_("answer as JSON"))
+    return parser
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_client(text)
+    except ValueError:
+        return False
+    return True
+
+
+# What was recorded.
+
+
+def _read(path: str) -> bytes:
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(LARGEST_FILE)
+        with open(path, "rb") as file:
+            return file.read(LARGEST_FILE)
+    except OSError as error:
+        raise Question(f"{path}: {error.strerror}") from None
+
+
+def _client_bytes(data: bytes) -> tuple[bytes, Optional[Target]]:
+    """The bytes behind the CONNECT request, if there is one, and its target."""
+    if not data:
+        raise Question(_("the client's bytes are empty"))
+    if data[:8] != b"CONNECT ":
+        return data, None
+    try:
+        request = read_request(data, LARGEST_FILE)
+    except HeadError as error:
+        raise Question(_("the CONNECT request in front: {error}").format(error=error.detail)) from None
+    if request is None:
+        raise Question(_("the CONNECT request in front has no end"))
+    return request.rest, request.target
+
+
+def _server_bytes(data: bytes) -> bytes:
+    """The bytes behind the answer to the CONNECT, if there is one."""
+    return data.partition(b"\r\n\r\n")[2] if data[:5] == b"HTTP/" else data
+
+
+def _target(asked: Optional[str], recorded: Optional[Target], client: Seen) -> Target:
+    if asked is not None:
+        text = asked if asked.rpartition(":")[2].isdigit() and not asked.endswith("]") else f"{asked}:443"
+        try:
+            return parse_target(text.encode("utf-8", "replace"))
+        except BadTarget as error:
+            raise Question(f"--target: {error.detail}") from None
+    if recorded is not None:
+        return recorded
+    for name in client.facts.get("raw names", ()):
+        try:
+            host, address = parse_host(name)
+        except ValueError:
+            continue
+        return Target(host, 443, address)
+    return Target("target", 443)
+
+
+# What is in it.
+
+
+def _look(data: bytes) -> Seen:
+    seen = Seen()
+    try:
+        for message in Reader(LARGEST_FILE).feed(data):
+            seen.messages.append(_name(message))
+            if message.type != HANDSHAKE:
+                if "hello retry request" in seen.facts and "version" not in seen.facts:
+                    continue  # the ServerHello is still to come
+                break  # what follows is encrypted, or the end
+            if message.kind == Kind.CLIENT_HELLO and not seen.facts:
+                _client_hello(seen, message.body)
+            elif message.kind == Kind.SERVER_HELLO and "version" not in seen.facts:
+                _server_hello(seen, message.body)
+            elif message.kind == Kind.CERTIFICATE:
+                seen.facts["certificates"] = len(read_certificate(message.body))
+            elif message.kind == Kind.CERTIFICATE_REQUEST:
+                seen.facts["asks for a client certificate"] = True
+    except TlsError as error:
+        seen.error = error.detail
+    return seen
+
+
+def _client_hello(seen: Seen, body: bytes) -> None:
+    hello = read_client_hello(body)
+    names = hello.server_names or ()
+    seen.facts.update(
+        {
+            "versions": [version_name(version) for version in hello.versions],
+            "server names": [quoted(name)[1:-1] for name in names],
+            "raw names": names,
+            "application protocols": [quoted(protocol)[1:-1] for protocol in hello.alpn],
+            "encrypted client hello": hello.encrypted,
+            "early data": hello.early_data,
+            "size": len(body) + 4,
+        }
+    )
+
+
+def _server_hello(seen: Seen, body: bytes) -> None:
+    hello = read_server_hello(body)
+    if hello.retry:
+        seen.facts["hello retry request"] = True
+    else:
+        seen.facts["version"] = version_name(hello.version)
+
+
+def _name(message: Message) -> str:
+    if message.type == HANDSHAKE:
+        try:
+            return Kind(message.kind).name.lower().replace("_", " ")
+        except ValueError:
+            return f"handshake message {message.kind}"
+    return {20: "change cipher spec", 21: "alert", 23: "application data"}[message.type]
+
+
+# What the gateway would decide.
+
+
+def _verdict(policy: Policy, target: Target, address: str, up: bytes, down: bytes) -> dict[str, Any]:
+    decision = policy.judge_target(target, address)
+    handshake = Handshake(policy, target, address, decision.no_server_name)
+    left = {True: up, False: down}
+    # One byte at a time, in turns: a recording does not say in which order the two directions went.
+    while not handshake.settled and left[handshake.awaits_client]:
+        turn = handshake.awaits_client
+        piece, left[turn] = left[turn][:1], left[turn][1:]
+        (handshake.client_said if turn else handshake.server_said)(piece)
+    told: dict[str, Any] = {
+        "target": str(target),
+        "target allowed": decision.allowed,
+        "target reason": "" if decision.allowed else decision.detail,
+        "tls-rules": policy.tls.mode.value,
+        "verdict": "undecided",
+        "subject": handshake.subject,
+    }
+    if handshake.verified:
+        told["verdict"] = "verified"
+    elif handshake.rejection is not None:
+        reason = handshake.rejection.reason
+        told |= {"verdict": "rejected", "reason": reason.token, "event": reason.event}
+        told["detail"] = handshake.rejection.detail
+        told["alert"] = handshake.rejection.alert.name.lower() if handshake.rejection.alert else None
+    elif handshake.ended is not None:
+        told |= {"verdict": "ended", "detail": handshake.ended.detail}
+    elif handshake.awaits_client:
+        told["detail"] = _("the client's bytes end before it is decided")
+    else:
+        told["detail"] = _("fine so far; the rest depends on the server's answer (--client FILE --server FILE)")
+    return told
+
+
+def _as_dict(seen: Seen) -> dict[str, Any]:
+    facts = {name: value for name, value in seen.facts.items() if name != "raw names"}
+    return {"messages": seen.messages, **facts, "error": seen.error}
+
+
+def _print(answer: dict[str, Any]) -> None:
+    for who in ("client", "server"):
+        for name, value in answer[who].items():
+            if value not in ("", []):
+                print(f"{who + ':':8} {name:30} {_plain(value)}")
+    allowed = _("allowed") if answer["target allowed"] else answer["target reason"]
+    print(f"target:  {answer['target']} ({allowed})")
+    event = f" ({answer['reason']}, OGW-{answer['event']})" if "event" in answer else ""
+    detail = f": {answer['detail']}" if answer.get("detail") else ""
+    print(f"verdict: {answer['verdict']}{event}{detail}")
+    if answer["subject"]:
+        print(f"subject: {answer['subject']}")
+    if answer["tls-rules"] != "enforce":
+        print(_("note:    tls-rules is {mode}: the gateway would let it pass").format(mode=answer["tls-rules"]))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
