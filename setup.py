@@ -26,7 +26,13 @@ setup(
     long_description_content_type="text/markdown",
     packages=find_packages(include=["ogw", "ogw.*"]),
     python_requires=">=3.11",
-    install_requires=["ConfigArgParse>=1.7", "cryptography>=41", "gevent>=24.2", "python-json-logger>=3.3"],
+    install_requires=[
+        "ConfigArgParse>=1.7",
+        "cryptography>=41",
+        "gevent>=24.2",
+        "python-json-logger>=3.3",
+        "setproctitle>=1.3",
+    ],
     extras_require={"test": TEST},
     entry_points={"console_scripts": ["ogw = ogw.cli.main:main"]},
 )

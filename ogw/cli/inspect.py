@@ -12,8 +12,9 @@ from typing import Any, Optional
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.index import parse_client
+from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
-from ogw.settings.settings import SETTINGS, ConfigError, load
+from ogw.settings.settings import SETTINGS
 from ogw.wire.connect import (
     BadTarget,
     HeadError,

@@ -11,7 +11,8 @@ from ogw import __version__
 from ogw.cli.inspect import inspect
 from ogw.report.events import Event
 from ogw.report.log import one_line
-from ogw.settings.settings import HIDDEN, SETTINGS, Config, ConfigError, help_text, load
+from ogw.settings.loader import ConfigError, help_text, load
+from ogw.settings.settings import SETTINGS, Config, shown_as
 
 USAGE = _("""usage: ogw COMMAND [FLAGS]
 
@@ -28,6 +29,7 @@ OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or t
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command line; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    hide_passwords(words)
     try:
         return _command(words)
     except BrokenPipeError:
@@ -36,6 +38,24 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return OK
     except KeyboardInterrupt:
         return 130
+
+
+def hide_passwords(words: Sequence[str]) -> None:
+    """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
+    shown: list[str] = []
+    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
+    before = ""
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in secret and equals:
+            shown.append(f"{flag}={shown_as(secret[flag], value)}")
+        else:
+            shown.append(shown_as(secret[before], word) if before in secret else word)
+        before = word
+    if shown != list(words):
+        import setproctitle  # here: few need it, and the wait for it is the time that the password can be read
+
+        setproctitle.setproctitle(" ".join(["ogw", *shown]))
 
 
 def _command(words: list[str]) -> int:
@@ -78,13 +98,7 @@ def config_show(words: list[str]) -> int:
     config = _load([word for word in words if word != "--json"])
     if config is None:
         return WRONG
-    shown = {
-        name: [
-            (HIDDEN if SETTINGS[name].secret and given.text else given.text, given.source)
-            for given in config.origins[name]
-        ]
-        for name in SETTINGS
-    }
+    shown = {name: [(given.text, given.source) for given in config.origins[name]] for name in SETTINGS}
     if as_json:
         print(
             json.dumps({name: [{"value": v, "source": s} for v, s in rows] for name, rows in shown.items()}, indent=2)

@@ -225,6 +225,8 @@ class Handshake:
 
     def _judge(self, side: "_Side", data: bytes, judge: Callable[[Message], None]) -> None:
         side.held += data
+        if self.settled:
+            return
         try:
             for message in side.reader.feed(data):
                 judge(message)

@@ -82,6 +82,7 @@ class Field:
     HANDSHAKE = "handshake"  # seconds from the 200 to the verdict
     DURATION = "duration"  # seconds from accept to close
     STATUS = "status"  # of the answer
+    RECEIVED_STATUS = "received_status"  # of the relay proxy's answer
     DETAIL = "detail"
     LISTEN = "listen"
     TRACEBACK = "traceback"

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from gevent.server import StreamServer
 
-from ogw.tunnel.dial import NO_DESCRIPTORS, set_up
+from ogw.tunnel.connector import NO_DESCRIPTORS, set_up
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 RECEIVE_SIZE = 16 * 1024

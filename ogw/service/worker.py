@@ -2,6 +2,7 @@
 
 import _socket
 import resource
+import secrets
 import signal
 import socket
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Optional
 
 import gevent
@@ -17,16 +19,22 @@ from gevent.hub import get_hub
 
 from ogw import __version__
 from ogw.policy.decision import Reason
+from ogw.policy.index import HostIndex
 from ogw.report.events import Event
 from ogw.report.log import File, Log, Sink, Stream, Syslog, Writer, one_line
 from ogw.service.listener import NO_SUCH_FAMILY, Listener, ListenError, listen
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
+from ogw.tunnel.connector import Connector
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import Pipes
+from ogw.tunnel.encrypted import relay_context
+from ogw.tunnel.password import PasswordSource, read_password
+from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
 from ogw.tunnel.tunnel import Refused, Shared, Tunnel
+from ogw.wire.relay_proxy import credentials
 
 SPARE_DESCRIPTORS = 64  # listeners, log, DNS, and clients that are being refused
 MOST_PIPES = 200
@@ -76,6 +84,20 @@ def open_log(config: Config) -> Log:
     return Log(Writer(sink), text, config.log_level)
 
 
+def relays_of(config: Config, connector: Connector, log: Log, via: bytes, own_ports: Collection[int]) -> Relays:
+    """The relay proxies that the settings ask for."""
+    user, password = config.relay_proxy_username.reveal(), config.relay_proxy_password.reveal()
+    file = config.relay_proxy_password_file
+    encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
+    try:
+        given = credentials(user, read_password(file) if file else password) if user else None
+        context = relay_context(config.relay_proxy_ca_file) if encrypted else None
+    except (OSError, ValueError) as error:
+        raise StartError(f"relay proxy: {error}") from None
+    source = PasswordSource(given, file)
+    return Relays(config.relay_proxy, connector, log, via, source, context, own_ports, config.dial_timeout)
+
+
 def open_listeners(config: Config) -> list[socket.socket]:
     """The listening sockets. A family that the kernel has switched off is an error only where it was asked for."""
     sockets: list[socket.socket] = []
@@ -113,14 +135,17 @@ class Worker:
         log.policy = policy.hash
         sockets = open_listeners(config)
         addresses = [sock.getsockname() for sock in sockets]
-        dialer = Dialer(
+        connector = Connector(
             Resolver(config.dns_servers, config.dns_timeout),
-            policy.guard,
-            own_ports={address[1] for address in addresses},
-            dial_timeout=config.dial_timeout,
-            dns_timeout=config.dns_timeout,
-            keepalive=config.tcp_keepalive,
+            config.dial_timeout,
+            config.dns_timeout,
+            config.tcp_keepalive,
         )
+        own_ports = {address[1] for address in addresses}
+        via = f"ogw-{secrets.token_hex(6)}".encode() if config.relay_proxy else b""
+        relays = relays_of(config, connector, log, via, own_ports) if config.relay_proxy else None
+        bypass = HostIndex(config.relay_proxy_bypass) if config.relay_proxy_bypass else None
+        dialer = Dialer(connector, policy.guard, own_ports, relays, bypass)
         self._crew = Crew()
         self._shared = Shared(
             policy,
@@ -131,6 +156,7 @@ class Worker:
             config.head_timeout,
             config.head_max_size,
             config.handshake_timeout,
+            via,
         )
         self._listeners = [Listener(sock, self._take, self._out_of_descriptors) for sock in sockets]
         self.listen = [f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}" for a in addresses]

@@ -7,6 +7,8 @@ from gettext import gettext as _
 from ipaddress import ip_address
 from typing import Any, Optional, Union
 
+from ogw.wire.relay_proxy import Secret, credentials
+
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
 _DURATION = re.compile(r"((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
 _SIZE = re.compile(r"([1-9][0-9]{0,8})(KiB|MiB)?\Z")
@@ -93,6 +95,16 @@ def tls_version(text: str) -> int:
         return {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304}[text]
     except KeyError:
         raise ValueError(_("is no version of TLS: 1.0, 1.1, 1.2 or 1.3")) from None
+
+
+def user_name(text: str) -> Secret:
+    """A user name for Basic credentials."""
+    return credentials(text, "").user
+
+
+def secret(text: str) -> Secret:
+    """A text that is never shown."""
+    return credentials("", text).password
 
 
 def plain(text: str) -> str:

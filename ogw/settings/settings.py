@@ -1,29 +1,19 @@
-"""Every setting, declared once in Config: flag, environment variable, INI key, kind, default and help follow.
+"""Every setting, declared once in Config: flag, environment variable, INI key, kind, default and help follow."""
 
-Flags beat the environment beats the file beats the default; lists add up over all three.
-"""
-
-import argparse
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from gettext import gettext as _
-from io import StringIO
 from typing import Any, NamedTuple, Optional, Union
 
-from configargparse import ArgumentParser
-
 from ogw.policy.networks import Network, parse_network
-from ogw.policy.rules import Rule, parse_rules
+from ogw.policy.rules import Rule
 from ogw.policy.subjects import Pattern, parse_pattern
-from ogw.settings.ini import IniParser
-from ogw.settings.kinds import choice, duration, endpoint, number, plain, size, syslog, tls_version
+from ogw.settings.kinds import choice, duration, endpoint, number, plain, secret, size, syslog, tls_version, user_name
+from ogw.wire.relay_proxy import HIDDEN, RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
 
-DEFAULT_FILE = "/etc/ogw/ogw.ini"
 PREFIX = "OGW_"
 DEFAULT = "default"
-HIDDEN = "(hidden)"
 
 
 class Given(NamedTuple):
@@ -33,6 +23,16 @@ class Given(NamedTuple):
     text: str
 
 
+def by_comma(text: str) -> list[str]:
+    """The values of most lists: one per line, or separated by commas."""
+    return by_line(text.replace(",", "\n"))
+
+
+def by_line(text: str) -> list[str]:
+    """The values of a list that may have commas in them."""
+    return [part.strip() for part in text.split("\n") if part.strip()]
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is the same for a setting wherever it is given.
@@ -40,7 +40,9 @@ class Setting:
     read      one text to one value, raising ValueError; rules are read by parse_rules instead
     listed    it takes many values, and they add up
     denied    for lists of rules: these allow nothing (parse_rules)
-    by_line   for lists: only the end of a line ends a value, since it may have commas in it
+    split     for lists: a text to its values
+    secret    its value is never shown
+    shown     how a value may be shown, where a part of it is secret
     """
 
     name: str
@@ -50,8 +52,9 @@ class Setting:
     help: str
     listed: bool = False
     denied: bool = False
-    by_line: bool = False
+    split: Callable[[str], list[str]] = by_comma
     secret: bool = False
+    shown: Callable[[str], str] = str
 
     @property
     def flag(self) -> str:
@@ -67,7 +70,7 @@ class Setting:
 
 
 def _setting(
-    name: str, default: str, read: Optional[Callable[[str], Any]], placeholder: str, help: str, **more: bool
+    name: str, default: str, read: Optional[Callable[[str], Any]], placeholder: str, help: str, **more: Any
 ) -> Any:
     return field(metadata={"setting": Setting(name, default, read, placeholder, help, **more)})
 
@@ -161,7 +164,7 @@ class Config:
         "SUBJECT",
         _("client certificates that may pass: a subject, a common name, or sha256:...; without any, all do"),
         listed=True,
-        by_line=True,
+        split=by_line,
     )
     client_certificate_hosts: tuple[Rule, ...] = _setting(
         "client-certificate-hosts",
@@ -178,6 +181,50 @@ class Config:
         choice("reject", "allow"),
         "WHAT",
         _("sessions whose client certificate cannot be seen (TLS 1.3, resumed ones): reject or allow"),
+    )
+    relay_proxy: tuple[RelayProxy, ...] = _setting(
+        "relay-proxy",
+        "",
+        parse_relay_proxy,
+        "URL",
+        _("a proxy to go out through, http:// or https://; further ones are for when it fails; without any, straight"),
+        listed=True,
+        split=split_relay_proxies,
+        shown=without_credentials,
+    )
+    relay_proxy_username: Secret = _setting(
+        "relay-proxy-username", "", user_name, "NAME", _("the user name for relay proxies"), secret=True
+    )
+    relay_proxy_password: Secret = _setting(
+        "relay-proxy-password",
+        "",
+        secret,
+        "PASSWORD",
+        _("its password; better in a file, or in this variable, than as a flag, which every user can read"),
+        secret=True,
+    )
+    relay_proxy_password_file: str = _setting(
+        "relay-proxy-password-file",
+        "",
+        plain,
+        "FILE",
+        _("the file with the password; read again when a relay proxy does not accept it any more"),
+    )
+    relay_proxy_ca_file: str = _setting(
+        "relay-proxy-ca-file",
+        "",
+        plain,
+        "FILE",
+        _("the authorities (PEM) that an https:// relay proxy is verified with; without it, those of the system"),
+    )
+    relay_proxy_bypass: tuple[Rule, ...] = _setting(
+        "relay-proxy-bypass",
+        "",
+        None,
+        "RULE",
+        _("host rules of targets that are dialed straight, not through a relay proxy"),
+        listed=True,
+        denied=True,
     )
     head_timeout: float = _setting(
         "head-timeout", "10s", duration(0.05), "DURATION", _("from accept to the end of the client's head")
@@ -257,219 +304,8 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
-class ConfigError(Exception):
-    """The configuration is wrong: every mistake of it, one line each."""
-
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = tuple(mistakes)
-
-
-def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
-    """The configuration that flags, variables and the file add up to. Raises ConfigError with all mistakes at once."""
-    return _Loader(arguments, environment).load()
-
-
-def help_text(program: str) -> str:
-    """What `--help` shows: every flag with its variable, its default and what it does."""
-    return str(_parser(program).format_help())
-
-
-class _Keep(argparse.Action):
-    """Keeps every text that a setting is given. Not argparse's append: configargparse would read lists into `[::1]`."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Optional[str] = None) -> None:
-        getattr(namespace, self.dest).append(values)
-
-
-def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentParser:
-    parser = ArgumentParser(
-        prog=program,
-        usage=f"{program} [--config FILE] [--allowed-host RULE] ...",
-        description=_("A CONNECT gateway: only to listed hosts, only on listed ports."),
-        config_file_parser_class=IniParser,
-        add_config_file_help=False,
-        allow_abbrev=False,
-        formatter_class=argparse.HelpFormatter,
-    )
-    where = _("the INI file (default: {file} if it is there)").format(file=DEFAULT_FILE)
-    shared: dict[str, Any] = {"action": _Keep, "default": [], "nargs": nargs}
-    parser.add_argument("--config", metavar="FILE", env_var=PREFIX + "CONFIG", help=where, **shared)
-    for setting in SETTINGS.values():
-        default = _("default: {default}").format(default=setting.default) if setting.default else ""
-        more = ", ".join(part for part in (_("may be repeated") if setting.listed else "", default) if part)
-        text = f"{setting.help} ({more})" if more else setting.help
-        text = text.replace("%", "%%")
-        parser.add_argument(setting.flag, metavar=setting.placeholder, env_var=setting.variable, help=text, **shared)
-    return parser
-
-
-class _Loader:
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._arguments = list(arguments)
-        self._environment = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
-        self._mistakes: list[str] = []
-        self._warnings: list[str] = []
-
-    def load(self) -> Config:
-        flags = self._from_flags()
-        variables = self._from_variables()
-        file = self._from_file(_last(flags["config"]) or _last(variables["config"]))
-        values: dict[str, Any] = {}
-        origins: dict[str, list[Given]] = {}
-        for name, setting in SETTINGS.items():
-            given = self._weigh(setting, flags[name], variables[name], file.get(name, []))
-            origins[name] = given
-            values[setting.attribute] = self._convert(setting, given)
-        self._check_together(values)
-        if self._mistakes:
-            raise ConfigError(self._mistakes)
-        return Config(**values, origins=origins, warnings=tuple(self._warnings))
-
-    # One source at a time.
-
-    def _from_flags(self) -> dict[str, list[Given]]:
-        # With "?" a flag without its value is None, and the search for mistakes goes on.
-        texts, unknown = self._parse(_parser(nargs="?"), self._arguments, {})
-        after_unknown_flag = False
-        for word in unknown:
-            flag = word.partition("=")[0]
-            if flag.startswith("-"):
-                near = self._near(flag, "--")
-                self._mistakes.append(
-                    _("{flag}: there is no such flag{near}").format(flag=ascii(flag)[1:-1], near=near)
-                )
-            elif not after_unknown_flag:
-                self._mistakes.append(_("{word}: neither a flag nor the value of one").format(word=ascii(word)))
-            after_unknown_flag = flag.startswith("-")
-        for name in [name for name, values in texts.items() if None in values]:
-            self._mistakes.append(_("--{name}: its value is missing").format(name=name))
-            texts[name] = [text for text in texts[name] if text is not None]
-        return {name: [Given(f"--{name}", text or "") for text in values] for name, values in texts.items()}
-
-    def _from_variables(self) -> dict[str, list[Given]]:
-        texts, _unknown = self._parse(_parser(), [], self._environment)
-        known = {setting.variable for setting in SETTINGS.values()} | {PREFIX + "CONFIG"}
-        for variable in sorted(self._environment.keys() - known):
-            # A warning only: Kubernetes sets OGW_PORT and OGW_SERVICE_* for a Service that is named ogw.
-            self._warnings.append(
-                _("{variable}: there is no such setting, the variable is ignored{near}").format(
-                    variable=variable, near=self._near(variable, PREFIX)
-                )
-            )
-        return {
-            name: [Given(PREFIX + name.upper().replace("-", "_"), text or "") for text in values]
-            for name, values in texts.items()
-        }
-
-    def _from_file(self, asked: Optional[Given]) -> dict[str, list[Given]]:
-        path = asked.text if asked else DEFAULT_FILE
-        try:
-            with open(path, encoding="utf-8-sig", newline="\n") as file:
-                contents = file.read()
-        except FileNotFoundError as error:
-            if asked:
-                self._mistakes.append(f"{asked.source}: {path}: {error.strerror}")
-            return {}
-        except OSError as error:
-            if asked:
-                self._mistakes.append(f"{asked.source}: {path}: {error.strerror}")
-            else:
-                self._warnings.append(_("{path}: {error}; going on without it").format(path=path, error=error.strerror))
-            return {}
-        except ValueError:
-            self._mistakes.append(_("{path}: not a text file in UTF-8").format(path=path))
-            return {}
-        # Read beside configargparse, which would forget the lines and replace lists instead of adding them up.
-        ini = IniParser()
-        ini.parse(StringIO(contents))
-        at_lines = list(ini.mistakes)
-        for key in ini.values.keys() - SETTINGS.keys():
-            line = ini.values[key][0][0]
-            at_lines.append(
-                (line, _("there is no setting {key}{near}").format(key=ascii(key), near=self._near(key, "")))
-            )
-        self._mistakes += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
-        return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
-
-    def _parse(
-        self, parser: ArgumentParser, arguments: list[str], environment: Mapping[str, str]
-    ) -> tuple[dict[str, list[Optional[str]]], list[str]]:
-        """What configargparse finds in one source: setting name -> texts, and the words that it does not know."""
-        namespace = argparse.Namespace(**{name.replace("-", "_"): [] for name in ("config", *SETTINGS)})
-        _same, unknown = parser.parse_known_args(
-            arguments, namespace=namespace, config_file_contents="", env_vars=environment
-        )
-        return {name.replace("_", "-"): texts for name, texts in vars(namespace).items()}, unknown
-
-    # All sources together.
-
-    def _weigh(self, setting: Setting, flags: list[Given], variables: list[Given], file: list[Given]) -> list[Given]:
-        """The values that count: for a list those of all sources, else the one of the strongest."""
-        if setting.listed:
-            given = [*flags, *variables, *file]
-            return given or [Given(DEFAULT, setting.default)]
-        if len(file) > 1:
-            self._mistakes.append(
-                _("{source}: {name} takes one value").format(source=file[1].source, name=setting.name)
-            )
-        return [_last(flags) or _last(variables) or _last(file) or Given(DEFAULT, setting.default)]
-
-    def _convert(self, setting: Setting, given: list[Given]) -> Any:
-        if setting.read is None:
-            return self._rules(setting, given)
-        values: list[Any] = []
-        for source, text in given:
-            for one in _split(text, setting.by_line) if setting.listed else [text.strip()]:
-                try:
-                    values.append(setting.read(one))
-                except ValueError as error:
-                    shown = HIDDEN if setting.secret else ascii(one)
-                    where = source if source.startswith(("--", PREFIX)) else f"{source}: {setting.name}"
-                    self._mistakes.append(f"{where}: {shown} {error}")
-        if setting.listed:
-            return tuple(values)
-        return values[0] if values else None
-
-    def _rules(self, setting: Setting, given: list[Given]) -> tuple[Rule, ...]:
-        rules: list[Rule] = []
-        for source, text in given:
-            found, mistakes = parse_rules(text, source, setting.denied)
-            rules += found
-            self._mistakes += mistakes
-        return tuple(rules)
-
-    def _check_together(self, values: dict[str, Any]) -> None:
-        if not values["allowed_host"] and not self._mistakes:
-            self._warnings.append(_("allowed-host is empty: every target is denied"))
-        if values["tls_rules"] == "report":
-            self._warnings.append(_("tls-rules = report: what the TLS rules would reject is logged and let pass"))
-        if values["tls_rules"] == "off":
-            self._warnings.append(_("tls-rules = off: anything passes to an allowed target, TLS or not"))
-        if values["tls_rules"] == "off" and values["allowed_client_certificate"]:
-            self._mistakes.append(_("allowed-client-certificate: nothing looks at certificates with tls-rules = off"))
-        if values["client_certificate_hosts"] and not values["allowed_client_certificate"]:
-            self._mistakes.append(_("client-certificate-hosts: set allowed-client-certificate, too; it is empty"))
-        if len({port or 53 for _address, port in values["dns_server"]}) > 1:
-            self._mistakes.append(_("dns-server: all DNS servers must have the same port"))
-        if values["log_file"] and values["syslog"]:
-            self._mistakes.append(_("log-file and syslog: only one of them can be set"))
-
-    def _near(self, name: str, prefix: str) -> str:
-        """The name that was probably meant, as the end of a sentence."""
-        wanted = name.lower().replace("_", "-").removeprefix(prefix.lower().replace("_", "-")).lstrip("-")
-        close = difflib.get_close_matches(wanted, ["config", *SETTINGS] if prefix else list(SETTINGS), 1, 0.7)
-        if not close:
-            return ""
-        shown = prefix + (close[0].upper().replace("-", "_") if prefix == PREFIX else close[0])
-        return _("; did you mean {name}?").format(name=shown)
-
-
-def _last(given: list[Given]) -> Optional[Given]:
-    return given[-1] if given else None
-
-
-def _split(text: str, by_line: bool) -> list[str]:
-    """The values of a list: one per line, or separated by commas unless they may have some in them."""
-    parts = text.split("\n") if by_line else text.replace("\n", ",").split(",")
-    return [part.strip() for part in parts if part.strip()]
+def shown_as(setting: Setting, text: str) -> str:
+    """A value as it may be shown."""
+    if setting.secret:
+        return HIDDEN if text else ""
+    return ", ".join(setting.shown(one) for one in setting.split(text)) if setting.shown is not str else text

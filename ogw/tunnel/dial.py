@@ -1,364 +1,62 @@
-"""Step 3 of the path: reach the target. Every address is judged, and only a judged address is dialed."""
+"""Step 3 of the path: reach the target, straight or through a relay proxy. Only a judged address is dialed."""
 
 import _socket
-import errno
-import os
-from collections import deque
-from collections.abc import Callable, Collection
-from ipaddress import ip_address
-from typing import Any, NamedTuple, Optional
-
-from gevent.hub import get_hub
-from greenlet import getcurrent
+from collections.abc import Collection
+from functools import partial
+from typing import Any, Optional
 
 from ogw.policy.addresses import AddressGuard
-from ogw.policy.decision import Reason
-from ogw.tunnel.deadline import Deadline, Expired
-from ogw.tunnel.resolve import Lookup, Resolver
+from ogw.policy.decision import Decision, Reason
+from ogw.policy.index import HostIndex
+from ogw.tunnel.connector import ClientWatch, Connector, DialError, Mailbox, Upstream
+from ogw.tunnel.local import is_local
+from ogw.tunnel.relay import Relays
 from ogw.wire.connect import Target
-
-READ, WRITE = 1, 2  # libev's event bits
-STAGGER = 0.25  # RFC 8305, section 8: Connection Attempt Delay
-RESOLUTION_DELAY = 0.05  # the same: how long A waits for AAAA
-KEEPALIVE_PROBES = 4
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-# Of several failures the one that says most about the target is told.
-_REASONS = {
-    errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
-    errno.ECONNRESET: Reason.CONNECTION_RESET,
-    errno.ETIMEDOUT: Reason.CONNECTION_TIMEOUT,
-}
-_TELLING = (
-    Reason.CONNECTION_REFUSED,
-    Reason.CONNECTION_RESET,
-    Reason.CONNECTION_TIMEOUT,
-    Reason.UNREACHABLE,
-    Reason.ADDRESS_NOT_ALLOWED,
-)
-
-
-class DialError(Exception):
-    """The target was not reached: the reason, and for the log a sentence in `detail`."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-class ClientGone(Exception):
-    """The client reset its connection while we were dialing for it."""
-
-
-class Upstream(NamedTuple):
-    """An open upstream: a connected, non-blocking socket, the caller's from now on, and "address:port"."""
-
-    socket: _socket.socket
-    address: str
 
 
 class Dialer:
-    """Dials targets straight.
+    """Reaches targets.
 
     own_ports  the ports of the gateway's own listeners: dialing one of them on an address of this machine is a loop
+    relays     the relay proxies to go through; None: straight
+    bypass     the targets that are dialed straight all the same
     """
 
     def __init__(
         self,
-        resolver: Resolver,
+        connector: Connector,
         guard: AddressGuard,
         own_ports: Collection[int] = (),
-        dial_timeout: float = 10.0,
-        dns_timeout: float = 5.0,
-        keepalive: float = 60.0,
+        relays: Optional[Relays] = None,
+        bypass: Optional[HostIndex] = None,
     ) -> None:
-        self._resolver = resolver
+        self._connector = connector
         self._guard = guard
         self._own_ports = frozenset(own_ports)
-        self._dial_timeout = dial_timeout
-        self._dns_timeout = dns_timeout
-        self._keepalive = keepalive
+        self._relays = relays
+        self._bypass = bypass
 
-    def dial(self, target: Target, to: tuple[Any, ...], client: _socket.socket) -> Upstream:
+    def dial(self, target: Target, to: tuple[Any, ...], client: _socket.socket, client_ip: str) -> Upstream:
         """Connect to the target, whose addresses may also lie in the networks `to`.
 
         Raises DialError, or ClientGone when the client resets its connection meanwhile.
         """
-        mailbox = _Mailbox()
-        client_watch = _ClientWatch(client, mailbox)
+        mailbox = Mailbox()
+        client_watch = ClientWatch(client, mailbox)
         try:
-            lookup = self._look_up(target, mailbox)
-            return self._connect(lookup, target, to, mailbox)
+            if self._relays is None or (self._bypass is not None and self._bypass.covers(target, client_ip)):
+                return self._connector.connect(target, partial(self._judge, target.port, to), mailbox)
+            if target.address is not None:
+                # A name is resolved by the relay proxy, out of the guard's sight; an address is here to be judged.
+                decision = self._judge(target.port, to, target.host)
+                if not decision.allowed:
+                    raise DialError(decision.reason, decision.detail)
+            return self._relays.dial(target, mailbox)
         finally:
             client_watch.close()
 
-    def _look_up(self, target: Target, mailbox: "_Mailbox") -> Lookup:
-        """The first addresses to try; more may come while they are tried."""
-        if target.address is not None:
-            return Lookup(target.host, [target.host])
-        lookup = self._resolver.look_up(target.host)
-        if not lookup.done:
-            _await_first_answer(lookup, mailbox, self._dns_timeout)
-        if not lookup.addresses:
-            detail = lookup.detail or f"{target.host} has no address"
-            raise DialError(lookup.failure, f"{detail}; check the name and the DNS server (dns-server)")
-        return lookup
-
-    def _connect(self, lookup: Lookup, target: Target, to: tuple[Any, ...], mailbox: "_Mailbox") -> Upstream:
-        race = _Race(target.port, mailbox, self._keepalive)
-        tell_growth = _growth_teller(mailbox)
-        if not lookup.done:
-            lookup.watch(tell_growth)
-        known: set[str] = set()
-        try:
-            with Deadline(self._dial_timeout):
-                while True:
-                    for address in lookup.addresses:
-                        if address not in known:
-                            known.add(address)
-                            self._judge(address, target.port, to, race)
-                    winner = race.go_on(more_to_come=not lookup.done)
-                    if winner is not None:
-                        return winner
-        except Expired:
-            raise DialError(
-                Reason.CONNECTION_TIMEOUT,
-                f"{target} did not answer within {self._dial_timeout:g} s (dial-timeout){race.story()}",
-            ) from None
-        finally:
-            race.close()
-            if not lookup.done:
-                lookup.unwatch(tell_growth)
-
-    def _judge(self, address: str, port: int, to: tuple[Any, ...], race: "_Race") -> None:
+    def _judge(self, port: int, to: tuple[Any, ...], address: str) -> Decision:
         decision = self._guard.judge(address, to)
-        if not decision.allowed:
-            race.failed(address, decision.reason, decision.detail)
-        elif port in self._own_ports and is_local(address):
-            race.failed(address, Reason.ADDRESS_NOT_ALLOWED, f"{address}:{port} is this gateway itself")
-        else:
-            race.addresses.append(address)
-
-
-class _Mailbox:
-    """What happens while the greenlet of a tunnel dials, in order; told from the hub, awaited by the greenlet."""
-
-    def __init__(self) -> None:
-        self._hub = get_hub()
-        self._greenlet = getcurrent()
-        self._mail: deque[Any] = deque()
-        self._waits = False
-        self.before_wait: Optional[Callable[[], None]] = None
-
-    def tell(self, what: Any) -> None:
-        self._mail.append(what)
-        if self._waits:
-            self._greenlet.switch()
-
-    def tell_soon(self, what: Any) -> None:
-        """For those who are not to be left by a switch to a greenlet, like the callbacks of c-ares."""
-        self._hub.loop.run_callback(self.tell, what)
-
-    def wait(self) -> Any:
-        """The next thing that happened; raises ClientGone when it was that."""
-        if self.before_wait is not None:
-            self.before_wait()
-            self.before_wait = None
-        while not self._mail:
-            self._waits = True
-            try:
-                self._hub.switch()
-            finally:
-                self._waits = False
-        what = self._mail.popleft()
-        if what is ClientGone:
-            raise ClientGone
-        return what
-
-
-class _ClientWatch:
-    """Sees a client that resets while we dial. Early bytes and a half-close are no reason to stop: they stay unread."""
-
-    def __init__(self, client: _socket.socket, mailbox: _Mailbox) -> None:
-        self._client = client
-        self._mailbox = mailbox
-        self._watcher: Any = None
-        mailbox.before_wait = self._start
-
-    def _start(self) -> None:
-        self._watcher = get_hub().loop.io(self._client.fileno(), READ)
-        self._watcher.start(self._readable)
-
-    def _readable(self) -> None:
-        try:
-            self._client.recv(1, _socket.MSG_PEEK)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._watcher.stop()
-            self._mailbox.tell(ClientGone)
-            return
-        self._watcher.stop()
-
-    def close(self) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-
-
-def _growth_teller(mailbox: _Mailbox) -> Callable[[], None]:
-    return lambda: mailbox.tell_soon(Lookup)
-
-
-def _await_first_answer(lookup: Lookup, mailbox: _Mailbox, seconds: float) -> None:
-    """Wait until there is an address to try: at once for IPv6, a moment longer for IPv4 (RFC 8305, section 3)."""
-    changed = _growth_teller(mailbox)
-    lookup.watch(changed)
-    try:
-        with Deadline(seconds):
-            while not lookup.done and not lookup.addresses:
-                mailbox.wait()
-        if not lookup.done and not lookup.by_family.get(_socket.AF_INET6):
-            with Deadline(RESOLUTION_DELAY):
-                mailbox.wait()
-    except Expired:
-        if not lookup.addresses:
-            raise DialError(
-                Reason.DNS_TIMEOUT, f"no answer for {lookup.name} within {seconds:g} s (dns-timeout, dns-server)"
-            ) from None
-    finally:
-        lookup.unwatch(changed)
-
-
-class _Race:
-    """Connection attempts to the addresses of one target, each a stagger after the one before (RFC 8305, section 5)."""
-
-    def __init__(self, port: int, mailbox: _Mailbox, keepalive: float) -> None:
-        self.addresses: deque[str] = deque()  # judged, not tried yet
-        self._port = port
-        self._mailbox = mailbox
-        self._keepalive = keepalive
-        self._loop = get_hub().loop
-        self._attempts: dict[_socket.socket, tuple[str, Any]] = {}
-        self._failures: list[tuple[str, Reason, str]] = []
-        self._stagger: Any = None
-
-    def go_on(self, more_to_come: bool) -> Optional[Upstream]:
-        """Start what is due and wait for one thing to happen; the winner, or None. Raises DialError when all failed."""
-        if not self._attempts:
-            self._start_next()
-        if not self._attempts:
-            if not self.addresses and not more_to_come:
-                raise self._all_failed()
-            if self.addresses:
-                return None
-        elif self._stagger is None and (self.addresses or more_to_come):
-            self._stagger = self._loop.timer(STAGGER, STAGGER)
-            self._stagger.start(self._mailbox.tell, STAGGER)
-        what = self._mailbox.wait()
-        if what is STAGGER:
-            self._start_next()
-        elif what in self._attempts:
-            return self._settle(what)
-        return None
-
-    def _start_next(self) -> None:
-        if not self.addresses:
-            return
-        address = self.addresses.popleft()
-        family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
-        try:
-            sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
-        except OSError as error:
-            if error.errno in NO_DESCRIPTORS:
-                raise DialError(Reason.NO_DESCRIPTORS, f"{error.strerror}: raise the limit of open files") from None
-            self.failed(address, Reason.UNREACHABLE, f"{error.strerror}")
-            return
-        set_up(sock, self._keepalive)
-        code = sock.connect_ex((address, self._port))
-        if code not in (0, errno.EINPROGRESS):
-            sock.close()
-            self.failed(address, _REASONS.get(code, Reason.UNREACHABLE), os.strerror(code))
-            return
-        watcher = self._loop.io(sock.fileno(), WRITE)
-        self._attempts[sock] = address, watcher
-        watcher.start(self._mailbox.tell, sock)
-
-    def _settle(self, sock: _socket.socket) -> Optional[Upstream]:
-        address, watcher = self._attempts.pop(sock)
-        watcher.stop()
-        watcher.close()
-        code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
-        if code == 0:
-            return Upstream(sock, f"[{address}]:{self._port}" if ":" in address else f"{address}:{self._port}")
-        sock.close()
-        self.failed(address, _REASONS.get(code, Reason.UNREACHABLE), os.strerror(code))
-        self._start_next()
-        return None
-
-    def failed(self, address: str, reason: Reason, detail: str) -> None:
-        self._failures.append((address, reason, detail))
-
-    def story(self) -> str:
-        """What became of each address, for the log."""
-        return "".join(f"; {address}: {detail}" for address, _, detail in self._failures)
-
-    def _all_failed(self) -> DialError:
-        reasons = {reason for _, reason, _ in self._failures}
-        told = next(reason for reason in _TELLING if reason in reasons)
-        return DialError(told, self.story().removeprefix("; "))
-
-    def close(self) -> None:
-        """Drop the attempts that did not win."""
-        if self._stagger is not None:
-            self._stagger.stop()
-            self._stagger.close()
-        for sock, (_, watcher) in self._attempts.items():
-            watcher.stop()
-            watcher.close()
-            sock.close()
-        self._attempts.clear()
-
-
-def set_up(sock: _socket.socket, keepalive: float) -> None:
-    """What both sockets of a tunnel have: no Nagle, and TCP keepalive every `keepalive` seconds (0: none).
-
-    On a listening socket it is inherited by what is accepted from it.
-    """
-    sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-    if keepalive:
-        seconds = max(1, round(keepalive))
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, seconds)
-        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPINTVL, max(1, seconds // KEEPALIVE_PROBES))
-        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-
-
-def is_local(address: str) -> bool:
-    """Whether an address is one of this machine's: only those can be bound to. Nothing is sent."""
-    parsed = ip_address(address)
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    if mapped is not None:
-        parsed = mapped
-    if parsed.is_unspecified:
-        return True
-    try:
-        with _Bound(_socket.AF_INET6 if parsed.version == 6 else _socket.AF_INET) as sock:
-            sock.bind((str(parsed), 0))
-    except OSError:
-        return False
-    return True
-
-
-class _Bound:
-    """A UDP socket that is closed after use; `_socket` has no context manager of its own."""
-
-    def __init__(self, family: int) -> None:
-        self._sock = _socket.socket(family, _socket.SOCK_DGRAM)
-
-    def __enter__(self) -> _socket.socket:
-        return self._sock
-
-    def __exit__(self, *exception: object) -> None:
-        self._sock.close()
+        if decision.allowed and port in self._own_ports and is_local(address):
+            return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address}:{port} is this gateway itself")
+        return decision

@@ -16,9 +16,10 @@ from ogw.policy.hosts import Policy
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.tunnel.connector import ClientGone, DialError, Upstream
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
-from ogw.tunnel.dial import ClientGone, Dialer, DialError, Upstream
+from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, close_with_reset, is_timeout
 from ogw.tunnel.verify import verify
 from ogw.wire.connect import (
@@ -72,16 +73,21 @@ class Shared:
     head_timeout: float
     head_max_size: int
     handshake_timeout: float
+    via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
     draining: bool = False
 
 
 class Refused(Exception):
-    """This tunnel is denied: it gets an answer and ends. `detail` is for the log, never for the client."""
+    """This tunnel is denied: it gets an answer and ends. `detail` is for the log, never for the client.
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    received_status  that of the relay proxy's answer, which the client learns
+    """
+
+    def __init__(self, reason: Reason, detail: str, received_status: Optional[int] = None) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.received_status = received_status
 
 
 class Left(Exception):
@@ -237,6 +243,11 @@ class Tunnel:
             shared.log.event(Event.CONNECT_RECEIVED, "", **self._who())
         if shared.draining:
             raise Refused(Reason.DRAINING, "the gateway is draining")
+        if shared.via and any(name == b"via" and shared.via in value for name, value in request.headers):
+            raise Refused(
+                Reason.RELAY_LOOP,
+                "this request was here before: the relay proxy leads back to this gateway; check relay-proxy",
+            )
         decision = shared.policy.judge_target(request.target, self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
@@ -247,9 +258,9 @@ class Tunnel:
     def _reach(self, request: Request, decision: Decision) -> tuple[Upstream, float]:
         began = time.monotonic()
         try:
-            upstream = self.shared.dialer.dial(request.target, decision.to, self.client)
+            upstream = self.shared.dialer.dial(request.target, decision.to, self.client, self.client_ip)
         except DialError as error:
-            raise Refused(error.reason, error.detail) from None
+            raise Refused(error.reason, error.detail, error.status) from None
         except ClientGone:
             raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
         return upstream, time.monotonic() - began
@@ -268,7 +279,7 @@ class Tunnel:
             pass
         try:
             if shared.policy.tls.mode is Mode.OFF:
-                duplex.up.rest = request.rest
+                duplex.up.rest, duplex.down.rest = request.rest, upstream.rest
             else:
                 detail = self._verify(duplex, upstream, request, decision)
             if duplex.reason is None:
@@ -278,7 +289,7 @@ class Tunnel:
             duplex.reason = ended.reason
         finally:
             duplex.close()
-            self._close_upstream(upstream.socket, duplex.reason)
+            self._close_upstream(upstream, duplex.reason)
             self._account(upstream, duplex, dial_seconds, detail)
 
     def _verify(self, duplex: Duplex, upstream: Upstream, request: Request, decision: Decision) -> str:
@@ -286,7 +297,7 @@ class Tunnel:
         policy = self.shared.policy
         handshake = Handshake(policy, request.target, self.client_ip, decision.no_server_name)
         began = time.monotonic()
-        verify(handshake, duplex, request.rest, self.shared.handshake_timeout)
+        verify(handshake, duplex, request.rest, upstream.rest, self.shared.handshake_timeout)
         if handshake.verified:
             self._report_verified(handshake, time.monotonic() - began)
         rejection = handshake.rejection
@@ -308,13 +319,14 @@ class Tunnel:
         self._tell_and_let_finish(told)
         return handshake.ended.detail if handshake.ended is not None else ""
 
-    def _close_upstream(self, upstream: _socket.socket, reason: Optional[Reason]) -> None:
+    def _close_upstream(self, upstream: Upstream, reason: Optional[Reason]) -> None:
         if reason is Reason.CLIENT_RESET:
-            close_with_reset(upstream)
-            return
-        if reason is Reason.UPSTREAM_RESET:
+            close_with_reset(upstream.socket)
+        elif reason is Reason.UPSTREAM_RESET:
             close_with_reset(self.client)
-        upstream.close()
+        upstream.socket.close()
+        if upstream.closed is not None:
+            upstream.closed()
 
     # 7. Account for it.
 
@@ -387,8 +399,9 @@ class Tunnel:
 
     def _refuse(self, refused: Refused, **more: Any) -> None:
         reason = refused.reason
-        self.shared.log.event(reason.event, refused.detail, reason.token, status=reason.status, **self._who(), **more)
-        self._tell_and_let_finish(refusal(reason, self.id))
+        told = {"status": reason.status, "received_status": refused.received_status, **self._who(), **more}
+        self.shared.log.event(reason.event, refused.detail, reason.token, **told)
+        self._tell_and_let_finish(refusal(reason, self.id, refused.received_status))
 
     def _tell_and_let_finish(self, last_words: bytes) -> None:
         """Say it, half-close, and let the client finish: an answer must survive a client that is still sending."""
@@ -431,10 +444,10 @@ class Tunnel:
             self.greenlet.throw(Ended(reason))
 
 
-def refusal(reason: Reason, tunnel_id: str) -> bytes:
+def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = None) -> bytes:
     """The whole answer to a denied client: it learns the reason, never addresses, rules or commands."""
     headers = [
-        ("Proxy-Status", proxy_status(reason.error, reason.token, reason.event, tunnel_id)),
+        ("Proxy-Status", proxy_status(reason.error, reason.token, reason.event, tunnel_id, received_status)),
     ]
     if reason.status == 405:
         headers.append(("Allow", "CONNECT"))

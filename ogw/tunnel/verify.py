@@ -15,15 +15,16 @@ from ogw.tunnel.duplex import WRITE, Duplex, Half
 RECEIVE_SIZE = 16 * 1024
 
 
-def verify(handshake: Handshake, duplex: Duplex, rest: bytes, seconds: float) -> None:
+def verify(handshake: Handshake, duplex: Duplex, rest_up: bytes, rest_down: bytes, seconds: float) -> None:
     """Pass the handshake on as far as it may go, until it is settled. What passes and is not sent is the duplex's rest.
 
-    rest     what the client sent behind its head
-    seconds  the limit of all of it; then the handshake is rejected
+    rest_up    what the client sent behind its head
+    rest_down  what came behind the relay proxy's
+    seconds    the limit of all of it; then the handshake is rejected
     """
     try:
         with Deadline(seconds):
-            _Verification(handshake, duplex).run(rest)
+            _Verification(handshake, duplex).run(rest_up, rest_down)
     except Expired:
         handshake.timed_out(seconds)
 
@@ -37,10 +38,13 @@ class _Verification:
         self._wait = get_hub().switch
         self._switch = getcurrent().switch
 
-    def run(self, rest: bytes) -> None:
+    def run(self, rest_up: bytes, rest_down: bytes) -> None:
         handshake, up = self._handshake, self._up
-        if rest:
-            handshake.client_said(rest)
+        if rest_up:
+            handshake.client_said(rest_up)
+            self._pass_on()
+        if rest_down:
+            handshake.server_said(rest_down)
             self._pass_on()
         self._watch_both()
         while not handshake.settled:

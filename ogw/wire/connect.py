@@ -277,6 +277,13 @@ def basic_credentials(user: str, password: str) -> bytes:
     return b"Basic " + b64encode(f"{user}:{password}".encode())
 
 
+def connect_request(target: Target, fields: Sequence[tuple[str, bytes]]) -> bytes:
+    """The head of a CONNECT to a relay proxy (RFC 9110, section 9.3.6)."""
+    lines = [f"CONNECT {target} HTTP/1.1".encode(), f"Host: {target}".encode()]
+    lines += [name.encode() + b": " + value for name, value in fields]
+    return b"\r\n".join([*lines, b"", b""])
+
+
 def answer(status: int, phrase: str, headers: Sequence[tuple[str, str]], body: str) -> bytes:
     """A whole response of ours, after which the connection is closed.
 

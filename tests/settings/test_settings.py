@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogw.settings.settings import SETTINGS, Config, ConfigError, load
+from ogw.settings.loader import ConfigError, load
+from ogw.settings.settings import SETTINGS, Config
 
 
 @pytest.fixture

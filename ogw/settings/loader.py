@@ -1,0 +1,282 @@
+"""All sources together: flags beat the environment beats the file beats the default; lists add up over all three."""
+
+import argparse
+import difflib
+import ssl
+from collections.abc import Mapping, Sequence
+from gettext import gettext as _
+from io import StringIO
+from typing import Any, Optional
+
+from configargparse import ArgumentParser
+
+from ogw.policy.rules import Rule, parse_rules
+from ogw.settings.ini import IniParser
+from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
+from ogw.tunnel.password import is_open_to_all, read_password
+from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
+
+DEFAULT_FILE = "/etc/ogw/ogw.ini"
+
+
+class ConfigError(Exception):
+    """The configuration is wrong: every mistake of it, one line each."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
+    """The configuration that flags, variables and the file add up to. Raises ConfigError with all mistakes at once."""
+    return _Loader(arguments, environment).load()
+
+
+def help_text(program: str) -> str:
+    """What `--help` shows: every flag with its variable, its default and what it does."""
+    return str(_parser(program).format_help())
+
+
+class _Keep(argparse.Action):
+    """Keeps every text that a setting is given. Not argparse's append: configargparse would read lists into `[::1]`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Optional[str] = None) -> None:
+        getattr(namespace, self.dest).append(values)
+
+
+def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=program,
+        usage=f"{program} [--config FILE] [--allowed-host RULE] ...",
+        description=_("A CONNECT gateway: only to listed hosts, only on listed ports."),
+        config_file_parser_class=IniParser,
+        add_config_file_help=False,
+        allow_abbrev=False,
+        formatter_class=argparse.HelpFormatter,
+    )
+    where = _("the INI file (default: {file} if it is there)").format(file=DEFAULT_FILE)
+    shared: dict[str, Any] = {"action": _Keep, "default": [], "nargs": nargs}
+    parser.add_argument("--config", metavar="FILE", env_var=PREFIX + "CONFIG", help=where, **shared)
+    for setting in SETTINGS.values():
+        default = _("default: {default}").format(default=setting.default) if setting.default else ""
+        more = ", ".join(part for part in (_("may be repeated") if setting.listed else "", default) if part)
+        text = f"{setting.help} ({more})" if more else setting.help
+        text = text.replace("%", "%%")
+        parser.add_argument(setting.flag, metavar=setting.placeholder, env_var=setting.variable, help=text, **shared)
+    return parser
+
+
+class _Loader:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._arguments = list(arguments)
+        self._environment = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
+        self._mistakes: list[str] = []
+        self._warnings: list[str] = []
+
+    def load(self) -> Config:
+        flags = self._from_flags()
+        variables = self._from_variables()
+        file = self._from_file(_last(flags["config"]) or _last(variables["config"]))
+        values: dict[str, Any] = {}
+        origins: dict[str, list[Given]] = {}
+        for name, setting in SETTINGS.items():
+            given = self._weigh(setting, flags[name], variables[name], file.get(name, []))
+            # What nobody may see is converted and then forgotten.
+            origins[name] = [Given(source, shown_as(setting, text)) for source, text in given]
+            values[setting.attribute] = self._convert(setting, given)
+            self._warn_of_flag(setting, given)
+        self._check_together(values)
+        if self._mistakes:
+            raise ConfigError(self._mistakes)
+        return Config(**values, origins=origins, warnings=tuple(self._warnings))
+
+    # One source at a time.
+
+    def _from_flags(self) -> dict[str, list[Given]]:
+        # With "?" a flag without its value is None, and the search for mistakes goes on.
+        texts, unknown = self._parse(_parser(nargs="?"), self._arguments, {})
+        after_unknown_flag = False
+        for word in unknown:
+            flag = word.partition("=")[0]
+            if flag.startswith("-"):
+                near = self._near(flag, "--")
+                self._mistakes.append(
+                    _("{flag}: there is no such flag{near}").format(flag=ascii(flag)[1:-1], near=near)
+                )
+            elif not after_unknown_flag:
+                self._mistakes.append(_("{word}: neither a flag nor the value of one").format(word=ascii(word)))
+            after_unknown_flag = flag.startswith("-")
+        for name in [name for name, values in texts.items() if None in values]:
+            self._mistakes.append(_("--{name}: its value is missing").format(name=name))
+            texts[name] = [text for text in texts[name] if text is not None]
+        return {name: [Given(f"--{name}", text or "") for text in values] for name, values in texts.items()}
+
+    def _from_variables(self) -> dict[str, list[Given]]:
+        texts, _unknown = self._parse(_parser(), [], self._environment)
+        known = {setting.variable for setting in SETTINGS.values()} | {PREFIX + "CONFIG"}
+        for variable in sorted(self._environment.keys() - known):
+            # A warning only: Kubernetes sets OGW_PORT and OGW_SERVICE_* for a Service that is named ogw.
+            self._warnings.append(
+                _("{variable}: there is no such setting, the variable is ignored{near}").format(
+                    variable=variable, near=self._near(variable, PREFIX)
+                )
+            )
+        return {
+            name: [Given(PREFIX + name.upper().replace("-", "_"), text or "") for text in values]
+            for name, values in texts.items()
+        }
+
+    def _from_file(self, asked: Optional[Given]) -> dict[str, list[Given]]:
+        path = asked.text if asked else DEFAULT_FILE
+        try:
+            with open(path, encoding="utf-8-sig", newline="\n") as file:
+                contents = file.read()
+        except FileNotFoundError as error:
+            if asked:
+                self._mistakes.append(f"{asked.source}: {path}: {error.strerror}")
+            return {}
+        except OSError as error:
+            if asked:
+                self._mistakes.append(f"{asked.source}: {path}: {error.strerror}")
+            else:
+                self._warnings.append(_("{path}: {error}; going on without it").format(path=path, error=error.strerror))
+            return {}
+        except ValueError:
+            self._mistakes.append(_("{path}: not a text file in UTF-8").format(path=path))
+            return {}
+        # Read beside configargparse, which would forget the lines and replace lists instead of adding them up.
+        ini = IniParser()
+        ini.parse(StringIO(contents))
+        at_lines = list(ini.mistakes)
+        for key in ini.values.keys() - SETTINGS.keys():
+            line = ini.values[key][0][0]
+            at_lines.append(
+                (line, _("there is no setting {key}{near}").format(key=ascii(key), near=self._near(key, "")))
+            )
+        self._mistakes += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
+        return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
+
+    def _parse(
+        self, parser: ArgumentParser, arguments: list[str], environment: Mapping[str, str]
+    ) -> tuple[dict[str, list[Optional[str]]], list[str]]:
+        """What configargparse finds in one source: setting name -> texts, and the words that it does not know."""
+        namespace = argparse.Namespace(**{name.replace("-", "_"): [] for name in ("config", *SETTINGS)})
+        _same, unknown = parser.parse_known_args(
+            arguments, namespace=namespace, config_file_contents="", env_vars=environment
+        )
+        return {name.replace("_", "-"): texts for name, texts in vars(namespace).items()}, unknown
+
+    # All sources together.
+
+    def _weigh(self, setting: Setting, flags: list[Given], variables: list[Given], file: list[Given]) -> list[Given]:
+        """The values that count: for a list those of all sources, else the one of the strongest."""
+        if setting.listed:
+            given = [*flags, *variables, *file]
+            return given or [Given(DEFAULT, setting.default)]
+        if len(file) > 1:
+            self._mistakes.append(
+                _("{source}: {name} takes one value").format(source=file[1].source, name=setting.name)
+            )
+        return [_last(flags) or _last(variables) or _last(file) or Given(DEFAULT, setting.default)]
+
+    def _convert(self, setting: Setting, given: list[Given]) -> Any:
+        if setting.read is None:
+            return self._rules(setting, given)
+        values: list[Any] = []
+        for source, text in given:
+            single = text if setting.secret else text.strip()
+            for one in setting.split(text) if setting.listed else [single]:
+                try:
+                    values.append(setting.read(one))
+                except ValueError as error:
+                    where = source if source.startswith(("--", PREFIX)) else f"{source}: {setting.name}"
+                    said = HIDDEN if setting.secret else ascii(shown_as(setting, one))
+                    self._mistakes.append(f"{where}: {said} {error}")
+        if setting.listed:
+            return tuple(values)
+        return values[0] if values else None
+
+    def _warn_of_flag(self, setting: Setting, given: list[Given]) -> None:
+        for source, text in given:
+            if source == setting.flag and text and shown_as(setting, text) != text:
+                self._warnings.append(
+                    _("{flag}: every user of this machine can read a password in a command line, if only for a moment; "
+                      "relay-proxy-password-file is the better place").format(flag=source)
+                )  # fmt: skip
+
+    def _rules(self, setting: Setting, given: list[Given]) -> tuple[Rule, ...]:
+        rules: list[Rule] = []
+        for source, text in given:
+            found, mistakes = parse_rules(text, source, setting.denied)
+            rules += found
+            self._mistakes += mistakes
+        return tuple(rules)
+
+    def _check_together(self, values: dict[str, Any]) -> None:
+        if not values["allowed_host"] and not self._mistakes:
+            self._warnings.append(_("allowed-host is empty: every target is denied"))
+        if values["tls_rules"] == "report":
+            self._warnings.append(_("tls-rules = report: what the TLS rules would reject is logged and let pass"))
+        if values["tls_rules"] == "off":
+            self._warnings.append(_("tls-rules = off: anything passes to an allowed target, TLS or not"))
+        if values["tls_rules"] == "off" and values["allowed_client_certificate"]:
+            self._mistakes.append(_("allowed-client-certificate: nothing looks at certificates with tls-rules = off"))
+        if values["client_certificate_hosts"] and not values["allowed_client_certificate"]:
+            self._mistakes.append(_("client-certificate-hosts: set allowed-client-certificate, too; it is empty"))
+        self._check_relay_proxy(values)
+        if len({port or 53 for _address, port in values["dns_server"]}) > 1:
+            self._mistakes.append(_("dns-server: all DNS servers must have the same port"))
+        if values["log_file"] and values["syslog"]:
+            self._mistakes.append(_("log-file and syslog: only one of them can be set"))
+
+    def _check_relay_proxy(self, values: dict[str, Any]) -> None:
+        user, password = values["relay_proxy_username"], values["relay_proxy_password"]
+        file = values["relay_proxy_password_file"]
+        if password is None or user is None:
+            return  # told already
+        if file and password != Secret(""):
+            self._mistakes.append(_("relay-proxy-password and relay-proxy-password-file: only one of them can be set"))
+        if file:
+            self._check_password_file(file)
+        if values["relay_proxy_ca_file"]:
+            try:
+                ssl.create_default_context(cafile=values["relay_proxy_ca_file"])
+            except OSError as error:  # ssl.SSLError is one, too
+                self._mistakes.append(
+                    _("relay-proxy-ca-file: {file}: {error}").format(
+                        file=values["relay_proxy_ca_file"], error=error.strerror or _("no certificates in it (PEM)")
+                    )
+                )
+        if (file or password != Secret("")) and user == Secret(""):
+            self._mistakes.append(_("relay-proxy-username: set it, too; there is a password for it"))
+        if not values["relay_proxy"] and (user != Secret("") or values["relay_proxy_bypass"]):
+            self._warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))
+
+    def _check_password_file(self, path: str) -> None:
+        try:
+            credentials("", read_password(path))
+            if is_open_to_all(path):
+                self._warnings.append(
+                    _("relay-proxy-password-file: every user of this machine can read {file}; chmod o-r it").format(
+                        file=path
+                    )
+                )
+        except OSError as error:
+            self._mistakes.append(f"relay-proxy-password-file: {path}: {error.strerror}")
+        except UnicodeDecodeError:
+            self._mistakes.append(_("relay-proxy-password-file: {file}: not a text in UTF-8").format(file=path))
+        except ValueError as error:
+            self._mistakes.append(f"relay-proxy-password-file: {path}: {error}")
+
+    def _near(self, name: str, prefix: str) -> str:
+        """The name that was probably meant, as the end of a sentence."""
+        wanted = name.lower().replace("_", "-").removeprefix(prefix.lower().replace("_", "-")).lstrip("-")
+        close = difflib.get_close_matches(wanted, ["config", *SETTINGS] if prefix else list(SETTINGS), 1, 0.7)
+        if not close:
+            return ""
+        shown = prefix + (close[0].upper().replace("-", "_") if prefix == PREFIX else close[0])
+        return _("; did you mean {name}?").format(name=shown)
+
+
+def _last(given: list[Given]) -> Optional[Given]:
+    return given[-1] if given else None

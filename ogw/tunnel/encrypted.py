@@ -1,0 +1,136 @@
+"""A TLS leg to a relay proxy: two greenlets between its TLS socket and one end of a socket pair.
+
+Whoever uses the other end, the dial, the handshake watched inside the tunnel, the duplex, sees a plain socket.
+"""
+
+import _socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Optional
+
+import gevent
+from gevent import socket as gevent_socket
+
+PIECE = 64 * 1024
+LINGER_SECONDS = 10.0  # what is still to be sent has so long, once the tunnel has closed its end
+
+
+class Leg:
+    """Encrypts what is written to `socket`, which is non-blocking and the caller's, and decrypts what comes back.
+
+    It owns the TLS socket. An orderly end (close_notify) passes as a half-close in both directions; a TLS socket cannot
+    tell of a reset, so that is an end, too.
+    """
+
+    def __init__(self, tls_socket: _socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self._sock: Any = gevent_socket.socket(fileno=tls_socket.detach())
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._ours: Any = None
+        self._pumps: list[Any] = []
+        self._closing: Any = None
+
+    def handshake(self) -> None:
+        """Raises ssl.SSLError, of which SSLCertVerificationError says that it is not to be trusted, or OSError."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._receive()
+            except ssl.SSLError:
+                self._flush()  # the alert that says why
+                raise
+            else:
+                self._flush()
+                return
+
+    def start(self) -> _socket.socket:
+        """The plain end, once the handshake is done."""
+        ours, theirs = _socket.socketpair()
+        theirs.setblocking(False)
+        self._ours = gevent_socket.socket(fileno=ours.detach())
+        self._pumps = [gevent.spawn(self._quietly, self._decrypt), gevent.spawn(self._quietly, self._encrypt)]
+        for pump in self._pumps:
+            pump.link(self._ended)
+        return theirs
+
+    def end(self) -> None:
+        """The plain end was closed: send what is still there, and close. Returns at once."""
+        if all(pump.ready() for pump in self._pumps):
+            self.close()
+        elif self._closing is None:
+            self._closing = gevent.spawn(self._finish)
+
+    def close(self) -> None:
+        """Close what it owns, where no pump runs (any more)."""
+        self._sock.close()
+        if self._ours is not None:
+            self._ours.close()
+
+    def _finish(self) -> None:
+        decrypts, encrypts = self._pumps
+        encrypts.join(LINGER_SECONDS)
+        gevent.killall([decrypts, encrypts])
+
+    def _ended(self, _pump: Any) -> None:
+        if all(pump.ready() for pump in self._pumps):
+            self.close()
+
+    @staticmethod
+    def _quietly(pump: Callable[[], None]) -> None:
+        try:
+            pump()
+        except OSError:  # ssl.SSLError is one, too
+            pass
+
+    def _decrypt(self) -> None:
+        try:
+            while True:
+                try:
+                    data = self._tls.read(PIECE)
+                except ssl.SSLWantReadError:
+                    self._receive()
+                    continue
+                if not data:
+                    return
+                self._ours.sendall(data)
+        finally:
+            self._half_close(self._ours)
+
+    def _encrypt(self) -> None:
+        # The only one that writes to the TLS socket after the handshake: what OpenSSL wants to say goes with it.
+        while data := self._ours.recv(PIECE):
+            self._tls.write(data)
+            self._flush()
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # close_notify is written; the peer's own is for the other greenlet
+        self._flush()
+
+    def _receive(self) -> None:
+        data = self._sock.recv(PIECE)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _flush(self) -> None:
+        data = self._outgoing.read()
+        if data:
+            self._sock.sendall(data)
+
+    @staticmethod
+    def _half_close(sock: Any) -> None:
+        try:
+            sock.shutdown(_socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+def relay_context(ca_file: Optional[str]) -> ssl.SSLContext:
+    """What encrypted relay proxies are verified with: this file, or the system's store. Raises OSError."""
+    context = ssl.create_default_context(cafile=ca_file or None)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context

@@ -1,0 +1,112 @@
+"""A relay proxy as its URL says it, and the credentials for it, which nothing here ever shows."""
+
+import re
+from gettext import gettext as _
+from typing import NamedTuple, Optional
+from urllib.parse import unquote
+
+from ogw.wire.connect import Target, basic_credentials, parse_host
+
+HIDDEN = "(hidden)"
+PORTS = {"http": 80, "https": 443}
+
+_URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#]*)(?:[/?#].*)?\Z", re.DOTALL)
+_PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?\Z")
+_SEPARATOR_BEHIND_PASSWORDS = re.compile(r",\s*(?=https?://)|\n")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Secret:
+    """A text that is not shown: neither printed nor in the repr of what holds it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class Credentials(NamedTuple):
+    """A user name and its password for a relay proxy (RFC 7617). Make them with `credentials`, which checks them."""
+
+    user: Secret
+    password: Secret
+
+    @property
+    def header(self) -> bytes:
+        """The value of Proxy-Authorization."""
+        return basic_credentials(self.user.reveal(), self.password.reveal())
+
+
+class RelayProxy(NamedTuple):
+    """A proxy to go out through.
+
+    encrypted    it is spoken to in TLS
+    credentials  those of its own URL; None where it has none there
+    """
+
+    encrypted: bool
+    target: Target
+    credentials: Optional[Credentials] = None
+
+    def __str__(self) -> str:
+        return f"http{'s' if self.encrypted else ''}://{self.target}"
+
+
+def credentials(user: str, password: str) -> Credentials:
+    """Raises ValueError for what Basic credentials cannot carry (RFC 7617, section 2)."""
+    if ":" in user:
+        raise ValueError(_("has a colon in the user name, which Basic credentials cannot carry"))
+    if _CONTROL.search(user) or _CONTROL.search(password):
+        raise ValueError(_("has a control character in the user name or the password"))
+    return Credentials(Secret(user), Secret(password))
+
+
+def parse_relay_proxy(text: str) -> RelayProxy:
+    """A relay proxy from [http[s]://][user[:password]@]host[:port]. Raises ValueError, which never shows a password."""
+    match = _URL.match(text)
+    assert match is not None  # it takes any text
+    scheme, userinfo, rest = (match[1] or "http").lower(), match[2], match[3]
+    if scheme not in PORTS:
+        raise ValueError(_("is not http:// or https://"))
+    place = _PLACE.match(rest)
+    if place is None or not place[1]:
+        raise ValueError(_("has no host, as in http://proxy.example:3128"))
+    port = int(place[2]) if place[2] is not None else PORTS[scheme]
+    if not 1 <= port <= 65535:
+        raise ValueError(_("has no port from 1 to 65535 behind its colon"))
+    try:
+        host, address = parse_host(place[1].encode())
+    except ValueError as error:
+        raise ValueError(_("has a host that {error}").format(error=error)) from None
+    own = None
+    if userinfo is not None:
+        user, _colon, password = userinfo.partition(":")
+        own = credentials(unquote(user, errors="strict"), unquote(password, errors="strict"))
+    return RelayProxy(scheme == "https", Target(host, port, address), own)
+
+
+def split_relay_proxies(text: str) -> list[str]:
+    """Several of them: one per line, or separated by commas; a comma in a password is none of those."""
+    parts = _SEPARATOR_BEHIND_PASSWORDS.split(text) if "@" in text else re.split(r"[,\n]", text)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def without_credentials(text: str) -> str:
+    """The text of a relay proxy, or of what was meant to be one, as it may be shown."""
+    front, at, rest = text.rpartition("@")
+    if not at:
+        return text
+    scheme, slashes, _userinfo = front.partition("://")
+    return f"{scheme}{slashes}{HIDDEN}@{rest}" if slashes else f"{HIDDEN}@{rest}"
