@@ -16,6 +16,7 @@ from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Sett
 from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
+_WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
 
 
@@ -198,7 +199,7 @@ class _Loader:
 
     def _warn_of_flag(self, setting: Setting, given: list[Given]) -> None:
         for source, text in given:
-            if source == setting.flag and text and shown_as(setting, text) != text:
+            if source == setting.flag and setting.name in _WITH_PASSWORDS and shown_as(setting, text) != text:
                 self._warnings.append(
                     _("{flag}: every user of this machine can read a password in a command line, if only for a moment; "
                       "relay-proxy-password-file is the better place").format(flag=source)
