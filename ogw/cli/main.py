@@ -84,9 +84,10 @@ def run(words: list[str]) -> int:
     config = _load(words, log=True)
     if config is None:
         return WRONG
-    from ogw.service import worker  # here, so that other commands start without gevent
+    from ogw.service import supervisor  # here, so that other commands start without gevent
 
-    return worker.run(config)
+    environment = dict(os.environ)
+    return supervisor.run(config, lambda: load(words, environment))
 
 
 def config_show(words: list[str]) -> int:

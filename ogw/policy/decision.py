@@ -78,6 +78,7 @@ class Reason(enum.Enum):
     IDLE = "idle", 0, 108, ""
     HALF_CLOSED_TIMEOUT = "half-closed-timeout", 0, 108, ""
     DRAINED = "drained", 0, 108, ""
+    NOT_ALLOWED_AFTER_RELOAD = "not-allowed-after-reload", 0, 108, ""
 
 
 class Decision(NamedTuple):

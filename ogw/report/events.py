@@ -85,6 +85,9 @@ class Field:
     RECEIVED_STATUS = "received_status"  # of the relay proxy's answer
     DETAIL = "detail"
     LISTEN = "listen"
+    WORKERS = "workers"
+    OLD_POLICY = "old_policy"
+    CHANGED = "changed"  # names of settings
     TRACEBACK = "traceback"
     COUNT = "count"
     POLICY = "policy"  # hash of the policy in force

@@ -10,8 +10,10 @@ import logging
 import logging.handlers
 import os
 import secrets
+import select
 import socket
 import stat
+import sys
 import threading
 import time
 from collections import deque
@@ -30,9 +32,19 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 
 class Sink(Protocol):
-    """Where lines go. `write` takes whole lines without their ends, blocks while it must, and raises OSError."""
+    """Where lines go. `write` takes whole lines without their ends, blocks while it must, and raises OSError.
+
+    takes   whether a line would be taken without a wait
+    reopen  the file was renamed away: open it anew
+    """
 
     def write(self, lines: Sequence[str]) -> None: ...
+
+    def takes(self) -> bool: ...
+
+    def reopen(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Stream:
@@ -40,6 +52,8 @@ class Stream:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
         self._most = PIPE_ATOMIC if not stat.S_ISREG(os.fstat(fd).st_mode) else 1 << 20
 
     def write(self, lines: Sequence[str]) -> None:
@@ -51,6 +65,15 @@ class Stream:
                 batch = bytearray()
             batch += data
         _write_all(self._fd, batch)
+
+    def takes(self) -> bool:
+        return bool(self._poll.poll(0))
+
+    def reopen(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass  # it is not ours
 
 
 class File:
@@ -74,6 +97,15 @@ class File:
             os.close(self._fd)
             self._fd = fresh
         _write_all(self._fd, ("\n".join(lines) + "\n").encode())
+
+    def takes(self) -> bool:
+        return True
+
+    def reopen(self) -> None:
+        pass  # every write looks whether the file is still there
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 class Syslog(logging.handlers.SysLogHandler):
@@ -99,6 +131,12 @@ class Syslog(logging.handlers.SysLogHandler):
                         error.filename = path
                         raise
 
+    def takes(self) -> bool:
+        return True
+
+    def reopen(self) -> None:
+        pass
+
     def handleError(self, record: logging.LogRecord) -> None:
         raise
 
@@ -111,6 +149,35 @@ def _write_all(fd: int, data: Union[bytes, bytearray]) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+class Direct:
+    """A writer without buffer and thread, for a process that says little and must never wait for a reader."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.lost = 0
+        self.failing = False
+        self.has_room = True
+
+    def put(self, line: str) -> bool:
+        """Write it now, or lose it where that would have to wait."""
+        try:
+            if not self._sink.takes():
+                raise BlockingIOError
+            self._sink.write([line])
+        except (OSError, ValueError):
+            self.failing = True
+            self.lost += 1
+            return False
+        self.failing = False
+        return True
+
+    def reopen(self) -> None:
+        self._sink.reopen()
+
+    def close(self, seconds: float = 0.0) -> None:
+        self._sink.close()
 
 
 class Writer:
@@ -176,6 +243,9 @@ class Writer:
             self.failing = False
             self.written += len(batch)
 
+    def reopen(self) -> None:
+        self._sink.reopen()
+
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Give what is gathered `seconds` to be written; a sink that does not take it is left alone."""
         self._closing.set()
@@ -233,7 +303,7 @@ def _quoted(value: Any) -> str:
 class Log:
     """What the rooms report to: one method for events, one for the line that every tunnel ends with."""
 
-    def __init__(self, writer: Writer, text: bool = False, level: str = "info", policy: str = "") -> None:
+    def __init__(self, writer: "Writer | Direct", text: bool = False, level: str = "info", policy: str = "") -> None:
         self._writer = writer
         self._formatter: logging.Formatter = _Text() if text else _Json()
         self._text = text
@@ -355,19 +425,30 @@ class Log:
             self.event(Event.LIMIT_REACHED, f"{lost} log lines were lost: the log was not taken as fast as it came")
         writer.put(line)
 
+    def set_level(self, level: str) -> None:
+        """From now on leave out what is below it: debug, info, warning or error."""
+        self._level = LEVELS[level]
+
+    def reopen(self) -> None:
+        """The log file was renamed away."""
+        self._writer.reopen()
+
     def close(self) -> None:
         """Write what is gathered, for at most a second."""
         self._writer.close()
 
 
+def open_sink(file: str, syslog: Union[str, tuple[str, int], None]) -> Sink:
+    """The file, the system's log, or standard output. Raises OSError."""
+    if file:
+        return File(file)
+    if syslog:
+        return Syslog(syslog)
+    return Stream(sys.stdout.fileno())
+
+
 def one_line(event: int, message: str, reason: str = "", **fields: Any) -> str:
     """One JSON line for a command that logs without a running gateway."""
-    lines: list[str] = []
-
-    class Keep:
-        def write(self, more: Sequence[str]) -> None:
-            lines.extend(more)
-
-    log = Log(Writer(Keep()))
+    log = Log(Writer(Stream(sys.stdout.fileno())))
     default, name = CATALOGUE[event]
     return log._formatter.format(log._record(event, default, name, message, reason, fields))

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from gevent.server import StreamServer
 
+from ogw.settings.settings import Config
 from ogw.tunnel.connector import NO_DESCRIPTORS, set_up
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
@@ -21,8 +22,10 @@ class ListenError(Exception):
     """An address cannot be listened on; the sentence says why and what to do."""
 
 
-def listen(host: str, port: int, keepalive: float) -> socket.socket:
+def listen(host: str, port: int, keepalive: float, shared: bool = True) -> socket.socket:
     """A listening socket. What tunnels' client sockets need is set here, since accepted sockets inherit it.
+
+    shared  others may listen there, too: the kernel spreads clients over their sockets (SO_REUSEPORT)
 
     Raises ListenError; its __cause__ is the OSError.
     """
@@ -34,6 +37,8 @@ def listen(host: str, port: int, keepalive: float) -> socket.socket:
         raise ListenError(f"cannot listen on {place}: {error.strerror}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         set_up(sock, keepalive)
@@ -44,6 +49,40 @@ def listen(host: str, port: int, keepalive: float) -> socket.socket:
         sock.close()
         raise ListenError(f"cannot listen on {place}: {_advice(error, port)}") from error
     return sock
+
+
+def listen_everywhere(config: Config, slots: int) -> list[list[socket.socket]]:
+    """For each worker slot a socket on every listen address. Raises ListenError.
+
+    A family that the kernel has switched off is an error only where it was asked for.
+    """
+    sockets: list[list[socket.socket]] = [[] for _slot in range(slots)]
+    missing: Optional[ListenError] = None
+    try:
+        for host, port in config.listen:
+            try:
+                probe(host, port)
+            except ListenError as error:
+                cause = error.__cause__
+                if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):
+                    raise
+                missing = error
+                continue
+            for own in sockets:
+                own.append(listen(host, port, config.tcp_keepalive))
+        if not sockets[0] and missing is not None:
+            raise missing
+    except ListenError:
+        for own in sockets:
+            for sock in own:
+                sock.close()
+        raise
+    return sockets
+
+
+def probe(host: str, port: int) -> None:
+    """Bind once without SO_REUSEPORT: or a second gateway of the same user would silently share our clients."""
+    listen(host, port, 0, shared=False).close()
 
 
 def _advice(error: OSError, port: int) -> str:

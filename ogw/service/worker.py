@@ -1,28 +1,32 @@
-"""One process that serves: the door, its tunnels, their limits, the sweep of the idle ones, and the drain."""
+"""One process that serves: the door, its tunnels, their limits, the sweep of the idle ones, and the drain.
+
+It does what the supervisor says over the control channel. Where that ends, the supervisor is dead: it finishes quickly.
+"""
 
 import _socket
-import resource
-import secrets
+import gc
 import signal
 import socket
 import sys
 import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import gevent
 from gevent.event import Event as Flag
 from gevent.hub import get_hub
 
-from ogw import __version__
 from ogw.policy.decision import Reason
+from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
 from ogw.report.events import Event
-from ogw.report.log import File, Log, Sink, Stream, Syslog, Writer, one_line
-from ogw.service.listener import NO_SUCH_FAMILY, Listener, ListenError, listen
+from ogw.report.log import Log
+from ogw.report.table import Table
+from ogw.service.control import Channel, Message, unpacked
+from ogw.service.limits import Limits
+from ogw.service.listener import Listener
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import Connector
@@ -33,168 +37,183 @@ from ogw.tunnel.encrypted import relay_context
 from ogw.tunnel.password import PasswordSource, read_password
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
-from ogw.tunnel.tunnel import Refused, Shared, Tunnel
+from ogw.tunnel.tunnel import Draining, Refused, Shared, Tunnel
+from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import credentials
 
-SPARE_DESCRIPTORS = 64  # listeners, log, DNS, and clients that are being refused
-MOST_PIPES = 200
+READ = 1  # libev's event bit
 END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
+ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
+CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
 REPEAT_SECONDS = 60.0  # a limit that stays reached is one line and a count
-
-
-class StartError(Exception):
-    """The gateway cannot start; the sentence says why and what to do."""
-
-
-def run(config: Config) -> int:
-    """Serve until a signal says to stop; the exit code. Everything that can be wrong at start is one line."""
-    try:
-        log = open_log(config)
-    except OSError as error:
-        return _cannot_start(f"the log cannot be written: {error.filename or config.syslog}: {error.strerror}")
-    try:
-        worker = Worker(config, log)
-    except (StartError, ListenError) as error:
-        log.event(Event.WRONG_CONFIGURATION, str(error))
-        log.close()
-        if not sys.stdout.isatty() or config.log_file or config.syslog:
-            print(f"ogw: OGW-401 {error}", file=sys.stderr)
-        return 2
-    return worker.serve()
-
-
-def _cannot_start(message: str) -> int:
-    print(f"ogw: OGW-401 {message}", file=sys.stderr)
-    if not sys.stdout.isatty():
-        print(one_line(Event.WRONG_CONFIGURATION, message), flush=True)
-    return 2
-
-
-def open_log(config: Config) -> Log:
-    """The log that the settings ask for. Raises OSError."""
-    sink: Sink
-    if config.log_file:
-        sink = File(config.log_file)
-    elif config.syslog:
-        sink = Syslog(config.syslog)
-    else:
-        sink = Stream(sys.stdout.fileno())
-    on_terminal = sys.stdout.isatty() and not config.log_file and not config.syslog
-    text = config.log_format == "text" or (config.log_format == "auto" and on_terminal)
-    return Log(Writer(sink), text, config.log_level)
-
-
-def relays_of(config: Config, connector: Connector, log: Log, via: bytes, own_ports: Collection[int]) -> Relays:
-    """The relay proxies that the settings ask for."""
-    user, password = config.relay_proxy_username.reveal(), config.relay_proxy_password.reveal()
-    file = config.relay_proxy_password_file
-    encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
-    try:
-        given = credentials(user, read_password(file) if file else password) if user else None
-        context = relay_context(config.relay_proxy_ca_file) if encrypted else None
-    except (OSError, ValueError) as error:
-        raise StartError(f"relay proxy: {error}") from None
-    source = PasswordSource(given, file)
-    return Relays(config.relay_proxy, connector, log, via, source, context, own_ports, config.dial_timeout)
-
-
-def open_listeners(config: Config) -> list[socket.socket]:
-    """The listening sockets. A family that the kernel has switched off is an error only where it was asked for."""
-    sockets: list[socket.socket] = []
-    missing: Optional[ListenError] = None
-    for host, port in config.listen:
-        try:
-            sockets.append(listen(host, port, config.tcp_keepalive))
-        except ListenError as error:
-            cause = error.__cause__
-            if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):
-                for sock in sockets:
-                    sock.close()
-                raise
-            missing = error
-    if not sockets and missing is not None:
-        raise missing
-    return sockets
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # they reach the whole group
 
 
 class Worker:
-    """Owns the listeners and the set of tunnels."""
+    """Owns its listeners and the set of its tunnels.
 
-    def __init__(self, config: Config, log: Log) -> None:
+    number  its slot, and its row of the table
+    via     how the gateway names itself to relay proxies
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        log: Log,
+        sockets: Sequence[socket.socket],
+        channel: Channel,
+        table: Table,
+        number: int,
+        limits: Limits,
+        via: bytes,
+    ) -> None:
         self._config = config
         self._log = log
-        descriptors = raise_descriptor_limit()
-        pipes = Pipes(min(MOST_PIPES, descriptors // 16))
-        self.max_tunnels = config.max_tunnels or (descriptors - 2 * pipes.limit - SPARE_DESCRIPTORS) // 2
-        if self.max_tunnels < 1:
-            raise StartError(
-                f"{descriptors} open files are too few for a tunnel; raise the limit (ulimit -n, LimitNOFILE=)"
-            )
-        self._descriptors = descriptors
-        policy = policy_of(config)
-        log.policy = policy.hash
-        sockets = open_listeners(config)
-        addresses = [sock.getsockname() for sock in sockets]
+        self._channel = channel
+        self._table = table
+        self._row = table.rows[number]
+        self._limits = limits
+        self._via = via
+        self._own_ports = {sock.getsockname()[1] for sock in sockets}
+        self._pipes = Pipes(limits.pipes)
+        self._crew = Crew()
+        self._draining = Draining()
+        self._shared = self._build(config, policy_of(config))
+        self._next: Optional[tuple[Config, Shared]] = None
+        log.policy = self._shared.policy.hash
+        self._listeners = [Listener(sock, self._take, self._out_of_descriptors) for sock in sockets]
+        self._hub = get_hub()
+        self.tunnels: set[Tunnel] = set()
+        self._made = 0
+        self._stop = Flag()
+        self._stop_now = Flag()
+        self._empty = Flag()
+        self._door_closed = Flag()
+        self._orphaned = False
+        self._repeats: dict[Reason, tuple[float, int]] = {}
+        self._sweeper: Any = None
+
+    def _build(self, config: Config, policy: Policy) -> Shared:
+        """What tunnels share under a configuration. Raises OSError or ValueError where a file cannot be read."""
         connector = Connector(
             Resolver(config.dns_servers, config.dns_timeout),
             config.dial_timeout,
             config.dns_timeout,
             config.tcp_keepalive,
         )
-        own_ports = {address[1] for address in addresses}
-        via = f"ogw-{secrets.token_hex(6)}".encode() if config.relay_proxy else b""
-        relays = relays_of(config, connector, log, via, own_ports) if config.relay_proxy else None
+        relays = self._relays(config, connector) if config.relay_proxy else None
         bypass = HostIndex(config.relay_proxy_bypass) if config.relay_proxy_bypass else None
-        dialer = Dialer(connector, policy.guard, own_ports, relays, bypass)
-        self._crew = Crew()
-        self._shared = Shared(
+        return Shared(
             policy,
-            dialer,
-            pipes,
+            Dialer(connector, policy.guard, self._own_ports, relays, bypass),
+            self._pipes,
             self._crew,
-            log,
+            self._log,
             config.head_timeout,
             config.head_max_size,
             config.handshake_timeout,
-            via,
+            self._draining,
+            self._via if relays is not None else b"",
         )
-        self._listeners = [Listener(sock, self._take, self._out_of_descriptors) for sock in sockets]
-        self.listen = [f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}" for a in addresses]
-        self._hub = get_hub()
-        self.tunnels: set[Tunnel] = set()
-        self._by_client: Counter[str] = Counter()
-        self._made = 0
-        self._stop = Flag()
-        self._stop_now = Flag()
-        self._empty = Flag()
-        self._repeats: dict[Reason, tuple[float, int]] = {}
+
+    def _relays(self, config: Config, connector: Connector) -> Relays:
+        user, password = config.relay_proxy_username.reveal(), config.relay_proxy_password.reveal()
+        file = config.relay_proxy_password_file
+        given = credentials(user, read_password(file) if file else password) if user else None
+        encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
+        context = relay_context(config.relay_proxy_ca_file) if encrypted else None
+        source = PasswordSource(given, file)
+        timeout = config.dial_timeout
+        return Relays(config.relay_proxy, connector, self._log, self._via, source, context, self._own_ports, timeout)
 
     def serve(self) -> int:
-        """Accept until SIGTERM or SIGINT, then drain; a second signal ends at once. The exit code."""
+        """Accept until the supervisor says to stop, then drain; the exit code."""
         report_uncaught_errors(self._log)
-        watchers = [gevent.signal_handler(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)]
-        sweep = self._hub.loop.timer(self._sweep_period(), self._sweep_period())
-        sweep.start(self._sweep)
+        control = self._hub.loop.io(self._channel.fileno(), READ)
+        control.start(self._hear)
+        self._sweep_anew()
         for listener in self._listeners:
             listener.start()
-        self._log.event(
-            Event.SERVICE_STARTED,
-            f"ogw {__version__} listens on {', '.join(self.listen)}",
-            listen=self.listen,
-            version=__version__,
-            max_tunnels=self.max_tunnels,
-            descriptors=self._descriptors,
-        )
-        for warning in self._config.warnings:
-            self._log.event(Event.INFORMATION, warning, level=30)
+        self._say({"said": "ready"})
         self._stop.wait()
         cut = self._drain()
-        sweep.stop()
-        for watcher in watchers:
-            watcher.cancel()
-        self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {cut} tunnels were cut", count=cut)
+        self._say({"said": "drained", "cut": cut})
+        control.stop()
         self._log.close()
         return 0
+
+    # What the supervisor says.
+
+    def _hear(self) -> None:
+        try:
+            for message in self._channel.receive():
+                self._obey(message)
+        except (EOFError, OSError, ValueError):
+            self._orphan()
+
+    def _obey(self, message: Message) -> None:
+        order = message["order"]
+        if order == "drain":
+            self._stop.set()
+        elif order == "end":
+            self._stop.set()
+            self._stop_now.set()
+            self._empty.set()
+        elif order == "door closed":
+            self._door_closed.set()
+        elif order == "ping":
+            self._say({"said": "pong"})
+        elif order == "reopen":
+            self._log.reopen()
+        elif order == "prepare":
+            gevent.spawn(self._prepare, message["config"])
+        elif order == "take":
+            self._take_over(message["recheck"])
+        elif order == "forget":
+            self._next = None
+
+    def _say(self, message: Message) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:
+            pass  # the end of the channel says it, too
+
+    def _orphan(self) -> None:
+        """The supervisor is dead: nobody would replace us, so leave soon, and let nobody in."""
+        self._orphaned = True
+        self._door_closed.set()
+        self._stop.set()
+
+    # A new configuration: built by all workers before any takes it.
+
+    def _prepare(self, text: str) -> None:
+        try:
+            # In a thread: ten thousand rules take a while, and the tunnels go on meanwhile.
+            config, policy = self._hub.threadpool.apply(_read, (text,))
+            self._next = config, self._build(config, policy)
+            self._say({"said": "prepared", "mistake": ""})
+        except Exception as error:
+            self._say({"said": "prepared", "mistake": f"{type(error).__name__}: {error}"})
+
+    def _take_over(self, recheck: bool) -> None:
+        if self._next is None:
+            return
+        (self._config, self._shared), self._next = self._next, None
+        self._log.policy = self._shared.policy.hash
+        self._log.set_level(self._config.log_level)
+        self._sweep_anew()
+        gc.collect()
+        if recheck:
+            for tunnel in tuple(self.tunnels):
+                self._recheck(tunnel)
+
+    def _recheck(self, tunnel: Tunnel) -> None:
+        policy = self._shared.policy
+        allowed = policy.judge_client(tunnel.client_ip).allowed
+        if allowed and tunnel.target:
+            allowed = policy.judge_target(parse_target(tunnel.target.encode()), tunnel.client_ip).allowed
+        if not allowed:
+            tunnel.end(Reason.NOT_ALLOWED_AFTER_RELOAD)
 
     # Accepting.
 
@@ -204,7 +223,7 @@ class Worker:
         tunnel = Tunnel(client, address, f"{self._log.process}-{self._made}", self._shared)
         refused = self._limit_reached(address[0])
         self.tunnels.add(tunnel)
-        self._by_client[address[0]] += 1
+        self._row.opened(address[0])
         self._crew.run(self._run, tunnel, first, refused)
 
     def _run(self, tunnel: Tunnel, first: bytes, refused: Optional[Refused]) -> None:
@@ -212,19 +231,17 @@ class Worker:
             tunnel.run(first, refused)
         finally:
             self.tunnels.discard(tunnel)
-            left = self._by_client[tunnel.client_ip] - 1
-            if left:
-                self._by_client[tunnel.client_ip] = left
-            else:
-                del self._by_client[tunnel.client_ip]
+            self._row.closed(tunnel.client_ip)
             if not self.tunnels:
                 self._empty.set()
 
     def _limit_reached(self, client_ip: str) -> Optional[Refused]:
-        if len(self.tunnels) >= self.max_tunnels:
-            return Refused(Reason.TOO_MANY_TUNNELS, f"{self.max_tunnels} tunnels are open (max-tunnels)")
+        most = self._config.max_tunnels
+        is_full = self._table.tunnels >= most if most else len(self.tunnels) >= self._limits.own_tunnels
+        if is_full:
+            return Refused(Reason.TOO_MANY_TUNNELS, f"{self._table.tunnels} tunnels are open (max-tunnels)")
         most = self._config.max_tunnels_per_client
-        if most and self._by_client[client_ip] >= most:
+        if most and self._table.tunnels_of(client_ip) >= most:
             return Refused(
                 Reason.TOO_MANY_TUNNELS_FOR_CLIENT, f"{client_ip} has {most} tunnels open (max-tunnels-per-client)"
             )
@@ -252,6 +269,13 @@ class Worker:
         shortest = min(self._config.idle_timeout, self._config.half_closed_timeout)
         return float(min(10.0, max(0.05, shortest / 4)))
 
+    def _sweep_anew(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.stop()
+            self._sweeper.close()
+        self._sweeper = self._hub.loop.timer(self._sweep_period(), self._sweep_period())
+        self._sweeper.start(self._sweep)
+
     def _sweep(self) -> None:
         now = time.monotonic()
         idle, half_closed = self._config.idle_timeout, self._config.half_closed_timeout
@@ -260,29 +284,21 @@ class Worker:
 
     # The end.
 
-    def _signalled(self) -> None:
-        if self._stop.is_set():
-            self._stop_now.set()
-            self._empty.set()
-        self._stop.set()
-
     def _drain(self) -> int:
         """Serve on for drain-delay, close the door, give open tunnels drain-timeout; how many had to be cut."""
         config = self._config
-        self._log.event(
-            Event.DRAINING,
-            f"{len(self.tunnels)} tunnels are open; they have {config.drain_timeout:g} s (drain-timeout)",
-            Reason.DRAINING.token,
-            count=len(self.tunnels),
-        )
-        self._stop_now.wait(config.drain_delay)
+        if not self._orphaned:
+            self._stop_now.wait(config.drain_delay)
+            self._say({"said": "closing"})
+            self._door_closed.wait(CLOSED_SECONDS)
         for listener in self._listeners:
-            listener.accept_what_is_queued()
+            if not self._orphaned:
+                listener.accept_what_is_queued()
             listener.close()
-        self._shared.draining = True
+        self._draining.now = True
         self._empty.clear()
         if self.tunnels and not self._stop_now.is_set():
-            self._empty.wait(config.drain_timeout)
+            self._empty.wait(min(ORPHAN_SECONDS, config.drain_timeout) if self._orphaned else config.drain_timeout)
         cut = len(self.tunnels)
         for tunnel in tuple(self.tunnels):
             tunnel.end(Reason.DRAINED)
@@ -292,15 +308,9 @@ class Worker:
         return cut
 
 
-def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files to the hard one; the limit in force."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):
-            return soft
-    return hard if hard != resource.RLIM_INFINITY else 1 << 20
+def _read(text: str) -> tuple[Config, Policy]:
+    config = unpacked(text)
+    return config, policy_of(config)
 
 
 def report_uncaught_errors(log: Log) -> None:

@@ -89,6 +89,11 @@ def choice(*words: str) -> Reader:
     return read
 
 
+def worker_count(text: str) -> int:
+    """A number of processes; 0 for auto."""
+    return 0 if text == "auto" else int(number(1, 128)(text))
+
+
 def tls_version(text: str) -> int:
     """A version of TLS, as its number in the protocol."""
     try:

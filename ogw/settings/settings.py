@@ -9,7 +9,19 @@ from typing import Any, NamedTuple, Optional, Union
 from ogw.policy.networks import Network, parse_network
 from ogw.policy.rules import Rule
 from ogw.policy.subjects import Pattern, parse_pattern
-from ogw.settings.kinds import choice, duration, endpoint, number, plain, secret, size, syslog, tls_version, user_name
+from ogw.settings.kinds import (
+    choice,
+    duration,
+    endpoint,
+    number,
+    plain,
+    secret,
+    size,
+    syslog,
+    tls_version,
+    user_name,
+    worker_count,
+)
 from ogw.wire.relay_proxy import HIDDEN, RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
 
 PREFIX = "OGW_"
@@ -88,6 +100,9 @@ class Config:
     )
     listen_port: int = _setting(
         "listen-port", "8080", number(1, 65535), "PORT", _("the port of listen addresses that name none")
+    )
+    workers: int = _setting(
+        "workers", "auto", worker_count, "NUMBER", _("processes that serve; auto is one for each core")
     )
     allowed_host: tuple[Rule, ...] = _setting(
         "allowed-host", "", None, "RULE", _("a host rule: where clients may go; without any, nowhere"), listed=True
@@ -247,6 +262,13 @@ class Config:
     )
     half_closed_timeout: float = _setting(
         "half-closed-timeout", "5m", duration(0.2), "DURATION", _("the same, once one direction has ended")
+    )
+    reload_rechecks_tunnels: str = _setting(
+        "reload-rechecks-tunnels",
+        "no",
+        choice("yes", "no"),
+        "yes|no",
+        _("at a reload, end open tunnels that the new configuration would not allow"),
     )
     drain_delay: float = _setting(
         "drain-delay", "0s", duration(0), "DURATION", _("at a stop, serve on for so long: load balancers move away")

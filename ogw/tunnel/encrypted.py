@@ -29,6 +29,8 @@ class Leg:
         self._ours: Any = None
         self._pumps: list[Any] = []
         self._closing: Any = None
+        self._is_dry = False  # all that came is decrypted and delivered
+        self._says_end = False  # nothing more is to be encrypted
 
     def handshake(self) -> None:
         """Raises ssl.SSLError, of which SSLCertVerificationError says that it is not to be trusted, or OSError."""
@@ -90,23 +92,37 @@ class Leg:
                 try:
                     data = self._tls.read(PIECE)
                 except ssl.SSLWantReadError:
+                    self._is_dry = True
+                    if self._says_end:
+                        self._say_end()
                     self._receive()
+                    self._is_dry = False
                     continue
                 if not data:
                     return
                 self._ours.sendall(data)
         finally:
+            self._is_dry = True
+            if self._says_end:
+                self._say_end()
             self._half_close(self._ours)
 
     def _encrypt(self) -> None:
-        # The only one that writes to the TLS socket after the handshake: what OpenSSL wants to say goes with it.
+        # The only one that writes to the TLS socket meanwhile: what OpenSSL wants to say goes with it.
         while data := self._ours.recv(PIECE):
             self._tls.write(data)
             self._flush()
+        self._says_end = True
+        if self._is_dry:
+            self._say_end()
+
+    def _say_end(self) -> None:
+        """Send close_notify, once all that came is decrypted: `unwrap` reads on and would throw data away."""
+        self._says_end = False
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            pass  # close_notify is written; the peer's own is for the other greenlet
+            pass  # it is written; the peer's own comes in its time
         self._flush()
 
     def _receive(self) -> None:

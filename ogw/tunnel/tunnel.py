@@ -61,6 +61,13 @@ _HEAD_REASONS: dict[type[HeadError], Reason] = {
 }
 
 
+class Draining:
+    """Whether the gateway drains: told to all tunnels, whatever configuration they began with."""
+
+    def __init__(self) -> None:
+        self.now = False
+
+
 @dataclass
 class Shared:
     """What all tunnels of a process share: objects to ask, and limits in seconds and bytes."""
@@ -73,8 +80,8 @@ class Shared:
     head_timeout: float
     head_max_size: int
     handshake_timeout: float
+    draining: Draining
     via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
-    draining: bool = False
 
 
 class Refused(Exception):
@@ -241,7 +248,7 @@ class Tunnel:
         self.target = str(request.target)
         if shared.log.debug:
             shared.log.event(Event.CONNECT_RECEIVED, "", **self._who())
-        if shared.draining:
+        if shared.draining.now:
             raise Refused(Reason.DRAINING, "the gateway is draining")
         if shared.via and any(name == b"via" and shared.via in value for name, value in request.headers):
             raise Refused(

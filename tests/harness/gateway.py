@@ -31,11 +31,13 @@ class Gateway:
     """`ogw run` with its log read line by line. Use as a context manager: it is stopped at the end.
 
     tls_rules  what most tests do not need: their servers speak plain bytes; None leaves the default
+    workers    one, where a test does not ask for more
     """
 
-    def __init__(self, *flags, listen=None, environment=None, command=(), program=None, tls_rules="off"):
+    def __init__(self, *flags, listen=None, environment=None, command=(), program=None, tls_rules="off", workers=1):
         self.address = address() if listen is None else listen
         words = [] if listen == "" else ["--listen-address", self.address, "--listen-port", "8080"]
+        words += ["--workers", str(workers)]
         if tls_rules is not None:
             words += ["--tls-rules", tls_rules]
         self.lines = []
@@ -72,6 +74,12 @@ class Gateway:
     @property
     def pid(self):
         return self.process.pid
+
+    @property
+    def workers(self):
+        """The process ids of its workers."""
+        children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(child) for child in children]
 
     @property
     def url(self):
@@ -134,14 +142,12 @@ class Gateway:
         return sock
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """Open ones of all workers."""
+        return sum(len(os.listdir(f"/proc/{worker}/fd")) for worker in self.workers)
 
     def memory(self):
-        """Resident bytes that are the process's own."""
-        for line in pathlib.Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Private_Dirty:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError("no Private_Dirty")
+        """Resident bytes that are the workers' own."""
+        return sum(_private(worker) for worker in self.workers)
 
     def stop(self, number=signal.SIGTERM, seconds=30):
         """Signal it, wait for its end, give its exit code."""
@@ -160,6 +166,20 @@ class Gateway:
         assert not any("unreadable" in line for line in self.lines), self.lines
         assert not any("Traceback" in line for line in self.stderr), self.stderr
         return code
+
+
+def assert_no_gap(lines):
+    """No line of any process was lost or torn: each numbers its own."""
+    for process in {line["process"] for line in lines}:
+        numbers = [line["sequence"] for line in lines if line["process"] == process]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def _private(pid):
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no Private_Dirty")
 
 
 def _has(entry, fields):

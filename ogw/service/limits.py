@@ -1,0 +1,72 @@
+"""What this machine and its limits allow: workers, open files, tunnels."""
+
+import os
+import pathlib
+import resource
+
+from ogw.settings.settings import Config
+
+SPARE_DESCRIPTORS = 64  # listeners, log, DNS, and clients that are being refused
+MOST_PIPES = 200
+MOST_WORKERS = 128
+CGROUP_MAX = pathlib.Path("/sys/fs/cgroup/cpu.max")
+UNLIMITED = 1 << 20
+
+
+class StartError(Exception):
+    """The gateway cannot start; the sentence says why and what to do."""
+
+
+class Limits:
+    """How much may be open.
+
+    descriptors  open files of a process
+    pipes        of a worker
+    own_tunnels  tunnels of a worker
+    tunnels      of the whole gateway
+    """
+
+    def __init__(self, descriptors: int, workers: int) -> None:
+        self.descriptors = descriptors
+        self.pipes = min(MOST_PIPES, descriptors // 16)
+        self.own_tunnels = (descriptors - 2 * self.pipes - SPARE_DESCRIPTORS) // 2
+        self.tunnels = self.own_tunnels * workers
+
+
+def limits_of(config: Config, workers: int) -> Limits:
+    """Raises StartError where there are too few for a single tunnel."""
+    descriptors = raise_descriptor_limit()
+    limits = Limits(descriptors, workers)
+    if limits.own_tunnels < 1:
+        raise StartError(
+            f"{descriptors} open files are too few for a tunnel; raise the limit (ulimit -n, LimitNOFILE=)"
+        )
+    return limits
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one; the limit in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            return soft
+    return hard if hard != resource.RLIM_INFINITY else UNLIMITED
+
+
+def workers_of(config: Config) -> int:
+    """How many workers: those that are set, or one for each core that this process may use."""
+    return config.workers or min(MOST_WORKERS, cores())
+
+
+def cores() -> int:
+    """The cores that this process may use: its affinity, and what its control group grants (cgroup v2, cpu.max)."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CGROUP_MAX.read_text().split()
+        if quota != "max":
+            allowed = min(allowed, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        pass
+    return allowed

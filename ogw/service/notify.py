@@ -1,0 +1,34 @@
+"""What systemd is told (sd_notify(3)): a datagram to the socket in NOTIFY_SOCKET; nothing where there is none."""
+
+import os
+import socket
+import time
+
+
+def notify(*lines: str) -> None:
+    """Such as "READY=1". Never blocks, never fails: whoever listens may be gone."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address[0] == "@":
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+            sock.sendto("\n".join(lines).encode(), address)
+    except OSError:
+        pass
+
+
+def reloading() -> None:
+    """The reload begins; systemd wants the time by the monotonic clock, in microseconds."""
+    notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+
+def watchdog_seconds() -> float:
+    """How often systemd wants a sign of life; 0 for never."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    try:
+        return int(os.environ.get("WATCHDOG_USEC", "0")) / 2_000_000
+    except ValueError:
+        return 0.0
