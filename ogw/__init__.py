@@ -12,7 +12,8 @@ The map of the house. Rooms are folders; imports point down this list only.
 
 The path of a connection, accept to close:
 
-    service/worker.py    accept
+    service/supervisor.py owns the door, starts and replaces workers
+    service/worker.py    accept   (service/listener.py)
     tunnel/tunnel.py     tells the story from here on, top to bottom:
       wire/connect.py      1. read the head
       policy/hosts.py      2. may it go?

@@ -419,11 +419,16 @@ class Log:
             )
 
     def _put(self, line: str) -> None:
+        if self._writer.lost > self._reported_lost:
+            self.report_lost()
+        self._writer.put(line)
+
+    def report_lost(self) -> None:
+        """Say how many lines were lost, once they are taken again; to be called now and then, since none may follow."""
         writer = self._writer
         if writer.lost > self._reported_lost and not writer.failing and writer.has_room:
             lost, self._reported_lost = writer.lost - self._reported_lost, writer.lost
             self.event(Event.LIMIT_REACHED, f"{lost} log lines were lost: the log was not taken as fast as it came")
-        writer.put(line)
 
     def set_level(self, level: str) -> None:
         """From now on leave out what is below it: debug, info, warning or error."""

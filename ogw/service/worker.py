@@ -277,6 +277,7 @@ class Worker:
         self._sweeper.start(self._sweep)
 
     def _sweep(self) -> None:
+        self._log.report_lost()
         now = time.monotonic()
         idle, half_closed = self._config.idle_timeout, self._config.half_closed_timeout
         for tunnel in self.tunnels:

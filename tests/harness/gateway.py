@@ -43,6 +43,8 @@ class Gateway:
         self.lines = []
         self.stderr = []
         self._new = queue.Queue()
+        self._reads = threading.Event()
+        self._reads.set()
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}
         self.process = subprocess.Popen(
             [*command, *(program or [sys.executable, "-m", "ogw", "run"]), *words, *flags],
@@ -85,8 +87,16 @@ class Gateway:
     def url(self):
         return f"http://{self.address}:8080"
 
+    def pause_reading(self):
+        """Leave the log unread, as a reader that hangs does."""
+        self._reads.clear()
+
+    def go_on_reading(self):
+        self._reads.set()
+
     def _read_log(self):
         for line in self.process.stdout:
+            self._reads.wait()
             try:
                 entry = json.loads(line)
             except ValueError:

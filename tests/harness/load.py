@@ -7,6 +7,7 @@ import socket
 import threading
 
 from harness.gateway import read_exactly, read_head
+from harness.upstreams import reset
 
 PIECE = 8192
 
@@ -14,12 +15,13 @@ PIECE = 8192
 class Load:
     """Threads that open tunnels to an echo, one after another, and compare what comes back. Use as a context manager.
 
+    rude    reset some tunnels, and leave others in the middle of an answer
     done    tunnels that were opened, used and closed
     broken  (what happened, whether the tunnel was open by then) of the others
     """
 
-    def __init__(self, gateway, target, threads=6, turns=5):
-        self._gateway, self._target, self._turns = gateway, target, turns
+    def __init__(self, gateway, target, threads=6, turns=5, rude=False):
+        self._gateway, self._target, self._turns, self._rude = gateway, target, turns, rude
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(threads)]
         self._lock = threading.Lock()
@@ -57,8 +59,12 @@ class Load:
                     if not head.startswith(b"HTTP/1.1 200 "):
                         raise ConnectionError(head[:80])
                     is_open = True
-                    for _turn in range(self._turns):
+                    for _turn in range(chance.randrange(self._turns) if self._rude else self._turns):
                         self._exchange(sock, chance.randbytes(PIECE))
+                    if self._rude and chance.random() < 0.5:
+                        sock.sendall(chance.randbytes(PIECE))
+                        if chance.random() < 0.5:
+                            reset(sock)
             except OSError as error:
                 with self._lock:
                     self.broken.append((repr(error), is_open))

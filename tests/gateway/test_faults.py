@@ -1,0 +1,205 @@
+"""What peers, crowds and the network do to a gateway, and that the others do not feel it."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from harness.gateway import ROOT, Gateway, address, read_exactly, read_head
+from harness.load import Load
+from harness.peers import peer, root
+from harness.upstreams import Server, echo, reset
+
+ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
+LONG = bool(os.environ.get("OGW_TEST_LONG"))
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with Server(echo) as server:
+        yield server
+
+
+def talks(gateway, target):
+    began = time.monotonic()
+    with gateway.tunnel(target) as sock:
+        sock.sendall(b"hello")
+        assert read_exactly(sock, 5) == b"hello"
+    return time.monotonic() - began
+
+
+def test_a_crowd_of_slow_heads_does_not_crowd_out_others(upstream):
+    """Each of them sends a byte now and then, and never a whole head."""
+    head = b"CONNECT www.example.com:443 HTTP/1.1\r\nX: " + b"x" * 500
+    with Gateway(*ALLOW, "--head-timeout", "30s", workers=2) as gateway:
+        crowd = [gateway.connect() for _turn in range(2000 if LONG else 500)]
+        stop = threading.Event()
+
+        def dribble():
+            at = 0
+            while not stop.is_set():
+                for sock in crowd:
+                    with contextlib.suppress(OSError):
+                        sock.sendall(head[at % len(head) : at % len(head) + 1])
+                at += 1
+
+        thread = threading.Thread(target=dribble, daemon=True)
+        thread.start()
+        try:
+            took = [talks(gateway, upstream.target) for _turn in range(100)]
+        finally:
+            stop.set()
+            thread.join(30)
+            for sock in crowd:
+                sock.close()
+        assert max(took) < 5.0
+        assert not gateway.events(400) and not gateway.events(405)
+
+
+def test_a_slow_head_has_its_time_and_no_more():
+    with Gateway(*ALLOW, "--head-timeout", "500ms") as gateway:
+        socks = [gateway.connect() for _turn in range(50)]
+        for sock in socks:
+            sock.sendall(b"CONNECT ")
+        for sock in socks:
+            assert read_head(sock).startswith(b"HTTP/1.1 408 ")
+            sock.close()
+
+
+@pytest.mark.long
+def test_readers_that_stop_reading_hold_the_gateways_memory_steady():
+    """A thousand of them, while the origin sends: the kernel's buffers fill up, and one piece of 64 KiB each."""
+
+    def flood(connection):
+        with contextlib.suppress(OSError):
+            connection.recv(1)
+            while True:
+                connection.sendall(bytes(1 << 16))
+
+    with Server(flood) as origin, Gateway(*ALLOW, workers=2) as gateway:
+        talkers = []
+        before = gateway.memory()
+        for _turn in range(1000):
+            sock = gateway.tunnel(origin.target)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.sendall(b"x")
+            talkers.append(sock)
+        last, steady = 0, 0
+        until = time.monotonic() + 60
+        while steady < 50_000 and time.monotonic() < until:  # until it grows no more
+            now = gateway.memory()
+            steady, last = (steady + 1, last) if now <= last else (0, now)
+            steady += 999
+        assert (last - before) / 1000 < 110 * 1024, f"{(last - before) / 1000:.0f} bytes per reader"
+        for sock in talkers:
+            sock.close()
+
+
+def test_a_storm_of_resets_leaves_nothing_behind(upstream):
+    chance = random.Random(3)
+    stages = [b"", b"C", b"CONNECT ", f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode()]
+    with Gateway(*ALLOW, workers=2) as gateway:
+        talks(gateway, upstream.target)
+        descriptors = gateway.descriptors()
+        for _turn in range(5000 if LONG else 1000):
+            sock = gateway.connect()
+            sock.sendall(chance.choice(stages))
+            reset(sock)
+        talks(gateway, upstream.target)
+        until = time.monotonic() + 20
+        while gateway.descriptors() > descriptors + 4 and time.monotonic() < until:
+            os.sched_yield()
+        assert gateway.descriptors() <= descriptors + 4
+        assert not gateway.events(400) and not gateway.events(405)
+
+
+def test_a_peer_that_vanishes_is_found_by_keepalive(upstream, tmp_path):
+    """A client in a network namespace of its own, whose link is taken down: nobody ever hears of it again."""
+    root()
+    ip, nsenter, unshare = peer("ip"), peer("nsenter"), peer("unshare")
+    number = os.getpid() % 250
+    ours, theirs = f"10.213.{number}.1", f"10.213.{number}.2"
+    names = f"ogwa{number}", f"ogwb{number}"
+    holder = subprocess.Popen([unshare, "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        inside = [nsenter, "--target", str(holder.pid), "--net", "--"]
+        until = time.monotonic() + 10
+        while os.readlink(f"/proc/{holder.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+            assert time.monotonic() < until
+        for command in (
+            [ip, "link", "add", names[0], "type", "veth", "peer", "name", names[1], "netns", str(holder.pid)],
+            [ip, "address", "add", f"{ours}/24", "dev", names[0]],
+            [ip, "link", "set", names[0], "up"],
+            [*inside, ip, "address", "add", f"{theirs}/24", "dev", names[1]],
+            [*inside, ip, "link", "set", names[1], "up"],
+        ):
+            subprocess.run(command, check=True, timeout=20)
+        with Gateway(*ALLOW, "--tcp-keepalive", "1s", listen=ours) as gateway:
+            script = (
+                "import socket, sys; s = socket.create_connection((sys.argv[1], 8080), 20); "
+                "s.sendall(f'CONNECT {sys.argv[2]} HTTP/1.1\\r\\n\\r\\nx'.encode()); "
+                "print(s.recv(999), flush=True); sys.stdin.read()"
+            )
+            command = [*inside, sys.executable, "-c", script, ours, upstream.target]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+                assert b" 200 " in client.stdout.readline()
+                subprocess.run([ip, "link", "set", names[0], "down"], check=True, timeout=20)
+                line = gateway.closed(reason="client-reset", seconds=60)
+                assert "did not answer for too long" in line["message"]
+                client.kill()
+            subprocess.run([ip, "link", "set", names[0], "up"], check=True, timeout=20)
+    finally:
+        holder.communicate("", timeout=10)
+
+
+def test_a_standard_output_that_was_closed_stops_no_tunnel(upstream):
+    read_end, write_end = os.pipe()
+    place = address()
+    command = [sys.executable, "-m", "ogw", "run", *ALLOW, "--listen-address", place, "--tls-rules", "off"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE) as process:
+        os.close(write_end)
+        assert b'"event": 101' in os.read(read_end, 65536)
+        os.close(read_end)
+        for _turn in range(50):
+            with socket.create_connection((place, 8080), timeout=20) as sock:
+                sock.sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\nx".encode())
+                assert read_head(sock).startswith(b"HTTP/1.1 200 ") and read_exactly(sock, 1) == b"x"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.long
+def test_a_standard_output_that_is_blocked_for_a_minute_loses_lines_and_says_so(upstream):
+    with Gateway(*ALLOW, "--log-level", "debug", workers=1) as gateway:
+        gateway.pause_reading()
+        until = time.monotonic() + 60
+        count = 0
+        while time.monotonic() < until:
+            talks(gateway, upstream.target)
+            count += 1
+        gateway.go_on_reading()
+        line = gateway.wait_for(event=302, seconds=60)
+        assert "log lines were lost" in line["message"] and count > 1000
+
+
+@pytest.mark.parametrize("tunnels", [1000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_bytes_of_one_tunnel_never_reach_another(upstream, tunnels):
+    """Tunnels with bytes of their own, closed, reset and left at random, while workers are killed and others drain."""
+    with Gateway(*ALLOW, workers=2) as gateway:
+        with Load(gateway, upstream.target, threads=12, rude=True) as load:
+            step = tunnels // 5
+            for turn in range(5):
+                load.wait_for(step)
+                if turn < 3:
+                    os.kill(random.Random(turn).choice(gateway.workers), signal.SIGKILL)
+            gateway.process.send_signal(signal.SIGTERM)
+        assert load.done >= tunnels and load.mixed == []
+        assert gateway.process.wait(40) == 0
+        assert not gateway.events(400)
