@@ -9,7 +9,8 @@ from ogw.settings.settings import Config
 SPARE_DESCRIPTORS = 64  # listeners, log, DNS, and clients that are being refused
 MOST_PIPES = 200
 MOST_WORKERS = 128
-CGROUP_MAX = pathlib.Path("/sys/fs/cgroup/cpu.max")
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+OWN_CGROUP = pathlib.Path("/proc/self/cgroup")
 UNLIMITED = 1 << 20
 
 
@@ -61,12 +62,29 @@ def workers_of(config: Config) -> int:
 
 
 def cores() -> int:
-    """The cores that this process may use: its affinity, and what its control group grants (cgroup v2, cpu.max)."""
-    allowed = len(os.sched_getaffinity(0))
+    """The cores that this process may use: its affinity, and what its control groups grant (cgroup v2, cpu.max)."""
+    return max(1, min([len(os.sched_getaffinity(0)), *granted_cores(CGROUPS, OWN_CGROUP)]))
+
+
+def granted_cores(root: pathlib.Path, own: pathlib.Path) -> list[int]:
+    """What the group of this process and each one above it grants, rounded up; those without a limit are left out.
+
+    root  where the groups are mounted
+    own   the file that names the group of this process: a line "0::/its/path"
+    """
+    granted: list[int] = []
     try:
-        quota, period = CGROUP_MAX.read_text().split()
-        if quota != "max":
-            allowed = min(allowed, max(1, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        pass
-    return allowed
+        path = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        path = "/"
+    group = root / path.lstrip("/")
+    while True:
+        try:
+            quota, period = (group / "cpu.max").read_text().split()
+            if quota != "max":
+                granted.append(-(-int(quota) // int(period)))
+        except (OSError, ValueError):
+            pass  # the root has none, and a container may not see its own
+        if group == root or root not in group.parents:
+            return granted
+        group = group.parent

@@ -22,10 +22,11 @@ class ListenError(Exception):
     """An address cannot be listened on; the sentence says why and what to do."""
 
 
-def listen(host: str, port: int, keepalive: float, shared: bool = True) -> socket.socket:
+def listen(host: str, port: int, keepalive: float, probe: bool = False) -> socket.socket:
     """A listening socket. What tunnels' client sockets need is set here, since accepted sockets inherit it.
 
-    shared  others may listen there, too: the kernel spreads clients over their sockets (SO_REUSEPORT)
+    probe  bind only, and bind alone. The others share their place, and the kernel spreads clients over them
+           (SO_REUSEPORT): without a probe a second gateway of the same user would silently share our clients.
 
     Raises ListenError; its __cause__ is the OSError.
     """
@@ -37,14 +38,14 @@ def listen(host: str, port: int, keepalive: float, shared: bool = True) -> socke
         raise ListenError(f"cannot listen on {place}: {error.strerror}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not probe)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         set_up(sock, keepalive)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
         sock.bind((host, port))
-        sock.listen(BACKLOG)
+        if not probe:  # whoever connected to one that is closed at once would be reset
+            sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise ListenError(f"cannot listen on {place}: {_advice(error, port)}") from error
@@ -61,7 +62,7 @@ def listen_everywhere(config: Config, slots: int) -> list[list[socket.socket]]:
     try:
         for host, port in config.listen:
             try:
-                probe(host, port)
+                listen(host, port, 0, probe=True).close()
             except ListenError as error:
                 cause = error.__cause__
                 if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):
@@ -78,11 +79,6 @@ def listen_everywhere(config: Config, slots: int) -> list[list[socket.socket]]:
                 sock.close()
         raise
     return sockets
-
-
-def probe(host: str, port: int) -> None:
-    """Bind once without SO_REUSEPORT: or a second gateway of the same user would silently share our clients."""
-    listen(host, port, 0, shared=False).close()
 
 
 def _advice(error: OSError, port: int) -> str:

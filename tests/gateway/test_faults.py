@@ -62,6 +62,27 @@ def test_a_crowd_of_slow_heads_does_not_crowd_out_others(upstream):
         assert not gateway.events(400) and not gateway.events(405)
 
 
+def test_a_crowd_of_slow_hellos_does_not_crowd_out_others(upstream):
+    with Gateway(*ALLOW, "--handshake-timeout", "30s", workers=2, tls_rules=None) as gateway:
+        crowd = [gateway.tunnel(upstream.target, rest=b"\x16\x03\x01") for _turn in range(1000 if LONG else 300)]
+        took = []
+        for turn in range(100):
+            for sock in crowd[turn::100]:
+                sock.sendall(b"\x02")
+            began = time.monotonic()
+            with gateway.tunnel(upstream.target) as sock:
+                sock.sendall(b"GET /")
+                while sock.recv(100):
+                    pass
+            took.append(time.monotonic() - began)
+        assert max(took) < 5.0
+        until = time.monotonic() + 20
+        while len([line for line in gateway.events(106) if line["reason"] == "not-tls"]) < 100:
+            assert time.monotonic() < until
+        for sock in crowd:
+            sock.close()
+
+
 def test_a_slow_head_has_its_time_and_no_more():
     with Gateway(*ALLOW, "--head-timeout", "500ms") as gateway:
         socks = [gateway.connect() for _turn in range(50)]
@@ -173,6 +194,32 @@ def test_a_standard_output_that_was_closed_stops_no_tunnel(upstream):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert process.stderr.read() == b""
+
+
+def test_a_full_disk_stops_no_tunnel(upstream):
+    place = address()
+    words = [*ALLOW, "--listen-address", place, "--tls-rules", "off", "--log-file", "/dev/full"]
+    with subprocess.Popen([sys.executable, "-m", "ogw", "run", *words], cwd=ROOT, stderr=subprocess.PIPE) as process:
+        try:
+            until = time.monotonic() + 20
+            for _turn in range(50):
+                with first_connection(place, until) as sock:
+                    sock.sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\nx".encode())
+                    assert read_head(sock).startswith(b"HTTP/1.1 200 ") and read_exactly(sock, 1) == b"x"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0 and process.stderr.read() == b""
+        finally:
+            process.kill()
+
+
+def first_connection(place, until):
+    """A connection as soon as there is somebody to connect to."""
+    while True:
+        try:
+            return socket.create_connection((place, 8080), timeout=20)
+        except ConnectionRefusedError:
+            assert time.monotonic() < until
+            os.sched_yield()
 
 
 @pytest.mark.long
