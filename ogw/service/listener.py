@@ -131,7 +131,7 @@ class Listener(StreamServer):  # type: ignore[misc]
         self._handle(*args)
 
     def accept_what_is_queued(self) -> None:
-        """Take the clients that the kernel has accepted already: before the door is closed for good."""
+        """Take the clients that the kernel has accepted already, before the door is closed. Call it in the hub."""
         while not self.closed:
             taken = self.do_read()
             if taken is None:

@@ -164,6 +164,10 @@ class Supervisor:
             print(f"ogw: OGW-401 {self._failed}", file=sys.stderr)
         self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {self._cut} tunnels were cut", count=self._cut)
         self._log.close()
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        for sock in (self._bell, self._wakeup, *(sock for slot in self._slots for sock in slot.sockets)):
+            sock.close()
         return 1 if self._failed else 0
 
     # Workers: their birth and their death.

@@ -88,7 +88,8 @@ class Worker:
         self._stop = Flag()
         self._stop_now = Flag()
         self._empty = Flag()
-        self._door_closed = Flag()
+        self._door_closed = Flag()  # the supervisor's copies of the listening sockets are
+        self._is_closed = Flag()  # and so are ours
         self._orphaned = False
         self._repeats: dict[Reason, tuple[float, int]] = {}
         self._sweeper: Any = None
@@ -292,10 +293,8 @@ class Worker:
             self._stop_now.wait(config.drain_delay)
             self._say({"said": "closing"})
             self._door_closed.wait(CLOSED_SECONDS)
-        for listener in self._listeners:
-            if not self._orphaned:
-                listener.accept_what_is_queued()
-            listener.close()
+        self._hub.loop.run_callback(self._close_door)
+        self._is_closed.wait()
         self._draining.now = True
         self._empty.clear()
         if self.tunnels and not self._stop_now.is_set():
@@ -307,6 +306,14 @@ class Worker:
         if self.tunnels:
             self._empty.wait(END_SECONDS)
         return cut
+
+    def _close_door(self) -> None:
+        # In the hub, from where tunnels are started: whoever else starts one waits for it and is never woken.
+        for listener in self._listeners:
+            if not self._orphaned:
+                listener.accept_what_is_queued()
+            listener.close()
+        self._is_closed.set()
 
 
 def _read(text: str) -> tuple[Config, Policy]:
