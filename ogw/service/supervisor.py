@@ -21,7 +21,7 @@ from typing import Any, Optional
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
-from ogw.report.log import Direct, Log, one_line, open_sink
+from ogw.report.log import Direct, Log, Writer, one_line, open_sink
 from ogw.report.table import Table
 from ogw.service.control import Channel, Message, packed, pair
 from ogw.service.limits import StartError, limits_of, workers_of
@@ -213,7 +213,7 @@ class Supervisor:
         for thing in (ours, self._bell, self._wakeup):
             thing.close()
         self._log.close()
-        log = open_log(self._config, _writer)
+        log = open_log(self._config, Writer)
         worker = Worker(self._config, log, slot.sockets, theirs, self._table, slot.number, self._limits, self._via)
         return worker.serve()
 
@@ -452,12 +452,6 @@ class Supervisor:
                 self._log.event(Event.INFORMATION, f"{name} changed; that needs a restart of the gateway", level=30)
         for warning in config.warnings:
             self._log.event(Event.INFORMATION, warning, level=30)
-
-
-def _writer(sink: Any) -> Any:
-    from ogw.report.log import Writer
-
-    return Writer(sink)
 
 
 def _place(sock: socket.socket) -> str:
