@@ -329,7 +329,7 @@ class Supervisor:
             self._early_deaths = 0
         elif said == "pong":
             slot.pinged = 0.0
-        elif said == "prepared":
+        elif said in ("prepared", "taken"):
             self._answers[slot.number] = message
         elif said == "closing":
             for sock in slot.sockets:
@@ -406,22 +406,31 @@ class Supervisor:
         notify("READY=1")
 
     def _prepare(self, config: Config) -> None:
-        self._answers.clear()
-        self._tell_all({"order": "prepare", "config": packed(config)})
-        until = time.monotonic() + ANSWER_SECONDS
-        while self._unanswered() and time.monotonic() < until:
-            self._wait(until - time.monotonic())
-            self._reap()
+        self._ask_all({"order": "prepare", "config": packed(config)})
         mistakes = sorted({answer["mistake"] for answer in self._answers.values() if answer["mistake"]})
         if mistakes:
             self._tell_all({"order": "forget"})
             self._stays(mistakes)
             return
         before, self._config = self._config, config
+        self._kill_unanswered()
+        # Who reads that it was reloaded must not meet a worker that has not heard of it yet.
+        self._ask_all({"order": "take", "recheck": config.reload_rechecks_tunnels == "yes"})
+        self._kill_unanswered()
+        self._tell_of_reload(before)
+
+    def _ask_all(self, message: Message) -> None:
+        """Tell all workers, and wait until each that lives has answered, or its time is over."""
+        self._answers.clear()
+        self._tell_all(message)
+        until = time.monotonic() + ANSWER_SECONDS
+        while self._unanswered() and time.monotonic() < until:
+            self._wait(until - time.monotonic())
+            self._reap()
+
+    def _kill_unanswered(self) -> None:
         for slot in self._unanswered():
             self._kill(slot)  # it is hung; its replacement begins with the new configuration
-        self._tell_all({"order": "take", "recheck": config.reload_rechecks_tunnels == "yes"})
-        self._tell_of_reload(before)
 
     def _unanswered(self) -> list[Slot]:
         return [slot for slot in self._slots if slot.alive and slot.number not in self._answers]

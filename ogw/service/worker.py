@@ -207,6 +207,7 @@ class Worker:
         if recheck:
             for tunnel in tuple(self.tunnels):
                 self._recheck(tunnel)
+        self._say({"said": "taken"})
 
     def _recheck(self, tunnel: Tunnel) -> None:
         policy = self._shared.policy

@@ -207,6 +207,24 @@ def test_a_reload_takes_effect_and_drops_no_tunnel(upstream, tmp_path):
         assert b"host-not-allowed" in head
 
 
+def test_a_reload_is_told_once_every_worker_has_taken_it(upstream, tmp_path):
+    """The worker takes it half a second late here; whoever has read event 109 is judged by the new configuration."""
+    ini = tmp_path / "ogw.ini"
+    write(ini, "192.0.2.1")
+    script = (
+        "import sys, gevent; from ogw.service.worker import Worker; take = Worker._take_over; "
+        "Worker._take_over = lambda self, recheck: gevent.spawn_later(0.5, take, self, recheck) and None; "
+        "from ogw.cli.main import main; sys.exit(main(['run', *sys.argv[1:]]))"
+    )
+    with Gateway("--config", str(ini), workers=2, program=[sys.executable, "-c", script]) as gateway:
+        write(ini)
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.wait_for(event=109)
+        sock, head = gateway.ask(upstream.target)
+        sock.close()
+        assert head.startswith(b"HTTP/1.1 200 "), head
+
+
 def test_a_setting_that_needs_a_restart_is_named(tmp_path):
     ini = tmp_path / "ogw.ini"
     write(ini)
