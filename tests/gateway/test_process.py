@@ -11,6 +11,7 @@ import threading
 
 import pytest
 from harness.gateway import ROOT, Gateway, address, assert_no_gap, read_all, read_exactly, read_head
+from harness.load import Load
 from harness.netns import Namespace
 from harness.peers import peer, without
 from harness.upstreams import Server, echo
@@ -175,31 +176,36 @@ def test_it_serves_on_during_the_drain_delay():
         assert gateway.stop() == 0
 
 
-def test_descriptors_run_out_and_come_back():
+def test_descriptors_run_out_and_come_back_and_open_tunnels_do_not_feel_it():
     limited = ["sh", "-c", 'ulimit -n 80; exec "$@"', "sh"]
     with Server(echo) as upstream, Gateway(*ALLOW, "--max-tunnels", "1000", command=limited) as gateway:
-        socks = [gateway.connect() for _ in range(100)]
-        for sock in socks:
-            sock.sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
-        gateway.wait_for(event=302, reason="no-descriptors")
-        answers = {}
-        for sock in socks[:10]:
-            answers[sock] = read_head(sock)
-        assert any(answer.startswith(b"HTTP/1.1 200 ") for answer in answers.values())
-        for sock in socks[:60]:
-            sock.close()
-        for sock in socks[60:]:
-            sock.settimeout(30)
-            assert read_head(sock).startswith(
-                (b"HTTP/1.1 200 ", b"HTTP/1.1 503 Service Unavailable: no-descriptors\r\n")
-            )
-            sock.close()
-        while True:  # what was closed is seen a moment later
-            sock, head = gateway.ask(upstream.target)
-            sock.close()
-            if head.startswith(b"HTTP/1.1 200 "):
-                break
-            assert b"no-descriptors" in head
+        with Load(gateway, upstream.target, threads=4, lasting=4) as load:
+            load.wait_for_exchanges(50)
+            socks = [gateway.connect() for _ in range(100)]
+            for sock in socks:
+                sock.sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
+            gateway.wait_for(event=302, reason="no-descriptors")
+            load.wait_for_exchanges(200)
+            answers = {}
+            for sock in socks[:10]:
+                answers[sock] = read_head(sock)
+            assert any(answer.startswith(b"HTTP/1.1 200 ") for answer in answers.values())
+            for sock in socks[:60]:
+                sock.close()
+            for sock in socks[60:]:
+                sock.settimeout(30)
+                assert read_head(sock).startswith(
+                    (b"HTTP/1.1 200 ", b"HTTP/1.1 503 Service Unavailable: no-descriptors\r\n")
+                )
+                sock.close()
+            while True:  # what was closed is seen a moment later
+                sock, head = gateway.ask(upstream.target)
+                sock.close()
+                if head.startswith(b"HTTP/1.1 200 "):
+                    break
+                assert b"no-descriptors" in head
+            load.wait_for_exchanges(50)
+            assert load.broken == []
         lines = [line for line in gateway.lines if line.get("reason") == "no-descriptors" and "status" not in line]
         assert len(lines) == 1, "a limit that stays reached is one line"
 
