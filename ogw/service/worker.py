@@ -5,6 +5,7 @@ It does what the supervisor says over the control channel. Where that ends, the 
 
 import _socket
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from typing import Any, Optional
 import gevent
 from gevent.event import Event as Flag
 from gevent.hub import get_hub
+from greenlet import greenlet
 
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
@@ -166,12 +168,26 @@ class Worker:
             self._say({"said": "pong"})
         elif order == "reopen":
             self._log.reopen()
+            self._report_census()
         elif order == "prepare":
             gevent.spawn(self._prepare, message["config"])
         elif order == "take":
             self._take_over(message["recheck"])
         elif order == "forget":
             self._next = None
+
+    def _report_census(self) -> None:
+        """For who looks for a leak. It looks at every object of the process, so it is made only where it is read."""
+        if not self._log.debug:
+            return
+        objects = gc.get_objects()
+        greenlets = sum(1 for one in objects if issubclass(type(one), greenlet) and not one.dead)
+        self._log.event(
+            Event.INFORMATION,
+            f"{greenlets} greenlets ({self._crew.idle} idle), {len(self.tunnels)} tunnels, {self._pipes.open} pipes, "
+            f"{len(objects)} objects",
+            level=logging.DEBUG,
+        )
 
     def _say(self, message: Message) -> None:
         try:

@@ -1,10 +1,12 @@
 """A real gateway process on a loopback address of its own, and what its log says."""
 
+import collections
 import itertools
 import json
 import os
 import pathlib
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +15,10 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+CENSUS = re.compile(
+    r"(?P<greenlets>\d+) greenlets \((?P<idle>\d+) idle\), (?P<tunnels>\d+) tunnels, (?P<pipes>\d+) pipes, "
+    r"(?P<objects>\d+) objects"
+)
 _numbers = itertools.count(1)
 _run = os.getpid() % 60000
 
@@ -32,15 +38,28 @@ class Gateway:
 
     tls_rules  what most tests do not need: their servers speak plain bytes; None leaves the default
     workers    one, where a test does not ask for more
+    forgets    events that are counted in `counts` like all, but whose lines are not kept: there are millions
     """
 
-    def __init__(self, *flags, listen=None, environment=None, command=(), program=None, tls_rules="off", workers=1):
+    def __init__(
+        self,
+        *flags,
+        listen=None,
+        environment=None,
+        command=(),
+        program=None,
+        tls_rules="off",
+        workers=1,
+        forgets=(),
+    ):
         self.address = address() if listen is None else listen
         words = [] if listen == "" else ["--listen-address", self.address, "--listen-port", "8080"]
         words += ["--workers", str(workers)]
         if tls_rules is not None:
             words += ["--tls-rules", tls_rules]
         self.lines = []
+        self.counts = collections.Counter()
+        self._forgets = forgets
         self.stderr = []
         self._new = queue.Queue()
         self._reads = threading.Event()
@@ -101,6 +120,9 @@ class Gateway:
                 entry = json.loads(line)
             except ValueError:
                 entry = {"unreadable": line}
+            self.counts[entry.get("event")] += 1
+            if entry.get("event") in self._forgets:
+                continue
             self.lines.append(entry)
             self._new.put(entry)
         self._new.put(None)
@@ -158,6 +180,18 @@ class Gateway:
     def memory(self):
         """Resident bytes that are the workers' own."""
         return sum(_private(worker) for worker in self.workers)
+
+    def census(self):
+        """What all workers hold, by kind: greenlets, idle ones of them, tunnels, pipes, objects. Needs level debug."""
+        number = len(self.lines)
+        self.process.send_signal(signal.SIGUSR1)
+        until = time.monotonic() + 20
+        told = []
+        while len(told) < len(self.workers):
+            assert time.monotonic() < until, self.lines[number:]
+            os.sched_yield()
+            told = [m for line in list(self.lines[number:]) if (m := CENSUS.fullmatch(line.get("message", "")))]
+        return {kind: sum(int(m[kind]) for m in told) for kind in CENSUS.groupindex}
 
     def stop(self, number=signal.SIGTERM, seconds=30):
         """Signal it, wait for its end, give its exit code."""

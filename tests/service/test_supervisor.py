@@ -413,3 +413,29 @@ def test_the_log_file_is_opened_anew_on_sigusr1_too(upstream, tmp_path):
 def _logging_to(log):
     command = [sys.executable, "-m", "ogw", "run", *ALLOW, "--listen-address", address(), "--log-file", str(log)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_workers_tell_what_they_hold_on_sigusr1_when_the_level_is_debug(upstream):
+    with Gateway(*ALLOW, "--log-level", "debug", workers=2) as gateway:
+        before = gateway.census()
+        socks = [gateway.tunnel(upstream.target, rest=b"x") for _turn in range(10)]
+        for sock in socks:
+            assert read_exactly(sock, 1) == b"x"
+        among = gateway.census()
+        assert (before["tunnels"], among["tunnels"]) == (0, 10)
+        assert among["greenlets"] - among["idle"] == before["greenlets"] - before["idle"] + 2 * 10
+        for sock in socks:
+            sock.close()
+        until(lambda: len(gateway.events(108)) == 10)
+        after = gateway.census()
+        assert after["tunnels"] == 0
+        assert after["greenlets"] - after["idle"] == before["greenlets"] - before["idle"]
+
+
+def test_workers_do_not_tell_what_they_hold_at_other_levels():
+    with Gateway(*ALLOW) as gateway:
+        gateway.process.send_signal(signal.SIGUSR1)
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.wait_for(event=109)  # the worker has heard of both
+        gateway.stop()
+        assert not [line for line in gateway.lines if "greenlets" in line["message"]]
