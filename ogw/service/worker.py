@@ -215,6 +215,7 @@ class Worker:
     def _take_over(self, recheck: bool) -> None:
         if self._next is None:
             return
+        self._shared.dialer.close()
         (self._config, self._shared), self._next = self._next, None
         self._log.policy = self._shared.policy.hash
         self._log.set_level(self._config.log_level)

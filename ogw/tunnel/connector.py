@@ -143,6 +143,10 @@ class Connector:
         self._dns_timeout = dns_timeout
         self._keepalive = keepalive
 
+    def close(self) -> None:
+        """It is replaced by another; tunnels that have it still may go on with it."""
+        self._resolver.close()
+
     def connect(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Upstream:
         """Connect to `target`, but only to addresses that `judge` allows. Raises DialError or ClientGone."""
         lookup = self._look_up(target, mailbox)

@@ -36,6 +36,10 @@ class Dialer:
         self._relays = relays
         self._bypass = bypass
 
+    def close(self) -> None:
+        """It is replaced by another; tunnels that have it still may go on with it."""
+        self._connector.close()
+
     def dial(self, target: Target, to: tuple[Any, ...], client: _socket.socket, client_ip: str) -> Upstream:
         """Connect to the target, whose addresses may also lie in the networks `to`.
 

@@ -151,6 +151,7 @@ class Resolver:
         self._resolv_conf = WatchedFile(RESOLV_CONF)
         self._channel: Any = None
         self._asked = 0  # look-ups on this channel
+        self._closed = False
         self._flying: dict[str, Lookup] = {}
 
     def look_up(self, name: str) -> Lookup:
@@ -166,13 +167,14 @@ class Resolver:
         asked = self._fresh_channel()
         for family in FAMILIES:
             asked.ask(lookup, family)
+        if self._closed:
+            self._retire()
         return lookup
 
     def _fresh_channel(self) -> "_Channel":
         changed = not self._servers and self._resolv_conf.changed()
         if self._channel is None or changed or self._asked >= LOOKUPS_PER_CHANNEL:
-            if self._channel is not None:
-                self._channel.retire()
+            self._retire()
             self._channel = _Channel(self._servers, self._timeout, self._landed)
             self._asked = 0
         self._asked += 1
@@ -183,13 +185,22 @@ class Resolver:
         if lookup.done:
             self._flying.pop(lookup.name, None)
 
-    def close(self) -> None:
+    def _retire(self) -> None:
         if self._channel is not None:
             self._channel.retire()
+            self._channel = None
+
+    def close(self) -> None:
+        """It is replaced by another. Who has it still may go on to look names up, but it keeps nothing any more."""
+        self._closed = True
+        self._retire()
 
 
 class _Channel:
-    """One c-ares channel. When it is retired it lives on until what it was asked is answered."""
+    """One c-ares channel. When it is retired it lives on until what it was asked is answered.
+
+    It must be retired: gevent's destructor fails on one that the garbage collector finds.
+    """
 
     def __init__(self, servers: Sequence[tuple[str, int]], timeout: float, landed: Callable[[Lookup], None]) -> None:
         options: dict[str, Any] = {"timeout": max(timeout / (TRIES + 1), 0.1), "tries": TRIES}

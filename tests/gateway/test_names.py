@@ -1,6 +1,8 @@
 """Names to addresses with a real DNS server: what is asked, what is dialed, and what never is."""
 
+import os
 import re
+import signal
 import socket
 import time
 
@@ -8,7 +10,7 @@ import pytest
 from harness.dns import AAAA, NXDOMAIN, SERVFAIL, SILENT, A, Dns
 from harness.gateway import Gateway, read_exactly
 from harness.load import Load
-from harness.upstreams import Server, echo
+from harness.upstreams import Server, echo, reset
 
 from ogw.policy.addresses import REFUSED
 
@@ -256,3 +258,26 @@ def test_nobody_asks_dns_for_an_address_or_a_denied_name():
             gateway.ask(target)[0].close()
         assert gateway.process.poll() is None
     assert dns.asked == []
+
+
+def test_a_look_up_that_everybody_left_ends_quietly_at_a_reload(tmp_path):
+    ini = tmp_path / "ogw.ini"
+    ini.write_text("[ogw]\nallowed-host = a.example:8443\n")
+    with (
+        Dns({"a.example": lambda kind, number: SILENT if number % 2 else NXDOMAIN}) as dns,
+        Gateway("--config", str(ini), *dns.flags, "--dns-timeout", "400ms") as gateway,
+    ):
+        for turn in range(3):
+            sock = gateway.connect()
+            sock.sendall(b"CONNECT a.example:8443 HTTP/1.1\r\n\r\n")
+            while len(dns.asked) <= 4 * turn:
+                os.sched_yield()
+            reset(sock)
+            gateway.process.send_signal(signal.SIGHUP)
+            while len(gateway.events(109)) <= turn:
+                os.sched_yield()
+            while len(dns.asked) < 4 * (turn + 1):  # c-ares asks again, though nobody is there, and is answered
+                os.sched_yield()
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.stop()
+    assert gateway.events(400) == []

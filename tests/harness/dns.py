@@ -1,5 +1,6 @@
 """A small DNS server (RFC 1035) that says what a test tells it to, and remembers what it was asked."""
 
+import collections
 import socket
 import struct
 import threading
@@ -20,6 +21,7 @@ class Dns:
     def __init__(self, names, ttl=0):
         self.names = names
         self.asked = []
+        self._counts = collections.Counter()
         self.held = []
         self._ttl = ttl
         self._lock = threading.Lock()
@@ -51,7 +53,8 @@ class Dns:
             name, kind, end = self._question(query)
             with self._lock:
                 self.asked.append((name, kind))
-                number = self.asked.count((name, kind))
+                self._counts[name, kind] += 1
+                number = self._counts[name, kind]
             answer = self.names.get(name, NXDOMAIN)
             if callable(answer):
                 answer = answer(kind, number)
