@@ -1,124 +1,320 @@
 """Shake a gateway for as long as told, and print what was done and seen: tools/soak.py [SECONDS]
 
-Tunnels whose every byte is checked, beside resets, abandoned answers, slow heads, readers that stop, reloads (every
-second one broken) and, in the first third, killed workers. It ends with code 1 where a byte was wrong, a gateway's own
-error was logged, or descriptors or memory did not come back to where they were after the first third.
+Tunnels whose every byte is checked, short ones and lasting ones, beside all that peers and operators do: junk, resets
+at every stage, abandoned answers, readers that stop, slow heads, slow hellos, names that nobody answers for, TLS
+sessions, reloads (every second one broken), a log that nobody reads for a while, descriptors that run out, and, in the
+first phase only, killed workers. After each phase all leave, and what the workers then hold is measured: the first
+phase is a warm-up, the others are alike. In the end the gateway is drained, and another one's supervisor is killed,
+both in the middle of tunnels. It ends with code 1 where anything is not as it should be, and says what.
 """
 
 import contextlib
 import os
 import pathlib
 import random
+import resource
 import signal
 import sys
 import tempfile
-import threading
 import time
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
 
+import trustme
+from harness import rabble
+from harness.dns import SILENT, Dns
 from harness.gateway import Gateway
 from harness.load import Load
-from harness.upstreams import Server, echo, reset
+from harness.tls import TlsServer, serving
+from harness.upstreams import Server, echo
 
-MOST_GROWTH = 8 << 20  # bytes of memory that all workers together may have gained
-MOST_DESCRIPTORS = 8
-
-
-def write(path: pathlib.Path, turn: int) -> None:
-    hosts = "*" if turn % 2 else f"127.0.0.0/8\n    192.0.2.{turn % 250}"
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f"[ogw]\nallowed-host = {hosts}\nallowed-target-network = 127.0.0.0/8\n")
-    fresh.rename(path)
-
-
-class Rabble:
-    """Clients that behave badly, one after another."""
-
-    def __init__(self, gateway: Any, target: str) -> None:
-        self._gateway, self._target = gateway, target
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.count = 0
-
-    def __enter__(self) -> "Rabble":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self._thread.join(30)
-
-    def _run(self) -> None:
-        chance = random.Random(1)
-        held: list[Any] = []
-        while not self._stop.is_set():
-            with contextlib.suppress(OSError, AssertionError):
-                sock = self._gateway.connect()
-                held.append(sock)
-                sock.sendall(chance.choice([b"", b"C", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", bytes(50)]))
-                if chance.random() < 0.5:
-                    sock.sendall(f"CONNECT {self._target} HTTP/1.1\r\n\r\n".encode() + bytes(200_000))
-                if len(held) > 100:
-                    gone = held.pop(chance.randrange(len(held)))
-                    reset(gone) if chance.random() < 0.5 else gone.close()
-                self.count += 1
-        for sock in held:
-            sock.close()
+PHASES = ("warm-up", "shaken", "shaken", "shaken")
+TURN = 0.5  # seconds between two things that the operator does
+LASTING = 2  # tunnels that are kept open while all of that goes on
+SETTLE_SECONDS = 30.0  # linger, limits and time-outs of what was left behind are shorter by far
+# What all workers together may hold more at the end of the last phase than at the end of the first one that counts.
+MOST_MEMORY = 4 << 20
+MOST_OBJECTS = 2_000
+MOST_DESCRIPTORS = 4
+FLAGS = ("--tls-rules", "report", "--head-timeout", "2s", "--handshake-timeout", "2s", "--dns-timeout", "1s")
+# Their lines are counted, and not kept.
+MANY = (103, 104, 105, 106, 107, 108, 402, 403)
 
 
-def settle(gateway: Any) -> tuple[int, int]:
-    """Descriptors and memory of the workers, once no tunnel is open any more."""
-    until = time.monotonic() + 20
-    lowest = gateway.descriptors()
-    while time.monotonic() < until:
-        lowest = min(lowest, gateway.descriptors())
+class Scene(NamedTuple):
+    """What the gateway stands between."""
+
+    echo: str  # targets
+    flood: str
+    tls: str
+    hanging: str
+    dns: Any
+    ini: pathlib.Path
+
+    def write(self, turn: int, level: str = "info") -> None:
+        """A configuration like the last one, but for a rule that nobody needs; every second one is broken."""
+        hosts = "*" if turn % 2 else f"*.soak.example\n    192.0.2.{turn % 250}"
+        fresh = self.ini.with_suffix(".new")
+        fresh.write_text(f"[ogw]\nallowed-host = {hosts}\nallowed-target-network = 127.0.0.0/8\nlog-level = {level}\n")
+        fresh.rename(self.ini)
+
+    def gateway(self, *flags: str) -> Any:
+        self.write(0)
+        words = ("--config", str(self.ini), *self.dns.flags, *FLAGS, *flags)
+        return Gateway(*words, workers=2, tls_rules=None, forgets=MANY)
+
+
+class Held(NamedTuple):
+    """What the workers hold when nobody is there."""
+
+    descriptors: int
+    greenlets: int  # that have something to do
+    tunnels: int
+    objects: int
+    memory: int
+
+
+class Phase:
+    """What was done to the gateway, and what was seen, from one settling to the next."""
+
+    def __init__(self, name: str, before: "Counter[int]") -> None:
+        self.name = name
+        self.done: Counter[str] = Counter()
+        self.cut: list[str] = []
+        self.refused = 0
+        self.held = Held(0, 0, 0, 0, 0)
+        self.seconds = 0.0
+        self._before = before.copy()
+        self.events: Counter[int] = Counter()
+
+    def end(self, counts: "Counter[int]", held: Held) -> None:
+        self.events, self.held = counts - self._before, held
+
+
+def flooding(connection: Any) -> None:
+    connection.recv(1)
+    while True:
+        connection.sendall(bytes(1 << 16))
+
+
+@contextlib.contextmanager
+def scene() -> Iterator[Scene]:
+    context: Any = serving(trustme.CA(), "tls.soak.example")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server(echo) as talks,
+        Server(flooding) as flood,
+        TlsServer(context) as tls,
+    ):
+        names = {
+            "echo.soak.example": [talks.host],
+            "flood.soak.example": [flood.host],
+            "tls.soak.example": [tls.host],
+            "hanging.soak.example": SILENT,
+        }
+        dns: Any = Dns(names, ttl=1)
+        with dns:
+            targets = [f"{name}:443" for name in names]
+            yield Scene(targets[0], targets[1], targets[2], targets[3], dns, pathlib.Path(folder) / "ogw.ini")
+
+
+class Operator:
+    """Does something to the gateway at every turn."""
+
+    def __init__(self, gateway: Any, scene: Scene, phase: Phase, kills: bool) -> None:
+        self._gateway, self._scene, self._phase, self._kills = gateway, scene, phase, kills
+        self._limits: dict[int, tuple[int, int]] = {}
+
+    def work_until(self, end: float) -> None:
+        turn = 0
+        while time.monotonic() < end:
+            turn += 1
+            self._reload(turn)
+            if turn % 16 == 4:
+                self._gateway.pause_reading()
+                self._phase.done["log left unread"] += 1
+            elif turn % 16 == 8:
+                self._gateway.go_on_reading()
+            elif turn % 16 == 12:
+                self._take_descriptors()
+            elif turn % 16 == 14:
+                self._give_descriptors()
+            elif turn % 16 == 2 and self._kills:
+                self._kill()
+            time.sleep(TURN)
+        self._gateway.go_on_reading()
+        self._give_descriptors()
+
+    def _reload(self, turn: int) -> None:
+        self._scene.write(turn)
+        self._gateway.process.send_signal(signal.SIGHUP)
+        self._phase.done["reloads"] += 1
+
+    def _kill(self) -> None:
+        workers = self._gateway.workers
+        if workers:
+            os.kill(random.choice(workers), signal.SIGKILL)
+            self._phase.done["workers killed"] += 1
+
+    def _take_descriptors(self) -> None:
+        """Every worker may have only a few more than it has."""
+        for worker in self._gateway.workers:
+            with contextlib.suppress(OSError):
+                used = max(map(int, os.listdir(f"/proc/{worker}/fd")))
+                soft, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+                self._limits[worker] = soft, hard
+                resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 3, hard))
+        self._phase.done["descriptors taken"] += 1
+
+    def _give_descriptors(self) -> None:
+        while self._limits:
+            worker, limits = self._limits.popitem()
+            if worker in self._gateway.workers:
+                resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
+
+
+def shake(gateway: Any, scene: Scene, phase: Phase, end: float, kills: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        load = stack.enter_context(Load(gateway, scene.echo, threads=6, lasting=LASTING, pace=0.02))
+        rude = stack.enter_context(Load(gateway, scene.echo, threads=3, rude=True, pace=0.02))
+        crowd = {
+            "junk": rabble.talking_junk(gateway),
+            "resets": rabble.resetting(gateway, scene.echo),
+            "stopped readers": rabble.never_reading(gateway, scene.flood),
+            "slow heads": rabble.with_slow_heads(gateway),
+            "slow hellos": rabble.with_slow_hellos(gateway, scene.echo),
+            "hanging names": rabble.asking_for(gateway, scene.hanging),
+            "TLS sessions": rabble.speaking_tls(gateway, scene.tls),
+        }
+        for one in crowd.values():
+            stack.enter_context(one)
+        Operator(gateway, scene, phase, kills).work_until(end)
+    phase.done["tunnels checked"] = load.done + rude.done
+    phase.done["pieces checked"] = load.exchanges + rude.exchanges
+    phase.done.update({kind: one.count for kind, one in crowd.items()})
+    phase.cut = load.cut
+    phase.refused = len(load.broken) - len(load.cut)
+
+
+def settle(gateway: Any, scene: Scene, turn: int) -> Held:
+    """Wait until no tunnel is open any more, and see what is held all the same."""
+    scene.write(2 * turn, "debug")
+    told = gateway.counts[109]
+    gateway.process.send_signal(signal.SIGHUP)
+    until = time.monotonic() + SETTLE_SECONDS
+    while gateway.counts[109] == told:
+        if time.monotonic() > until:
+            raise AssertionError(f"no reload any more: {gateway.lines[-5:]}")
+        time.sleep(0.1)
+    while True:
+        census = gateway.census()
+        if not census["tunnels"] or time.monotonic() > until:
+            break
         time.sleep(0.5)
-    return lowest, gateway.memory()
+    descriptors = gateway.descriptors() - 2 * census["pipes"]  # the pipes wait in a pool that is bounded
+    busy = census["greenlets"] - census["idle"]  # as do idle greenlets
+    return Held(descriptors, busy, census["tunnels"], census["objects"], gateway.memory())
+
+
+def finish(gateway: Any, scene: Scene, number: int) -> tuple[int, int]:
+    """Signal the supervisor in the middle of tunnels: its exit code, and how many tunnels were cut."""
+    workers = gateway.workers
+    with Load(gateway, scene.echo, threads=6, lasting=LASTING) as load:
+        load.wait_for(50)
+        gateway.process.send_signal(number)
+        code = gateway.process.wait(60)
+        until = time.monotonic() + 30
+        while any(pathlib.Path(f"/proc/{worker}").exists() for worker in workers):
+            if time.monotonic() > until:
+                raise AssertionError("a worker stays behind")
+            time.sleep(0.1)
+    return code, len(load.cut)
+
+
+def table(phases: list[Phase]) -> str:
+    rows = [["", *(phase.name for phase in phases)], ["seconds", *(f"{phase.seconds:.0f}" for phase in phases)]]
+    for kind in dict.fromkeys(kind for phase in phases for kind in phase.done):
+        rows.append([kind, *(str(phase.done[kind]) for phase in phases)])
+    seen: dict[str, Callable[[Phase], int]] = {
+        "open tunnels cut": lambda phase: len(phase.cut),
+        "new tunnels refused": lambda phase: phase.refused,
+        "tunnels closed (108)": lambda phase: phase.events[108],
+        "sessions verified (107)": lambda phase: phase.events[107],
+        "reloads told (109, 401)": lambda phase: phase.events[109] + phase.events[401],
+        "limits told (302)": lambda phase: phase.events[302],
+        "workers replaced (405)": lambda phase: phase.events[405],
+        "own errors (400)": lambda phase: phase.events[400],
+        "left: tunnels": lambda phase: phase.held.tunnels,
+        "left: greenlets": lambda phase: phase.held.greenlets,
+        "left: descriptors": lambda phase: phase.held.descriptors,
+        "left: objects": lambda phase: phase.held.objects,
+        "left: memory, KiB": lambda phase: phase.held.memory // 1024,
+    }
+    for what, of in seen.items():
+        rows.append([what, *(str(of(phase)) for phase in phases)])
+    return "\n".join(f"{row[0]:26}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows)
+
+
+def faults(phases: list[Phase]) -> Iterator[str]:
+    """What is not as it should be."""
+    for phase in phases:
+        if phase.events[400]:
+            yield f"{phase.name}: {phase.events[400]} errors of the gateway's own"
+        if phase.held.tunnels:
+            yield f"{phase.name}: {phase.held.tunnels} tunnels stayed open"
+        for kind, count in phase.done.items():
+            if not count:
+                yield f"{phase.name}: no {kind}"
+    for phase in phases[1:]:
+        if phase.cut:
+            yield f"{phase.name}: open tunnels were cut: {phase.cut[:5]}"
+        if phase.events[405]:
+            yield f"{phase.name}: workers died"
+    if not phases[0].events[405]:
+        yield "no worker died of its SIGKILL"
+    first, last = phases[1].held, phases[-1].held
+    if last.greenlets > first.greenlets:
+        yield f"greenlets leaked: {first.greenlets}, then {last.greenlets}"
+    if last.descriptors > first.descriptors + MOST_DESCRIPTORS:
+        yield f"descriptors leaked: {first.descriptors}, then {last.descriptors}"
+    if last.objects > first.objects + MOST_OBJECTS:
+        yield f"objects leaked: {first.objects}, then {last.objects}"
+    if last.memory > first.memory + MOST_MEMORY:
+        yield f"memory leaked: {first.memory >> 10} KiB, then {last.memory >> 10} KiB"
 
 
 def main() -> int:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    began = time.monotonic()
-    kills = reloads = 0
-    done = broken = rabble = 0
-    marks = []
-    with tempfile.TemporaryDirectory() as folder, Server(echo) as upstream:
-        ini = pathlib.Path(folder) / "ogw.ini"
-        write(ini, 0)
-        with Gateway("--config", str(ini), "--head-timeout", "2s", workers=2) as gateway:
-            for phase, share in (("shaken, with killed workers", 1 / 3), ("shaken", 2 / 3)):
-                until = time.monotonic() + seconds * share
-                with Load(gateway, upstream.target) as load, Load(gateway, upstream.target, rude=True) as rude:
-                    with Rabble(gateway, upstream.target) as bad:
-                        while time.monotonic() < until:
-                            reloads += 1
-                            write(ini, reloads)
-                            gateway.process.send_signal(signal.SIGHUP)
-                            if phase != "shaken" and reloads % 4 == 0:
-                                kills += 1
-                                with contextlib.suppress(ProcessLookupError, IndexError):
-                                    os.kill(random.choice(gateway.workers), signal.SIGKILL)
-                            time.sleep(0.5)
-                    done += load.done + rude.done
-                    broken += len(load.broken) + len(rude.broken)
-                    rabble += bad.count
-                marks.append((phase, time.monotonic() - began, *settle(gateway)))
-            errors = len(gateway.events(400))
-            deaths = len(gateway.events(405))
-            told = len(gateway.events(109)) + len(gateway.events(401))
-            code = gateway.stop()
-    print(f"{'phase':32} {'seconds':>8} {'descriptors':>12} {'memory, MiB':>12}")
-    for phase, at, descriptors, memory in marks:
-        print(f"{phase:32} {at:8.0f} {descriptors:12} {memory / (1 << 20):12.1f}")
-    print(f"tunnels checked: {done}; ended by what was done to them: {broken}; bad clients: {rabble}")
-    print(f"reloads: {reloads}, told: {told}; workers killed: {kills}, replaced: {deaths}; own errors: {errors}")
-    print(f"exit code of the gateway: {code}")
-    grown = marks[1][3] - marks[0][3]
-    ok = not errors and not code and grown < MOST_GROWTH and marks[1][2] - marks[0][2] <= MOST_DESCRIPTORS
-    print("nothing leaked, nothing was mixed up" if ok else "NOT as it should be")
-    return 0 if ok else 1
+    phases: list[Phase] = []
+    wrong: list[str] = []
+    with scene() as between:
+        with between.gateway("--drain-timeout", "2s") as gateway:
+            for turn, name in enumerate(PHASES):
+                began = time.monotonic()
+                phase = Phase(name, gateway.counts)
+                phases.append(phase)
+                shake(gateway, between, phase, began + seconds / len(PHASES), kills=turn == 0)
+                phase.end(gateway.counts, settle(gateway, between, turn))
+                phase.seconds = time.monotonic() - began
+                print(f"{name}: {phase.seconds:.0f} s", file=sys.stderr, flush=True)
+            for line in gateway.events(400)[:3]:
+                print(line["message"], line.get("traceback", ""), sep="\n", file=sys.stderr)
+            drained = finish(gateway, between, signal.SIGTERM)
+        with between.gateway() as gateway:
+            killed = finish(gateway, between, signal.SIGKILL)
+    print(table(phases))
+    print(f"SIGTERM: exit code {drained[0]}, {drained[1]} tunnels cut; {LASTING} did not end by themselves")
+    print(f"SIGKILL of the supervisor: {killed[1]} tunnels cut; {LASTING} did not end by themselves")
+    wrong += faults(phases)
+    if drained != (0, LASTING):
+        wrong.append("the drain cut others than those, or failed")
+    if killed != (-signal.SIGKILL, LASTING):
+        wrong.append("more than those were cut when the supervisor was killed")
+    print("\n".join(f"NOT as it should be: {fault}" for fault in wrong) or "nothing was lost, mixed up or left behind")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
