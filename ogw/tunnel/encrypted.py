@@ -5,14 +5,18 @@ Whoever uses the other end, the dial, the handshake watched inside the tunnel, t
 
 import _socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any, Optional
 
 import gevent
 from gevent import socket as gevent_socket
 
+from ogw.tunnel.duplex import unsent
+
 PIECE = 64 * 1024
 LINGER_SECONDS = 10.0  # what is still to be sent has so long, once the tunnel has closed its end
+LOOK_AGAIN = 0.02  # seconds between two looks at whether it was taken
 
 
 class Leg:
@@ -59,9 +63,7 @@ class Leg:
 
     def end(self) -> None:
         """The plain end was closed: send what is still there, and close. Returns at once."""
-        if all(pump.ready() for pump in self._pumps):
-            self.close()
-        elif self._closing is None:
+        if self._closing is None:
             self._closing = gevent.spawn(self._finish)
 
     def close(self) -> None:
@@ -71,13 +73,20 @@ class Leg:
             self._ours.close()
 
     def _finish(self) -> None:
+        until = time.monotonic() + LINGER_SECONDS
         decrypts, encrypts = self._pumps
         encrypts.join(LINGER_SECONDS)
-        gevent.killall([decrypts, encrypts])
+        decrypts.kill(timeout=LINGER_SECONDS)  # nobody takes what comes; it says the end, if that is not said yet
+        # A close with something unread, or before something comes, resets: what the peer has not taken would be lost.
+        self._half_close(self._sock)
+        while unsent(self._sock) and time.monotonic() < until:
+            gevent.sleep(LOOK_AGAIN)
+        encrypts.kill()
+        self.close()
 
     def _ended(self, _pump: Any) -> None:
         if all(pump.ready() for pump in self._pumps):
-            self.close()
+            self.end()
 
     @staticmethod
     def _quietly(pump: Callable[[], None]) -> None:

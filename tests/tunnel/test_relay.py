@@ -184,3 +184,28 @@ def test_a_certificate_for_another_name_is_not_trusted(authority):
     leg.close()
     far._thread.join(20)
     far._listener.close()
+
+
+def test_what_was_written_before_a_close_arrives_although_the_peer_reads_late_and_speaks_itself(authority):
+    """A close with unread bytes makes the kernel reset the connection, and forget what the peer has not taken."""
+    closed = threading.Event()
+
+    def behave(tls):
+        tls.sendall(b"y" * 1000)
+        closed.wait(20)
+        tls.sendall(b"y" * 1000)
+        return read_all_of(tls)
+
+    far = Far(authority, behave)
+    leg, sock = leg_to(far)
+    with gevent.Timeout(20):
+        sock.sendall(b"x" * 1_000_000)
+        sock.close()
+        leg.end()
+        while not leg._pumps[1].ready():
+            gevent.sleep(0)
+        for _turn in range(100):  # now it could close, if it would
+            gevent.sleep(0)
+        closed.set()
+        assert far.join() == b"x" * 1_000_000
+    assert_closed(leg)
