@@ -12,6 +12,7 @@ from greenlet import getcurrent
 
 from ogw.policy.decision import Decision, Reason
 from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.ports import IP_LOCAL_PORT_RANGE, local_port_range
 from ogw.tunnel.resolve import Lookup, Resolver
 from ogw.wire.connect import Target
 
@@ -19,6 +20,7 @@ READ, WRITE = 1, 2  # libev's event bits
 STAGGER = 0.25  # RFC 8305, section 8: Connection Attempt Delay
 RESOLUTION_DELAY = 0.05  # the same: how long A waits for AAAA
 KEEPALIVE_PROBES = 4
+NO_PORTS = "every local port is in use for this address; widen net.ipv4.ip_local_port_range (sysctl)"
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 # Of several failures the one that says most about the target is told.
@@ -142,6 +144,7 @@ class Connector:
         self._dial_timeout = dial_timeout
         self._dns_timeout = dns_timeout
         self._keepalive = keepalive
+        self._ports = local_port_range()
 
     def close(self) -> None:
         """It is replaced by another; tunnels that have it still may go on with it."""
@@ -150,7 +153,7 @@ class Connector:
     def connect(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Upstream:
         """Connect to `target`, but only to addresses that `judge` allows. Raises DialError or ClientGone."""
         lookup = self._look_up(target, mailbox)
-        race = Race(target.port, mailbox, self._keepalive)
+        race = Race(target.port, mailbox, self._keepalive, self._ports)
         tell_growth = _growth_teller(mailbox)
         if not lookup.done:
             lookup.watch(tell_growth)
@@ -215,8 +218,9 @@ def _await_first_answer(lookup: Lookup, mailbox: Mailbox, seconds: float) -> Non
 class Race:
     """Connection attempts to the addresses of one target, each a stagger after the one before (RFC 8305, section 5)."""
 
-    def __init__(self, port: int, mailbox: Mailbox, keepalive: float) -> None:
+    def __init__(self, port: int, mailbox: Mailbox, keepalive: float, ports: Optional[bytes]) -> None:
         self._addresses: deque[str] = deque()  # judged, not tried yet
+        self._ports = ports
         self._port = port
         self._mailbox = mailbox
         self._keepalive = keepalive
@@ -257,10 +261,13 @@ class Race:
             self._failed(address, Reason.UNREACHABLE, f"{error.strerror}")
             return
         set_up(sock, self._keepalive)
+        if self._ports is not None:
+            sock.setsockopt(_socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, self._ports)
         code = sock.connect_ex((address, self._port))
         if code not in (0, errno.EINPROGRESS):
             sock.close()
-            self._failed(address, _REASONS.get(code, Reason.UNREACHABLE), os.strerror(code))
+            told = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
+            self._failed(address, _REASONS.get(code, Reason.UNREACHABLE), told)
             return
         watcher = self._loop.io(sock.fileno(), WRITE)
         self._attempts[sock] = address, watcher

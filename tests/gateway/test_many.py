@@ -7,7 +7,6 @@ import time
 
 import pytest
 from harness.gateway import Gateway, address
-from harness.upstreams import Server, echo
 
 ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 EACH = 4500  # tunnels of one holder; each costs it a descriptor
@@ -27,16 +26,22 @@ print("held", flush=True)
 sys.stdin.read()
 """
 SERVE = """
-import resource, socket, sys, threading
+import resource, selectors, socket, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 listener = socket.create_server((sys.argv[1], 443), backlog=4096)
-held = []
-def accept():
-    while True:
-        held.append(listener.accept()[0])
-threading.Thread(target=accept, daemon=True).start()
+held = selectors.EpollSelector()
+held.register(listener, selectors.EVENT_READ)
+held.register(sys.stdin, selectors.EVENT_READ)
 print("serves", flush=True)
-sys.stdin.read()
+while True:
+    for key, _mask in held.select():
+        if key.fileobj is sys.stdin:
+            sys.exit()
+        elif key.fileobj is listener:
+            held.register(listener.accept()[0], selectors.EVENT_READ)
+        elif not key.fileobj.recv(65536):
+            held.unregister(key.fileobj)
+            key.fileobj.close()
 """
 
 
@@ -56,10 +61,10 @@ def cpu(gateway):
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def cost_of_a_setup(gateway, target, count=3000):
-    """The least of three rounds, in seconds of CPU."""
+def cost_of_a_setup(gateway, target, count=2000):
+    """The least of seven rounds, in seconds of CPU."""
     rounds = []
-    for _round in range(3):
+    for _round in range(7):
         before = cpu(gateway)
         for _turn in range(count):
             gateway.tunnel(target).close()
@@ -69,30 +74,35 @@ def cost_of_a_setup(gateway, target, count=3000):
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_eighteen_thousand_idle_tunnels_in_two_workers(record_property):
-    with Server(echo) as upstream, Gateway(*ALLOW, workers=2) as gateway:
-        alone = cost_of_a_setup(gateway, upstream.target)
-        hosts = [address() for _turn in range(HOLDERS)]
-        servers = [started(SERVE, host) for host in hosts]
-        holders = []
-        try:
-            for server in servers:
-                assert server.stdout.readline() == "serves\n"
+def test_eighteen_thousand_idle_tunnels_in_two_workers():
+    """All of them to one address, as agents of one service are, and so are the tunnels that are set up among them."""
+    host = address()
+    target = f"{host}:443"
+    server = started(SERVE, host)
+    holders = []
+    try:
+        with Gateway(*ALLOW, workers=2) as gateway:
+            assert server.stdout.readline() == "serves\n"
+            alone = cost_of_a_setup(gateway, target)
             before = gateway.memory()
-            holders = [started(HOLD, gateway.address, f"{host}:443", str(EACH)) for host in hosts]
+            holders = [started(HOLD, gateway.address, target, str(EACH)) for _turn in range(HOLDERS)]
             for holder in holders:
                 assert holder.stdout.readline() == "held\n"
             each = (gateway.memory() - before) / (EACH * HOLDERS)
-            among = cost_of_a_setup(gateway, upstream.target)
-        finally:
-            for process in (*holders, *servers):
-                process.communicate("", timeout=60)
-        print(f"{each / 1024:.1f} KiB a tunnel; a set-up {alone * 1e6:.0f} us alone, {among * 1e6:.0f} us among them")
-        assert each < 22 * 1024
-        # The ruler's limit is 1.3; a noisy machine is granted more here.
-        assert among < alone * 2
-        until = time.monotonic() + 60
-        while len(gateway.events(108)) < EACH * HOLDERS and time.monotonic() < until:
-            os.sched_yield()
-        assert len(gateway.events(108)) >= EACH * HOLDERS
-        assert not gateway.events(400) and not gateway.events(405)
+            already = len(gateway.events(108))
+            among = cost_of_a_setup(gateway, target)
+            for holder in holders:
+                holder.communicate("", timeout=60)
+            until = time.monotonic() + 60
+            while len(gateway.events(108)) < already + EACH * HOLDERS and time.monotonic() < until:
+                os.sched_yield()
+            assert len(gateway.events(108)) >= already + EACH * HOLDERS
+            assert not gateway.events(400) and not gateway.events(405)
+    finally:
+        for process in (*holders, server):
+            process.kill()
+            process.communicate()
+    print(f"{each / 1024:.1f} KiB a tunnel; a set-up {alone * 1e6:.0f} us alone, {among * 1e6:.0f} us among them")
+    assert each < 22 * 1024
+    # The ruler's limit is 1.3; a noisy machine is granted more here. A kernel that searches for ports costs four times.
+    assert among < alone * 2
