@@ -61,13 +61,23 @@ def cpu(gateway):
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def set_up_twenty(gateway, target):
+    socks = [gateway.connect() for _turn in range(20)]
+    for sock in socks:
+        sock.sendall(f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
+    for sock in socks:
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+    for sock in socks:
+        sock.close()
+
+
 def cost_of_a_setup(gateway, target, count=2000):
-    """The least of seven rounds, in seconds of CPU."""
+    """The least of seven rounds, in seconds of CPU. Twenty at a time, as the ruler does."""
     rounds = []
     for _round in range(7):
         before = cpu(gateway)
-        for _turn in range(count):
-            gateway.tunnel(target).close()
+        for _turn in range(count // 20):
+            set_up_twenty(gateway, target)
         rounds.append((cpu(gateway) - before) / count)
     return min(rounds)
 
