@@ -4,254 +4,20 @@ A line costs the loop its formatting and one append. Whoever reads the lines may
 the buffer is counted, and the count is a line as soon as there is room again.
 """
 
-import errno
 import json
 import logging
-import logging.handlers
-import os
 import secrets
-import select
-import socket
-import stat
 import sys
-import threading
 import time
-from collections import deque
-from collections.abc import Sequence
-from typing import Any, Optional, Protocol, Union
+from typing import Any, Optional
 
 from pythonjsonlogger.json import JsonFormatter
 
 from ogw.report.events import CATALOGUE, Event, Field
+from ogw.report.sinks import Stream
+from ogw.report.writers import Direct, Writer
 
-BUFFER_LINES = 10_000
-GATHER_SECONDS = 0.1  # lines wait at most twice this long
-PIPE_ATOMIC = 4096  # PIPE_BUF: longer writes interleave with another process's (pipe(7))
-CLOSE_SECONDS = 1.0
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
-
-class Sink(Protocol):
-    """Where lines go. `write` takes whole lines without their ends, blocks while it must, and raises OSError.
-
-    takes   whether a line would be taken without a wait
-    reopen  the file was renamed away: open it anew
-    """
-
-    def write(self, lines: Sequence[str]) -> None: ...
-
-    def takes(self) -> bool: ...
-
-    def reopen(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Stream:
-    """An open descriptor: standard output, or a file that somebody else opened."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
-        self._most = PIPE_ATOMIC if not stat.S_ISREG(os.fstat(fd).st_mode) else 1 << 20
-
-    def write(self, lines: Sequence[str]) -> None:
-        batch = bytearray()
-        for line in lines:
-            data = line.encode() + b"\n"
-            if batch and len(batch) + len(data) > self._most:
-                _write_all(self._fd, batch)
-                batch = bytearray()
-            batch += data
-        _write_all(self._fd, batch)
-
-    def takes(self) -> bool:
-        return bool(self._poll.poll(0))
-
-    def reopen(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass  # it is not ours
-
-
-class File:
-    """A file of its own, opened for appending; opened again when it was renamed away or deleted (logrotate)."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._fd = self._open()
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-
-    def write(self, lines: Sequence[str]) -> None:
-        try:
-            there: Optional[os.stat_result] = os.stat(self._path)
-        except FileNotFoundError:
-            there = None
-        here = os.fstat(self._fd)
-        if there is None or (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev):
-            fresh = self._open()
-            os.close(self._fd)
-            self._fd = fresh
-        _write_all(self._fd, ("\n".join(lines) + "\n").encode())
-
-    def takes(self) -> bool:
-        return True
-
-    def reopen(self) -> None:
-        pass  # every write looks whether the file is still there
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-class Syslog(logging.handlers.SysLogHandler):
-    """The system's log, through its socket (/dev/log) or to (host, port) over UDP."""
-
-    def __init__(self, address: Union[str, tuple[str, int]]) -> None:
-        if isinstance(address, str):
-            self._require(address)
-        super().__init__(address=address, facility=logging.handlers.SysLogHandler.LOG_DAEMON)
-        self.ident = "ogw: "
-        self.append_nul = False
-
-    @staticmethod
-    def _require(path: str) -> None:
-        """Raise the OSError that SysLogHandler keeps to itself when nobody listens at its start."""
-        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            with socket.socket(socket.AF_UNIX, kind) as probe:
-                try:
-                    probe.connect(path)
-                    return
-                except OSError as error:
-                    if kind is socket.SOCK_STREAM or error.errno != errno.EPROTOTYPE:
-                        error.filename = path
-                        raise
-
-    def takes(self) -> bool:
-        return True
-
-    def reopen(self) -> None:
-        pass
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        raise
-
-    def write(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self.emit(logging.LogRecord("ogw", logging.INFO, "", 0, line, None, None))
-
-
-def _write_all(fd: int, data: Union[bytes, bytearray]) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-class Direct:
-    """A writer without buffer and thread, for a process that says little and must never wait for a reader."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.lost = 0
-        self.failing = False
-        self.has_room = True
-
-    def put(self, line: str) -> bool:
-        """Write it now, or lose it where that would have to wait."""
-        try:
-            if not self._sink.takes():
-                raise BlockingIOError
-            self._sink.write([line])
-        except (OSError, ValueError):
-            self.failing = True
-            self.lost += 1
-            return False
-        self.failing = False
-        return True
-
-    def reopen(self) -> None:
-        self._sink.reopen()
-
-    def close(self, seconds: float = 0.0) -> None:
-        self._sink.close()
-
-
-class Writer:
-    """The bounded buffer between the loop and a sink, and the thread that empties it."""
-
-    def __init__(self, sink: Sink, most_lines: int = BUFFER_LINES) -> None:
-        self._sink = sink
-        self._most = most_lines
-        self._lines: deque[str] = deque()
-        self._wake = threading.Event()
-        self._closing = threading.Event()
-        self._thread: Optional[threading.Thread] = None
-        self._pid = 0
-        self.lost = 0  # lines that found no room, or that the sink refused
-        self.failing = False  # the last write failed
-        self.written = 0
-
-    def put(self, line: str) -> bool:
-        """Take a line without ever blocking; False if there was no room for it."""
-        if len(self._lines) >= self._most:
-            self.lost += 1
-            return False
-        self._lines.append(line)
-        if not self._wake.is_set():
-            self._start()
-            self._wake.set()
-        return True
-
-    @property
-    def has_room(self) -> bool:
-        """Whether a line and the news of lost lines both find room."""
-        return len(self._lines) + 2 <= self._most
-
-    def _start(self) -> None:
-        # With the first line, and in the process that logs: a thread does not live through a fork.
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            self._closing.wait(GATHER_SECONDS)
-            self._wake.clear()
-            batch: list[str] = []
-            while self._lines and len(batch) < 1000:
-                batch.append(self._lines.popleft())
-            if self._lines:
-                self._wake.set()
-            if batch:
-                self._write(batch)
-            if self._closing.is_set() and not self._lines:
-                return
-
-    def _write(self, batch: list[str]) -> None:
-        try:
-            self._sink.write(batch)
-        except (OSError, ValueError):
-            self.failing = True
-            self.lost += len(batch)
-        else:
-            self.failing = False
-            self.written += len(batch)
-
-    def reopen(self) -> None:
-        self._sink.reopen()
-
-    def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Give what is gathered `seconds` to be written; a sink that does not take it is left alone."""
-        self._closing.set()
-        self._wake.set()
-        if self._thread is not None and self._pid == os.getpid():
-            self._thread.join(seconds)
 
 
 def timestamp(seconds: float) -> str:
@@ -441,15 +207,6 @@ class Log:
     def close(self) -> None:
         """Write what is gathered, for at most a second."""
         self._writer.close()
-
-
-def open_sink(file: str, syslog: Union[str, tuple[str, int], None]) -> Sink:
-    """The file, the system's log, or standard output. Raises OSError."""
-    if file:
-        return File(file)
-    if syslog:
-        return Syslog(syslog)
-    return Stream(sys.stdout.fileno())
 
 
 def one_line(event: int, message: str, reason: str = "", **fields: Any) -> str:

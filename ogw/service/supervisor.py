@@ -21,8 +21,10 @@ from typing import Any, Optional
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
-from ogw.report.log import Direct, Log, Writer, one_line, open_sink
+from ogw.report.log import Log, one_line
+from ogw.report.sinks import open_sink
 from ogw.report.table import Table
+from ogw.report.writers import Direct, Writer
 from ogw.service.control import Channel, Message, packed, pair
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere

@@ -10,7 +10,9 @@ import sys
 import pytest
 
 from ogw.report.events import CATALOGUE, Event, Field
-from ogw.report.log import PIPE_ATOMIC, File, Log, Stream, Syslog, Writer, one_line
+from ogw.report.log import Log, one_line
+from ogw.report.sinks import PIPE_ATOMIC, File, Stream, Syslog
+from ogw.report.writers import Writer
 
 
 class Kept:
@@ -174,7 +176,7 @@ def test_a_reader_that_reads_nothing_costs_lines_but_never_blocks_and_the_loss_i
 
 def test_a_closed_reader_is_survived(tmp_path):
     script = (
-        "import sys,os; from ogw.report.log import *; w=Writer(Stream(1)); l=Log(w)\n"
+        "import sys,os; from ogw.report.log import *; from ogw.report.sinks import *; w=Writer(Stream(1)); l=Log(w)\n"
         "l.event(100,'one'); l.close(); sys.exit(0 if w.lost else 1)"
     )
     read_end, write_end = os.pipe()
