@@ -17,6 +17,7 @@ from ogw.report.events import CATALOGUE, Event, Field
 from ogw.report.sinks import Stream
 from ogw.report.writers import Direct, Writer
 
+CUT = " ... "  # where a text was shortened
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -90,7 +91,23 @@ class Log:
         level = default if level is None else level
         if level < self._level:
             return
-        self._put(self._formatter.format(self._record(event, level, name, message, reason, fields)))
+        self._put(self._fitting(self._record(event, level, name, message, reason, fields)))
+
+    def _fitting(self, record: logging.LogRecord) -> str:
+        """The line. Where a longer one might wait for its reader or be torn, the longest of its texts is shortened."""
+        line = self._formatter.format(record)
+        fields = record.__dict__["fields"]
+        while self._writer.longest and (over := len(line.encode()) - self._writer.longest) > 0:
+            name = max(fields, key=lambda name: len(fields[name]) if isinstance(fields[name], str) else 0)
+            text: str = fields[name]
+            written = len(json.dumps(text)) / (len(text) or 1)  # bytes of a character: escapes have up to six
+            kept = int(len(text) - over / written) - len(CUT)
+            if kept <= 0:
+                break
+            # The end of a traceback says most, of everything else the beginning.
+            fields[name] = CUT + text[-kept:] if name == Field.TRACEBACK else text[:kept] + CUT
+            line = self._formatter.format(record)
+        return line
 
     def _record(
         self, event: int, level: int, name: str, message: str, reason: str, fields: dict[str, Any]

@@ -17,9 +17,12 @@ PIPE_ATOMIC = 4096  # PIPE_BUF: longer writes interleave with another process's 
 class Sink(Protocol):
     """Where lines go. `write` takes whole lines without their ends, blocks while it must, and raises OSError.
 
-    takes   whether a line would be taken without a wait
-    reopen  the file was renamed away: open it anew
+    takes    whether a line would be taken without a wait
+    reopen   the file was renamed away: open it anew
+    longest  bytes of a line that is surely taken whole and without a wait, its end not counted; 0 for any
     """
+
+    longest: int
 
     def write(self, lines: Sequence[str]) -> None: ...
 
@@ -37,7 +40,9 @@ class Stream:
         self._fd = fd
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
-        self._most = PIPE_ATOMIC if not stat.S_ISREG(os.fstat(fd).st_mode) else 1 << 20
+        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._most = 1 << 20 if is_file else PIPE_ATOMIC
+        self.longest = 0 if is_file else PIPE_ATOMIC - 1
 
     def write(self, lines: Sequence[str]) -> None:
         batch = bytearray()
@@ -61,6 +66,8 @@ class Stream:
 
 class File:
     """A file of its own, opened for appending; opened again when it was renamed away or deleted (logrotate)."""
+
+    longest = 0
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -93,6 +100,8 @@ class File:
 
 class Syslog(logging.handlers.SysLogHandler):
     """The system's log, through its socket (/dev/log) or to (host, port) over UDP."""
+
+    longest = 0
 
     def __init__(self, address: Union[str, tuple[str, int]]) -> None:
         if isinstance(address, str):

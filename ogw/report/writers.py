@@ -17,6 +17,7 @@ class Direct:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self.longest = sink.longest
         self.lost = 0
         self.failing = False
         self.has_room = True
@@ -46,6 +47,7 @@ class Writer:
 
     def __init__(self, sink: Sink, most_lines: int = BUFFER_LINES) -> None:
         self._sink = sink
+        self.longest = sink.longest
         self._most = most_lines
         self._lines: deque[str] = deque()
         self._wake = threading.Event()

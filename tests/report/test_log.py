@@ -18,6 +18,8 @@ from ogw.report.writers import Writer
 class Kept:
     """A sink that keeps its lines."""
 
+    longest = 0
+
     def __init__(self):
         self.lines = []
 
@@ -123,6 +125,31 @@ def test_writes_to_a_pipe_hold_whole_lines_and_at_most_pipe_buf():
     stream.write(["y"])
     for fd in (read_end, write_end, read_end2, write_end2):
         os.close(fd)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("letter", ["x", "\u00fc", '"', "\x00"])
+@pytest.mark.parametrize("field", ["message", "traceback", "target"])
+def test_a_line_that_a_pipe_would_not_take_whole_is_shortened(text, letter, field):
+    long = "first " + letter * 20_000 + " last"
+    texts = {"message": "", "traceback": "short", "target": "short", field: long}
+    read_end, write_end = os.pipe()
+    log = Log(Writer(Stream(write_end)), text=text)
+    log.event(400, texts.pop("message"), "internal-error", **texts)
+    log.close()
+    line = os.read(read_end, 65536)
+    assert 1000 < len(line) <= PIPE_ATOMIC and line.endswith(b"\n")
+    kept = line.decode() if text else json.loads(line)[field]
+    assert (" last" in kept) is (field == "traceback") and ("first " in kept) is (field != "traceback")
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_a_line_in_a_file_is_never_shortened(tmp_path):
+    log = Log(Writer(File(str(tmp_path / "log"))))
+    log.event(400, "x" * 20_000)
+    log.close()
+    assert json.loads((tmp_path / "log").read_text())["message"] == "x" * 20_000
 
 
 def test_a_log_file_is_opened_again_after_it_was_renamed(tmp_path):
