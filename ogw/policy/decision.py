@@ -15,6 +15,7 @@ class Reason(enum.Enum):
     status  the HTTP status of the refusal; 0 where no HTTP answer exists
     event   the number of the event that reports it (report/events.py); 108 for the ends of tunnels
     error   the error type of the Proxy-Status header (RFC 9209, section 2.3); "" where there is no answer
+    index   its place in this list, by which it is counted
     """
 
     def __init__(self, token: str, status: int, event: int, error: str) -> None:
@@ -22,6 +23,7 @@ class Reason(enum.Enum):
         self.status = status
         self.event = event
         self.error = error
+        self.index = len(type(self).__members__)
 
     ALLOWED = "allowed", 200, 103, ""
 
@@ -79,6 +81,8 @@ class Reason(enum.Enum):
     HALF_CLOSED_TIMEOUT = "half-closed-timeout", 0, 108, ""
     DRAINED = "drained", 0, 108, ""
     NOT_ALLOWED_AFTER_RELOAD = "not-allowed-after-reload", 0, 108, ""
+    KILLED = "killed", 0, 108, ""
+    WORKER_DIED = "worker-died", 0, 405, ""  # in the metrics only: nobody is left to write their lines
 
 
 class Decision(NamedTuple):

@@ -86,6 +86,11 @@ class Field:
     DETAIL = "detail"
     LISTEN = "listen"
     WORKERS = "workers"
+    ADMIN = "admin"  # address:port of metrics and health
+    TUNNELS = "tunnels"  # the original's four counters: open tunnels,
+    CLIENTS = "clients"  # distinct clients that have one,
+    ERRORS = "errors"  # events from 400 on,
+    TLS_REJECTIONS = "tls_rejections"
     OLD_POLICY = "old_policy"
     CHANGED = "changed"  # names of settings
     TRACEBACK = "traceback"

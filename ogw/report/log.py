@@ -14,6 +14,7 @@ from typing import Any, Optional
 from pythonjsonlogger.json import JsonFormatter
 
 from ogw.report.events import CATALOGUE, Event, Field
+from ogw.report.metrics import CELLS, EVENTS, LINES, LINES_LOST
 from ogw.report.sinks import Stream
 from ogw.report.writers import Direct, Writer
 
@@ -68,10 +69,22 @@ def _quoted(value: Any) -> str:
 
 
 class Log:
-    """What the rooms report to: one method for events, one for the line that every tunnel ends with."""
+    """What the rooms report to: one method for events, two for the lines that every tunnel has.
 
-    def __init__(self, writer: "Writer | Direct", text: bool = False, level: str = "info", policy: str = "") -> None:
+    cells  where events and lines are counted: those of a row of the shared table
+    """
+
+    def __init__(
+        self,
+        writer: "Writer | Direct",
+        text: bool = False,
+        level: str = "info",
+        policy: str = "",
+        cells: Any = None,
+    ) -> None:
         self._writer = writer
+        self.cells: Any = [0] * CELLS if cells is None else cells
+        self._counted_written = self._counted_lost = 0
         self._formatter: logging.Formatter = _Text() if text else _Json()
         self._text = text
         self._level = LEVELS[level]
@@ -85,8 +98,21 @@ class Log:
         """Whether lines of level debug are wanted: ask before building one on the path."""
         return self._level <= logging.DEBUG
 
-    def event(self, event: int, message: str, reason: str = "", level: Optional[int] = None, **fields: Any) -> None:
-        """Report an event of the catalogue. Field names are those of `Field`; None values are left out."""
+    def event(
+        self,
+        event: int,
+        message: str,
+        reason: str = "",
+        level: Optional[int] = None,
+        counted: bool = True,
+        **fields: Any,
+    ) -> None:
+        """Report an event of the catalogue. Field names are those of `Field`; None values are left out.
+
+        counted  False where it was counted when it happened
+        """
+        if counted:
+            self.cells[EVENTS[event]] += 1
         default, name = CATALOGUE[event]
         level = default if level is None else level
         if level < self._level:
@@ -156,7 +182,9 @@ class Log:
                 Field.DURATION: round(duration, 6),
             }
             self.event(Event.TUNNEL_CLOSED, message, reason, **fields)
-        elif self._level <= logging.INFO:
+            return
+        self.cells[EVENTS[Event.TUNNEL_CLOSED]] += 1
+        if self._level <= logging.INFO:
             self.sequence += 1
             # No value needs escaping: reasons are our tokens, the rest are canonical hosts, addresses and numbers.
             self._put(
@@ -191,7 +219,9 @@ class Log:
                 Field.ECH: ech or None,
             }
             self.event(Event.TLS_VERIFIED, "", **fields)
-        elif self._level <= logging.INFO:
+            return
+        self.cells[EVENTS[Event.TLS_VERIFIED]] += 1
+        if self._level <= logging.INFO:
             self.sequence += 1
             # No value needs escaping: a server name that was verified is a canonical host.
             self._put(
@@ -213,6 +243,13 @@ class Log:
             lost, self._reported_lost = writer.lost - self._reported_lost, writer.lost
             self.event(Event.LIMIT_REACHED, f"{lost} log lines were lost: the log was not taken as fast as it came")
 
+    def count_lines(self) -> None:
+        """Put into the cells how many lines were written and lost since the last time."""
+        written, lost = self._writer.written, self._writer.lost
+        self.cells[LINES] += written - self._counted_written
+        self.cells[LINES_LOST] += lost - self._counted_lost
+        self._counted_written, self._counted_lost = written, lost
+
     def set_level(self, level: str) -> None:
         """From now on leave out what is below it: debug, info, warning or error."""
         self._level = LEVELS[level]
@@ -224,6 +261,7 @@ class Log:
     def close(self) -> None:
         """Write what is gathered, for at most a second."""
         self._writer.close()
+        self.count_lines()
 
 
 def one_line(event: int, message: str, reason: str = "", **fields: Any) -> str:

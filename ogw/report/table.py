@@ -1,59 +1,63 @@
-"""What all workers count together: one shared table made before the fork, a row per worker.
+"""What all processes count together: one shared table made before the fork, a row per worker and one of the supervisor.
 
-An increment costs nanoseconds and no lock, since only its own worker writes a row; sums are made when asked.
+An increment costs nanoseconds and no lock, since only its own process writes a row; sums are made when asked.
 """
 
+import math
 import mmap
 from typing import Any
 
-GAUGES = 8  # 64-bit numbers at the begin of a row
-TUNNELS = 0
+from ogw.report.metrics import CELLS, GAUGES, TUNNELS
+
 DEPTH, WIDTH = 4, 1 << 16  # of a row's sketch of clients: so many counters each is hashed to, and of so many
-ROW_SIZE = GAUGES * 8 + DEPTH * WIDTH * 2
+ROW_SIZE = CELLS * 8 + DEPTH * WIDTH * 2
 
 
 class Row:
-    """The counters of one worker. Clients are counted in a count-min sketch: never too few, rarely too many."""
+    """What one process counted.
+
+    cells    64-bit numbers, in the places that report/metrics.py gives them
+    clients  open tunnels by client, as a count-min sketch: never too few, rarely too many
+    """
 
     def __init__(self, view: Any) -> None:
-        self._gauges = view[: GAUGES * 8].cast("q")
-        self._clients = view[GAUGES * 8 :].cast("H")
+        self.cells = view[: CELLS * 8].cast("q")
+        self.clients = view[CELLS * 8 :].cast("H")
 
     @property
     def tunnels(self) -> int:
-        return int(self._gauges[TUNNELS])
+        return int(self.cells[TUNNELS])
 
     def opened(self, client: str) -> None:
         """A tunnel of this client (its IP address) begins."""
-        self._gauges[TUNNELS] += 1
-        counters = self._clients
+        self.cells[TUNNELS] += 1
+        counters = self.clients
         for place in places(client):
             if counters[place] < 0xFFFF:
                 counters[place] += 1
 
     def closed(self, client: str) -> None:
-        self._gauges[TUNNELS] -= 1
-        counters = self._clients
+        self.cells[TUNNELS] -= 1
+        counters = self.clients
         for place in places(client):
             if counters[place]:
                 counters[place] -= 1
 
-    def tunnels_at(self, place: int) -> int:
-        return int(self._clients[place])
-
     def clear(self) -> None:
-        """Its worker is dead, and its tunnels with it."""
-        self._gauges[TUNNELS] = 0
-        self._clients[:] = memoryview(bytes(DEPTH * WIDTH * 2)).cast("H")
+        """Its worker is dead, and its tunnels with it. What it counted stays."""
+        for cell in GAUGES:
+            self.cells[cell] = 0
+        self.clients[:] = memoryview(bytes(DEPTH * WIDTH * 2)).cast("H")
 
 
 class Table:
-    """The rows. Made by the supervisor; after a fork parent and child see the same memory."""
+    """The rows. Made by the supervisor; after a fork all processes see the same memory."""
 
-    def __init__(self, rows: int) -> None:
-        self._memory = mmap.mmap(-1, rows * ROW_SIZE)
+    def __init__(self, workers: int) -> None:
+        self._memory = mmap.mmap(-1, (workers + 1) * ROW_SIZE)
         view = memoryview(self._memory)
-        self.rows = [Row(view[number * ROW_SIZE : (number + 1) * ROW_SIZE]) for number in range(rows)]
+        self.rows = [Row(view[number * ROW_SIZE : (number + 1) * ROW_SIZE]) for number in range(workers + 1)]
+        self.gateway = self.rows.pop()  # the supervisor's
 
     @property
     def tunnels(self) -> int:
@@ -62,7 +66,22 @@ class Table:
 
     def tunnels_of(self, client: str) -> int:
         """Open tunnels of one client."""
-        return min(sum(row.tunnels_at(place) for row in self.rows) for place in places(client))
+        return int(min(sum(row.clients[place] for row in self.rows) for place in places(client)))
+
+    def sum(self, cell: int) -> int:
+        """Of all workers and the supervisor."""
+        return int(sum(row.cells[cell] for row in (*self.rows, self.gateway)))
+
+    def clients(self) -> int:
+        """Distinct clients with an open tunnel: exact for few, within a percent or so for thousands.
+
+        Linear counting (Whang et al. 1990) over the first line of the sketches.
+        """
+        used = 0
+        for row in self.rows:
+            used |= int.from_bytes(row.clients[:WIDTH].tobytes(), "little")
+        empty = memoryview(used.to_bytes(WIDTH * 2, "little")).cast("H").tolist().count(0)
+        return round(-WIDTH * math.log(max(empty, 1) / WIDTH))
 
 
 def places(client: str) -> list[int]:

@@ -21,6 +21,7 @@ class Direct:
         self.lost = 0
         self.failing = False
         self.has_room = True
+        self.written = 0
 
     def put(self, line: str) -> bool:
         """Write it now, or lose it where that would have to wait."""
@@ -33,6 +34,7 @@ class Direct:
             self.lost += 1
             return False
         self.failing = False
+        self.written += 1
         return True
 
     def reopen(self) -> None:

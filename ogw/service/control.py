@@ -1,4 +1,4 @@
-"""Orders and answers between the supervisor and a worker: JSON messages behind their length, on a socket pair.
+"""Orders, questions and answers between the supervisor and its children: JSON behind its length, on a socket pair.
 
 Its end of file means that the other side is dead.
 """
@@ -14,35 +14,71 @@ from typing import Any
 from ogw.settings.settings import Config
 
 LARGEST = 256 << 20
-SEND_SECONDS = 5.0  # a worker that takes nothing for so long is hung
+FINISH_SECONDS = 5.0  # what the other side has to take what is still to be sent
+PIECE = 1 << 20
 _LENGTH = struct.Struct("!I")
 
 Message = dict[str, Any]
 
 
 class Channel:
-    """One end. Messages are sent at once and whole; what is received may come in pieces."""
+    """One end. It never blocks: what the other side does not take yet is kept, and `flush` sends more of it.
+
+    Two sides that waited for each other to read would be dead for both.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._data = b""
+        sock.setblocking(False)
+        self._data = bytearray()
+        self._out = bytearray()
 
     def fileno(self) -> int:
         return self.sock.fileno()
 
+    @property
+    def wants_write(self) -> bool:
+        """Something is still to be sent: call `flush` when the socket is writable."""
+        return bool(self._out)
+
     def send(self, message: Message) -> None:
-        """Raises OSError where the other side is dead or hung. It waits for SEND_SECONDS at the most."""
+        """Raises OSError where the other side is dead, or so far behind that it must be hung."""
         text = json.dumps(message).encode()
-        self.sock.settimeout(SEND_SECONDS)
-        self.sock.sendall(_LENGTH.pack(len(text)) + text)
+        self._out += _LENGTH.pack(len(text)) + text
+        if len(self._out) > LARGEST:
+            raise OSError("the other side takes nothing any more")
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is taken now. Raises OSError."""
+        try:
+            while self._out:
+                del self._out[: self.sock.send(memoryview(self._out)[:PIECE].tobytes())]
+        except BlockingIOError:
+            pass
+
+    def finish(self, seconds: float = FINISH_SECONDS) -> None:
+        """Wait until all was taken, but only so long. Raises OSError."""
+        self.sock.settimeout(seconds)
+        try:
+            self.sock.sendall(self._out)
+            self._out.clear()
+        finally:
+            self.sock.setblocking(False)
 
     def receive(self) -> Iterator[Message]:
-        """What is there; call it when the socket is readable. Raises EOFError at the end, OSError or ValueError."""
-        self.sock.settimeout(SEND_SECONDS)
-        data = self.sock.recv(1 << 20)
-        if not data:
-            raise EOFError
-        self._data += data
+        """All that is there; call it when the socket is readable. Raises EOFError at the end, OSError or ValueError."""
+        while True:
+            try:
+                data = self.sock.recv(PIECE)
+            except BlockingIOError:
+                return
+            if not data:
+                raise EOFError
+            self._data += data
+            yield from self._messages()
+
+    def _messages(self) -> Iterator[Message]:
         while len(self._data) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._data)
             if length > LARGEST:
@@ -50,7 +86,8 @@ class Channel:
             end = _LENGTH.size + length
             if len(self._data) < end:
                 return
-            text, self._data = self._data[_LENGTH.size : end], self._data[end:]
+            text = bytes(self._data[_LENGTH.size : end])
+            del self._data[:end]
             yield json.loads(text)
 
     def close(self) -> None:
@@ -58,7 +95,7 @@ class Channel:
 
 
 def pair() -> tuple[Channel, Channel]:
-    """The supervisor's end and the worker's."""
+    """The supervisor's end and the child's."""
     ours, theirs = socket.socketpair()
     return Channel(ours), Channel(theirs)
 

@@ -22,11 +22,12 @@ class ListenError(Exception):
     """An address cannot be listened on; the sentence says why and what to do."""
 
 
-def listen(host: str, port: int, keepalive: float, probe: bool = False) -> socket.socket:
+def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: bool = False) -> socket.socket:
     """A listening socket. What tunnels' client sockets need is set here, since accepted sockets inherit it.
 
     probe  bind only, and bind alone. The others share their place, and the kernel spreads clients over them
            (SO_REUSEPORT): without a probe a second gateway of the same user would silently share our clients.
+    alone  share the place with nobody
 
     Raises ListenError; its __cause__ is the OSError.
     """
@@ -38,7 +39,7 @@ def listen(host: str, port: int, keepalive: float, probe: bool = False) -> socke
         raise ListenError(f"cannot listen on {place}: {error.strerror}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not probe)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not (probe or alone))
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         set_up(sock, keepalive)

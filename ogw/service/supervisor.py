@@ -1,7 +1,8 @@
-"""The process that owns the listening sockets, starts and replaces the workers, and passes orders on to them.
+"""The process that owns the listening sockets, starts and replaces its children, and passes orders on to them.
 
-It imports all that a worker needs before it forks, and makes neither a hub nor a thread: a replacement is ready at
-once, and has the same version of everything even if the package was upgraded underneath.
+Its children are the workers and the admin process. It imports all that they need before it forks, and makes neither a
+hub nor a thread: a replacement is ready at once, and has the same version of everything even if the package was
+upgraded underneath.
 """
 
 import gc
@@ -13,33 +14,47 @@ import socket
 import sys
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log, one_line
+from ogw.report.metrics import (
+    CLOSED,
+    DEATHS,
+    DRAINING,
+    MOST_DESCRIPTORS,
+    MOST_TUNNELS,
+    POLICY,
+    READY_WORKERS,
+    RELOADED,
+    RELOADS_REFUSED,
+    RELOADS_TAKEN,
+    STARTED,
+)
 from ogw.report.sinks import open_sink
 from ogw.report.table import Table
 from ogw.report.writers import Direct, Writer
-from ogw.service.control import Channel, Message, packed, pair
+from ogw.service import admin
+from ogw.service.children import Child, Children
+from ogw.service.control import Channel, Message, packed
+from ogw.service.door import open_door
+from ogw.service.exposition import four_counters
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere
 from ogw.service.notify import notify, reloading, watchdog_seconds
+from ogw.service.questions import Questions
+from ogw.service.reload import tell_of_change, tell_of_mistakes
 from ogw.service.worker import END_SECONDS, IGNORED, Worker
 from ogw.settings.loader import ConfigError
 from ogw.settings.policy import policy_of
-from ogw.settings.settings import SETTINGS, Config
+from ogw.settings.settings import Config
 
-ANSWER_SECONDS = 10.0  # what a worker has for an answer; a hung one is replaced
-FEW_DEATHS, DEATHS_SECONDS = 3, 10.0  # the back-off begins with so many deaths of a slot in so many seconds
-FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds
+ANSWER_SECONDS = 10.0  # what a worker has to build and take a configuration; a hung one is replaced
 MOST_EARLY_DEATHS = 5  # of workers that never were ready, one after another: then it makes no sense
 STRAGGLER_SECONDS = 5.0  # what a worker has to leave, once its own time for the drain is over
-NEEDS_RESTART = ("listen-address", "listen-port", "workers", "tcp-keepalive", "log-format", "log-file", "syslog")
 
 Again = Callable[[], Config]
 
@@ -84,27 +99,8 @@ def open_log(config: Config, writer: Callable[[Any], Any]) -> Log:
     return Log(writer(open_sink(config.log_file, config.syslog)), text, config.log_level)
 
 
-@dataclass
-class Slot:
-    """A place for one worker: its listening sockets outlive it, and its row of the table."""
-
-    number: int
-    sockets: list[socket.socket]
-    pid: int = 0
-    channel: Optional[Channel] = None
-    ready: bool = False
-    deaths: "deque[float]" = field(default_factory=lambda: deque(maxlen=FEW_DEATHS))
-    delay: float = 0.0
-    start_at: float = 0.0
-    pinged: float = 0.0  # when it was asked for a sign of life that has not come yet
-
-    @property
-    def alive(self) -> bool:
-        return self.pid != 0
-
-
 class Supervisor:
-    """Owns the slots and the control channels to their workers."""
+    """Owns its children and the control channels to them."""
 
     def __init__(self, config: Config, again: Again, log: Log) -> None:
         self._config = config
@@ -113,20 +109,36 @@ class Supervisor:
         count = workers_of(config)
         self._limits = limits_of(config, count)
         sockets = listen_everywhere(config, count)
-        self._slots = [Slot(number, own) for number, own in enumerate(sockets)]
+        self._door = open_door(config)
         self._table = Table(count)
-        self._via = f"ogw-{secrets.token_hex(6)}".encode()
-        log.policy = policy_of(config).hash
+        self._state = self._table.gateway.cells
+        log.cells = self._state
         self._selector = selectors.DefaultSelector()
+        workers = [
+            Child(f"worker {number}", self._be_worker, own, self._table.rows[number])
+            for number, own in enumerate(sockets)
+        ]
+        admin_process = Child("admin", self._be_admin, self._door.sockets)
+        self._children = Children(workers, admin_process, self._selector, self._leave_behind, self._heard, self._mourn)
+        self._questions = Questions(self._children.tell)
+        self._via = f"ogw-{secrets.token_hex(6)}".encode()
+        self._asked: list[Message] = []  # by the admin process
         self._signals: list[int] = []
-        self._started = False
         self._early_deaths = 0
         self._cut = 0
         self._stop_by = 0.0  # while it drains: when the stragglers are killed
-        self._answers: dict[int, Message] = {}
+        self._answers: dict[Child, Message] = {}
         self._failed = ""
         self._watchdog = watchdog_seconds()
         self._next_sign = 0.0
+        self._next_report = time.monotonic() + config.log_interval
+        self._take_policy()
+
+    def _take_policy(self) -> None:
+        self._log.policy = policy_of(self._config).hash
+        self._state[POLICY] = int(self._log.policy, 16)
+        self._state[MOST_TUNNELS] = self._config.max_tunnels or self._limits.tunnels
+        self._state[MOST_DESCRIPTORS] = self._limits.descriptors
 
     @property
     def _draining(self) -> bool:
@@ -141,250 +153,229 @@ class Supervisor:
         for number in (*IGNORED, signal.SIGCHLD):
             signal.signal(number, lambda *_arguments: None)
         self._bell = bell
-        self._selector.register(bell, selectors.EVENT_READ, None)
+        self._selector.register(bell, selectors.EVENT_READ, self._ring)
         gc.collect()
         gc.freeze()  # what is here is shared with the workers, and a collection would touch and so copy it
+        children = self._children
         while not self._is_over():
             now = time.monotonic()
-            self._start_workers(now)
+            children.start_due(now)
+            self._see_who_is_ready()
             self._give_signs_of_life(now)
-            self._wait(self._until_next(now))
-            self._reap()
+            self._report(now)
+            children.wait(self._until_next(now))
+            children.reap()
             while self._signals:
                 self._handle(self._signals.pop(0))
+            while self._asked:
+                self._answer(self._asked.pop(0))
+            self._questions.give_up_late_ones(time.monotonic())
             if self._draining and time.monotonic() >= self._stop_by:
-                self._kill_all()
+                self._kill_workers()
         return self._leave()
 
     def _is_over(self) -> bool:
-        return bool(self._failed) or (self._draining and not any(slot.alive for slot in self._slots))
+        return bool(self._failed) or (self._draining and not any(worker.alive for worker in self._children.workers))
 
     def _leave(self) -> int:
+        self._children.replaces = False
         if self._failed:
-            self._kill_all()
+            self._kill_workers()
             self._log.event(Event.WRONG_CONFIGURATION, self._failed)
             print(f"ogw: OGW-401 {self._failed}", file=sys.stderr)
         self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {self._cut} tunnels were cut", count=self._cut)
+        self._children.kill(self._children.admin)  # it holds nothing that could be lost
+        self._door.close()
         self._log.close()
         signal.set_wakeup_fd(-1)
         self._selector.close()
-        for sock in (self._bell, self._wakeup, *(sock for slot in self._slots for sock in slot.sockets)):
+        for sock in (self._bell, self._wakeup, *(sock for child in self._children.all for sock in child.sockets)):
             sock.close()
         return 1 if self._failed else 0
 
-    # Workers: their birth and their death.
+    # Children: their birth and their death.
 
-    def _start_workers(self, now: float) -> None:
-        for slot in self._slots:
-            if not slot.alive and not self._draining and now >= slot.start_at:
-                self._fork(slot)
-        if not self._started and all(slot.ready for slot in self._slots):
-            self._started = True
+    def _see_who_is_ready(self) -> None:
+        workers, admin_process = self._children.workers, self._children.admin
+        self._state[READY_WORKERS] = sum(worker.ready for worker in workers)
+        admin_had_its_time = admin_process.ready or admin_process.has_died
+        if not self._state[STARTED] and self._state[READY_WORKERS] == len(workers) and admin_had_its_time:
+            self._state[STARTED] = int(time.time())
             self._say_started()
 
-    def _fork(self, slot: Slot) -> None:
-        ours, theirs = pair()
-        pid = os.fork()
-        if not pid:
-            code = 70
-            try:
-                code = self._be_worker(slot, ours, theirs)
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        theirs.close()
-        slot.pid, slot.channel, slot.ready, slot.pinged = pid, ours, False, 0.0
-        self._selector.register(ours.sock, selectors.EVENT_READ, slot)
-
-    def _be_worker(self, slot: Slot, ours: Channel, theirs: Channel) -> int:
-        """In the child: close what is not its own, or clients would hang in queues that nobody serves."""
+    def _leave_behind(self) -> None:
+        """In a child."""
         signal.set_wakeup_fd(-1)
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._selector.close()
-        for other in self._slots:
-            if other is not slot:
-                for sock in other.sockets:
-                    sock.close()
-            if other.channel is not None:
-                other.channel.close()
-        for thing in (ours, self._bell, self._wakeup):
-            thing.close()
+        for sock in (self._bell, self._wakeup):
+            sock.close()
         self._log.close()
+
+    def _be_worker(self, child: Child, channel: Channel) -> int:
+        assert child.row is not None
         log = open_log(self._config, Writer)
-        worker = Worker(self._config, log, slot.sockets, theirs, self._table, slot.number, self._limits, self._via)
-        return worker.serve()
+        log.cells = child.row.cells
+        return Worker(
+            self._config, log, child.sockets, channel, self._table, child.row, self._limits, self._via
+        ).serve()
 
-    def _reap(self) -> None:
-        for slot in self._slots:
-            if slot.alive and os.waitpid(slot.pid, os.WNOHANG)[0]:
-                self._died(slot)
+    def _be_admin(self, child: Child, channel: Channel) -> int:
+        return admin.serve(channel, self._door, self._table, self._config, open_log(self._config, Writer))
 
-    def _died(self, slot: Slot) -> None:
-        pid, slot.pid = slot.pid, 0  # the number may be somebody else's from now on
-        self._hear(slot)  # what it said last
-        self._hang_up(slot)
-        was_ready, slot.ready = slot.ready, False
-        lost = self._table.rows[slot.number].tunnels
-        self._table.rows[slot.number].clear()
-        if self._draining:
+    def _mourn(self, child: Child, pid: int, was_ready: bool) -> None:
+        self._questions.forget(child)
+        lost = 0
+        what = f"{child.name} (process {pid}) died"
+        if child.row is not None:
+            lost = child.row.tunnels
+            self._state[CLOSED + Reason.WORKER_DIED.index] += lost
+            child.row.clear()
+            what += f", and {lost} tunnels with it"
+            self._early_deaths = 0 if was_ready else self._early_deaths + 1
+        if not self._children.replaces:
             return
-        now = time.monotonic()
-        slot.deaths.append(now)
-        often = len(slot.deaths) == FEW_DEATHS and now - slot.deaths[0] < DEATHS_SECONDS
-        slot.delay = min(LONGEST_DELAY, slot.delay * 2 or FIRST_DELAY) if often else 0.0
-        slot.start_at = now + slot.delay
-        self._early_deaths = 0 if was_ready else self._early_deaths + 1
-        when = f"in {slot.delay:g} s" if slot.delay else "at once"
-        self._log.event(
-            Event.WORKER_DIED,
-            f"worker {slot.number} (process {pid}) died, and {lost} tunnels with it; it is replaced {when}",
-            count=lost,
-        )
+        self._state[DEATHS] += 1
+        when = f"in {child.delay:g} s" if child.delay else "at once"
+        self._log.event(Event.WORKER_DIED, f"{what}; it is replaced {when}", count=lost)
         if self._early_deaths >= MOST_EARLY_DEATHS:
             self._failed = (
                 f"workers died {self._early_deaths} times before they were ready; see the lines above, and whether "
                 "memory or another limit of the system is too small"
             )
 
-    def _hang_up(self, slot: Slot) -> None:
-        if slot.channel is not None:
-            self._selector.unregister(slot.channel.sock)
-            slot.channel.close()
-            slot.channel = None
-
-    def _kill(self, slot: Slot) -> None:
-        if slot.alive:
-            os.kill(slot.pid, signal.SIGKILL)
-            os.waitpid(slot.pid, 0)
-            self._died(slot)
-
-    def _kill_all(self) -> None:
-        for slot in self._slots:
-            self._cut += self._table.rows[slot.number].tunnels
-            self._kill(slot)
+    def _kill_workers(self) -> None:
+        for worker in self._children.workers:
+            self._cut += 0 if worker.row is None else worker.row.tunnels
+            self._children.kill(worker)
 
     def _say_started(self) -> None:
-        places = [_place(sock) for sock in self._slots[0].sockets]
+        places = [_place(sock) for sock in self._children.workers[0].sockets]
         self._log.event(
             Event.SERVICE_STARTED,
             f"ogw {__version__} listens on {', '.join(places)}",
             listen=places,
             version=__version__,
-            workers=len(self._slots),
-            max_tunnels=self._config.max_tunnels or self._limits.tunnels,
+            workers=len(self._children.workers),
+            admin=self._door.place or None,
+            max_tunnels=self._state[MOST_TUNNELS],
             descriptors=self._limits.descriptors,
         )
-        for warning in self._config.warnings:
+        for warning in (*self._config.warnings, *self._door.warnings):
             self._log.event(Event.INFORMATION, warning, level=30)
         notify("READY=1", f"MAINPID={os.getpid()}")
 
+    def _report(self, now: float) -> None:
+        """The original's four counters, for those who collect only lines."""
+        if now < self._next_report:
+            return
+        self._next_report = now + self._config.log_interval
+        counted = four_counters(self._table)
+        self._log.event(
+            Event.INFORMATION,
+            f"{counted['tunnels']} tunnels of {counted['clients']} clients are open; since the start "
+            f"{counted['errors']} errors and {counted['tls_rejections']} rejections by the TLS rules",
+            **counted,
+        )
+
     # Waiting, for what signals, workers and clocks say.
 
-    def _until_next(self, now: float) -> Optional[float]:
-        times = [slot.start_at for slot in self._slots if not slot.alive and not self._draining]
+    def _until_next(self, now: float) -> float:
+        times = [self._next_report, *self._children.next_start()]
         if self._draining:
             times.append(self._stop_by)
         if self._watchdog:
             times.append(self._next_sign)
-        return max(0.0, min(times) - now) if times else None
+        deadline = self._questions.next_deadline()
+        if deadline is not None:
+            times.append(deadline)
+        return max(0.0, min(times) - now)
 
-    def _wait(self, seconds: Optional[float]) -> None:
-        for key, _mask in self._selector.select(seconds):
-            if key.data is None:
-                try:
-                    self._signals += [number for number in self._bell.recv(4096) if number != signal.SIGCHLD]
-                except BlockingIOError:
-                    pass
-            else:
-                self._hear(key.data)
-
-    def _hear(self, slot: Slot) -> None:
-        if slot.channel is None:
-            return
+    def _ring(self, _mask: int) -> None:
         try:
-            while True:
-                for message in slot.channel.receive():
-                    self._heard(slot, message)
-                if not self._has_more(slot.channel):
-                    return
-        except (EOFError, OSError, ValueError):
-            # It is dead, or as good as: the child that is gone is reaped, one that lives on is not.
-            self._hang_up(slot)
-            if slot.alive and not self._draining:
-                os.kill(slot.pid, signal.SIGKILL)
+            self._signals += [number for number in self._bell.recv(4096) if number != signal.SIGCHLD]
+        except BlockingIOError:
+            pass
 
-    @staticmethod
-    def _has_more(channel: Channel) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(channel.sock, selectors.EVENT_READ)
-            return bool(selector.select(0))
-
-    def _heard(self, slot: Slot, message: Message) -> None:
+    def _heard(self, child: Child, message: Message) -> None:
         said = message["said"]
         if said == "ready":
-            slot.ready = True
-            self._early_deaths = 0
+            child.ready = True
+            if child is not self._children.admin:
+                self._early_deaths = 0
         elif said == "pong":
-            slot.pinged = 0.0
+            child.pinged = 0.0
         elif said in ("prepared", "taken"):
-            self._answers[slot.number] = message
+            self._answers[child] = message
+        elif said == "answer":
+            self._questions.answered(child, message)
+        elif said == "asks":
+            self._asked.append(message)
         elif said == "closing":
-            for sock in slot.sockets:
+            for sock in child.sockets:
                 sock.close()
-            self._tell(slot, {"order": "door closed"})
+            self._children.tell(child, {"order": "door closed"})
         elif said == "drained":
             self._cut += message["cut"]
-
-    def _tell(self, slot: Slot, message: Message) -> None:
-        if slot.channel is None:
-            return
-        try:
-            slot.channel.send(message)
-        except OSError:
-            self._hang_up(slot)
-            if slot.alive:
-                os.kill(slot.pid, signal.SIGKILL)
-
-    def _tell_all(self, message: Message) -> None:
-        for slot in self._slots:
-            self._tell(slot, message)
 
     def _give_signs_of_life(self, now: float) -> None:
         """systemd's watchdog is told only while every worker answers; one that is hung is replaced."""
         if not self._watchdog or now < self._next_sign:
             return
         self._next_sign = now + self._watchdog
-        for slot in self._slots:
-            if slot.pinged and now - slot.pinged > ANSWER_SECONDS:
-                self._kill(slot)
-            elif slot.alive and slot.ready and not slot.pinged:
-                slot.pinged = now
-                self._tell(slot, {"order": "ping"})
+        for worker in self._children.workers:
+            if worker.pinged and now - worker.pinged > ANSWER_SECONDS:
+                self._children.kill(worker)
+            elif worker.alive and worker.ready and not worker.pinged:
+                worker.pinged = now
+                self._children.tell(worker, {"order": "ping"})
         notify("WATCHDOG=1")
+
+    # What the admin process asks.
+
+    def _answer(self, message: Message) -> None:
+        what, number = message["what"], message["number"]
+        if what == "reload":
+            self._reply(number, self._reload())
+        elif what == "drain":
+            self._reply(number, {})
+            self._stop()
+        elif what == "config":
+            shown = {name: [list(given) for given in rows] for name, rows in self._config.origins.items()}
+            self._reply(number, {"settings": shown, "warnings": self._config.warnings})
+        else:
+            asked = [worker for worker in self._children.workers if worker.alive and worker.ready]
+            self._questions.ask(
+                what,
+                message["about"],
+                asked,
+                lambda answers, missing: self._reply(number, {"answers": answers, "missing": missing}),
+            )
+
+    def _reply(self, number: int, answer: Message) -> None:
+        self._children.tell(self._children.admin, {"number": number, "answer": answer})
 
     # Signals.
 
     def _handle(self, number: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._stop()
-        elif number == signal.SIGHUP and not self._draining:
+        elif number == signal.SIGHUP:
             self._reload()
         elif number == signal.SIGUSR1:
             self._log.reopen()
-            self._tell_all({"order": "reopen"})
+            self._children.tell_workers({"order": "reopen"})
 
     def _stop(self) -> None:
         now, config = time.monotonic(), self._config
         if self._draining:
             self._stop_by = min(self._stop_by, now + END_SECONDS + STRAGGLER_SECONDS)
-            self._tell_all({"order": "end"})
+            self._children.tell_workers({"order": "end"})
             return
         self._stop_by = now + config.drain_delay + config.drain_timeout + END_SECONDS + STRAGGLER_SECONDS
+        self._children.replaces = False
+        self._state[DRAINING] = 1  # not ready any more, for whoever asks
         notify("STOPPING=1")
         count = self._table.tunnels
         self._log.event(
@@ -393,76 +384,65 @@ class Supervisor:
             Reason.DRAINING.token,
             count=count,
         )
-        self._tell_all({"order": "drain"})
+        self._children.tell_workers({"order": "drain"})
 
     # A reload: all or nothing.
 
-    def _reload(self) -> None:
+    def _reload(self) -> Message:
+        """What came of it: the mistakes, or what changed."""
+        if self._draining:
+            return {"mistakes": ["the gateway is draining"], "changed": []}
         reloading()
         try:
             config = self._again()
         except ConfigError as error:
-            self._stays(error.mistakes)
+            mistakes: list[str] = list(error.mistakes)
         else:
-            self._prepare(config)
+            mistakes = self._prepare(config)
+        changed: list[str] = []
+        if mistakes:
+            self._state[RELOADS_REFUSED] += 1
+            tell_of_mistakes(self._log, mistakes)
+        else:
+            changed = self._take(config)
         notify("READY=1")
+        return {"mistakes": mistakes, "changed": changed, "policy": self._log.policy}
 
-    def _prepare(self, config: Config) -> None:
+    def _prepare(self, config: Config) -> list[str]:
         self._ask_all({"order": "prepare", "config": packed(config)})
         mistakes = sorted({answer["mistake"] for answer in self._answers.values() if answer["mistake"]})
         if mistakes:
-            self._tell_all({"order": "forget"})
-            self._stays(mistakes)
-            return
+            self._children.tell_workers({"order": "forget"})
+        return mistakes
+
+    def _take(self, config: Config) -> list[str]:
         before, self._config = self._config, config
         self._kill_unanswered()
         # Who reads that it was reloaded must not meet a worker that has not heard of it yet.
         self._ask_all({"order": "take", "recheck": config.reload_rechecks_tunnels == "yes"})
         self._kill_unanswered()
-        self._tell_of_reload(before)
+        changed = tell_of_change(self._log, before, config)
+        self._take_policy()
+        self._next_report = time.monotonic() + config.log_interval
+        self._state[RELOADS_TAKEN] += 1
+        self._state[RELOADED] = int(time.time())
+        return changed
 
     def _ask_all(self, message: Message) -> None:
         """Tell all workers, and wait until each that lives has answered, or its time is over."""
         self._answers.clear()
-        self._tell_all(message)
+        self._children.tell_workers(message)
         until = time.monotonic() + ANSWER_SECONDS
         while self._unanswered() and time.monotonic() < until:
-            self._wait(until - time.monotonic())
-            self._reap()
+            self._children.wait(until - time.monotonic())
+            self._children.reap()
 
     def _kill_unanswered(self) -> None:
-        for slot in self._unanswered():
-            self._kill(slot)  # it is hung; its replacement begins with the new configuration
+        for worker in self._unanswered():
+            self._children.kill(worker)  # it is hung; its replacement begins with the new configuration
 
-    def _unanswered(self) -> list[Slot]:
-        return [slot for slot in self._slots if slot.alive and slot.number not in self._answers]
-
-    def _stays(self, mistakes: Any) -> None:
-        for mistake in mistakes:
-            self._log.event(
-                Event.WRONG_CONFIGURATION, f"{mistake}; nothing was reloaded, the running configuration stays"
-            )
-
-    def _tell_of_reload(self, before: Config) -> None:
-        config = self._config
-        old, self._log.policy = self._log.policy, policy_of(config).hash
-        self._log.set_level(config.log_level)
-        changed = [
-            name
-            for name, setting in SETTINGS.items()
-            if getattr(before, setting.attribute) != getattr(config, setting.attribute)
-        ]
-        self._log.event(
-            Event.CONFIGURATION_RELOADED,
-            f"changed: {', '.join(changed)}" if changed else "nothing changed",
-            old_policy=old,
-            changed=changed,
-        )
-        for name in changed:
-            if name in NEEDS_RESTART:
-                self._log.event(Event.INFORMATION, f"{name} changed; that needs a restart of the gateway", level=30)
-        for warning in config.warnings:
-            self._log.event(Event.INFORMATION, warning, level=30)
+    def _unanswered(self) -> list[Child]:
+        return [worker for worker in self._children.workers if worker.alive and worker not in self._answers]
 
 
 def _place(sock: socket.socket) -> str:

@@ -25,7 +25,10 @@ from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.table import Table
+from ogw.report.metrics import MOST_RELAYS, RELAY_DOWN
+from ogw.report.refusals import Refusals
+from ogw.report.table import Row, Table
+from ogw.service.answers import answer
 from ogw.service.control import Channel, Message, unpacked
 from ogw.service.limits import Limits
 from ogw.service.listener import Listener
@@ -36,6 +39,7 @@ from ogw.tunnel.crew import Crew
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import Pipes
 from ogw.tunnel.encrypted import relay_context
+from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.password import PasswordSource, read_password
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
@@ -43,7 +47,7 @@ from ogw.tunnel.tunnel import Draining, Refused, Shared, Tunnel
 from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import credentials
 
-READ = 1  # libev's event bit
+READ, WRITE = 1, 2  # libev's event bits
 END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
 ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
 CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
@@ -54,8 +58,8 @@ IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # they
 class Worker:
     """Owns its listeners and the set of its tunnels.
 
-    number  its slot, and its row of the table
-    via     how the gateway names itself to relay proxies
+    row  its own of the table
+    via  how the gateway names itself to relay proxies
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class Worker:
         sockets: Sequence[socket.socket],
         channel: Channel,
         table: Table,
-        number: int,
+        row: Row,
         limits: Limits,
         via: bytes,
     ) -> None:
@@ -73,12 +77,13 @@ class Worker:
         self._log = log
         self._channel = channel
         self._table = table
-        self._row = table.rows[number]
+        self._row = row
         self._limits = limits
         self._via = via
         self._own_ports = {sock.getsockname()[1] for sock in sockets}
         self._pipes = Pipes(limits.pipes)
         self._crew = Crew()
+        self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
         self._draining = Draining()
         self._shared = self._build(config, policy_of(config))
         self._next: Optional[tuple[Config, Shared]] = None
@@ -95,6 +100,15 @@ class Worker:
         self._orphaned = False
         self._repeats: dict[Reason, tuple[float, int]] = {}
         self._sweeper: Any = None
+        self._room: Any = None
+
+    @property
+    def refusals(self) -> Refusals:
+        return self._ledger.refusals
+
+    @property
+    def relays(self) -> Optional[Relays]:
+        return self._shared.dialer.relays
 
     def _build(self, config: Config, policy: Policy) -> Shared:
         """What tunnels share under a configuration. Raises OSError or ValueError where a file cannot be read."""
@@ -103,6 +117,7 @@ class Worker:
             config.dial_timeout,
             config.dns_timeout,
             config.tcp_keepalive,
+            self._row.cells,
         )
         relays = self._relays(config, connector) if config.relay_proxy else None
         bypass = HostIndex(config.relay_proxy_bypass) if config.relay_proxy_bypass else None
@@ -111,7 +126,7 @@ class Worker:
             Dialer(connector, policy.guard, self._own_ports, relays, bypass),
             self._pipes,
             self._crew,
-            self._log,
+            self._ledger,
             config.head_timeout,
             config.head_max_size,
             config.handshake_timeout,
@@ -134,14 +149,21 @@ class Worker:
         report_uncaught_errors(self._log)
         control = self._hub.loop.io(self._channel.fileno(), READ)
         control.start(self._hear)
+        self._room = self._hub.loop.io(self._channel.fileno(), WRITE)
         self._sweep_anew()
         for listener in self._listeners:
             listener.start()
         self._say({"said": "ready"})
         self._stop.wait()
         cut = self._drain()
+        self._ledger.tell_of_repeats(time.monotonic(), at_once=True)
         self._say({"said": "drained", "cut": cut})
         control.stop()
+        self._room.stop()
+        try:
+            self._channel.finish()
+        except OSError:
+            pass  # the supervisor is dead
         self._log.close()
         return 0
 
@@ -175,6 +197,8 @@ class Worker:
             self._take_over(message["recheck"])
         elif order == "forget":
             self._next = None
+        elif order == "answer":
+            self._say({"said": "answer", "number": message["number"], "answer": answer(self, message)})
 
     def _report_census(self) -> None:
         """For who looks for a leak. It looks at every object of the process, so it is made only where it is read."""
@@ -193,7 +217,18 @@ class Worker:
         try:
             self._channel.send(message)
         except OSError:
-            pass  # the end of the channel says it, too
+            return  # the end of the channel says it, too
+        if self._channel.wants_write:
+            self._room.start(self._say_more)
+
+    def _say_more(self) -> None:
+        try:
+            self._channel.flush()
+        except OSError:
+            self._room.stop()
+            return
+        if not self._channel.wants_write:
+            self._room.stop()
 
     def _orphan(self) -> None:
         """The supervisor is dead: nobody would replace us, so leave soon, and let nobody in."""
@@ -219,6 +254,9 @@ class Worker:
         (self._config, self._shared), self._next = self._next, None
         self._log.policy = self._shared.policy.hash
         self._log.set_level(self._config.log_level)
+        self._ledger.every_refusal = self._config.log_every_refusal == "yes"
+        for number in range(MOST_RELAYS):
+            self._row.cells[RELAY_DOWN + number] = 0
         self._sweep_anew()
         gc.collect()
         if recheck:
@@ -285,7 +323,8 @@ class Worker:
     # Idle tunnels.
 
     def _sweep_period(self) -> float:
-        shortest = min(self._config.idle_timeout, self._config.half_closed_timeout)
+        config = self._config
+        shortest = min(config.idle_timeout, config.half_closed_timeout, config.log_interval)
         return float(min(10.0, max(0.05, shortest / 4)))
 
     def _sweep_anew(self) -> None:
@@ -301,6 +340,16 @@ class Worker:
         idle, half_closed = self._config.idle_timeout, self._config.half_closed_timeout
         for tunnel in self.tunnels:
             tunnel.sweep(now, idle, half_closed)
+        self._ledger.tell_of_repeats(now)
+        self._log.count_lines()
+        self._report_long_tunnels(now)
+
+    def _report_long_tunnels(self, now: float) -> None:
+        """Those that have been open for log-interval have a line, and again after each further one."""
+        interval = self._config.log_interval
+        for tunnel in self.tunnels:
+            if now - tunnel.reported >= interval:
+                tunnel.report(now)
 
     # The end.
 

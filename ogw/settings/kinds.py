@@ -139,6 +139,14 @@ def endpoint(text: str) -> tuple[str, Optional[int]]:
     return str(address), _port(match[3])
 
 
+def admin_endpoint(text: str) -> Optional[tuple[str, int]]:
+    """An IP address and a port, 9180 where it names none; nothing for none."""
+    if not text:
+        return None
+    address, port = endpoint(text)
+    return address, port or 9180
+
+
 def syslog(text: str) -> Union[str, tuple[str, int], None]:
     """The path of the system's log socket, or HOST[:PORT] for UDP; nothing for none."""
     if not text or text[0] == "/":

@@ -10,6 +10,7 @@ from ogw.policy.networks import Network, parse_network
 from ogw.policy.rules import Rule
 from ogw.policy.subjects import Pattern, parse_pattern
 from ogw.settings.kinds import (
+    admin_endpoint,
     choice,
     duration,
     endpoint,
@@ -289,6 +290,41 @@ class Config:
         "NUMBER",
         _("tunnels at a time of one client address; 0 is no limit"),
     )
+    admin_address: Optional[tuple[str, int]] = _setting(
+        "admin-address",
+        "127.0.0.1:9180",
+        admin_endpoint,
+        "ADDRESS[:PORT]",
+        _("where metrics, health and readiness are asked for; empty: only on the socket in run-dir"),
+    )
+    admin_page: str = _setting(
+        "admin-page",
+        "no",
+        choice("yes", "no"),
+        "yes|no",
+        _("show the page, and what it shows, on admin-address, too: anybody who reaches it may read it"),
+    )
+    run_dir: str = _setting(
+        "run-dir",
+        "",
+        plain,
+        "FOLDER",
+        _("where the socket is that ogw status and the like ask; by default /run/ogw, or a folder of the user's"),
+    )
+    log_interval: float = _setting(
+        "log-interval",
+        "1h",
+        duration(0.2),
+        "DURATION",
+        _("how often the counters are a line, and each tunnel that has been open for so long is one"),
+    )
+    log_every_refusal: str = _setting(
+        "log-every-refusal",
+        "no",
+        choice("yes", "no"),
+        "yes|no",
+        _("a line for each refusal; without it one that repeats is a line, then a count a minute"),
+    )
     log_level: str = _setting(
         "log-level", "info", choice("debug", "info", "warning", "error"), "LEVEL", _("debug, info, warning or error")
     )
@@ -316,7 +352,11 @@ class Config:
 
     @property
     def listen_is_default(self) -> bool:
-        return self.origins["listen-address"][0].source == DEFAULT
+        return self.is_default("listen-address")
+
+    def is_default(self, name: str) -> bool:
+        """Nobody set it."""
+        return self.origins[name][0].source == DEFAULT
 
 
 SETTINGS: dict[str, Setting] = {

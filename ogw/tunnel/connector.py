@@ -3,6 +3,7 @@
 import _socket
 import errno
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Optional
@@ -11,6 +12,7 @@ from gevent.hub import get_hub
 from greenlet import getcurrent
 
 from ogw.policy.decision import Decision, Reason
+from ogw.report.metrics import DNS
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.ports import IP_LOCAL_PORT_RANGE, local_port_range
 from ogw.tunnel.resolve import Lookup, Resolver
@@ -137,14 +139,20 @@ class ClientWatch:
 
 
 class Connector:
-    """Looks a name up and connects to one of its addresses, within limits in seconds."""
+    """Looks a name up and connects to one of its addresses, within limits in seconds.
 
-    def __init__(self, resolver: Resolver, dial_timeout: float, dns_timeout: float, keepalive: float) -> None:
+    cells  where the times of look-ups are counted
+    """
+
+    def __init__(
+        self, resolver: Resolver, dial_timeout: float, dns_timeout: float, keepalive: float, cells: Any
+    ) -> None:
         self._resolver = resolver
         self._dial_timeout = dial_timeout
         self._dns_timeout = dns_timeout
         self._keepalive = keepalive
         self._ports = local_port_range()
+        self._cells = cells
 
     def close(self) -> None:
         """It is replaced by another; tunnels that have it still may go on with it."""
@@ -184,7 +192,11 @@ class Connector:
             return Lookup(target.host, [target.host])
         lookup = self._resolver.look_up(target.host)
         if not lookup.done:
-            _await_first_answer(lookup, mailbox, self._dns_timeout)
+            began = time.monotonic()
+            try:
+                _await_first_answer(lookup, mailbox, self._dns_timeout)
+            finally:
+                DNS.observe(self._cells, time.monotonic() - began)
         if not lookup.addresses:
             detail = lookup.detail or f"{target.host} has no address"
             raise DialError(lookup.failure, f"{detail}; check the name and the DNS server (dns-server)")

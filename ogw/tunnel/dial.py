@@ -33,7 +33,7 @@ class Dialer:
         self._connector = connector
         self._guard = guard
         self._own_ports = frozenset(own_ports)
-        self._relays = relays
+        self.relays = relays
         self._bypass = bypass
 
     def close(self) -> None:
@@ -48,14 +48,14 @@ class Dialer:
         mailbox = Mailbox()
         client_watch = ClientWatch(client, mailbox)
         try:
-            if self._relays is None or (self._bypass is not None and self._bypass.covers(target, client_ip)):
+            if self.relays is None or (self._bypass is not None and self._bypass.covers(target, client_ip)):
                 return self._connector.connect(target, partial(self._judge, target.port, to), mailbox)
             if target.address is not None:
                 # A name is resolved by the relay proxy, out of the guard's sight; an address is here to be judged.
                 decision = self._judge(target.port, to, target.host)
                 if not decision.allowed:
                     raise DialError(decision.reason, decision.detail)
-            return self._relays.dial(target, mailbox)
+            return self.relays.dial(target, mailbox)
         finally:
             client_watch.close()
 

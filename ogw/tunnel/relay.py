@@ -17,6 +17,7 @@ from gevent.hub import get_hub
 from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.report.metrics import MOST_RELAYS, RELAY_DOWN, RELAY_FAILED, RELAY_OPENED
 from ogw.tunnel.connector import READ, Connector, DialError, Mailbox, Upstream
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.encrypted import Leg
@@ -48,10 +49,11 @@ class _Failed(Exception):
 
 
 class Relay:
-    """One relay proxy, and how it fares."""
+    """One relay proxy, and how it fares. `number`: its place in the list, by which it is counted."""
 
-    def __init__(self, proxy: RelayProxy) -> None:
+    def __init__(self, proxy: RelayProxy, number: int = 0) -> None:
         self.proxy = proxy
+        self.number = number
         self.rest = 0.0  # seconds; 0 while it works
         self.rests_until = 0.0
         self.tried = False  # a tunnel is trying it, now that its rest is over
@@ -92,9 +94,10 @@ class Relays:
         own_ports: Collection[int],
         timeout: float,
     ) -> None:
-        self.relays = [Relay(proxy) for proxy in proxies]
+        self.relays = [Relay(proxy, min(number, MOST_RELAYS - 1)) for number, proxy in enumerate(proxies)]
         self._connector = connector
         self._log = log
+        self._cells = log.cells
         self._via = via
         self._shared = shared
         self._context = context
@@ -111,6 +114,7 @@ class Relays:
                 upstream = self._through(relay, target, mailbox)
             except _Failed as failed:
                 failures.append(failed.error)
+                self._cells[RELAY_FAILED + relay.number] += 1
                 if failed.at_fault:
                     self._rest(relay, failed.error)
                 elif failed.error.status is not None:
@@ -118,6 +122,7 @@ class Relays:
                 if not failed.go_on:
                     break
             else:
+                self._cells[RELAY_OPENED + relay.number] += 1
                 self._works(relay)
                 return upstream
             finally:
@@ -132,12 +137,14 @@ class Relays:
 
     def _rest(self, relay: Relay, error: DialError) -> None:
         if relay.has_failed(time.monotonic()):
+            self._cells[RELAY_DOWN + relay.number] = 1
             self._log.event(
                 Event.NETWORK_ERROR, f"{error.detail}; it rests for {relay.rest:g} s", error.reason.token, count=1
             )
 
     def _works(self, relay: Relay) -> None:
         if relay.has_worked():
+            self._cells[RELAY_DOWN + relay.number] = 0
             self._log.event(Event.INFORMATION, f"relay proxy {relay.proxy} answers again")
 
     # Through one of them.

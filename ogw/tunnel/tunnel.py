@@ -11,16 +11,16 @@ from gevent.hub import get_hub
 from greenlet import getcurrent
 
 from ogw.policy.decision import Decision, Reason
-from ogw.policy.handshake import Handshake, Rejection
+from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
-from ogw.report.log import Log
 from ogw.tunnel.connector import ClientGone, DialError, Upstream
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, close_with_reset, is_timeout
+from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.verify import verify
 from ogw.wire.connect import (
     ESTABLISHED,
@@ -34,7 +34,7 @@ from ogw.wire.connect import (
     proxy_status,
     read_request,
 )
-from ogw.wire.tls import alert, version_name
+from ogw.wire.tls import alert
 
 READ = 1  # libev's event bit
 RECEIVE_SIZE = 16 * 1024
@@ -76,7 +76,7 @@ class Shared:
     dialer: Dialer
     pipes: Pipes
     crew: Crew
-    log: Log
+    ledger: Ledger
     head_timeout: float
     head_max_size: int
     handshake_timeout: float
@@ -127,8 +127,12 @@ class Tunnel:
         "id",
         "progress",
         "progress_at",
+        "reported",
         "shared",
         "target",
+        "told_down",
+        "told_up",
+        "upstream",
     )
 
     def __init__(self, client: _socket.socket, address: tuple[Any, ...], tunnel_id: str, shared: Shared) -> None:
@@ -137,11 +141,13 @@ class Tunnel:
         self.client_name = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
         self.id = tunnel_id
         self.shared = shared
-        self.accepted = time.monotonic()
+        self.accepted = self.reported = time.monotonic()
         self.target = ""
+        self.upstream = ""  # the address that was dialed
         self.greenlet: Any = None
         self.answered = False  # the 200 was sent: no HTTP answer exists any more
         self.duplex: Optional[Duplex] = None  # once it copies both ways
+        self.told_up = self.told_down = 0  # bytes that the ledger knows of
         self.progress = 0  # bytes copied when the sweep last looked, and when they last changed
         self.progress_at = self.accepted
 
@@ -178,6 +184,7 @@ class Tunnel:
         if duplex is None:
             return
         progress = duplex.up.copied + duplex.down.copied
+        self.count_bytes()
         if progress != self.progress:
             self.progress, self.progress_at = progress, now
         elif duplex.half_closed:
@@ -185,6 +192,26 @@ class Tunnel:
                 duplex.end(Reason.HALF_CLOSED_TIMEOUT)
         elif now - self.progress_at >= idle_timeout:
             duplex.end(Reason.IDLE)
+
+    def count_bytes(self) -> None:
+        """Tell the ledger what was copied since the last time."""
+        if self.duplex is not None:
+            up, down = self.duplex.up.copied, self.duplex.down.copied
+            self.shared.ledger.copied(up - self.told_up, down - self.told_down)
+            self.told_up, self.told_down = up, down
+
+    def report(self, now: float) -> None:
+        """A line of a tunnel that is open for long."""
+        self.reported = now
+        if self.duplex is not None:
+            self.shared.ledger.still_open(self._who(), self.upstream, self.duplex.up.copied, self.duplex.down.copied)
+
+    @property
+    def state(self) -> str:
+        """Where in its story it is: head, dialing, handshake, open or half-closed."""
+        if self.duplex is not None:
+            return "half-closed" if self.duplex.half_closed else "open"
+        return "handshake" if self.answered else "dialing" if self.target else "head"
 
     # 1. The head.
 
@@ -246,8 +273,8 @@ class Tunnel:
     def _may_it_go(self, request: Request) -> Decision:
         shared = self.shared
         self.target = str(request.target)
-        if shared.log.debug:
-            shared.log.event(Event.CONNECT_RECEIVED, "", **self._who())
+        if shared.ledger.log.debug:
+            shared.ledger.log.event(Event.CONNECT_RECEIVED, "", **self._who())
         if shared.draining.now:
             raise Refused(Reason.DRAINING, "the gateway is draining")
         if shared.via and any(name == b"via" and shared.via in value for name, value in request.headers):
@@ -270,7 +297,10 @@ class Tunnel:
             raise Refused(error.reason, error.detail, error.status) from None
         except ClientGone:
             raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
-        return upstream, time.monotonic() - began
+        self.upstream = upstream.address
+        seconds = time.monotonic() - began
+        self.shared.ledger.opened(seconds)
+        return upstream, seconds
 
     # 4 to 6. The 200, the handshake going by, and copying both ways.
 
@@ -305,11 +335,14 @@ class Tunnel:
         handshake = Handshake(policy, request.target, self.client_ip, decision.no_server_name)
         began = time.monotonic()
         verify(handshake, duplex, request.rest, upstream.rest, self.shared.handshake_timeout)
+        ledger = self.shared.ledger
         if handshake.verified:
-            self._report_verified(handshake, time.monotonic() - began)
+            ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began)
         rejection = handshake.rejection
         if rejection is not None:
-            self._report_rejection(handshake, rejection)
+            ledger.rejected(
+                handshake, rejection, self.client_ip, self.target, self._who(), policy.tls.mode is Mode.REPORT
+            )
         if handshake.passes:
             return ""
         told = b""
@@ -338,52 +371,25 @@ class Tunnel:
     # 7. Account for it.
 
     def _account(self, upstream: Upstream, duplex: Duplex, dial_seconds: float, detail: str) -> None:
-        reason = duplex.reason or Reason.INTERNAL_ERROR
-        self.shared.log.tunnel_closed(
-            reason.token,
+        ledger = self.shared.ledger
+        up, down = duplex.up.copied, duplex.down.copied
+        ledger.copied(up - self.told_up, down - self.told_down)
+        ledger.closed(
+            duplex.reason or Reason.INTERNAL_ERROR,
             "the peer did not answer for too long" if is_timeout(duplex.error) else detail,
             self.id,
             self.client_name,
             self.target,
             upstream.address,
-            duplex.up.copied,
-            duplex.down.copied,
+            up,
+            down,
             dial_seconds,
             time.monotonic() - self.accepted,
         )
 
-    def _report_verified(self, handshake: Handshake, seconds: float) -> None:
-        self.shared.log.tls_verified(
-            self.id,
-            self.client_name,
-            self.target,
-            handshake.server_name,
-            version_name(handshake.version),
-            seconds,
-            handshake.subject,
-            handshake.ech_to_report,
-        )
-
-    def _report_rejection(self, handshake: Handshake, rejection: Rejection) -> None:
-        self.shared.log.event(
-            rejection.reason.event,
-            rejection.detail,
-            rejection.reason.token,
-            **self._who(),
-            server_name=handshake.server_name or None,
-            tls_version=version_name(handshake.version) if handshake.version else None,
-            subject=handshake.subject or None,
-            enforced=None if self.shared.policy.tls.mode is Mode.ENFORCE else False,
-        )
-
     def _account_for_leaving(self, left: "Left | Ended") -> None:
-        log = self.shared.log
-        if isinstance(left, Ended):
-            log.event(Event.TUNNEL_CLOSED, "ended before it was open", left.reason.token, **self._who())
-        elif left.reason is not None:
-            log.event(Event.TUNNEL_CLOSED, left.detail, left.reason.token, **self._who())
-        elif log.debug:
-            log.event(Event.CONNECT_RECEIVED, "the client connected and said nothing", **self._who())
+        detail = "ended before it was open" if isinstance(left, Ended) else left.detail
+        self.shared.ledger.left(left.reason, detail, self._who())
 
     def _who(self) -> dict[str, Any]:
         return {
@@ -400,14 +406,16 @@ class Tunnel:
         if not self.answered:
             self._refuse(Refused(Reason.INTERNAL_ERROR, detail), traceback=told)
         else:
-            self.shared.log.event(Event.ERROR, detail, Reason.INTERNAL_ERROR.token, traceback=told, **self._who())
+            self.shared.ledger.log.event(
+                Event.ERROR, detail, Reason.INTERNAL_ERROR.token, traceback=told, **self._who()
+            )
 
     # A refusal: answer, half-close, let the client finish, close.
 
     def _refuse(self, refused: Refused, **more: Any) -> None:
         reason = refused.reason
         told = {"status": reason.status, "received_status": refused.received_status, **self._who(), **more}
-        self.shared.log.event(reason.event, refused.detail, reason.token, **told)
+        self.shared.ledger.refused(reason, refused.detail, self.client_ip, self.target, told)
         self._tell_and_let_finish(refusal(reason, self.id, refused.received_status))
 
     def _tell_and_let_finish(self, last_words: bytes) -> None:
@@ -460,7 +468,7 @@ def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = Non
         headers.append(("Allow", "CONNECT"))
     elif reason.status == 503:
         headers.append(("Retry-After", str(RETRY_AFTER)))
-    body = _("This gateway did not open the tunnel: {reason}. Its log says more under tunnel {tunnel}.\n").format(
-        reason=reason.token, tunnel=tunnel_id
-    )
+    body = _(
+        "This gateway did not open the tunnel: {reason}. Its log says more under tunnel {tunnel}, or counts it.\n"
+    ).format(reason=reason.token, tunnel=tunnel_id)
     return answer(reason.status, f"{PHRASES[reason.status]}: {reason.token}", headers, body)

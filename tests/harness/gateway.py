@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -55,6 +56,12 @@ class Gateway:
         self.address = address() if listen is None else listen
         words = [] if listen == "" else ["--listen-address", self.address, "--listen-port", "8080"]
         words += ["--workers", str(workers)]
+        self._folder = tempfile.TemporaryDirectory()
+        self.run_dir = self._folder.name
+        given = {flag.partition("=")[0] for flag in flags}
+        for flag, value in (("--run-dir", self.run_dir), ("--admin-address", ""), ("--log-every-refusal", "yes")):
+            if flag not in given:
+                words += [flag, value]
         if tls_rules is not None:
             words += ["--tls-rules", tls_rules]
         self.lines = []
@@ -97,10 +104,20 @@ class Gateway:
         return self.process.pid
 
     @property
-    def workers(self):
-        """The process ids of its workers."""
+    def children(self):
+        """The process ids of all that the supervisor started."""
         children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [int(child) for child in children]
+
+    @property
+    def workers(self):
+        """The process ids of its workers."""
+        return [child for child in self.children if not _title(child).startswith("ogw: admin")]
+
+    @property
+    def admin(self):
+        """The process id of the admin process, 0 while there is none."""
+        return next((child for child in self.children if _title(child).startswith("ogw: admin")), 0)
 
     @property
     def url(self):
@@ -207,6 +224,7 @@ class Gateway:
             thread.join(10)
         self.process.stdout.close()
         self.process.stderr.close()
+        self._folder.cleanup()
         assert not any("unreadable" in line for line in self.lines), self.lines
         assert not any("Traceback" in line for line in self.stderr), self.stderr
         return code
@@ -224,6 +242,13 @@ def _private(pid):
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("no Private_Dirty")
+
+
+def _title(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def _has(entry, fields):

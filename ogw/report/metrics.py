@@ -1,0 +1,78 @@
+"""What is counted, and in which cell of a row of the shared table it stands. How it is told is service/exposition.py's.
+
+Cells are 64-bit numbers that only their own process writes: `cells[TUNNELS] += 1` is all that a count costs.
+"""
+
+import itertools
+from bisect import bisect_left
+from typing import Any
+
+from ogw.report.events import CATALOGUE
+
+_next = itertools.count()
+
+
+def _reserve(count: int) -> int:
+    """The first of so many cells."""
+    return [next(_next) for _cell in range(count)][0]
+
+
+# Of a worker, while it lives: they are cleared when it dies.
+TUNNELS = next(_next)  # open ones
+PROCESS = next(_next)  # its process id
+
+# Of the supervisor, in the last row: the state of the whole gateway.
+STARTED = next(_next)  # Unix seconds; 0 until all workers were ready for the first time
+DRAINING = next(_next)
+READY_WORKERS = next(_next)
+POLICY = next(_next)  # the hash, as a number
+RELOADED = next(_next)  # Unix seconds of the last reload that was taken
+RELOADS_TAKEN = next(_next)
+RELOADS_REFUSED = next(_next)
+DEATHS = next(_next)  # of workers
+MOST_TUNNELS = next(_next)
+MOST_DESCRIPTORS = next(_next)  # of a worker
+
+# Counters: they outlive the worker that wrote them.
+ALLOWED = next(_next)  # CONNECTs that were answered with 200
+BYTES_UP = next(_next)
+BYTES_DOWN = next(_next)
+LINES = next(_next)
+LINES_LOST = next(_next)
+
+MOST_REASONS = 96
+REFUSED = _reserve(MOST_REASONS)  # + index of the reason
+REJECTED = _reserve(MOST_REASONS)
+REPORTED = _reserve(MOST_REASONS)  # with tls-rules = report: would have been rejected
+CLOSED = _reserve(MOST_REASONS)
+EVENTS = {number: next(_next) for number in CATALOGUE}
+TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3", "other")
+VERIFIED = {version: next(_next) for version in TLS_VERSIONS}
+
+MOST_RELAYS = 16  # of those that are counted apart
+RELAY_DOWN = _reserve(MOST_RELAYS)  # a gauge: 1 while it rests
+RELAY_OPENED = _reserve(MOST_RELAYS)
+RELAY_FAILED = _reserve(MOST_RELAYS)
+
+
+class Histogram:
+    """A histogram of seconds: a cell for each bucket, one for what is over the last edge, one for the sum in us."""
+
+    def __init__(self, *edges: float) -> None:
+        self.edges = edges
+        self.first = _reserve(len(edges) + 1)
+        self.sum = next(_next)
+
+    def observe(self, cells: Any, seconds: float) -> None:
+        cells[self.first + bisect_left(self.edges, seconds)] += 1
+        cells[self.sum] += int(seconds * 1e6)
+
+
+QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+DNS = Histogram(*QUICK)
+DIAL = Histogram(*QUICK)
+HANDSHAKE = Histogram(*QUICK)
+DURATION = Histogram(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+
+CELLS = next(_next)
+GAUGES = (TUNNELS, PROCESS, *range(RELAY_DOWN, RELAY_DOWN + MOST_RELAYS))  # what dies with its worker

@@ -1,0 +1,108 @@
+"""The admin process: what people and machines ask about the running gateway, answered beside the workers.
+
+It reads the shared table for whatever is counted, so that a scrape costs no worker anything. What only workers know, the
+open tunnels among them, it asks the supervisor for. Its end costs nobody anything: it is replaced.
+"""
+
+import logging
+import select
+import threading
+import traceback
+from typing import Any
+
+import waitress
+
+from ogw.report.events import Event
+from ogw.report.log import Log
+from ogw.report.table import Table
+from ogw.service.app import App, Asker
+from ogw.service.control import Channel, Message
+from ogw.service.door import Door
+from ogw.service.views import Views
+from ogw.settings.settings import Config
+
+THREADS = 4
+MOST_CONNECTIONS = 100
+IDLE_SECONDS = 30
+LARGEST_BODY = 1 << 16
+
+
+def serve(channel: Channel, door: Door, table: Table, config: Config, log: Log) -> int:
+    """Answer until the supervisor's end of the channel closes; the exit code."""
+    waitress_log = logging.getLogger("waitress")
+    waitress_log.addHandler(logging.NullHandler())
+    waitress_log.propagate = False
+    supervisor = Supervisor(channel)
+    views = Views(table, supervisor, config, door)
+    for sock, is_local in ((door.tcp, False), (door.unix, True)):
+        if sock is None:
+            continue
+        app = App(views, supervisor, is_local, config.admin_page == "yes", _reporter(log))
+        server = waitress.create_server(
+            app,
+            sockets=[sock],
+            map={},
+            threads=THREADS,
+            connection_limit=MOST_CONNECTIONS,
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=IDLE_SECONDS,
+            max_request_body_size=LARGEST_BODY,
+            ident=None,
+        )
+        threading.Thread(target=server.run, name="local" if is_local else "tcp", daemon=True).start()
+    channel.send({"said": "ready"})
+    supervisor.listen()
+    log.close()
+    return 0
+
+
+def _reporter(log: Log) -> Any:
+    def report(error: Exception) -> None:
+        told = "".join(traceback.format_exception(error))
+        message = f"{type(error).__name__}: {error} in the admin process; please report it"
+        log.event(Event.ERROR, message, traceback=told)
+
+    return report
+
+
+class Supervisor(Asker):
+    """The supervisor as the threads of this process see it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._waiting: dict[int, tuple[threading.Event, list[Message]]] = {}
+        self._last = 0
+
+    def ask(self, what: str, seconds: float = 5.0, **about: Any) -> Message:
+        """Its answer. Raises TimeoutError, or OSError where it is gone."""
+        came = threading.Event()
+        answers: list[Message] = []
+        with self._lock:
+            self._last += 1
+            number = self._last
+            self._waiting[number] = came, answers
+            self._channel.send({"said": "asks", "number": number, "what": what, "about": about})
+            if self._channel.wants_write:
+                self._channel.finish()
+        try:
+            if not came.wait(seconds):
+                raise TimeoutError("the supervisor did not answer in time")
+        finally:
+            self._waiting.pop(number, None)
+        return answers[0]
+
+    def listen(self) -> None:
+        """Hear the answers, until there is nobody any more to give one."""
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        while True:
+            poll.poll()
+            try:
+                for message in self._channel.receive():
+                    waiting = self._waiting.get(message["number"])
+                    if waiting is not None:
+                        waiting[1].append(message["answer"])
+                        waiting[0].set()
+            except (EOFError, OSError, ValueError):
+                return

@@ -1,0 +1,77 @@
+"""What a worker answers when the admin process asks about its tunnels. It runs in the worker's loop: it must be quick."""
+
+import heapq
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ogw.policy.decision import Reason
+from ogw.service.control import Message
+
+if TYPE_CHECKING:
+    from ogw.service.worker import Worker
+
+MOST_NAMES = 100  # of clients and hosts, each, that a worker tells of
+MOST_REFUSALS = 20
+
+
+def answer(worker: "Worker", question: Message) -> Any:
+    """The answer to a question by its name."""
+    return {"overview": overview, "tunnels": tunnels, "kill": kill}[question["what"]](worker, question)
+
+
+def overview(worker: "Worker", _question: Message) -> Any:
+    """Who has most tunnels, where to, how the relay proxies fare, and what was refused lately."""
+    clients = Counter(tunnel.client_ip for tunnel in worker.tunnels)
+    hosts = Counter(tunnel.target for tunnel in worker.tunnels if tunnel.target)
+    for tunnel in worker.tunnels:
+        tunnel.count_bytes()
+    relays = worker.relays.relays if worker.relays is not None else ()
+    return {
+        "clients": clients.most_common(MOST_NAMES),
+        "hosts": hosts.most_common(MOST_NAMES),
+        "relay_proxies": [{"proxy": str(relay.proxy), "up": not relay.rest} for relay in relays],
+        "refusals": [
+            {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
+             "detail": one.detail, "count": one.count, "last": one.last}
+            for one in worker.refusals.latest(MOST_REFUSALS)
+        ],
+    }  # fmt: skip
+
+
+def tunnels(worker: "Worker", question: Message) -> Any:
+    """Those of a client address and of a target host or host:port, where one is named; the longest open first."""
+    client, target, most = question["client"], question["target"], question["most"]
+    found = [
+        tunnel
+        for tunnel in worker.tunnels
+        if (not client or tunnel.client_ip == client)
+        and (not target or tunnel.target == target or tunnel.target.rpartition(":")[0] == target)
+    ]
+    now = time.monotonic()
+    return {
+        "total": len(found),
+        "tunnels": [
+            {
+                "tunnel": tunnel.id,
+                "client": tunnel.client_name,
+                "target": tunnel.target,
+                "upstream": tunnel.upstream,
+                "state": tunnel.state,
+                "duration": round(now - tunnel.accepted, 1),
+                "bytes_up": tunnel.duplex.up.copied if tunnel.duplex is not None else 0,
+                "bytes_down": tunnel.duplex.down.copied if tunnel.duplex is not None else 0,
+            }
+            for tunnel in heapq.nsmallest(most, found, key=lambda tunnel: tunnel.accepted)
+        ],
+    }
+
+
+def kill(worker: "Worker", question: Message) -> Any:
+    """End the tunnel with this id."""
+    wanted = question["tunnel"]
+    for tunnel in worker.tunnels:
+        if tunnel.id == wanted:
+            tunnel.end(Reason.KILLED)
+            return {"killed": True}
+    return {"killed": False}

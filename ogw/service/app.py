@@ -1,0 +1,168 @@
+"""The admin process' WSGI app: which path shows what, over which door, to whom.
+
+Over TCP there are metrics, health and readiness, and only where admin-page says so what the page shows; whoever may open
+the unix socket may see everything. What changes anything is a POST, and only there.
+"""
+
+import json
+import socket
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
+STATUS = {
+    200: "200 OK",
+    400: "400 Bad Request",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    409: "409 Conflict",
+    421: "421 Misdirected Request",
+    500: "500 Internal Server Error",
+    503: "503 Service Unavailable",
+}
+# The page has its own styles and script inside, and asks nobody but the gateway.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+Answer = tuple[int, str, bytes]  # status, media type, body
+
+
+class Asker(Protocol):
+    """Who knows what this process does not: the supervisor."""
+
+    def ask(self, what: str, seconds: float = ..., **about: Any) -> dict[str, Any]:
+        """Raises TimeoutError, or OSError where it is gone."""
+
+
+class App:
+    """One door's.
+
+    is_local  it is the unix socket
+    page      admin-page: what the page shows is shown over TCP, too
+    report    what to do with an error of our own
+    """
+
+    def __init__(self, views: Any, supervisor: Asker, is_local: bool, page: bool, report: Callable[[Exception], None]):
+        self._views = views
+        self._supervisor = supervisor
+        self._is_local = is_local
+        self._report = report
+        self._open: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
+            "/metrics": self._metrics,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+        }
+        self._shown: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
+            "/": self._page,
+            "/status": lambda query, environ: _json(views.status()),
+            "/tunnels": self._tunnels,
+            "/config": lambda query, environ: _json(views.config()),
+        }
+        self._shows = is_local or page
+        self._changing: dict[str, Callable[[dict[str, str]], Answer]] = {
+            "/reload": self._reload,
+            "/drain": lambda query: _json(supervisor.ask("drain")),
+            "/kill": self._kill,
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            status, media_type, body = self._answer(environ)
+        except (OSError, TimeoutError) as error:
+            status, media_type, body = 503, TEXT, f"{error or 'the supervisor is gone'}\n".encode()
+        except Exception as error:
+            self._report(error)
+            status, media_type, body = 500, TEXT, b"an error of the gateway itself; its log says more (event 400)\n"
+        headers = [
+            ("Content-Type", media_type),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        if media_type == HTML:
+            headers += [("Content-Security-Policy", POLICY), ("Referrer-Policy", "no-referrer")]
+        if status == 405:
+            headers.append(("Allow", "POST" if environ["PATH_INFO"] in self._changing else "GET, HEAD"))
+        start_response(STATUS[status], headers)
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
+        if path in self._changing and self._is_local:
+            return self._changing[path](query) if method == "POST" else _text(405, "this changes something: POST it")
+        view = self._open.get(path) or self._shown.get(path)
+        if view is None:
+            return _text(404, f"there is nothing here; there is {', '.join(self._paths())}")
+        if method not in ("GET", "HEAD"):
+            return _text(405, "this is read-only")
+        if path in self._shown and not self._shows:
+            return _text(
+                404, "shown here only with admin-page = yes; without it, ask the socket in run-dir (ogw status)"
+            )
+        if path in self._shown and not self._is_local and not is_own_name(environ.get("HTTP_HOST", "")):
+            return _text(421, "ask for this page by an IP address, localhost, or the name of this machine")
+        return view(query, environ)
+
+    def _paths(self) -> list[str]:
+        return [*self._open, *(self._shown if self._shows else ()), *(self._changing if self._is_local else ())]
+
+    def _metrics(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+        body, media_type = self._views.exposition(environ.get("HTTP_ACCEPT", ""))
+        return 200, media_type, body
+
+    def _healthz(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+        return _text(200, "ok")
+
+    def _readyz(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+        why = self._views.not_ready()
+        return _text(503, why) if why else _text(200, "ok")
+
+    def _page(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+        from ogw.service.page import rendered
+
+        return 200, HTML, rendered(self._views.status()).encode()
+
+    def _tunnels(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+        most = query.get("most", "1000")
+        if not (most.isascii() and most.isdigit()):
+            return _text(400, "most is a number")
+        return _json(self._views.tunnels(query.get("client", ""), query.get("target", ""), int(most[:9])))
+
+    def _reload(self, query: dict[str, str]) -> Answer:
+        answer = self._supervisor.ask("reload", 60.0)
+        return _json(answer, 409 if answer["mistakes"] else 200)
+
+    def _kill(self, query: dict[str, str]) -> Answer:
+        asked = self._supervisor.ask("kill", tunnel=query.get("tunnel", ""))
+        killed = any(answer["killed"] for answer in asked["answers"])
+        return _json({"killed": killed}, 200 if killed else 404)
+
+
+def is_own_name(host: str) -> bool:
+    """Whether a Host header cannot be that of a stranger's site whose name was bent to our address (DNS rebinding)."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.strip("[]").lower()
+    if name in ("localhost", socket.gethostname().lower()):
+        return True
+    return _is_address(name)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _json(value: Any, status: int = 200) -> Answer:
+    return status, JSON, json.dumps(value).encode() + b"\n"
+
+
+def _text(status: int, text: str) -> Answer:
+    return status, TEXT, text.encode() + b"\n"

@@ -1,0 +1,87 @@
+"""The admin process' own door: a TCP socket for metrics and health, and a unix socket for the commands."""
+
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ogw.service.listener import ListenError, listen
+from ogw.settings import run_dir
+from ogw.settings.settings import Config
+
+
+@dataclass
+class Door:
+    """The sockets that could be opened, and warnings about those that could not.
+
+    path  the unix socket's, "" for none
+    """
+
+    tcp: Optional[socket.socket] = None
+    unix: Optional[socket.socket] = None
+    path: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        return [sock for sock in (self.tcp, self.unix) if sock is not None]
+
+    @property
+    def place(self) -> str:
+        """Where metrics are asked for, "" for nowhere."""
+        if self.tcp is None:
+            return ""
+        host, port = self.tcp.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def close(self) -> None:
+        """For the supervisor, at its end."""
+        for sock in self.sockets:
+            sock.close()
+        if self.path:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass  # somebody was faster
+
+
+def open_door(config: Config) -> Door:
+    """Raises ListenError. What nobody asked for is a warning where it cannot be had: the gateway serves without it."""
+    door = Door()
+    if config.admin_address is not None:
+        try:
+            door.tcp = listen(*config.admin_address, 0, alone=True)
+        except ListenError as error:
+            if not config.is_default("admin-address"):
+                raise ListenError(f"admin-address: {error}") from None
+            door.warnings.append(f"admin-address: {error}; going on without metrics")
+    folder = config.run_dir or run_dir.default_run_dirs(os.environ)[0]
+    try:
+        _open_unix(door, folder)
+    except OSError as error:
+        told = f"run-dir: {folder}: {error.strerror or error}"
+        if not config.is_default("run-dir"):
+            door.close()
+            raise ListenError(told) from None
+        door.warnings.append(f"{told}; going on without the socket that commands such as ogw status ask")
+    return door
+
+
+def _open_unix(door: Door, folder: str) -> None:
+    run_dir.make(folder)
+    path = os.path.join(folder, run_dir.SOCKET)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if sock.connect_ex(path) == 0:
+            raise OSError(0, "another gateway uses it; give this one a run-dir of its own")
+        if os.path.exists(path):
+            os.unlink(path)  # nobody listens there any more
+        sock.close()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(path)
+        os.chmod(path, 0o660)
+        sock.listen(64)
+    except OSError:
+        sock.close()
+        raise
+    door.unix, door.path = sock, path

@@ -1,0 +1,173 @@
+"""The shared table as Prometheus reads it: names, labels and help texts of every metric. Nothing here asks a worker."""
+
+import os
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+
+from ogw import __version__
+from ogw.policy.decision import Reason
+from ogw.report import metrics
+from ogw.report.events import Event
+from ogw.report.table import Table
+
+ERRORS = [number for number in metrics.EVENTS if number >= Event.ERROR]
+
+
+def four_counters(table: Table) -> dict[str, Any]:
+    """The original's: active client connections, connected clients, errors, rejections by the TLS rules."""
+    return {
+        "tunnels": table.tunnels,
+        "clients": table.clients(),
+        "errors": sum(table.sum(metrics.EVENTS[number]) for number in ERRORS),
+        "tls_rejections": sum(table.sum(metrics.REJECTED + reason.index) for reason in Reason),
+    }
+
+
+def descriptors_of(pid: int) -> int:
+    """Open files of a process; 0 where it is gone. Since Linux 6.2 the folder's size tells, before that its entries."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        return os.stat(folder).st_size or len(os.listdir(folder))
+    except OSError:
+        return 0
+
+
+class Exposition:
+    """A collector for prometheus_client."""
+
+    def __init__(self, table: Table, relay_proxies: int) -> None:
+        self._table = table
+        self._relays = min(relay_proxies, metrics.MOST_RELAYS)
+
+    def describe(self) -> list[Metric]:
+        """prometheus_client asks for it at registration, instead of collecting."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._state()
+        yield from self._traffic()
+        yield from self._histograms()
+        yield from self._relay_proxies()
+        yield from self._processes()
+
+    def _state(self) -> Iterator[Metric]:
+        cells = self._table.gateway.cells
+        counted = four_counters(self._table)
+        yield _info("ogw_build", "What runs.", {"version": __version__, "python": platform.python_version()})
+        yield _info(
+            "ogw_policy", "The policy in force, as in every log line.", {"policy": f"{cells[metrics.POLICY]:08x}"}
+        )
+        yield _gauge("ogw_start_time_seconds", "When the gateway was first ready.", cells[metrics.STARTED])
+        yield _gauge("ogw_draining", "1 while the gateway takes no new tunnels.", cells[metrics.DRAINING])
+        yield _gauge("ogw_tunnels_active", "Open client connections.", counted["tunnels"])
+        yield _gauge("ogw_tunnels_max", "How many there may be.", cells[metrics.MOST_TUNNELS])
+        yield _gauge("ogw_clients_connected", "Distinct client addresses with a tunnel.", counted["clients"])
+        yield _counter("ogw_errors", "Events from 400 on.", counted["errors"])
+        yield _counter("ogw_reloads", "Reloads that were asked for.", {
+            ("taken",): cells[metrics.RELOADS_TAKEN], ("refused",): cells[metrics.RELOADS_REFUSED],
+        }, ["result"])  # fmt: skip
+        yield _gauge("ogw_reload_time_seconds", "When the last reload was taken; 0 for none.", cells[metrics.RELOADED])
+
+    def _traffic(self) -> Iterator[Metric]:
+        total = self._table.sum
+        requests = {("allowed", "allowed"): total(metrics.ALLOWED)}
+        closed: dict[tuple[str, ...], int] = {}
+        rejections: dict[tuple[str, ...], int] = {}
+        for reason in Reason:
+            if reason.status >= 400:
+                requests["refused", reason.token] = total(metrics.REFUSED + reason.index)
+            elif reason.event in (Event.TUNNEL_CLOSED, Event.WORKER_DIED):
+                closed[(reason.token,)] = total(metrics.CLOSED + reason.index)
+            elif reason is not Reason.ALLOWED:
+                rejections[reason.token, "true"] = total(metrics.REJECTED + reason.index)
+                rejections[reason.token, "false"] = total(metrics.REPORTED + reason.index)
+                closed[(reason.token,)] = total(metrics.CLOSED + reason.index)
+        closed[(Reason.INTERNAL_ERROR.token,)] = total(metrics.CLOSED + Reason.INTERNAL_ERROR.index)
+        yield _counter("ogw_requests", "Requests by decision and reason.", requests, ["decision", "reason"])
+        yield _counter("ogw_tunnels_closed", "Tunnels that ended, by reason.", closed, ["reason"])
+        yield _counter(
+            "ogw_tls_rejections", "Sessions that the TLS rules rejected, or only report.", rejections,
+            ["reason", "enforced"],
+        )  # fmt: skip
+        yield _counter("ogw_tls_sessions", "Sessions that passed the TLS rules, by version.", {
+            (version,): total(cell) for version, cell in metrics.VERIFIED.items()
+        }, ["version"])  # fmt: skip
+        yield _counter("ogw_bytes", "Bytes copied: up is from the client, down to it.", {
+            ("up",): total(metrics.BYTES_UP), ("down",): total(metrics.BYTES_DOWN),
+        }, ["direction"])  # fmt: skip
+        yield _counter("ogw_events", "Events by number, those that were only counted too.", {
+            (str(int(number)),): total(cell) for number, cell in metrics.EVENTS.items()
+        }, ["event"])  # fmt: skip
+        yield _counter("ogw_log_lines", "Log lines written.", total(metrics.LINES))
+        yield _counter("ogw_log_lines_lost", "Log lines that nobody took.", total(metrics.LINES_LOST))
+
+    def _histograms(self) -> Iterator[Metric]:
+        for name, help, histogram in (
+            ("ogw_dns_seconds", "Look-ups of names.", metrics.DNS),
+            ("ogw_dial_seconds", "From the decision to the open upstream.", metrics.DIAL),
+            ("ogw_handshake_seconds", "From the 200 to the verified TLS session.", metrics.HANDSHAKE),
+            ("ogw_tunnel_seconds", "From accept to close.", metrics.DURATION),
+        ):
+            buckets, count = [], 0
+            for number, edge in enumerate((*histogram.edges, "+Inf")):
+                count += self._table.sum(histogram.first + number)
+                buckets.append((str(edge), float(count)))
+            yield HistogramMetricFamily(name, help, buckets=buckets, sum_value=self._table.sum(histogram.sum) / 1e6)
+
+    def _relay_proxies(self) -> Iterator[Metric]:
+        if not self._relays:
+            return
+        up = {}
+        tries = {}
+        for number in range(self._relays):
+            label = str(number + 1)
+            rests = any(row.cells[metrics.RELAY_DOWN + number] for row in self._table.rows)
+            up[(label,)] = int(not rests)
+            tries[label, "opened"] = self._table.sum(metrics.RELAY_OPENED + number)
+            tries[label, "failed"] = self._table.sum(metrics.RELAY_FAILED + number)
+        yield _gauge("ogw_relay_proxy_up", "0 while a worker lets it rest; by its place in the list.", up, ["proxy"])
+        yield _counter("ogw_relay_proxy_tries", "Tunnels tried through it.", tries, ["proxy", "result"])
+
+    def _processes(self) -> Iterator[Metric]:
+        cells = self._table.gateway.cells
+        pids = [row.cells[metrics.PROCESS] for row in self._table.rows]
+        yield _gauge("ogw_workers", "Workers that there are to be.", len(pids))
+        yield _gauge("ogw_workers_ready", "Workers that serve.", cells[metrics.READY_WORKERS])
+        yield _counter("ogw_worker_deaths", "Processes that died and were replaced.", cells[metrics.DEATHS])
+        yield _gauge("ogw_worker_tunnels", "Open client connections, by worker.", {
+            (str(number),): row.tunnels for number, row in enumerate(self._table.rows)
+        }, ["worker"])  # fmt: skip
+        yield _gauge("ogw_open_descriptors", "Open files, by worker.", {
+            (str(number),): descriptors_of(pid) for number, pid in enumerate(pids)
+        }, ["worker"])  # fmt: skip
+        yield _gauge("ogw_max_descriptors", "How many each worker may have.", cells[metrics.MOST_DESCRIPTORS])
+
+
+def _values(family: Any, value: Any) -> Any:
+    if isinstance(value, dict):
+        for labels, number in value.items():
+            family.add_metric(labels, number)
+    else:
+        family.add_metric([], value)
+    return family
+
+
+def _counter(name: str, help: str, value: Any, labels: Any = ()) -> Metric:
+    return _values(CounterMetricFamily(name, help, labels=labels), value)  # type: ignore[no-any-return]
+
+
+def _gauge(name: str, help: str, value: Any, labels: Any = ()) -> Metric:
+    return _values(GaugeMetricFamily(name, help, labels=labels), value)  # type: ignore[no-any-return]
+
+
+def _info(name: str, help: str, value: dict[str, str]) -> Metric:
+    return InfoMetricFamily(name, help, value=value)

@@ -1,0 +1,177 @@
+"""What the admin process shows, as plain values: the state of the gateway, its tunnels, its configuration."""
+
+import threading
+import time
+from collections import Counter
+from typing import Any, Optional
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from ogw import __version__
+from ogw.policy.decision import Reason
+from ogw.report import metrics
+from ogw.report.log import timestamp
+from ogw.report.table import Table
+from ogw.service.app import Asker
+from ogw.service.door import Door
+from ogw.service.exposition import Exposition, descriptors_of, four_counters
+from ogw.settings.settings import Config
+
+MOST_TUNNELS = 1000  # of a listing
+TOP = 10
+LATEST_REFUSALS = 20
+FRESH_SECONDS = 1.0  # several people who look at the page cost the workers one question
+
+
+class Views:
+    """Asked by the threads of the admin process."""
+
+    def __init__(self, table: Table, supervisor: Asker, config: Config, door: Door) -> None:
+        self._table = table
+        self._supervisor = supervisor
+        self._door = door
+        self._listen = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.listen]
+        self._registry = CollectorRegistry()
+        self._registry.register(Exposition(table, len(config.relay_proxy)))
+        self._lock = threading.Lock()
+        self._overview: tuple[float, dict[str, Any]] = (float("-inf"), {})
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All metrics, in the format that a scraper accepts: the text, its media type."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+    def not_ready(self) -> str:
+        """Why no client should be sent here; "" where one may be."""
+        cells = self._table.gateway.cells
+        if cells[metrics.DRAINING]:
+            return "draining"
+        if not cells[metrics.READY_WORKERS]:
+            return "starting"
+        return ""
+
+    def status(self) -> dict[str, Any]:
+        """One screen of what matters. Counts are since the start; workers that do not answer in time are left out."""
+        table, cells = self._table, self._table.gateway.cells
+        started = cells[metrics.STARTED]
+        return {
+            "version": __version__,
+            "state": self.not_ready() or "serving",
+            "started": timestamp(started) if started else None,
+            "uptime": round(time.time() - started, 1) if started else 0,
+            "policy": f"{cells[metrics.POLICY]:08x}",
+            "listen": self._listen,
+            "admin": self._door.place or None,
+            "workers": [
+                {
+                    "number": number,
+                    "pid": row.cells[metrics.PROCESS],
+                    "tunnels": row.tunnels,
+                    "descriptors": descriptors_of(row.cells[metrics.PROCESS]),
+                }
+                for number, row in enumerate(table.rows)
+            ],
+            "worker_deaths": cells[metrics.DEATHS],
+            "max_tunnels": cells[metrics.MOST_TUNNELS],
+            "max_descriptors": cells[metrics.MOST_DESCRIPTORS],
+            "counters": {
+                **four_counters(table),
+                "allowed": table.sum(metrics.ALLOWED),
+                "refused": sum(table.sum(metrics.REFUSED + reason.index) for reason in Reason),
+                "verified": sum(table.sum(cell) for cell in metrics.VERIFIED.values()),
+                "closed": sum(table.sum(metrics.CLOSED + reason.index) for reason in Reason),
+                "bytes_up": table.sum(metrics.BYTES_UP),
+                "bytes_down": table.sum(metrics.BYTES_DOWN),
+                "log_lines": table.sum(metrics.LINES),
+                "log_lines_lost": table.sum(metrics.LINES_LOST),
+                "reloads": cells[metrics.RELOADS_TAKEN],
+                "reloads_refused": cells[metrics.RELOADS_REFUSED],
+            },
+            "reasons": self._reasons(),
+            **self._asked(),
+        }
+
+    def _reasons(self) -> dict[str, int]:
+        """Refusals and rejections by reason; those that never happened are left out."""
+        counted = {
+            reason.token: self._table.sum(metrics.REFUSED + reason.index)
+            + self._table.sum(metrics.REJECTED + reason.index)
+            for reason in Reason
+        }
+        return {token: count for token, count in counted.items() if count}
+
+    def _asked(self) -> dict[str, Any]:
+        """What only the workers know; asked for at most once in FRESH_SECONDS."""
+        with self._lock:
+            at, overview = self._overview
+            if time.monotonic() - at >= FRESH_SECONDS:
+                overview = _merged(self._supervisor.ask("overview"))
+                self._overview = time.monotonic(), overview
+            return overview
+
+    def tunnels(self, client: str = "", target: str = "", most: int = MOST_TUNNELS) -> dict[str, Any]:
+        """The open tunnels, the longest open first: at most so many, and of how many."""
+        most = max(0, min(most, MOST_TUNNELS))
+        asked = self._supervisor.ask("tunnels", client=client, target=target, most=most)
+        rows = [tunnel for answer in asked["answers"] for tunnel in answer["tunnels"]]
+        rows.sort(key=lambda tunnel: -tunnel["duration"])
+        total = sum(answer["total"] for answer in asked["answers"])
+        return {"tunnels": rows[:most], "total": total, "workers_missing": asked["missing"]}
+
+    def config(self) -> dict[str, Any]:
+        """Every setting: its values and who gave them, secrets hidden."""
+        asked = self._supervisor.ask("config")
+        shown = {
+            name: [{"value": value, "source": source} for source, value in rows]
+            for name, rows in asked["settings"].items()
+        }
+        return {"settings": shown, "warnings": asked["warnings"]}
+
+
+def _merged(asked: dict[str, Any]) -> dict[str, Any]:
+    """The answers of all workers as one."""
+    answers = asked["answers"]
+    clients: Counter[str] = Counter()
+    hosts: Counter[str] = Counter()
+    relays: dict[str, dict[str, Any]] = {}
+    refusals: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for answer in answers:
+        clients.update(dict(answer["clients"]))
+        hosts.update(dict(answer["hosts"]))
+        for relay in answer["relay_proxies"]:
+            known = relays.setdefault(relay["proxy"], {**relay, "up": True})
+            known["up"] = known["up"] and relay["up"]
+        for one in answer["refusals"]:
+            key = one["client"], one["target"], one["reason"]
+            before = refusals.get(key, one)
+            count = one["count"] + (before["count"] if before is not one else 0)
+            latest = one if one["last"] > before["last"] else before
+            refusals[key] = {**latest, "count": count}
+    latest_first = sorted(refusals.values(), key=lambda one: -one["last"])[:LATEST_REFUSALS]
+    return {
+        "top_clients": [{"client": client, "tunnels": count} for client, count in clients.most_common(TOP)],
+        "top_hosts": [{"host": host, "tunnels": count} for host, count in hosts.most_common(TOP)],
+        "relay_proxies": list(relays.values()),
+        "refusals": [
+            {**one, "last": timestamp(one["last"]), "command": command_for(one["reason"], one["client"], one["target"])}
+            for one in latest_first
+        ],
+        "workers_missing": asked["missing"],
+    }
+
+
+def command_for(reason: str, client: str, target: str) -> Optional[str]:
+    """The command that would let such a request pass, where there is one."""
+    host, _colon, port = target.rpartition(":")
+    if reason == Reason.HOST_NOT_ALLOWED.token:
+        return f"ogw allowed-host add {host if port == '443' else target} --reload"
+    if reason == Reason.PORT_NOT_ALLOWED.token:
+        return f"ogw allowed-host add {target} --reload"
+    if reason == Reason.ADDRESS_NOT_ALLOWED.token:
+        return f"ogw allowed-host add '{host if port == '443' else target} to=NETWORK' --reload"
+    if reason == Reason.CLIENT_NOT_ALLOWED.token:
+        return f"ogw config add allowed-client {client} --reload"
+    if reason == Reason.SERVER_NAME_MISSING.token:
+        return f"ogw allowed-host add '{host if port == '443' else target} no-server-name' --reload"
+    return None

@@ -1,0 +1,36 @@
+"""The folder of the gateway's socket, and where a command finds the socket of the running gateway."""
+
+import os
+import stat
+from collections.abc import Mapping
+
+SOCKET = "admin.sock"
+
+
+def default_run_dirs(environment: Mapping[str, str]) -> list[str]:
+    """The folders that may be meant, the best first: a gateway takes the first, a command looks into all of them."""
+    folders = []
+    if runtime := environment.get("RUNTIME_DIRECTORY"):
+        folders.append(runtime.split(":")[0])  # systemd.exec(5)
+    if os.geteuid() == 0:
+        folders.append("/run/ogw")
+    if session := environment.get("XDG_RUNTIME_DIR"):
+        folders.append(os.path.join(session, "ogw"))
+    folders += [f"/tmp/ogw-{os.geteuid()}", "/run/ogw"]
+    return list(dict.fromkeys(folders))
+
+
+def socket_of(environment: Mapping[str, str], run_dir: str = "") -> str:
+    """The socket of the running gateway, or where it would be."""
+    places = [os.path.join(folder, SOCKET) for folder in ([run_dir] if run_dir else default_run_dirs(environment))]
+    return next((place for place in places if os.path.exists(place)), places[0])
+
+
+def make(folder: str) -> None:
+    """Make the folder, for its owner alone; one that is there must be ours, or root's. Raises OSError."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        status = os.lstat(folder)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+            raise PermissionError(1, "is not a folder of this user", folder) from None

@@ -1,0 +1,142 @@
+"""Step 7 of the path: account for it. Every tunnel is counted; it has at most two lines, refusals that repeat fewer."""
+
+import time
+from typing import Any, Optional
+
+from ogw.policy.decision import Reason
+from ogw.policy.handshake import Handshake, Rejection
+from ogw.report.events import Event
+from ogw.report.log import Log
+from ogw.report.metrics import (
+    ALLOWED,
+    BYTES_DOWN,
+    BYTES_UP,
+    CLOSED,
+    DIAL,
+    DURATION,
+    EVENTS,
+    HANDSHAKE,
+    REFUSED,
+    REJECTED,
+    REPORTED,
+    VERIFIED,
+)
+from ogw.report.refusals import Refusals
+from ogw.wire.tls import version_name
+
+_UNCOUNTED = "other"
+
+
+class Ledger:
+    """What the tunnels of a worker report to.
+
+    cells          the worker's row of the shared table
+    refusals       what it denied and rejected lately
+    every_refusal  each one has a line (log-every-refusal)
+    """
+
+    def __init__(self, log: Log, cells: Any, every_refusal: bool = False) -> None:
+        self.log = log
+        self.cells = cells
+        self.refusals = Refusals()
+        self.every_refusal = every_refusal
+
+    def opened(self, dial_seconds: float) -> None:
+        """Its target is reached, the 200 is on its way."""
+        self.cells[ALLOWED] += 1
+        DIAL.observe(self.cells, dial_seconds)
+
+    def copied(self, up: int, down: int) -> None:
+        """So many more bytes went through."""
+        self.cells[BYTES_UP] += up
+        self.cells[BYTES_DOWN] += down
+
+    def refused(self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any]) -> None:
+        """Denied: it gets an answer and ends. `fields` are for its line."""
+        self.cells[REFUSED + reason.index] += 1
+        self._tell(reason, detail, client, target, fields)
+
+    def rejected(
+        self, handshake: Handshake, rejection: Rejection, client: str, target: str, fields: dict[str, Any], passes: bool
+    ) -> None:
+        """The TLS rules say no. `passes`: they only report."""
+        self.cells[(REPORTED if passes else REJECTED) + rejection.reason.index] += 1
+        more = {
+            "server_name": handshake.server_name or None,
+            "tls_version": version_name(handshake.version) if handshake.version else None,
+            "subject": handshake.subject or None,
+            "enforced": False if passes else None,
+        }
+        self._tell(rejection.reason, rejection.detail, client, target, {**fields, **more})
+
+    def verified(self, handshake: Handshake, tunnel: str, client: str, target: str, seconds: float) -> None:
+        """Its TLS session passes the rules."""
+        version = version_name(handshake.version)
+        self.cells[VERIFIED.get(version, VERIFIED[_UNCOUNTED])] += 1
+        HANDSHAKE.observe(self.cells, seconds)
+        log = self.log
+        log.tls_verified(
+            tunnel,
+            client,
+            target,
+            handshake.server_name,
+            version,
+            seconds,
+            handshake.subject,
+            handshake.ech_to_report,
+        )
+
+    def still_open(self, fields: dict[str, Any], upstream: str, bytes_up: int, bytes_down: int) -> None:
+        """It has been open for another log-interval."""
+        copied: dict[str, Any] = {"upstream": upstream, "bytes_up": bytes_up, "bytes_down": bytes_down}
+        self.log.event(Event.INFORMATION, "the tunnel is open", **fields, **copied)
+
+    def closed(
+        self,
+        reason: Reason,
+        detail: str,
+        tunnel: str,
+        client: str,
+        target: str,
+        upstream: str,
+        bytes_up: int,
+        bytes_down: int,
+        dial: float,
+        duration: float,
+    ) -> None:
+        """An open tunnel ended."""
+        cells = self.cells
+        cells[CLOSED + reason.index] += 1
+        DURATION.observe(cells, duration)
+        self.log.tunnel_closed(
+            reason.token, detail, tunnel, client, target, upstream, bytes_up, bytes_down, dial, duration
+        )
+
+    def left(self, reason: Optional[Reason], detail: str, fields: dict[str, Any]) -> None:
+        """Its client went away before it was open; without a reason it never said a byte."""
+        if reason is not None:
+            self.cells[CLOSED + reason.index] += 1
+            self.log.event(Event.TUNNEL_CLOSED, detail, reason.token, **fields)
+        elif self.log.debug:
+            self.log.event(Event.CONNECT_RECEIVED, "the client connected and said nothing", **fields)
+
+    def tell_of_repeats(self, now: float, at_once: bool = False) -> None:
+        """The counts of refusals that repeated; to be called now and then, and at the end."""
+        for one in self.refusals.due(now, at_once):
+            self.log.event(
+                one.event,
+                f"{one.untold} more like this; the last: {one.detail}",
+                one.reason,
+                counted=False,
+                client=one.client,
+                target=one.target or None,
+                count=one.untold,
+            )
+            one.untold = 0
+
+    def _tell(self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any]) -> None:
+        self.cells[EVENTS[reason.event]] += 1
+        now, wall = time.monotonic(), time.time()
+        every = self.every_refusal or reason is Reason.INTERNAL_ERROR
+        if self.refusals.is_news(client, target, reason.token, reason.event, detail, now, wall, every):
+            self.log.event(reason.event, detail, reason.token, counted=False, **fields)
