@@ -14,7 +14,10 @@ _next = itertools.count()
 
 def _reserve(count: int) -> int:
     """The first of so many cells."""
-    return [next(_next) for _cell in range(count)][0]
+    first = next(_next)
+    for _cell in range(count - 1):
+        next(_next)
+    return first
 
 
 # Of a worker, while it lives: they are cleared when it dies.

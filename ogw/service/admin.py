@@ -1,7 +1,7 @@
 """The admin process: what people and machines ask about the running gateway, answered beside the workers.
 
-It reads the shared table for whatever is counted, so that a scrape costs no worker anything. What only workers know, the
-open tunnels among them, it asks the supervisor for. Its end costs nobody anything: it is replaced.
+It reads the shared table for whatever is counted, so that a scrape costs no worker anything. What only workers know,
+the open tunnels among them, it asks the supervisor for. Its end costs nobody anything: it is replaced.
 """
 
 import logging

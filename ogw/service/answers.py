@@ -1,4 +1,4 @@
-"""What a worker answers when the admin process asks about its tunnels. It runs in the worker's loop: it must be quick."""
+"""What a worker answers when the admin process asks about its tunnels; in the worker's loop, so it must be quick."""
 
 import heapq
 import time

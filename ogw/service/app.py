@@ -1,7 +1,7 @@
 """The admin process' WSGI app: which path shows what, over which door, to whom.
 
-Over TCP there are metrics, health and readiness, and only where admin-page says so what the page shows; whoever may open
-the unix socket may see everything. What changes anything is a POST, and only there.
+Over TCP there are metrics, health and readiness, and only where admin-page says so what the page shows; whoever may
+open the unix socket may see everything. What changes anything is a POST, and only there.
 """
 
 import json
@@ -27,6 +27,8 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
 
 Answer = tuple[int, str, bytes]  # status, media type, body
 
@@ -101,9 +103,7 @@ class App:
         if method not in ("GET", "HEAD"):
             return _text(405, "this is read-only")
         if path in self._shown and not self._shows:
-            return _text(
-                404, "shown here only with admin-page = yes; without it, ask the socket in run-dir (ogw status)"
-            )
+            return _text(404, NOT_SHOWN)
         if path in self._shown and not self._is_local and not is_own_name(environ.get("HTTP_HOST", "")):
             return _text(421, "ask for this page by an IP address, localhost, or the name of this machine")
         return view(query, environ)

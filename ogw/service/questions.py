@@ -1,4 +1,4 @@
-"""Questions about the tunnels: the admin process asks the supervisor, which asks all workers and gathers the answers."""
+"""Questions about the tunnels: the admin process asks the supervisor, which asks all workers and gathers answers."""
 
 import itertools
 import time

@@ -41,9 +41,10 @@ from ogw.tunnel.duplex import Pipes
 from ogw.tunnel.encrypted import relay_context
 from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.password import PasswordSource, read_password
+from ogw.tunnel.refusal import Refused
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
-from ogw.tunnel.tunnel import Draining, Refused, Shared, Tunnel
+from ogw.tunnel.tunnel import Draining, Shared, Tunnel
 from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import credentials
 

@@ -4,7 +4,6 @@ import _socket
 import time
 import traceback
 from dataclasses import dataclass
-from gettext import gettext as _
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -21,6 +20,7 @@ from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, close_with_reset, is_timeout
 from ogw.tunnel.ledger import Ledger
+from ogw.tunnel.refusal import Refused, refusal
 from ogw.tunnel.verify import verify
 from ogw.wire.connect import (
     ESTABLISHED,
@@ -30,8 +30,6 @@ from ogw.wire.connect import (
     HeadTooLarge,
     NotConnect,
     Request,
-    answer,
-    proxy_status,
     read_request,
 )
 from ogw.wire.tls import alert
@@ -39,20 +37,6 @@ from ogw.wire.tls import alert
 READ = 1  # libev's event bit
 RECEIVE_SIZE = 16 * 1024
 LINGER_SECONDS, LINGER_BYTES = 2.0, 1 << 20  # after a refusal or an alert
-RETRY_AFTER = 5  # seconds
-
-PHRASES = {
-    400: "Bad Request",
-    403: "Forbidden",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
-
 _HEAD_REASONS: dict[type[HeadError], Reason] = {
     NotConnect: Reason.NOT_CONNECT,
     BadRequest: Reason.BAD_REQUEST,
@@ -82,19 +66,6 @@ class Shared:
     handshake_timeout: float
     draining: Draining
     via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
-
-
-class Refused(Exception):
-    """This tunnel is denied: it gets an answer and ends. `detail` is for the log, never for the client.
-
-    received_status  that of the relay proxy's answer, which the client learns
-    """
-
-    def __init__(self, reason: Reason, detail: str, received_status: Optional[int] = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-        self.received_status = received_status
 
 
 class Left(Exception):
@@ -340,9 +311,8 @@ class Tunnel:
             ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began)
         rejection = handshake.rejection
         if rejection is not None:
-            ledger.rejected(
-                handshake, rejection, self.client_ip, self.target, self._who(), policy.tls.mode is Mode.REPORT
-            )
+            passes = policy.tls.mode is Mode.REPORT
+            ledger.rejected(handshake, rejection, self.client_ip, self.target, self._who(), passes)
         if handshake.passes:
             return ""
         told = b""
@@ -406,9 +376,8 @@ class Tunnel:
         if not self.answered:
             self._refuse(Refused(Reason.INTERNAL_ERROR, detail), traceback=told)
         else:
-            self.shared.ledger.log.event(
-                Event.ERROR, detail, Reason.INTERNAL_ERROR.token, traceback=told, **self._who()
-            )
+            log = self.shared.ledger.log
+            log.event(Event.ERROR, detail, Reason.INTERNAL_ERROR.token, traceback=told, **self._who())
 
     # A refusal: answer, half-close, let the client finish, close.
 
@@ -457,18 +426,3 @@ class Tunnel:
             self.duplex.end(reason)
         elif self.greenlet is not None:
             self.greenlet.throw(Ended(reason))
-
-
-def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = None) -> bytes:
-    """The whole answer to a denied client: it learns the reason, never addresses, rules or commands."""
-    headers = [
-        ("Proxy-Status", proxy_status(reason.error, reason.token, reason.event, tunnel_id, received_status)),
-    ]
-    if reason.status == 405:
-        headers.append(("Allow", "CONNECT"))
-    elif reason.status == 503:
-        headers.append(("Retry-After", str(RETRY_AFTER)))
-    body = _(
-        "This gateway did not open the tunnel: {reason}. Its log says more under tunnel {tunnel}, or counts it.\n"
-    ).format(reason=reason.token, tunnel=tunnel_id)
-    return answer(reason.status, f"{PHRASES[reason.status]}: {reason.token}", headers, body)

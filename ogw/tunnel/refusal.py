@@ -1,0 +1,48 @@
+"""The answer to a client that is denied: status, reason, Proxy-Status, and nothing that is not its business."""
+
+from gettext import gettext as _
+from typing import Optional
+
+from ogw.policy.decision import Reason
+from ogw.wire.connect import answer, proxy_status
+
+RETRY_AFTER = 5  # seconds
+
+PHRASES = {
+    400: "Bad Request",
+    403: "Forbidden",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+class Refused(Exception):
+    """This tunnel is denied: it gets an answer and ends. `detail` is for the log, never for the client.
+
+    received_status  that of the relay proxy's answer, which the client learns
+    """
+
+    def __init__(self, reason: Reason, detail: str, received_status: Optional[int] = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.received_status = received_status
+
+
+def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = None) -> bytes:
+    """The whole answer to a denied client: it learns the reason, never addresses, rules or commands."""
+    headers = [
+        ("Proxy-Status", proxy_status(reason.error, reason.token, reason.event, tunnel_id, received_status)),
+    ]
+    if reason.status == 405:
+        headers.append(("Allow", "CONNECT"))
+    elif reason.status == 503:
+        headers.append(("Retry-After", str(RETRY_AFTER)))
+    body = _("This gateway did not open the tunnel: {reason}. Its log has more under tunnel {tunnel}, or a count.\n")
+    told = body.format(reason=reason.token, tunnel=tunnel_id)
+    return answer(reason.status, f"{PHRASES[reason.status]}: {reason.token}", headers, told)
