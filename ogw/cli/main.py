@@ -1,29 +1,18 @@
-"""The command `ogw` and its sub-commands."""
+"""The command `ogw`: finds the sub-command that was typed and runs it; how every command ends."""
 
-import json
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from gettext import gettext as _
-from typing import Optional
+from typing import Optional, TextIO
 
-from ogw import __version__
-from ogw.cli.inspect import inspect
-from ogw.report.events import Event
-from ogw.report.log import one_line
-from ogw.settings.loader import ConfigError, help_text, load
-from ogw.settings.settings import SETTINGS, Config, shown_as
+from ogw.cli import commands
+from ogw.settings.settings import SETTINGS, shown_as
 
-USAGE = _("""usage: ogw COMMAND [FLAGS]
-
-  ogw run [FLAGS]                   run the gateway until SIGTERM or Ctrl-C
-  ogw config show [--json] [FLAGS]  every setting, its value and where it came from
-  ogw inspect FILE|- [--json]       what the gateway sees in a recorded TLS handshake, and would decide
-  ogw version                       the version
-
-`ogw run --help` lists all flags. A first gateway: ogw run --allowed-host www.example.com
-""")
 OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
+INTERRUPTED = 130  # Ctrl-C
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -31,13 +20,48 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     hide_passwords(words)
     try:
-        return _command(words)
+        code = _command(words)
+    except SystemExit as leave:  # argparse's
+        code = leave.code if isinstance(leave.code, int) else WRONG
+    except BrokenPipeError:
+        code = OK
+        _drop(sys.stdout)
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        return _unwritable(error)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once all output is out: at the interpreter's end it could only fail with a traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output left (`ogw ... | head`): nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        _drop(sys.stdout)
+    except OSError as error:
+        return _unwritable(error)
     except KeyboardInterrupt:
-        return 130
+        _drop(sys.stdout)
+        return INTERRUPTED
+    return code
+
+
+def _unwritable(error: OSError) -> int:
+    _drop(sys.stdout)
+    print(_("ogw: cannot write the output: {error}").format(error=error.strerror), file=sys.stderr)
+    return FAILED
+
+
+def _drop(stream: TextIO) -> None:
+    """What is still in its buffer goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def hide_passwords(words: Sequence[str]) -> None:
@@ -59,75 +83,32 @@ def hide_passwords(words: Sequence[str]) -> None:
 
 
 def _command(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE, end="")
+    if words and words[0] == "help":
+        words = [*words[1:], "--help"]
+    if words and words[0] == "--version":
+        words = ["version", *words[1:]]
+    if not words or words[0] in ("-h", "--help"):
+        print(commands.usage(), end="")
         return OK if words else WRONG
-    if words[0] in ("version", "--version"):
-        print(f"ogw {__version__}")
-        return OK
-    if words[0] == "run":
-        return run(words[1:])
-    if words[:2] == ["config", "show"]:
-        return config_show(words[2:])
-    if words[0] == "inspect":
-        return inspect(words[1:])
-    print(_("ogw: {word} is not a command").format(word=ascii(" ".join(words[:2]))), file=sys.stderr)
-    print(USAGE, end="", file=sys.stderr)
+    found = commands.find(words)
+    if found is not None:
+        command, rest = found
+        return command.run(rest)
+    group = commands.of_group(words[0])
+    if group and (len(words) == 1 or words[1] in ("-h", "--help")):
+        asked = len(words) > 1
+        print(commands.usage(group), end="", file=sys.stdout if asked else sys.stderr)
+        return OK if asked else WRONG
+    return _unknown(words)
+
+
+def _unknown(words: list[str]) -> int:
+    typed = " ".join(word for word in words[: 2 if commands.of_group(words[0]) else 1])
+    told = _("ogw: {word} is not a command").format(word=ascii(typed))
+    meant = commands.meant(words)
+    if meant:
+        told += _("; did you mean {commands}?").format(commands=_(" or ").join(f"ogw {words}" for words in meant))
+    print(told, file=sys.stderr)
+    group = commands.of_group(words[0])
+    print(commands.usage(group or commands.COMMANDS), end="", file=sys.stderr)
     return WRONG
-
-
-def run(words: list[str]) -> int:
-    """`ogw run`: the gateway itself."""
-    if _wants_help(words):
-        print(help_text("ogw run"), end="")
-        return OK
-    config = _load(words, log=True)
-    if config is None:
-        return WRONG
-    from ogw.service import supervisor  # here, so that other commands start without gevent
-
-    environment = dict(os.environ)
-    return supervisor.run(config, lambda: load(words, environment))
-
-
-def config_show(words: list[str]) -> int:
-    """`ogw config show`: what the gateway would run with, and who said so."""
-    if _wants_help(words):
-        print(help_text("ogw config show [--json]"), end="")
-        return OK
-    as_json = "--json" in words
-    config = _load([word for word in words if word != "--json"])
-    if config is None:
-        return WRONG
-    shown = {name: [(given.text, given.source) for given in config.origins[name]] for name in SETTINGS}
-    if as_json:
-        print(
-            json.dumps({name: [{"value": v, "source": s} for v, s in rows] for name, rows in shown.items()}, indent=2)
-        )
-    else:
-        for name, rows in shown.items():
-            for value, source in rows:
-                print(f"{name} = {value}".ljust(60), f"({source})")
-    for warning in config.warnings:
-        print(f"ogw: {warning}", file=sys.stderr)
-    return OK
-
-
-def _wants_help(words: list[str]) -> bool:
-    return "-h" in words or "--help" in words
-
-
-def _load(words: list[str], log: bool = False) -> Optional[Config]:
-    """The configuration, or None after every mistake in it was told.
-
-    log  standard output is the log of a gateway: the mistakes go there, too, unless a person reads it
-    """
-    try:
-        return load(words, os.environ)
-    except ConfigError as error:
-        for mistake in error.mistakes:
-            message = _("wrong configuration: {mistake}").format(mistake=mistake)
-            print(f"ogw: OGW-{Event.WRONG_CONFIGURATION:d} {message}", file=sys.stderr)
-            if log and not sys.stdout.isatty():
-                print(one_line(Event.WRONG_CONFIGURATION, mistake))
-        return None

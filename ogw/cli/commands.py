@@ -1,0 +1,83 @@
+"""The table of commands: their words, what they do in one line, and the function that runs them.
+
+From it follow the usage, which command a command line means, and what was meant where it means none. A module is
+imported only when its command is called: `ogw run` must not wait for what a terminal needs.
+"""
+
+import difflib
+from collections.abc import Sequence
+from gettext import gettext as _
+from importlib import import_module
+from typing import NamedTuple, Optional
+
+
+class Command(NamedTuple):
+    """One.
+
+    words    as they are typed: "config show"
+    takes    what comes behind them, for the usage
+    does     one line of help
+    where    "module:function" under ogw.cli; the function takes the words behind and gives the exit code, and answers
+             --help itself
+    """
+
+    words: str
+    takes: str
+    does: str
+    where: str
+
+    def run(self, rest: list[str]) -> int:
+        """The exit code."""
+        module, _colon, function = self.where.partition(":")
+        code: int = getattr(import_module(f"ogw.cli.{module}"), function)(rest)
+        return code
+
+
+COMMANDS = [
+    Command("run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
+    Command(
+        "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "config:config_show"
+    ),
+    Command(
+        "inspect",
+        "FILE|- [--json]",
+        _("what the gateway sees in a recorded TLS handshake, and would decide"),
+        "inspect:inspect",
+    ),
+    Command("version", "", _("the version"), "version:version"),
+]
+LONGEST = max(len(command.words.split()) for command in COMMANDS)
+
+
+def find(words: Sequence[str]) -> Optional[tuple[Command, list[str]]]:
+    """The command that these words begin with, and the words behind it."""
+    for length in range(LONGEST, 0, -1):
+        for command in COMMANDS:
+            if command.words.split() == list(words[:length]):
+                return command, list(words[length:])
+    return None
+
+
+def of_group(word: str) -> list[Command]:
+    """Those that begin with this word and have another behind it: of "config", among others "config show"."""
+    return [command for command in COMMANDS if command.words.startswith(f"{word} ")]
+
+
+def meant(words: Sequence[str]) -> list[str]:
+    """What may have been meant by words that are no command; the likeliest first."""
+    typed = [word for word in words[:LONGEST] if not word.startswith("-")]
+    known = [command.words for command in COMMANDS]
+    found: list[str] = []
+    for length in range(len(typed), 0, -1):
+        found += difflib.get_close_matches(" ".join(typed[:length]), known, n=3, cutoff=0.6)
+    return list(dict.fromkeys(found))[:3]
+
+
+def usage(commands: Sequence[Command] = COMMANDS) -> str:
+    """What `ogw --help` shows; or `ogw config --help`, of those commands alone."""
+    shown = [(f"ogw {command.words} {command.takes}".rstrip(), command.does) for command in commands]
+    width = max(len(typed) for typed, _does in shown) + 2
+    lines = [f"  {typed:{width}}{does}" for typed, does in shown]
+    head = _("usage: ogw COMMAND [FLAGS]")
+    foot = _("`ogw COMMAND --help` says more. A first gateway: ogw run --allowed-host www.example.com")
+    return "\n".join([head, "", *lines, "", foot, ""])

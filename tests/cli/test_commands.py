@@ -1,0 +1,95 @@
+"""The command line as a whole: which command is meant, what help says, and how every command ends."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ogw.cli.commands import COMMANDS
+
+CLEAN = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}
+
+
+def ogw(*words, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "ogw", *words], capture_output=True, text=True, timeout=60, env=CLEAN, **more
+    )
+
+
+def version_to(stdout, unbuffered):
+    return subprocess.run(
+        [sys.executable, "-m", "ogw", "version"],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env={**CLEAN, "PYTHONUNBUFFERED": unbuffered},
+    )
+
+
+def test_usage_has_a_line_for_each_command_and_fits_a_screen():
+    lines = ogw("--help").stdout.splitlines()
+    for command in COMMANDS:
+        assert any(line.split()[: len(command.words.split()) + 1] == ["ogw", *command.words.split()] for line in lines)
+    assert all(len(line) <= 120 for line in lines)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words)
+def test_each_command_has_help(command):
+    for words in ([*command.words.split(), "--help"], ["help", *command.words.split()]):
+        done = ogw(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"ogw {command.words}" in done.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("rum",), "ogw: 'rum' is not a command; did you mean ogw run?"),
+        (("config", "shwo"), "ogw: 'config shwo' is not a command; did you mean ogw config show?"),
+        (("versoin", "--json"), "ogw: 'versoin' is not a command; did you mean ogw version?"),
+        (("\x1b[31mx",), r"ogw: '\x1b[31mx' is not a command"),
+        (("config",), "usage: ogw COMMAND"),
+        (("--nope",), "ogw: '--nope' is not a command"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_answered_with_what_was_meant(words, says):
+    done = ogw(*words)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith(says)
+    assert done.stdout == ""
+
+
+def test_a_group_of_commands_has_a_usage_of_its_own():
+    done = ogw("config", "--help")
+    assert done.returncode == 0
+    assert "ogw config show" in done.stdout and "ogw inspect" not in done.stdout
+
+
+BUFFERS = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+
+
+@BUFFERS
+def test_output_that_cannot_be_written_is_said_and_is_no_success(unbuffered):
+    with open("/dev/full", "w") as full:
+        done = version_to(full, unbuffered)
+    assert (done.returncode, done.stderr) == (1, "ogw: cannot write the output: No space left on device\n")
+
+
+@BUFFERS
+def test_a_reader_that_left_is_no_failure(unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as pipe:
+        done = version_to(pipe, unbuffered)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_running_the_gateway_imports_nothing_that_only_a_terminal_needs():
+    script = (
+        "import sys; from ogw.cli.main import main; main(['run', '--allowed-host', '*']);"
+        "print(sorted({'rich', 'argparse', 'http.client', 'ogw.cli.inspect'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=CLEAN)
+    assert done.stdout.splitlines()[-1] == "['argparse']"  # configargparse's
