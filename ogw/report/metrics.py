@@ -49,8 +49,8 @@ REJECTED = _reserve(MOST_REASONS)
 REPORTED = _reserve(MOST_REASONS)  # with tls-rules = report: would have been rejected
 CLOSED = _reserve(MOST_REASONS)
 EVENTS = {number: next(_next) for number in CATALOGUE}
-TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3", "other")
-VERIFIED = {version: next(_next) for version in TLS_VERSIONS}
+TLS_VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", 0x0304: "1.3", 0: "other"}
+VERIFIED = {version: next(_next) for version in TLS_VERSIONS}  # by the protocol's number
 
 MOST_RELAYS = 16  # of those that are counted apart
 RELAY_DOWN = _reserve(MOST_RELAYS)  # a gauge: 1 while it rests

@@ -99,7 +99,7 @@ class Exposition:
             ["reason", "enforced"],
         )  # fmt: skip
         yield _counter("ogw_tls_sessions", "Sessions that passed the TLS rules, by version.", {
-            (version,): total(cell) for version, cell in metrics.VERIFIED.items()
+            (name,): total(metrics.VERIFIED[version]) for version, name in metrics.TLS_VERSIONS.items()
         }, ["version"])  # fmt: skip
         yield _counter("ogw_bytes", "Bytes copied: up is from the client, down to it.", {
             ("up",): total(metrics.BYTES_UP), ("down",): total(metrics.BYTES_DOWN),

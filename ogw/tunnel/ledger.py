@@ -24,8 +24,6 @@ from ogw.report.metrics import (
 from ogw.report.refusals import Refusals
 from ogw.wire.tls import version_name
 
-_UNCOUNTED = "other"
-
 
 class Ledger:
     """What the tunnels of a worker report to.
@@ -71,16 +69,14 @@ class Ledger:
 
     def verified(self, handshake: Handshake, tunnel: str, client: str, target: str, seconds: float) -> None:
         """Its TLS session passes the rules."""
-        version = version_name(handshake.version)
-        self.cells[VERIFIED.get(version, VERIFIED[_UNCOUNTED])] += 1
+        self.cells[VERIFIED.get(handshake.version, VERIFIED[0])] += 1
         HANDSHAKE.observe(self.cells, seconds)
-        log = self.log
-        log.tls_verified(
+        self.log.tls_verified(
             tunnel,
             client,
             target,
             handshake.server_name,
-            version,
+            version_name(handshake.version),
             seconds,
             handshake.subject,
             handshake.ech_to_report,

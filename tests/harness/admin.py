@@ -1,0 +1,40 @@
+"""What a gateway's admin process says, over its socket or its TCP address."""
+
+import http.client
+import json
+import socket
+
+
+class _Local(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=20)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(gateway, path, method="GET", tcp=None, headers=None):
+    """(status, headers, body). `tcp`: an "address:port" to ask instead of the socket."""
+    connection = _Local(f"{gateway.run_dir}/admin.sock") if tcp is None else http.client.HTTPConnection(tcp, timeout=20)
+    try:
+        connection.request(method, path, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def asked(gateway, path, method="GET"):
+    """The JSON of an answer that is 200."""
+    status, _headers, body = ask(gateway, path, method)
+    assert status == 200, body
+    return json.loads(body)
+
+
+def metrics(gateway):
+    """Every sample: 'name{labels}' -> number."""
+    lines = ask(gateway, "/metrics")[2].decode().splitlines()
+    return {name: float(value) for name, _space, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
