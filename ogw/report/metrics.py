@@ -35,6 +35,7 @@ RELOADS_REFUSED = next(_next)
 DEATHS = next(_next)  # of workers
 MOST_TUNNELS = next(_next)
 MOST_DESCRIPTORS = next(_next)  # of a worker
+RELAYS = next(_next)  # relay proxies that are set
 
 # Counters: they outlive the worker that wrote them.
 ALLOWED = next(_next)  # CONNECTs that were answered with 200

@@ -44,9 +44,8 @@ def descriptors_of(pid: int) -> int:
 class Exposition:
     """A collector for prometheus_client."""
 
-    def __init__(self, table: Table, relay_proxies: int) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._relays = min(relay_proxies, metrics.MOST_RELAYS)
 
     def describe(self) -> list[Metric]:
         """prometheus_client asks for it at registration, instead of collecting."""
@@ -124,11 +123,12 @@ class Exposition:
             yield HistogramMetricFamily(name, help, buckets=buckets, sum_value=self._table.sum(histogram.sum) / 1e6)
 
     def _relay_proxies(self) -> Iterator[Metric]:
-        if not self._relays:
+        relays = min(self._table.gateway.cells[metrics.RELAYS], metrics.MOST_RELAYS)
+        if not relays:
             return
         up = {}
         tries = {}
-        for number in range(self._relays):
+        for number in range(relays):
             label = str(number + 1)
             rests = any(row.cells[metrics.RELAY_DOWN + number] for row in self._table.rows)
             up[(label,)] = int(not rests)

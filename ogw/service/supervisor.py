@@ -28,6 +28,7 @@ from ogw.report.metrics import (
     MOST_DESCRIPTORS,
     MOST_TUNNELS,
     POLICY,
+    RELAYS,
     READY_WORKERS,
     RELOADED,
     RELOADS_REFUSED,
@@ -139,6 +140,7 @@ class Supervisor:
         self._state[POLICY] = int(self._log.policy, 16)
         self._state[MOST_TUNNELS] = self._config.max_tunnels or self._limits.tunnels
         self._state[MOST_DESCRIPTORS] = self._limits.descriptors
+        self._state[RELAYS] = len(self._config.relay_proxy)
 
     @property
     def _draining(self) -> bool:
@@ -161,6 +163,7 @@ class Supervisor:
             now = time.monotonic()
             children.start_due(now)
             self._see_who_is_ready()
+            self._log.count_lines()
             self._give_signs_of_life(now)
             self._report(now)
             children.wait(self._until_next(now))

@@ -33,7 +33,7 @@ class Views:
         self._door = door
         self._listen = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.listen]
         self._registry = CollectorRegistry()
-        self._registry.register(Exposition(table, len(config.relay_proxy)))
+        self._registry.register(Exposition(table))
         self._lock = threading.Lock()
         self._overview: tuple[float, dict[str, Any]] = (float("-inf"), {})
 
@@ -106,9 +106,15 @@ class Views:
         with self._lock:
             at, overview = self._overview
             if time.monotonic() - at >= FRESH_SECONDS:
-                overview = _merged(self._supervisor.ask("overview"))
+                overview = _merged(self._ask_for_overview())
                 self._overview = time.monotonic(), overview
             return overview
+
+    def _ask_for_overview(self) -> dict[str, Any]:
+        try:
+            return self._supervisor.ask("overview")
+        except TimeoutError:  # a reload that takes its time: what is counted is shown all the same
+            return {"answers": [], "missing": len(self._table.rows)}
 
     def tunnels(self, client: str = "", target: str = "", most: int = MOST_TUNNELS) -> dict[str, Any]:
         """The open tunnels, the longest open first: at most so many, and of how many."""
