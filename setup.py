@@ -30,7 +30,6 @@ setup(
     install_requires=[
         "ConfigArgParse>=1.7",
         "cryptography>=41",
-        "configupdater>=3.2",
         "gevent>=24.2",
         "prometheus-client>=0.20",
         "python-json-logger>=3.3",

@@ -17,12 +17,14 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
     """The reader that configargparse is given: it cuts no value at # or ;, and % and [::1] are text like any other.
 
     values    key -> (line number, text) of each of its values
+    keys      key -> number of the line that it stands in
     mistakes  (line number, sentence)
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.values: dict[str, list[tuple[int, str]]] = {}
+        self.keys: dict[str, int] = {}
         self.mistakes: list[tuple[int, str]] = []
         self._section = ""
         self._key = ""
@@ -72,6 +74,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
             )
             return
         self._key = key
+        self.keys[key] = number
         self.values[key] = [(number, text)]
 
     def _continue(self, number: int, text: str) -> None:
