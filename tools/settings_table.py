@@ -1,10 +1,12 @@
-"""Print a table of the README that follows from the code, `settings` or `rules`; `--write` puts both there."""
+"""Print a table of the README that follows from the code, by its name in TABLES; `--write` puts all of them there."""
 
 import pathlib
 import re
 import sys
 
+from ogw.policy.decision import Reason
 from ogw.policy.rules import parse_rules
+from ogw.report.advice import REASONS
 from ogw.settings.settings import SETTINGS
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
@@ -47,7 +49,53 @@ def rules() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"settings": settings, "rules": rules}
+def answers(reasons: list[Reason]) -> str:
+    """Reasons with an answer; those with the same advice share a row."""
+    rows = ["| answer | reason | event | what to do |", "|---|---|---|---|"]
+    for tokens, statuses, event, do in _by_advice(reasons):
+        rows.append(f"| {statuses} | {tokens} | {event} | {do} |")
+    return "\n".join(rows)
+
+
+def refusals() -> str:
+    return answers([reason for reason in Reason if reason.status >= 400 and "relay-" not in reason.token])
+
+
+def relay_refusals() -> str:
+    return answers([reason for reason in Reason if "relay-" in reason.token])
+
+
+def rejections() -> str:
+    found = [reason for reason in Reason if not reason.status and reason.event not in (108, 405)]
+    rows = ["| reason | event | what to do |", "|---|---|---|"]
+    for tokens, _statuses, event, do in _by_advice(found):
+        rows.append(f"| {tokens} | {event} | {do} |")
+    return "\n".join(rows)
+
+
+def _by_advice(reasons: list[Reason]) -> list[tuple[str, str, int, str]]:
+    """Tokens, statuses, event, advice."""
+    groups: dict[tuple[int, str], list[Reason]] = {}
+    for reason in reasons:
+        groups.setdefault((reason.event, REASONS[reason.token].do), []).append(reason)
+    return [
+        (
+            ", ".join(f"`{reason.token}`" for reason in group),
+            ", ".join(map(str, dict.fromkeys(reason.status for reason in group))),
+            event,
+            do,
+        )
+        for (event, do), group in groups.items()
+    ]
+
+
+TABLES = {
+    "settings": settings,
+    "rules": rules,
+    "refusals": refusals,
+    "relay refusals": relay_refusals,
+    "rejections": rejections,
+}
 
 
 def with_tables(text: str) -> str:

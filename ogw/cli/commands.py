@@ -11,6 +11,12 @@ from importlib import import_module
 from typing import NamedTuple, Optional
 
 
+class Failed(Exception):
+    """What a command could not do: the sentence for standard error, and the exit code."""
+
+    code = 1
+
+
 class Command(NamedTuple):
     """One.
 
@@ -44,6 +50,13 @@ COMMANDS = [
         _("what the gateway sees in a recorded TLS handshake, and would decide"),
         "inspect:inspect",
     ),
+    Command("status", "[--json]", _("whether the running gateway serves, and how it fares"), "status:status"),
+    Command("top", "[--interval SECONDS]", _("the same live, with rates"), "top:top"),
+    Command("tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "tunnels:tunnels"),
+    Command("tunnel kill", "ID ...", _("end open tunnels"), "tunnels:tunnel_kill"),
+    Command("reload", "", _("let the gateway read its configuration again"), "orders:reload"),
+    Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
+    Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),
     Command("version", "", _("the version"), "version:version"),
 ]
 LONGEST = max(len(command.words.split()) for command in COMMANDS)

@@ -23,6 +23,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         code = _command(words)
     except SystemExit as leave:  # argparse's
         code = leave.code if isinstance(leave.code, int) else WRONG
+    except commands.Failed as failed:
+        print(f"ogw: {failed}", file=sys.stderr)
+        code = failed.code
     except BrokenPipeError:
         code = OK
         _drop(sys.stdout)

@@ -54,6 +54,7 @@ class Views:
     def status(self) -> dict[str, Any]:
         """One screen of what matters. Counts are since the start; workers that do not answer in time are left out."""
         table, cells = self._table, self._table.gateway.cells
+        asked = self._asked()  # first: the workers then count what open tunnels copied
         started = cells[metrics.STARTED]
         return {
             "version": __version__,
@@ -89,7 +90,7 @@ class Views:
                 "reloads_refused": cells[metrics.RELOADS_REFUSED],
             },
             "reasons": self._reasons(),
-            **self._asked(),
+            **asked,
         }
 
     def _reasons(self) -> dict[str, int]:

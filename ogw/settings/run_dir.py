@@ -16,8 +16,13 @@ def default_run_dirs(environment: Mapping[str, str]) -> list[str]:
         folders.append("/run/ogw")
     if session := environment.get("XDG_RUNTIME_DIR"):
         folders.append(os.path.join(session, "ogw"))
-    folders += [f"/tmp/ogw-{os.geteuid()}", "/run/ogw"]
+    folders += [of_user(), "/run/ogw"]
     return list(dict.fromkeys(folders))
+
+
+def of_user() -> str:
+    """The folder of last resort; anybody may have made it."""
+    return f"/tmp/ogw-{os.geteuid()}"
 
 
 def socket_of(environment: Mapping[str, str], run_dir: str = "") -> str:

@@ -1,0 +1,104 @@
+"""`ogw events`: what a numbered event or a reason means, and what to do about it."""
+
+import difflib
+import logging
+import re
+from gettext import gettext as _
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from ogw.cli.commands import Failed
+from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.screen import BOLD, DIM, show, table
+from ogw.policy.decision import Reason
+from ogw.report.advice import EVENTS, REASONS, Advice
+from ogw.report.events import CATALOGUE
+
+NUMBER = re.compile(r"(?:ogw-?)?([0-9]{1,4})\Z", re.IGNORECASE)
+
+
+class Unknown(Failed):
+    """There is no such event."""
+
+    code = WRONG
+
+
+def events(words: list[str]) -> int:
+    """Run the command; the exit code."""
+    parser = parser_of(
+        "events",
+        _("Say what a numbered event, or a reason in a log line or an answer, means and what to do. Asks no gateway."),
+        examples=["ogw events", "ogw events 105", "ogw events OGW-105", "ogw events host-not-allowed"],
+        codes={0: _("done"), WRONG: _("there is no such event or reason, or the command line is wrong")},
+    )
+    parser.add_argument("event", metavar="NUMBER|REASON", nargs="?", help=_("which one; without it, a table of all"))
+    asked = parser.parse_args(words).event
+    show(*(_all() if asked is None else _one(asked)))
+    return 0
+
+
+def reasons_of(number: int) -> list[Reason]:
+    """Those that this event reports."""
+    return [reason for reason in Reason if reason.event == number and reason is not Reason.ALLOWED]
+
+
+def _all() -> list[RenderableType]:
+    shown = table(_("event"), _("name"), _("level"), _("reasons"), folds=(1, 3))
+    for number, (level, name) in CATALOGUE.items():
+        tokens = ", ".join(reason.token for reason in reasons_of(number))
+        shown.add_row(Text(f"OGW-{number}"), Text(name), Text(_level(level)), Text(tokens))
+    return [shown, Text(), Text(_("`ogw events NUMBER` and `ogw events REASON` say what it means and what to do"))]
+
+
+def _one(asked: str) -> list[RenderableType]:
+    number = NUMBER.match(asked)
+    if number is not None:
+        return _event(int(number[1]))
+    token = asked.lower()
+    if token in REASONS:
+        return _reason(next(reason for reason in Reason if reason.token == token))
+    near = difflib.get_close_matches(token, REASONS, n=1)
+    meant = _("; did you mean {token}?").format(token=near[0]) if near else ""
+    told = _("{asked} is neither the number of an event nor a reason{meant}")
+    raise Unknown(told.format(asked=ascii(asked), meant=meant))
+
+
+def _event(number: int) -> list[RenderableType]:
+    answered = [reason.token for reason in Reason if reason.status == number]
+    of_answer = _("as the status of an answer, {number} comes with the reasons {tokens}").format(
+        number=number, tokens=", ".join(answered)
+    )
+    if number not in CATALOGUE:
+        told = _("there is no event {number}").format(number=number)
+        raise Unknown(f"{told}; {of_answer}" if answered else told + _("; `ogw events` lists all"))
+    level, name = CATALOGUE[number]
+    parts: list[RenderableType] = [
+        Text.assemble((f"OGW-{number} {name}", BOLD), (f"  ({_level(level)})", DIM)),
+        *_advice(EVENTS[number]),
+    ]
+    for reason in reasons_of(number):
+        parts += [Text(), _headline(reason), *_advice(REASONS[reason.token])]
+    if answered:
+        parts += [Text(), Text(_("Not to be mixed up: {told}.").format(told=of_answer), style=DIM)]
+    return parts
+
+
+def _reason(reason: Reason) -> list[RenderableType]:
+    told = _("reported by OGW-{number} {name}").format(number=reason.event, name=CATALOGUE[reason.event][1])
+    return [_headline(reason), *_advice(REASONS[reason.token]), Text("    " + told, style=DIM)]
+
+
+def _headline(reason: Reason) -> Text:
+    answer = _("  (the client's answer is {status})").format(status=reason.status) if reason.status else ""
+    return Text.assemble((reason.token, BOLD), (answer, DIM))
+
+
+def _advice(advice: Advice) -> list[RenderableType]:
+    do = Text.assemble((_("What to do: "), DIM), f"{advice.do}.")
+    return [Padding(Text(advice.means), (0, 0, 0, 4), expand=False), Padding(do, (0, 0, 0, 4), expand=False)]
+
+
+def _level(level: int) -> str:
+    return logging.getLevelName(level).lower()

@@ -1,0 +1,122 @@
+"""One frame of `ogw top`: what it draws for a state of the gateway, at a given size of the screen."""
+
+from gettext import gettext as _
+from typing import Any, Optional
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, size, table
+
+LISTED = 10  # clients and hosts
+WIDE = 120  # columns, from which on there is room for more of everything
+MARKS = {"serving": GOOD, "draining": WARN, "starting": WARN}
+
+
+def frame(
+    state: dict[str, Any], rates: dict[str, float], note: str, width: int, height: Optional[int]
+) -> RenderableType:
+    """For a clean state (/status).
+
+    rates   by the name of what is counted, a second (rates.py)
+    note    what stands out: that the gateway does not answer, that it was restarted; "" for nothing
+    height  in lines; None where there is no limit
+    """
+    left = 10_000 if height is None else height
+    head: list[RenderableType] = [_headline(state, note), _totals(state), Text(), _rates(rates, state), Text()]
+    left -= len(head) + 2  # the rates are a heading and a line; the last line is kept free
+    workers = min(len(state["workers"]), max(1, left // 5))
+    refusals = min(len(state["refusals"]), max(0, (left - workers - 4) // 3))
+    lists = max(1, min(LISTED, left - workers - 3 - (refusals + 2 if refusals else 0)))
+    body: list[RenderableType] = [_lists(state, lists, width), Text(), _workers(state, workers)]
+    if refusals:
+        body += [Text(), _refusals(state, refusals)]
+    return Group(*head, *body)
+
+
+def _headline(state: dict[str, Any], note: str) -> Text:
+    told = Text.assemble(
+        (f"ogw {state['version']} ", BOLD),
+        (state["state"], f"{BOLD} {MARKS.get(state['state'], BAD)}"),
+        f"  {', '.join(state['listen'])}  ",
+        (_("up {uptime}  policy {policy}").format(uptime=duration(state["uptime"]), policy=state["policy"]), DIM),
+    )
+    if note:
+        told = Text.assemble((note, f"{BOLD} {BAD}"), "  ", told)
+    return _one_line(told)
+
+
+def _totals(state: dict[str, Any]) -> Text:
+    counted = state["counters"]
+    told = _("tunnels {open} of {most}, clients {clients}, refused {refused}, rejected {rejected}, errors {errors}")
+    return _one_line(
+        Text(
+            told.format(
+                open=count(counted["tunnels"]),
+                most=count(state["max_tunnels"]),
+                clients=count(counted["clients"]),
+                refused=count(counted["refused"]),
+                rejected=count(counted["tls_rejections"]),
+                errors=count(counted["errors"]),
+            )
+        )
+    )
+
+
+def _rates(rates: dict[str, float], state: dict[str, Any]) -> Table:
+    names = (_("each second"), _("tunnels"), _("up"), _("down"), _("refused"), _("rejected"), _("errors"))
+    shown = table(*names, numbers=range(1, 7))
+    bad = [Text(f"{rates[name]:,.1f}", style=WARN if rates[name] else "") for name in COUNTED_BAD]
+    fine = [f"{rates['allowed']:,.1f}", size(rates["bytes_up"]), size(rates["bytes_down"])]
+    shown.add_row(Text(), *(Text(told.rjust(9)) for told in fine), *bad)
+    return shown
+
+
+COUNTED_BAD = ("refused", "tls_rejections", "errors")
+
+
+def _lists(state: dict[str, Any], lines: int, width: int) -> Table:
+    """The clients and the hosts with most tunnels, beside each other."""
+    names = (_("top clients"), _("tunnels"), _("top hosts"), _("tunnels"))
+    shown = table(*names, numbers=(1, 3))
+    clients, hosts = state["top_clients"][:lines], state["top_hosts"][:lines]
+    # An address has at most 39 characters, a host 253: the columns keep their places while names come and go.
+    shown.columns[0].width = 39 if width >= WIDE else 20
+    shown.columns[2].width = max(10, min(60, width - shown.columns[0].width - 2 * 9 - 4))
+    for place in range(max(len(clients), len(hosts), 1)):
+        client = clients[place] if place < len(clients) else None
+        host = hosts[place] if place < len(hosts) else None
+        shown.add_row(
+            Text(client["client"] if client else ""),
+            Text(count(client["tunnels"]) if client else ""),
+            Text(host["host"] if host else ""),
+            Text(count(host["tunnels"]) if host else ""),
+        )
+    return shown
+
+
+def _workers(state: dict[str, Any], lines: int) -> Table:
+    shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), "", numbers=(1, 2, 3))
+    workers = state["workers"]
+    for worker in workers[:lines]:
+        used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(state["max_descriptors"]))
+        cells = (str(worker["number"]), str(worker["pid"]), count(worker["tunnels"]), used)
+        more = len(workers) - lines if worker is workers[:lines][-1] else 0
+        told = _("and {number} more").format(number=more) if more else ""
+        shown.add_row(*map(Text, cells), Text(told, style=DIM))
+    return shown
+
+
+def _refusals(state: dict[str, Any], lines: int) -> Table:
+    shown = table(_("latest refusals"), _("client"), _("target"), _("reason"), _("times"), numbers=(4,))
+    shown.columns[1].max_width, shown.columns[3].max_width = 39, 30
+    for one in state["refusals"][:lines]:
+        cells = (one["last"][11:19], one["client"], one["target"] or "?", one["reason"], count(one["count"]))
+        shown.add_row(*map(Text, cells))
+    return shown
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text

@@ -1,0 +1,155 @@
+"""`ogw status`: whether the gateway serves, and what an administrator asks next, on one screen."""
+
+import json
+from gettext import gettext as _
+from gettext import ngettext
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ogw.cli.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.parser import parser_of
+from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, count, duration, show, size, table
+
+SERVING, NOT_READY = 0, 1  # exit codes
+INDENT = 12
+
+
+def status(words: list[str]) -> int:
+    """Run the command; the exit code."""
+    parser = parser_of(
+        "status",
+        _("Say whether the gateway serves clients, and how it fares. Counts are since its start."),
+        examples=[
+            "ogw status",
+            "ogw status --json | jq .counters",
+            "ogw status >/dev/null && echo serving",
+            "sudo ogw status --run-dir /run/ogw",
+        ],
+        codes={
+            SERVING: _("it serves"),
+            NOT_READY: _("it runs, but takes no clients: it is starting or draining"),
+            NO_GATEWAY: NO_GATEWAY_MEANS,
+        },
+    )
+    add_run_dir(parser)
+    parser.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /status, as it is"))
+    asked = parser.parse_args(words)
+    gateway = Gateway(asked.run_dir)
+    if asked.json:
+        state = gateway.ask("/status")[1]
+        print(json.dumps(state, indent=2))
+    else:
+        state = gateway.state()
+        show(*screen(clean(state)))
+    return SERVING if state.get("state") == "serving" else NOT_READY
+
+
+def headline(state: dict[str, Any]) -> Text:
+    """Whether it serves, and why not."""
+    said = {
+        "serving": (_("is serving"), GOOD),
+        "draining": (_("is draining: it takes no new tunnels, and ends when the open ones have"), WARN),
+        "starting": (_("is starting: no worker is ready yet"), WARN),
+    }
+    told, style = said.get(state["state"], (state["state"], BAD))
+    return Text.assemble((f"ogw {state['version']} ", BOLD), (told, f"{BOLD} {style}"))
+
+
+def screen(state: dict[str, Any]) -> list[RenderableType]:
+    """All of it, for a clean state."""
+    parts: list[RenderableType] = [headline(state), _facts(state), Text(), _workers(state)]
+    if state["workers_missing"]:
+        told = ngettext("{number} worker did not answer in time; what it knows is missing below",
+                        "{number} workers did not answer in time; what they know is missing below",
+                        state["workers_missing"])  # fmt: skip
+        parts.append(Text(told.format(number=state["workers_missing"]), style=WARN))
+    if state["relay_proxies"]:
+        parts += [Text(), _relay_proxies(state)]
+    if state["reasons"]:
+        parts += [Text(), _reasons(state)]
+    if state["refusals"]:
+        parts += [Text(), *_refusals(state)]
+    return parts
+
+
+def _facts(state: dict[str, Any]) -> Table:
+    counted = state["counters"]
+    facts = table("", "", folds=(1,))
+    since = duration(state["uptime"])
+    if state["started"]:
+        since = _("{uptime}, since {started}").format(uptime=since, started=f"{state['started'][:19]}Z")
+    of_clients = ngettext("{open} of {most}, from {clients} client", "{open} of {most}, from {clients} clients",
+                          counted["clients"])  # fmt: skip
+    limit = of_clients.format(
+        open=count(counted["tunnels"]), most=count(state["max_tunnels"]), clients=count(counted["clients"])
+    )
+    passed = _("{allowed} allowed, {refused} refused, {rejected} rejected by the TLS rules, {errors} errors").format(
+        allowed=count(counted["allowed"]),
+        refused=count(counted["refused"]),
+        rejected=count(counted["tls_rejections"]),
+        errors=count(counted["errors"]),
+    )
+    copied = _("{up} up, {down} down").format(up=size(counted["bytes_up"]), down=size(counted["bytes_down"]))
+    reloads = _("{policy}; reloads: {taken} taken, {refused} refused").format(
+        policy=state["policy"], taken=count(counted["reloads"]), refused=count(counted["reloads_refused"])
+    )
+    rows = [
+        (_("running"), since),
+        (_("listens on"), ", ".join(state["listen"])),
+        (_("admin"), state["admin"] or _("only this socket")),
+        (_("policy"), reloads),
+        (_("tunnels"), limit),
+        (_("requests"), passed),
+        (_("copied"), copied),
+    ]
+    if counted["log_lines_lost"]:
+        lost = _("{lost} of {lines} lines lost: what reads the log is too slow")
+        rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(counted["log_lines"]))))
+    for name, told in rows:
+        facts.add_row(Text(name.ljust(INDENT), style=DIM), Text(told))
+    return facts
+
+
+def _workers(state: dict[str, Any]) -> Table:
+    shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), numbers=(1, 2, 3))
+    for worker in state["workers"]:
+        used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(state["max_descriptors"]))
+        cells = [str(worker["number"]).ljust(INDENT), str(worker["pid"]), count(worker["tunnels"]), used]
+        full = worker["descriptors"] > 0.9 * state["max_descriptors"] > 0
+        shown.add_row(*(Text(cell, style=BAD if full else "") for cell in cells))
+    if state["worker_deaths"]:
+        shown.add_row(Text(_("{number} died").format(number=count(state["worker_deaths"])), style=BAD))
+    return shown
+
+
+def _relay_proxies(state: dict[str, Any]) -> Table:
+    shown = table(_("relay proxy"), "")
+    for relay in state["relay_proxies"]:
+        told = Text(_("fine"), style=GOOD) if relay["up"] else Text(_("rests after a failure"), style=BAD)
+        shown.add_row(Text(relay["proxy"]), told)
+    return shown
+
+
+def _reasons(state: dict[str, Any]) -> Table:
+    shown = table(_("refused for"), _("times"), numbers=(1,))
+    for token, times in sorted(state["reasons"].items(), key=lambda item: -item[1]):
+        shown.add_row(Text(token), Text(count(times)))
+    return shown
+
+
+def _refusals(state: dict[str, Any]) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text(_("latest refusals"), style=BOLD)]
+    for one in state["refusals"]:
+        line = Text.assemble(
+            (f"{one['last']}  ", DIM),
+            f"{one['client']} -> {one['target'] or '?'}  ",
+            (f"{one['reason']} (OGW-{one['event']})", WARN),
+            _("  {count} times").format(count=count(one["count"])) if one["count"] > 1 else "",
+        )
+        parts += [line, Text(f"    {one['detail']}", style=DIM)]
+        if one["command"]:
+            parts.append(Text.assemble(("    " + _("to allow it: "), DIM), one["command"]))
+    return parts

@@ -1,0 +1,262 @@
+"""What each event and each reason means, and what an administrator does about it; for `ogw events` and the README.
+
+Reasons of which one does the same have the same text. `backticks` mark what is typed or stands in a log.
+"""
+
+from gettext import gettext as _
+from typing import NamedTuple
+
+
+class Advice(NamedTuple):
+    """Two texts for people; `do` begins in lower case: it stands in tables."""
+
+    means: str
+    do: str
+
+
+_NOTHING = _("nothing")
+
+# By the event's number (report/events.py).
+EVENTS = {
+    100: Advice(
+        _(
+            "Something worth knowing that has no number of its own: the four counters every `log-interval`, a tunnel "
+            "that has been open for so long, or, as a warning, a setting that will not do what its author hoped."
+        ),
+        _("read the warnings among them once after each change of the configuration"),
+    ),
+    101: Advice(
+        _("The gateway has started. The line says where it listens, its version and its workers."),
+        _NOTHING,
+    ),
+    102: Advice(
+        _("The gateway has stopped. The line says how many tunnels it had to cut."),
+        _("nothing, if you stopped it; else look at the lines before, and at the service manager's log"),
+    ),
+    103: Advice(
+        _("A CONNECT request came from a client. It is logged at `log-level = debug` only."),
+        _NOTHING,
+    ),
+    104: Advice(
+        _("What a client sent is not a CONNECT request that the gateway takes."),
+        _("find out which program on that client it is, and set it up to use the gateway as a proxy for https only"),
+    ),
+    105: Advice(
+        _("A target, or the client certificate of a session, is not in your lists. The line says which, and for whom."),
+        _("add it, if it is meant to pass; if not, find out what on that client wants to go there"),
+    ),
+    106: Advice(
+        _(
+            "A tunnel was open, but its TLS session breaks the TLS rules; the server got none of it. With "
+            "`tls-rules = report` the line says `enforced` false, and the session passed."
+        ),
+        _("see the reason; `ogw inspect` shows what the gateway sees in a recorded session"),
+    ),
+    107: Advice(
+        _("A TLS session passed the TLS rules. The line has its server name and version."),
+        _NOTHING,
+    ),
+    108: Advice(
+        _("A tunnel closed, or its client left before it was open. The line has bytes, duration, and the reason."),
+        _("nothing, unless one reason becomes frequent"),
+    ),
+    109: Advice(
+        _("The gateway has taken a new configuration. The line says what changed, and both policy hashes."),
+        _("make sure that you know who changed it"),
+    ),
+    110: Advice(
+        _("The gateway was told to stop: it takes no new tunnels, and the open ones have `drain-timeout` to finish."),
+        _("nothing; if tunnels are cut at the end, raise `drain-timeout`"),
+    ),
+    111: Advice(
+        _("A list of allowed hosts that is kept elsewhere was read, and it had changed."),
+        _("look at what came and what went"),
+    ),
+    112: Advice(
+        _("A client came from a network that `allowed-client` does not name."),
+        _("add its network, if it is one of yours; if not, keep it away from the gateway's port with a firewall"),
+    ),
+    300: Advice(
+        _("The agent whose endpoints the gateway should allow is not set up on this machine."),
+        _("install it, or list the hosts yourself in `allowed-host`"),
+    ),
+    301: Advice(
+        _("A list of allowed hosts that is kept elsewhere cannot be read; the last good one stays in force."),
+        _("look at the detail: a name, a certificate, a proxy on the way; until then new hosts are refused"),
+    ),
+    302: Advice(
+        _("A limit is reached, so that a client got 503, or accepting paused for a moment."),
+        _("raise the limit that the line names, add workers, or find the client that takes it all: `ogw top`"),
+    ),
+    400: Advice(
+        _("An error of the gateway itself. One tunnel ended; the others went on."),
+        _("please report it, with its `traceback`"),
+    ),
+    401: Advice(
+        _("The configuration is wrong. The line says where and why; at a reload the running configuration stays."),
+        _("correct it; `ogw config show` checks it without a start"),
+    ),
+    402: Advice(
+        _("What should be a TLS handshake cannot be parsed. Nothing that cannot be parsed passes."),
+        _("broken or hostile; record it and ask `ogw inspect`"),
+    ),
+    403: Advice(
+        _("The target, its name, or a relay proxy on the way cannot be reached. This is no decision of the policy."),
+        _("see the reason; try from the gateway's machine what the client tried"),
+    ),
+    404: Advice(
+        _("A relay proxy answered, and said no."),
+        _("look at `received_status`: 407 is the password, 403 its rules, 5xx a target that it cannot reach"),
+    ),
+    405: Advice(
+        _("A worker died, and its tunnels with it; another took its place and serves those that waited."),
+        _("look for `out of memory` in the system's log; else please report it"),
+    ),
+}
+
+_NOT_HTTP_CONNECT = _(
+    "look at the client: it does not speak HTTP/1 CONNECT, or named something that is not `host:port`"
+)
+_LIST_HOST = _("add the host, or the port to its rule (`host:8084`)")
+_TOO_SLOW_OR_LARGE = _("look at the client: its request was too slow or too large")
+_NAME = _("check the name, and the DNS server (`dns-server`)")
+_TARGET = _("check the target, and the firewalls on the way")
+_RAISE = _("raise the limit that the log names")
+_RELAY_BROKEN = _("look at the proxy: it is none, or in trouble")
+_OTHER_NAME = _(
+    "find out why the client asked for one host and speaks to another; `server-name = allowed-hosts` if both are yours"
+)
+_NO_CLIENT_NEEDS = _("look at the client: none needs as much; `handshake-max-size`, `handshake-timeout`")
+_TUNE_IDLE = _("nothing, unless the client wonders; then raise `idle-timeout` or `half-closed-timeout`")
+
+# By the reason's token (policy/decision.py).
+REASONS = {
+    "bad-request": Advice(_("The first bytes are not the head of an HTTP/1 request."), _NOT_HTTP_CONNECT),
+    "bad-target": Advice(_("The CONNECT names a target that cannot be one."), _NOT_HTTP_CONNECT),
+    "client-not-allowed": Advice(
+        _("The client's address is in no network of `allowed-client`."),
+        _("add the client's network to `allowed-client`"),
+    ),
+    "host-not-allowed": Advice(
+        _("No host rule that is in force for this client names the host, or `denied-host` does."), _LIST_HOST
+    ),
+    "port-not-allowed": Advice(_("The host is allowed, but not on this port."), _LIST_HOST),
+    "address-not-allowed": Advice(
+        _("The host is allowed, but its name leads only to addresses that the address guard refuses."),
+        _("add `to=NETWORK` to its rule, if its name should lead to a private network"),
+    ),
+    "not-connect": Advice(
+        _("The request has another method than CONNECT: the gateway does not fetch pages."),
+        _("let the client use the gateway for https only: it sent plain HTTP"),
+    ),
+    "head-timeout": Advice(_("The head of the request did not end within `head-timeout`."), _TOO_SLOW_OR_LARGE),
+    "head-too-large": Advice(_("The head of the request is larger than `head-max-size`."), _TOO_SLOW_OR_LARGE),
+    "dns-error": Advice(_("The target's name does not exist, or no DNS server could say."), _NAME),
+    "dns-timeout": Advice(_("No DNS server answered within `dns-timeout`."), _NAME),
+    "connection-refused": Advice(_("Nobody listens on the target's port."), _TARGET),
+    "unreachable": Advice(_("No network of this machine leads to the target."), _TARGET),
+    "connection-reset": Advice(_("The target ended the connection while it was being made."), _TARGET),
+    "connection-timeout": Advice(_("None of the target's addresses answered within `dial-timeout`."), _TARGET),
+    "too-many-tunnels": Advice(_("`max-tunnels`, or what open files allow, is reached."), _RAISE),
+    "too-many-tunnels-for-client": Advice(_("The client has `max-tunnels-per-client` tunnels open."), _RAISE),
+    "no-descriptors": Advice(_("The process, or the whole system, may open no more files."), _RAISE),
+    "draining": Advice(
+        _("The gateway was told to stop, and takes no new tunnels."),
+        _("nothing: this gateway is stopping, and the next one takes over"),
+    ),
+    "internal-error": Advice(
+        _("An error of the gateway itself ended this tunnel."),
+        _("please report it, with the `traceback` of event 400"),
+    ),
+    # Of relay proxies.
+    "relay-refused": Advice(
+        _("The relay proxy answered the CONNECT with something else than 2xx."),
+        _(
+            "look at the proxy's own status, `received-status` in the answer and in the log: 407 is the password, "
+            "403 its rules, 5xx a target that it cannot reach"
+        ),
+    ),
+    "relay-unreachable": Advice(_("No connection to the relay proxy could be made."), _RELAY_BROKEN),
+    "relay-closed": Advice(_("The relay proxy closed before its answer was whole."), _RELAY_BROKEN),
+    "relay-malformed": Advice(_("What the relay proxy answered is not HTTP/1."), _RELAY_BROKEN),
+    "relay-head-too-large": Advice(_("The head of the relay proxy's answer has no end."), _RELAY_BROKEN),
+    "relay-untrusted": Advice(
+        _("The certificate of an https:// relay proxy could not be verified."),
+        _("check its certificate: `relay-proxy-ca-file`, or the name in its URL"),
+    ),
+    "relay-timeout": Advice(
+        _("The relay proxy took the connection, and gave no answer in time."),
+        _("look at it, or the target behind it: neither answered within `dial-timeout`"),
+    ),
+    "relay-loop": Advice(
+        _("The request came back to this gateway through the relay proxy."),
+        _("correct `relay-proxy`: it leads back to this gateway"),
+    ),
+    # Of the TLS rules.
+    "not-tls": Advice(
+        _("The client's first bytes are not those of a TLS session."),
+        _("nothing but TLS passes; if something else must, `tls-rules = off`"),
+    ),
+    "server-name-missing": Advice(
+        _("The ClientHello names no server."),
+        _("add `no-server-name` to the host's rule (clients that connect to an IP address send none)"),
+    ),
+    "server-name-mismatch": Advice(_("The ClientHello names another server than the target."), _OTHER_NAME),
+    "server-name-invalid": Advice(_("The ClientHello names several servers, or none that can exist."), _OTHER_NAME),
+    "tls-version": Advice(
+        _("The best TLS version offered, or the one chosen, is below `tls-min-version`."),
+        _("update the client or the server, or lower `tls-min-version`"),
+    ),
+    "ech-not-allowed": Advice(
+        _("The ClientHello hides its server name (Encrypted ClientHello), or looks as if it did."),
+        _("switch it off in the client, or let it pass: `encrypted-client-hello = allow`"),
+    ),
+    "hello-too-large": Advice(_("A handshake message is larger than `handshake-max-size`."), _NO_CLIENT_NEEDS),
+    "handshake-timeout": Advice(_("The handshake was not through within `handshake-timeout`."), _NO_CLIENT_NEEDS),
+    "malformed-handshake": Advice(
+        _("It begins like a TLS handshake, and cannot be parsed."),
+        _("broken or hostile; record it and ask `ogw inspect`"),
+    ),
+    "client-certificate-not-allowed": Advice(
+        _("The client showed a certificate that is not in `allowed-client-certificate`."),
+        _("add the subject in the line to `allowed-client-certificate`"),
+    ),
+    "client-certificate-not-sent": Advice(
+        _("The server asked for a client certificate, and the client sent none."),
+        _("set the certificate up in the client"),
+    ),
+    "client-certificate-unseen": Advice(
+        _("Whether the client has an allowed certificate cannot be seen from outside in this session."),
+        _("TLS 1.3 or a resumed session hides it; `unseen-client-certificate = allow` lets such sessions pass"),
+    ),
+    # How tunnels end.
+    "client-closed": Advice(_("Both sides are done; the client was the first to say so."), _NOTHING),
+    "upstream-closed": Advice(_("Both sides are done; the server was the first to say so."), _NOTHING),
+    "client-reset": Advice(
+        _("The client broke the connection off."), _("nothing; if it is frequent, look at the client's own log")
+    ),
+    "upstream-reset": Advice(
+        _("The server, or something on the way to it, broke the connection off."),
+        _("nothing; if it is frequent, look for a firewall on the way that forgets connections"),
+    ),
+    "client-gone": Advice(
+        _("The client left while its target was being reached."),
+        _("nothing; if it is frequent, the client's patience is shorter than `dial-timeout`"),
+    ),
+    "idle": Advice(_("No byte passed for `idle-timeout`."), _TUNE_IDLE),
+    "half-closed-timeout": Advice(
+        _("One side was done, and the other said nothing more for `half-closed-timeout`."), _TUNE_IDLE
+    ),
+    "drained": Advice(
+        _("The gateway stopped, and the tunnel had not finished within `drain-timeout`."),
+        _("if it matters, raise `drain-timeout`"),
+    ),
+    "not-allowed-after-reload": Advice(
+        _("A new configuration does not allow the tunnel any more (`reload-rechecks-tunnels`)."),
+        _("nothing, if the change was meant"),
+    ),
+    "killed": Advice(_("Somebody ended it with `ogw tunnel kill`."), _NOTHING),
+    "worker-died": Advice(
+        _("Its worker died. It is counted in the metrics; nobody was left to write its line."), _("see event 405")
+    ),
+}
