@@ -11,6 +11,7 @@ assert MATCH is not None, "ogw/__init__.py has no __version__"
 
 TEST = [
     "hypothesis>=6.100",
+    "pyte>=0.8",
     "pytest>=8",
     "pytest-benchmark>=4",
     "pytest-timeout>=2.3",

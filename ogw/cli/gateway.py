@@ -9,8 +9,9 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from gettext import gettext as _
-from typing import Any, cast
+from typing import Any
 
 from ogw import __version__
 from ogw.cli.commands import Failed
@@ -55,10 +56,12 @@ class Gateway:
         self._environment = environment
         self._named = named or environment.get("OGW_RUN_DIR", "") or _run_dir_of_file(environment)
 
-    def ask(self, path: str, method: str = "GET", seconds: float = SECONDS) -> tuple[int, Any]:
-        """The status and the value of its answer; values are as service/views.py makes them.
+    def ask(
+        self, path: str, method: str = "GET", seconds: float = SECONDS, needs: AbstractSet[str] = frozenset()
+    ) -> dict[str, Any]:
+        """The value of its answer, as service/views.py makes it; `needs` are the names that must be in it.
 
-        Statuses are 200 and those that say no in JSON: 404 of /kill, 409 of /reload. Raises NoGateway.
+        An answer may also say no: /kill that nothing was killed, /reload what is wrong. Raises NoGateway.
         """
         sock = self._connect(seconds)
         place = sock.getpeername()
@@ -76,15 +79,17 @@ class Gateway:
             raise NoGateway(told.format(place=place, error=ascii(str(error))[1:-1] or type(error).__name__)) from None
         finally:
             connection.close()
-        return status, _value(place, status, body)
+        value = _value(place, status, body)
+        if needs - value.keys():
+            raise _other_version(value)
+        return value
 
     def state(self, seconds: float = SECONDS) -> dict[str, Any]:
         """What it answers to GET /status, as the commands of this version understand it. Raises NoGateway."""
-        _status, state = self.ask("/status", seconds=seconds)
-        if STATE - state.keys() or COUNTED - dict(state["counters"]).keys():
-            told = _("the gateway is version {theirs}, this command {ours}, and they do not understand each other")
-            raise NoGateway(told.format(theirs=ascii(state.get("version", "?"))[1:-1], ours=__version__))
-        return cast(dict[str, Any], state)
+        state = self.ask("/status", seconds=seconds, needs=STATE)
+        if not isinstance(state["counters"], dict) or COUNTED - state["counters"].keys():
+            raise _other_version(state)
+        return state
 
     def _connect(self, seconds: float) -> socket.socket:
         places = self._places()
@@ -142,7 +147,13 @@ def _connected(place: str, seconds: float) -> socket.socket:
     return sock
 
 
-def _value(place: str, status: int, body: bytes) -> Any:
+def _other_version(value: dict[str, Any]) -> NoGateway:
+    theirs = ascii(value.get("version", "?"))[1:-1]
+    told = _("the gateway is version {theirs}, this command {ours}, and they do not understand each other")
+    return NoGateway(told.format(theirs=theirs, ours=__version__))
+
+
+def _value(place: str, status: int, body: bytes) -> dict[str, Any]:
     """The JSON of an answer. Raises NoGateway where there is none."""
     try:
         value = json.loads(body)

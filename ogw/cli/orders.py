@@ -26,8 +26,8 @@ def reload(words: list[str]) -> int:
     )
     add_run_dir(parser)
     asked = parser.parse_args(words)
-    _status, answer = Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS)
-    answer = clean(answer)
+    needs = {"mistakes", "changed", "policy"}
+    answer = clean(Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS, needs))
     if answer["mistakes"]:
         for mistake in answer["mistakes"]:
             print(f"ogw: {mistake}", file=sys.stderr)

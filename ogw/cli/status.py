@@ -39,7 +39,7 @@ def status(words: list[str]) -> int:
     asked = parser.parse_args(words)
     gateway = Gateway(asked.run_dir)
     if asked.json:
-        state = gateway.ask("/status")[1]
+        state = gateway.ask("/status")
         print(json.dumps(state, indent=2))
     else:
         state = gateway.state()

@@ -41,7 +41,7 @@ def tunnels(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /tunnels, as it is"))
     asked = parser.parse_args(words)
     query = urlencode({"client": asked.client or "", "target": asked.target or "", "most": asked.most})
-    _status, answer = Gateway(asked.run_dir).ask(f"/tunnels?{query}")
+    answer = Gateway(asked.run_dir).ask(f"/tunnels?{query}", needs={"tunnels", "total", "workers_missing"})
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
@@ -62,7 +62,7 @@ def tunnel_kill(words: list[str]) -> int:
     asked = parser.parse_args(words)
     gateway, code = Gateway(asked.run_dir), OK
     for tunnel in asked.ids:
-        _status, answer = gateway.ask(f"/kill?tunnel={quote(tunnel, safe='')}", "POST")
+        answer = gateway.ask(f"/kill?tunnel={quote(tunnel, safe='')}", "POST", needs={"killed"})
         if answer["killed"]:
             print(_("killed {tunnel}").format(tunnel=tunnel))
         else:

@@ -394,7 +394,7 @@ class Supervisor:
     def _reload(self) -> Message:
         """What came of it: the mistakes, or what changed."""
         if self._draining:
-            return {"mistakes": ["the gateway is draining"], "changed": []}
+            return {"mistakes": ["the gateway is draining"], "changed": [], "policy": self._log.policy}
         reloading()
         try:
             config = self._again()
