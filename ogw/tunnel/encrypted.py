@@ -12,7 +12,7 @@ from typing import Any, Optional
 import gevent
 from gevent import socket as gevent_socket
 
-from ogw.tunnel.duplex import unsent
+from ogw.tunnel.linger import unsent
 
 PIECE = 64 * 1024
 LINGER_SECONDS = 10.0  # what is still to be sent has so long, once the tunnel has closed its end
