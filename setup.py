@@ -10,7 +10,9 @@ MATCH = re.search(r'^__version__ = "(.+)"$', (HERE / "ogw" / "__init__.py").read
 assert MATCH is not None, "ogw/__init__.py has no __version__"
 
 TEST = [
+    "PyYAML>=6",
     "hypothesis>=6.100",
+    "jsonschema>=4.18",
     "pyte>=0.8",
     "pytest>=8",
     "pytest-benchmark>=4",

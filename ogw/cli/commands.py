@@ -54,6 +54,7 @@ COMMANDS = [
     Command("top", "[--interval SECONDS]", _("the same live, with rates"), "top:top"),
     Command("tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "tunnels:tunnels"),
     Command("tunnel kill", "ID ...", _("end open tunnels"), "tunnels:tunnel_kill"),
+    Command("suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "suggest:suggest"),
     Command("reload", "", _("let the gateway read its configuration again"), "orders:reload"),
     Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
     Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),

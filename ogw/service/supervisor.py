@@ -174,6 +174,7 @@ class Supervisor:
             self._report(now)
             if now >= self._next_mode_report:
                 self._tell_of_mode()
+            self._log.count_lines()
             children.wait(self._until_next(now))
             children.reap()
             while self._signals:
@@ -301,7 +302,6 @@ class Supervisor:
                 f"policy-mode = report until {timestamp(until)}: what no rule allows passes; would have been refused "
                 f"so far: {count}; `ogw suggest` makes rules of them",
                 level=logging.WARNING,
-                until=timestamp(until),
                 count=count,
             )
             self._next_mode_report = time.monotonic() + min(MODE_SECONDS, left)

@@ -90,9 +90,9 @@ def test_the_tls_rules_stay(upstream):
 def test_it_is_said_at_the_start_in_the_status_and_in_a_metric(upstream):
     with Gateway(*report(), *LOOPBACK) as gateway:
         line = gateway.wait_for(event=100, count=0)
-        assert line["level"] == "warning" and line["message"].startswith(f"policy-mode = report until {line['until']}")
+        assert line["level"] == "warning" and line["message"].startswith("policy-mode = report until 2")
         mode = asked(gateway, "/status")["policy_mode"]
-        assert mode["mode"] == "report" and mode["until"][:14] == line["until"][:14]
+        assert mode["mode"] == "report" and mode["until"][:14] in line["message"]
         assert abs(metrics(gateway)["ogw_policy_report_until_seconds"] - time.time() - 86400) < 60
         shown = ogw("status", "--run-dir", gateway.run_dir).stdout.splitlines()
         assert shown[1].startswith("policy-mode = report until 2") and "see `ogw suggest`" in shown[1]
