@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from gettext import gettext as _
 from gettext import ngettext
-from typing import IO, Optional
+from io import BufferedReader
+from typing import Optional
 
 from ogw.cli.commands import Failed
 from ogw.cli.configuration import load_or_tell
@@ -162,7 +163,7 @@ def _recorded(recording: Recording, log: str) -> Iterator[Recorded]:
         raise Failed(f"{name}: {error.strerror or error}") from None
 
 
-def _opened(log: str) -> IO[bytes]:
+def _opened(log: str) -> BufferedReader:
     return os.fdopen(os.dup(sys.stdin.fileno()), "rb") if log == "-" else open(log, "rb")
 
 
