@@ -36,7 +36,7 @@ _AGO = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
 
 def suggest(words: list[str]) -> int:
     """Run the command; the exit code."""
-    asked = _parser().parse_args(words)
+    asked = _parser().parse_intermixed_args(words)  # LOGs may stand anywhere
     if (asked.reload or asked.yes) and not asked.apply:
         _parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
     if asked.json and asked.apply:

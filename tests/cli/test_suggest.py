@@ -15,6 +15,7 @@ from harness.upstreams import Server, echo
 from ogw.policy.rules import parse_rules, time_text
 
 CLIENT = "10.1.2.3:51000"
+LOOPBACK = "allowed-target-network = 127.0.0.0/8\n"
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,8 @@ def test_apply_adds_the_rules_with_a_note_and_leaves_the_rest_to_the_byte(file, 
     today = time.strftime("%Y-%m-%d", time.gmtime())
     assert file.read_text() == (
         "[ogw]\n# what tills need\nallowed-host =\n    a.example  \n"
-        f'    [2606:4700::1111]:8443 note="suggested {today}"\n    www.example.org note="suggested {today}"\n\n# the end\n'
+        f'    [2606:4700::1111]:8443 note="suggested {today}"\n'
+        f'    www.example.org note="suggested {today}"\n\n# the end\n'
     )
     assert parse_rules("\n".join(file.read_text().splitlines()[3:6]), "")[1] == []
     again = ogw("suggest", log, "--config", file, "--apply", "--yes")
@@ -184,16 +186,16 @@ def test_the_reader_of_its_output_may_leave(file, tmp_path):
 # The story.
 
 
-def serving(file, upstream, *more):
-    """A gateway that reads this file, and may reach servers of this machine."""
-    return Gateway("--config", str(file), "--allowed-target-network", "127.0.0.0/8", *more, workers=2)
+def serving(file):
+    """A gateway that reads this file."""
+    return Gateway("--config", str(file), workers=2)
 
 
 def test_an_agent_is_refused_its_rule_is_suggested_and_added_and_it_passes_while_tunnels_stay_open(file, tmp_path):
     began = time.monotonic()
     with Server(echo) as old, Server(echo) as new:
-        file.write_text(f"[ogw]\nallowed-host =\n    {old.host}\n")
-        with serving(file, old) as gateway:
+        file.write_text(f"[ogw]\n{LOOPBACK}allowed-host =\n    {old.host}\n")
+        with serving(file) as gateway:
             open_one = gateway.tunnel(old.target)
             sock, head = gateway.ask(new.target)
             assert head.startswith(b"HTTP/1.1 403 Forbidden: host-not-allowed")
@@ -262,8 +264,8 @@ def test_where_the_log_comes_through_a_pipe_the_terminal_is_asked(file, tmp_path
 
 def test_what_policy_mode_report_let_pass_is_suggested_and_then_enforced(file, upstream):
     mode = f"policy-mode = report\nreport-until = {time_text(int(time.time() + 3600))}\n"
-    file.write_text(f"[ogw]\n{mode}")
-    with serving(file, upstream) as gateway:
+    file.write_text(f"[ogw]\n{LOOPBACK}{mode}")
+    with serving(file) as gateway:
         gateway.tunnel(upstream.target).close()
         words = ("suggest", "--config", file, "--run-dir", gateway.run_dir, "--apply", "--yes", "--reload")
         assert ogw(*words).returncode == 0
@@ -277,8 +279,9 @@ def test_what_policy_mode_report_let_pass_is_suggested_and_then_enforced(file, u
 
 def test_a_gateway_that_reads_another_file_is_found_out(file, upstream, tmp_path):
     other = tmp_path / "other.ini"
-    other.write_text("[ogw]\n")
-    with serving(other, upstream) as gateway:
+    other.write_text(f"[ogw]\n{LOOPBACK}")
+    file.write_text(f"[ogw]\n{LOOPBACK}")
+    with serving(other) as gateway:
         gateway.ask(upstream.target)[0].close()
         gateway.wait_for(event=105)
         done = ogw("suggest", "--config", file, "--run-dir", gateway.run_dir, "--apply", "--yes", "--reload")
