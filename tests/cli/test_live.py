@@ -117,8 +117,9 @@ def test_status_fits_a_terminal(gateway, upstream, columns, term):
         assert terminal.end() == 0
         shown = terminal.wait_for("is serving", "host-not-allowed")
     assert (b"\x1b[" in terminal.raw) == (term != "dumb")
-    told = "".join(line.strip() for line in shown)
-    assert ("b" * 60 + ".example.org") in told and "Traceback" not in told
+    host = "a" * 60 + "." + "b" * 60 + ".example.org"
+    assert f"ogw allowed-host add {host} --reload".encode() in terminal.raw  # in one piece, to be copied
+    assert not any("Traceback" in line for line in shown)
 
 
 # tunnels

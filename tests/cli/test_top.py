@@ -37,7 +37,7 @@ def top(gateway, *words, columns=80, lines=24, run_dir=None, **environment):
 def test_it_fits_the_screen_and_q_leaves_it_as_it_was(served, columns, lines):
     gateway, upstream = served
     with top(gateway, columns=columns, lines=lines) as terminal:
-        terminal.wait_for("serving", "each second", "top clients", upstream.target, "worker", "latest refusals")
+        terminal.wait_for("serving", "each second", "top clients", upstream.target, "worker", "refused at")
         shown = terminal.wait_for("www.example.org:443", "host-not-allowed")
         assert "tunnels 3 of" in shown[1]
         assert any(line.split()[:1] == ["127.0.0.1"] and upstream.target in line for line in shown)
