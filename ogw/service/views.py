@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from shlex import quote
 from typing import Any, Optional
 
 from prometheus_client import CollectorRegistry
@@ -171,14 +172,10 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
 def command_for(reason: str, client: str, target: str) -> Optional[str]:
     """The command that would let such a request pass, where there is one."""
     host, _colon, port = target.rpartition(":")
-    if reason == Reason.HOST_NOT_ALLOWED.token:
-        return f"ogw allowed-host add {host if port == '443' else target} --reload"
-    if reason == Reason.PORT_NOT_ALLOWED.token:
-        return f"ogw allowed-host add {target} --reload"
-    if reason == Reason.ADDRESS_NOT_ALLOWED.token:
-        return f"ogw allowed-host add '{host if port == '443' else target} to=NETWORK' --reload"
+    rule = host if port == "443" and reason != Reason.PORT_NOT_ALLOWED.token else target
+    more = {Reason.ADDRESS_NOT_ALLOWED.token: " to=NETWORK", Reason.SERVER_NAME_MISSING.token: " no-server-name"}
     if reason == Reason.CLIENT_NOT_ALLOWED.token:
         return f"ogw config add allowed-client {client} --reload"
-    if reason == Reason.SERVER_NAME_MISSING.token:
-        return f"ogw allowed-host add '{host if port == '443' else target} no-server-name' --reload"
+    if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token, *more):
+        return f"ogw allowed-host add {quote(rule + more.get(reason, ''))} --reload"
     return None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -65,6 +66,22 @@ def test_status_says_on_one_screen_how_the_gateway_fares(gateway, upstream):
     assert "    to allow it: ogw allowed-host add www.example.org --reload" in lines
     assert "\x1b" not in done.stdout and not any(line.endswith(" ") for line in lines)
     sock.close()
+
+
+def test_a_command_to_be_copied_is_one_that_a_shell_takes_as_it_stands(gateway):
+    for target in ("[2001:db8::1]:443", "www.example.org:8443"):
+        gateway.ask(target)[0].close()
+        gateway.wait_for(event=105, target=target)
+    commands = wait_until(lambda: [one["command"] for one in _refusals(gateway)] if len(_refusals(gateway)) == 2 else 0)
+    assert sorted(map(shlex.split, commands)) == [
+        ["ogw", "allowed-host", "add", "[2001:db8::1]", "--reload"],
+        ["ogw", "allowed-host", "add", "www.example.org:8443", "--reload"],
+    ]
+    assert "ogw allowed-host add '[2001:db8::1]' --reload" in commands
+
+
+def _refusals(gateway):
+    return json.loads(asked(gateway, "status", "--json").stdout)["refusals"]
 
 
 def test_status_as_json_is_what_the_gateway_answers(gateway):

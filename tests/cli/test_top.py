@@ -78,6 +78,18 @@ def test_ctrl_c_leaves_with_130_and_no_traceback(served):
         assert terminal.raw.rindex(BACK) > terminal.raw.rindex(ALTERNATE)
 
 
+@pytest.mark.parametrize("moment", [ALTERNATE, b"\x1b[?25l", b"ogw "])
+def test_ctrl_c_while_the_screen_is_being_taken_gives_it_back(served, moment):
+    with top(served[0]) as terminal:
+        terminal.wait_for_raw(moment)
+        terminal.press(b"\x03")
+        assert terminal.end() == 130
+        assert terminal.modes == terminal.before
+        assert terminal.raw.rindex(BACK) > terminal.raw.rindex(ALTERNATE)
+        # A terminal drops what nobody has read yet when Ctrl-C is pressed: the cursor may never have been hidden.
+        assert terminal.raw.rfind(b"\x1b[?25h") > terminal.raw.rfind(b"\x1b[?25l")
+
+
 def test_sigterm_leaves_the_terminal_as_it_was(served):
     with top(served[0]) as terminal:
         terminal.wait_for("top clients")
