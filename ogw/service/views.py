@@ -3,8 +3,7 @@
 import threading
 import time
 from collections import Counter
-from shlex import quote
-from typing import Any, Optional
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -12,6 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report import metrics
+from ogw.report.advice import command_for
 from ogw.report.log import timestamp
 from ogw.report.table import Table
 from ogw.service.app import Asker
@@ -178,16 +178,3 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
         ],
         "workers_missing": asked["missing"],
     }
-
-
-def command_for(reason: str, client: str, target: str) -> Optional[str]:
-    """The command that would let such a request pass, where there is one."""
-    host, _colon, port = target.rpartition(":")
-    # The texts are of strangers, and this is pasted into a shell.
-    rule = host if port == "443" and reason != Reason.PORT_NOT_ALLOWED.token else target
-    more = {Reason.ADDRESS_NOT_ALLOWED.token: " to=NETWORK", Reason.SERVER_NAME_MISSING.token: " no-server-name"}
-    if reason == Reason.CLIENT_NOT_ALLOWED.token:
-        return f"ogw config add allowed-client {client} --reload"
-    if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token, *more):
-        return f"ogw allowed-host add {quote(rule + more.get(reason, ''))} --reload"
-    return None
