@@ -60,6 +60,9 @@ class App:
             "/tunnels": self._tunnels,
             "/config": lambda query, environ: _json(views.config()),
         }
+        self._local: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
+            "/refusals": lambda query, environ: _json(views.refusals()),
+        }
         self._shows = is_local or page
         self._changing: dict[str, Callable[[dict[str, str]], Answer]] = {
             "/reload": self._reload,
@@ -93,7 +96,7 @@ class App:
         query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
         if path in self._changing and self._is_local:
             return self._changing[path](query) if method == "POST" else _text(405, "this changes something: POST it")
-        view = self._open.get(path) or self._shown.get(path)
+        view = self._open.get(path) or self._shown.get(path) or (self._local.get(path) if self._is_local else None)
         if view is None:
             return _text(404, f"there is nothing here; there is {', '.join(self._paths())}")
         if method not in ("GET", "HEAD"):
@@ -105,7 +108,8 @@ class App:
         return view(query, environ)
 
     def _paths(self) -> list[str]:
-        return [*self._open, *(self._shown if self._shows else ()), *(self._changing if self._is_local else ())]
+        local = (*self._local, *self._changing) if self._is_local else ()
+        return [*self._open, *(self._shown if self._shows else ()), *local]
 
     def _metrics(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
         body, media_type = self._views.exposition(environ.get("HTTP_ACCEPT", ""))
