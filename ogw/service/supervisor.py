@@ -298,8 +298,8 @@ class Supervisor:
         if left > 0:
             self._log.event(
                 Event.INFORMATION,
-                f"policy-mode = report until {timestamp(until)}: what no rule allows passes; {count} requests would "
-                "have been refused so far, `ogw suggest` makes rules of them",
+                f"policy-mode = report until {timestamp(until)}: what no rule allows passes; would have been refused "
+                f"so far: {count}; `ogw suggest` makes rules of them",
                 level=logging.WARNING,
                 until=timestamp(until),
                 count=count,
@@ -307,7 +307,7 @@ class Supervisor:
             self._next_mode_report = time.monotonic() + min(MODE_SECONDS, left)
         else:
             if self._next_mode_report < math.inf:
-                told = f"policy-mode = report is over, the policy is enforced; {count} requests would have been refused"
+                told = f"policy-mode = report is over, the policy is enforced; would have been refused: {count}"
                 self._log.event(Event.INFORMATION, told, level=logging.WARNING, count=count)
             self._next_mode_report = math.inf
 
