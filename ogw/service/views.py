@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from typing import Any, Optional
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -11,12 +11,15 @@ from prometheus_client.exposition import choose_encoder
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report import metrics
+from ogw.report.advice import command_for
 from ogw.report.events import Event
 from ogw.report.log import timestamp
 from ogw.report.table import Table
 from ogw.service.app import Asker
+from ogw.service.attention import attention
 from ogw.service.door import Door
 from ogw.service.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
+from ogw.service.history import History, Point
 from ogw.settings.settings import Config
 
 MOST_TUNNELS = 1000  # of a listing
@@ -35,6 +38,8 @@ class Views:
         self._listen = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.listen]
         self._registry = CollectorRegistry()
         self._registry.register(Exposition(table))
+        self._history = History(table)
+        threading.Thread(target=self._history.run, name="history", daemon=True).start()
         self._lock = threading.Lock()
         self._overview: tuple[float, dict[str, Any]] = (float("-inf"), {})
 
@@ -57,7 +62,7 @@ class Views:
         table, cells = self._table, self._table.gateway.cells
         asked = self._asked()  # first: the workers then count what open tunnels copied
         started = cells[metrics.STARTED]
-        return {
+        status = {
             "version": __version__,
             "state": self.not_ready() or "serving",
             "started": timestamp(started) if started else None,
@@ -95,6 +100,11 @@ class Views:
             "reasons": self._reasons(),
             **asked,
         }
+        return {**status, "attention": attention(status)}
+
+    def points(self) -> list[Point]:
+        """What the page's plots begin with: service/history.py."""
+        return self._history.points()
 
     def _policy_mode(self) -> dict[str, Any]:
         until = reports_until(self._table)
@@ -182,8 +192,10 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
         clients.update(dict(answer["clients"]))
         hosts.update(dict(answer["hosts"]))
         for relay in answer["relay_proxies"]:
-            known = relays.setdefault(relay["proxy"], {**relay, "up": True})
+            known = relays.setdefault(relay["proxy"], {"proxy": relay["proxy"], "up": True, "opened": 0, "failed": 0})
             known["up"] = known["up"] and relay["up"]
+            known["opened"] += relay["opened"]
+            known["failed"] += relay["failed"]
         for one in answer["refusals"]:
             key = one["client"], one["target"], one["reason"], one["enforced"]
             before = refusals.get(key, one)
@@ -201,19 +213,3 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
         ],
         "workers_missing": asked["missing"],
     }
-
-
-def command_for(reason: str, client: str, target: str) -> Optional[str]:
-    """The command that would let such a request pass, where there is one."""
-    host, _colon, port = target.rpartition(":")
-    if reason == Reason.HOST_NOT_ALLOWED.token:
-        return f"ogw allowed-host add {host if port == '443' else target} --reload"
-    if reason == Reason.PORT_NOT_ALLOWED.token:
-        return f"ogw allowed-host add {target} --reload"
-    if reason == Reason.ADDRESS_NOT_ALLOWED.token:
-        return f"ogw allowed-host add '{host if port == '443' else target} to=NETWORK' --reload"
-    if reason == Reason.CLIENT_NOT_ALLOWED.token:
-        return f"ogw config add allowed-client {client} --reload"
-    if reason == Reason.SERVER_NAME_MISSING.token:
-        return f"ogw allowed-host add '{host if port == '443' else target} no-server-name' --reload"
-    return None
