@@ -168,3 +168,12 @@ def test_the_socket_tells_all_refusals_that_are_remembered(upstream):
         assert told["refusals"][0]["target"] == "host-0.example:443"
         assert (told["refusals"][0]["count"], told["refusals"][0]["enforced"]) == (2, True)
         assert told["refusals"][0]["first"] < told["refusals"][0]["last"]
+
+
+def test_explain_says_that_only_the_mode_lets_it_pass(tmp_path):
+    file = tmp_path / "ogw.ini"
+    until = report()[-1]
+    file.write_text(f"[ogw]\npolicy-mode = report\nreport-until = {until}\n")
+    shown = ogw("explain", "8.8.8.8", "--config", file).stdout
+    assert "policy-mode = report lets it pass; enforced, it is refused: 8.8.8.8 is not in the allowed hosts" in shown
+    assert ogw("explain", "8.8.8.8", "--config", file, "--at", "2999-01-01T00:00:00Z").returncode == 1
