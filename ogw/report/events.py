@@ -95,6 +95,7 @@ class Field:
     ERRORS = "errors"  # events from 400 on,
     TLS_REJECTIONS = "tls_rejections"
     OLD_POLICY = "old_policy"
+    UNTIL = "until"  # RFC 3339: when policy-mode = report ends
     CHANGED = "changed"  # names of settings
     TRACEBACK = "traceback"
     COUNT = "count"

@@ -302,6 +302,7 @@ class Supervisor:
                 f"policy-mode = report until {timestamp(until)}: what no rule allows passes; would have been refused "
                 f"so far: {count}; `ogw suggest` makes rules of them",
                 level=logging.WARNING,
+                until=timestamp(until),
                 count=count,
             )
             self._next_mode_report = time.monotonic() + min(MODE_SECONDS, left)

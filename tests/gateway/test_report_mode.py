@@ -5,9 +5,9 @@ import sys
 import time
 
 import pytest
-from harness.admin import asked, metrics
+from harness.admin import ask, asked, metrics
 from harness.commands import ogw
-from harness.gateway import Gateway, read_all, read_exactly
+from harness.gateway import Gateway, address, read_all, read_exactly
 from harness.upstreams import Server, echo
 
 from ogw.policy.rules import time_text
@@ -55,6 +55,10 @@ def test_what_no_rule_allows_passes_and_is_said_counted_and_summarised(upstream)
         assert counted['ogw_requests_total{decision="allowed",reason="allowed"}'] == 3
         state = asked(gateway, "/status")
         assert (state["counters"]["reported"], state["counters"]["refused"], state["reasons"]) == (3, 0, {})
+        (told,) = state["attention"]
+        assert told.startswith("policy-mode = report until 2") and "3 requests" in told
+        page = ask(gateway, "/")[2].decode()
+        assert told in page and "OGW-105, let pass, only reported" in page
         (one,) = state["refusals"]
         assert (one["enforced"], one["count"]) == (False, 3)
         assert gateway.stop() == 0
@@ -177,3 +181,10 @@ def test_explain_says_that_only_the_mode_lets_it_pass(tmp_path):
     shown = ogw("explain", "8.8.8.8", "--config", file).stdout
     assert "policy-mode = report lets it pass; enforced, it is refused: 8.8.8.8 is not in the allowed hosts" in shown
     assert ogw("explain", "8.8.8.8", "--config", file, "--at", "2999-01-01T00:00:00Z").returncode == 1
+
+
+def test_refusals_are_told_on_the_socket_only(upstream):
+    place = f"{address()}:9180"
+    with Gateway("--admin-address", place, "--admin-page", "yes"):
+        status, _headers, body = ask(None, "/refusals", tcp=place)
+        assert status == 404 and b"/refusals" not in body
