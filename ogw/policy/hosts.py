@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import ALLOW, Decision, Reason
@@ -13,6 +13,18 @@ from ogw.policy.networks import Network, Networks
 from ogw.policy.rules import Rule
 from ogw.policy.tls_rules import TlsRules
 from ogw.wire.connect import Target
+
+
+class Match(NamedTuple):
+    """A rule whose pattern covers a target's host.
+
+    denies    it is one of the denied hosts
+    obstacle  why it does not hold for a request: "port", "until" or "from"; "" where it holds
+    """
+
+    rule: Rule
+    denies: bool
+    obstacle: str
 
 
 class Policy:
@@ -65,6 +77,18 @@ class Policy:
         to = tuple(dict.fromkeys(network for rule in holding for network in rule.to))
         return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in holding))
 
+    def matches(self, target: Target, client: str, now: Optional[float] = None) -> list[Match]:
+        """Every rule that judge_target looks at for this target, those that deny first."""
+        clock = time.time if now is None else lambda: now
+        denied, allowed = self._denied.find(target, in_any_form=True), self._allowed.find(target)
+        return [
+            *(Match(rule, True, _obstacle(rule, rule.port in (None, target.port), client, clock)) for rule in denied),
+            *(
+                Match(rule, False, _obstacle(rule, self._port_fits(rule, target.port), client, clock))
+                for rule in allowed
+            ),
+        ]
+
     def _port_fits(self, rule: Rule, port: int) -> bool:
         return port in self._ports if rule.port is None else rule.port == port
 
@@ -96,6 +120,14 @@ class Policy:
         else:
             why = f"its rule {rule} ({rule.source}) is for other clients than {client}"
         return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not allowed: {why}")
+
+
+def _obstacle(rule: Rule, port_fits: bool, client: str, clock: Callable[[], float]) -> str:
+    if not port_fits:
+        return "port"
+    if rule.until is not None and clock() >= rule.until:
+        return "until"
+    return "" if holds(rule, client, clock) else "from"
 
 
 def _hash(allowed: Iterable[Rule], denied: Iterable[Rule], *lists: Sequence[object]) -> str:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from typing import Any, Optional
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -11,6 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report import metrics
+from ogw.report.advice import command_for
 from ogw.report.log import timestamp
 from ogw.report.table import Table
 from ogw.service.app import Asker
@@ -166,19 +167,3 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
         ],
         "workers_missing": asked["missing"],
     }
-
-
-def command_for(reason: str, client: str, target: str) -> Optional[str]:
-    """The command that would let such a request pass, where there is one."""
-    host, _colon, port = target.rpartition(":")
-    if reason == Reason.HOST_NOT_ALLOWED.token:
-        return f"ogw allowed-host add {host if port == '443' else target} --reload"
-    if reason == Reason.PORT_NOT_ALLOWED.token:
-        return f"ogw allowed-host add {target} --reload"
-    if reason == Reason.ADDRESS_NOT_ALLOWED.token:
-        return f"ogw allowed-host add '{host if port == '443' else target} to=NETWORK' --reload"
-    if reason == Reason.CLIENT_NOT_ALLOWED.token:
-        return f"ogw config add allowed-client {client} --reload"
-    if reason == Reason.SERVER_NAME_MISSING.token:
-        return f"ogw allowed-host add '{host if port == '443' else target} no-server-name' --reload"
-    return None
