@@ -267,22 +267,22 @@ REASONS = {
 
 
 def command_for(
-    reason: str, client: str, target: str, ports: Collection[int] = (443,), more: str = "to=NETWORK"
+    reason: str, client: str, target: str, ports: Collection[int] = (443,), more: str = ""
 ) -> Optional[str]:
     """The command that would let such a request pass, where there is one.
 
     reason  its token
     ports   those that a rule without a port of its own allows
-    more    what its rule needs where its addresses are not allowed
+    more    attributes that the rule gets; where addresses are not allowed it needs some
     """
     host, _colon, port = target.rpartition(":")
     rule = host if port.isdigit() and int(port) in ports else target
     if reason == Reason.CLIENT_NOT_ALLOWED.token:
         return f"ogw config add allowed-client {shlex.quote(client)} --reload"
     if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token):
-        pass
+        rule = f"{rule} {more}".rstrip()
     elif reason == Reason.ADDRESS_NOT_ALLOWED.token:
-        rule = f"{rule} {more}"
+        rule = f"{rule} {more or 'to=NETWORK'}"
     elif reason == Reason.SERVER_NAME_MISSING.token:
         rule = f"{rule} no-server-name"
     else:

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+import gevent
+
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
 from ogw.report.log import Log
@@ -31,6 +33,12 @@ def dialer_of(config: Config, policy: Policy, log: Log, via: bytes, own_ports: C
     relays = _relays(config, connector, log, via, own_ports) if config.relay_proxy else None
     bypass = HostIndex(config.relay_proxy_bypass) if config.relay_proxy_bypass else None
     return Dialer(connector, policy.guard, own_ports, relays, bypass)
+
+
+def close_at_end(dialer: Dialer) -> None:
+    """Close it in a process that has no tunnels and is about to end: the loop turns once more, for c-ares' channels."""
+    dialer.close()
+    gevent.sleep(0)
 
 
 def _relays(config: Config, connector: Connector, log: Log, via: bytes, own_ports: Collection[int]) -> Relays:

@@ -196,6 +196,8 @@ class Connector:
 
     def survey(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Survey:
         """What `connect` would find. Dials nothing."""
+        # Whoever asks may have been away from the loop, whose timers count from when it last looked at the clock.
+        get_hub().loop.update_now()
         try:
             lookup = self._look_up(target, mailbox)
         except DialError as error:

@@ -35,7 +35,7 @@ class Dialer:
         self._guard = guard
         self._own_ports = frozenset(own_ports)
         self.relays = relays
-        self._bypass = bypass
+        self.bypass = bypass
 
     def close(self) -> None:
         """It is replaced by another; tunnels that have it still may go on with it."""
@@ -60,7 +60,7 @@ class Dialer:
 
     def goes_straight(self, target: Target, client_ip: str, clock: Callable[[], float] = time.time) -> bool:
         """Whether a target of this client is dialed past all relay proxies."""
-        return self.relays is None or (self._bypass is not None and self._bypass.covers(target, client_ip, clock))
+        return self.relays is None or (self.bypass is not None and self.bypass.covers(target, client_ip, clock))
 
     def survey(
         self, target: Target, to: tuple[Any, ...], client_ip: str, clock: Callable[[], float] = time.time
