@@ -10,12 +10,15 @@ MATCH = re.search(r'^__version__ = "(.+)"$', (HERE / "ogw" / "__init__.py").read
 assert MATCH is not None, "ogw/__init__.py has no __version__"
 
 TEST = [
+    "PyYAML>=6",
     "hypothesis>=6.100",
+    "jsonschema>=4.18",
     "pyte>=0.8",
     "pytest>=8",
     "pytest-benchmark>=4",
     "pytest-timeout>=2.3",
     "requests>=2.31",
+    "selenium>=4.20",
     "trustme>=1.1",
 ]
 
@@ -26,7 +29,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["ogw", "ogw.*"]),
-    package_data={"ogw.service": ["page.html"]},
+    package_data={"ogw.service": ["page.html", "page.css", "page.js"]},
     python_requires=">=3.11",
     install_requires=[
         "ConfigArgParse>=1.7",

@@ -20,8 +20,8 @@ The path of a connection, accept to close:
       tunnel/dial.py       3. reach it   (tunnel/connector.py, ports.py, resolve.py, relay.py, policy/addresses.py)
       wire/connect.py      4. answer
       tunnel/verify.py     5. let the handshake go by   (policy/handshake.py, wire/tls.py)
-      tunnel/duplex.py     6. copy both ways
-      report/log.py        7. account for it
+      tunnel/duplex.py     6. copy both ways   (tunnel/linger.py: its last moments)
+      tunnel/ledger.py     7. account for it   (report/table.py, report/log.py)
 """
 
 __version__ = "0.1.0"

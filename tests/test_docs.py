@@ -12,6 +12,7 @@ from ogw.settings.loader import load
 from ogw.settings.settings import SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
+CONF = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file())
 sys.path.insert(0, str(ROOT / "tools"))
 
 from settings_table import with_tables  # noqa: E402
@@ -56,8 +57,25 @@ def test_the_help_names_every_setting_and_its_variable():
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "conf" / "ogw.ini"], ids=lambda path: path.name
+    "path",
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(path for path in CONF if path.suffix != ".json")],
+    ids=lambda path: path.name,
 )
 def test_lines_fit_a_screen(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         assert len(line) <= 120 or line.startswith("|"), f"{path.name}:{number}"
+
+
+def test_the_index_of_conf_names_every_file_there_and_no_other():
+    index = (ROOT / "conf" / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| \[([^\]]+)\]\(([^)]+)\) \|", index, re.MULTILINE)
+    assert all(text == link for text, link in named)
+    there = {str(path.relative_to(ROOT / "conf")) for path in CONF} - {"README.md"}
+    assert sorted(link for _text, link in named) == sorted(there)
+
+
+def test_the_readme_names_the_metrics_of_the_originals_four_counters():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| counter of the original | metric |")[2].partition("\n\n")[0]
+    named = re.findall(r"`(ogw_\w+)", table)
+    assert named == ["ogw_tunnels_active", "ogw_clients_connected", "ogw_errors_total", "ogw_tls_rejections_total"]

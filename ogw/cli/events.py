@@ -6,12 +6,11 @@ import re
 from gettext import gettext as _
 
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from ogw.cli.commands import Failed
 from ogw.cli.parser import WRONG, parser_of
-from ogw.cli.screen import BOLD, DIM, show, table
+from ogw.cli.screen import BOLD, DIM, indented, show, table
 from ogw.policy.decision import Reason
 from ogw.report.advice import EVENTS, REASONS, Advice
 from ogw.report.events import CATALOGUE
@@ -87,7 +86,7 @@ def _event(number: int) -> list[RenderableType]:
 
 def _reason(reason: Reason) -> list[RenderableType]:
     told = _("reported by OGW-{number} {name}").format(number=reason.event, name=CATALOGUE[reason.event][1])
-    return [_headline(reason), *_advice(REASONS[reason.token]), Text("    " + told, style=DIM)]
+    return [_headline(reason), *_advice(REASONS[reason.token]), indented(Text(told, style=DIM))]
 
 
 def _headline(reason: Reason) -> Text:
@@ -97,7 +96,7 @@ def _headline(reason: Reason) -> Text:
 
 def _advice(advice: Advice) -> list[RenderableType]:
     do = Text.assemble((_("What to do: "), DIM), f"{advice.do}.")
-    return [Padding(Text(advice.means), (0, 0, 0, 4), expand=False), Padding(do, (0, 0, 0, 4), expand=False)]
+    return [indented(Text(advice.means)), indented(do)]
 
 
 def _level(level: int) -> str:

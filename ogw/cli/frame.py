@@ -31,7 +31,7 @@ def frame(
     lists = max(1, min(LISTED, left - workers - 3 - (refusals + 2 if refusals else 0)))
     body: list[RenderableType] = [_lists(state, lists, width), Text(), _workers(state, workers)]
     if refusals:
-        body += [Text(), _refusals(state, refusals)]
+        body += [Text(), _refusals(state, refusals, width)]
     return Group(*head, *body)
 
 
@@ -108,12 +108,22 @@ def _workers(state: dict[str, Any], lines: int) -> Table:
     return shown
 
 
-def _refusals(state: dict[str, Any], lines: int) -> Table:
-    shown = table(_("latest refusals"), _("client"), _("target"), _("reason"), _("times"), numbers=(4,))
-    shown.columns[1].max_width, shown.columns[3].max_width = 39, 30
-    for one in state["refusals"][:lines]:
-        cells = (one["last"][11:19], one["client"], one["target"] or "?", one["reason"], count(one["count"]))
-        shown.add_row(*map(Text, cells))
+def _refusals(state: dict[str, Any], lines: int, width: int) -> Table:
+    """The target gives way where there is no room."""
+    names = (_("refused at"), _("client"), _("target"), _("reason"), _("times"))
+    shown = table(*names, numbers=(4,))
+    rows = [
+        (one["last"][11:19], one["client"], one["target"] or "?", one["reason"], count(one["count"]))
+        for one in state["refusals"][:lines]
+    ]
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    left = width - 2 * len(names)
+    for place, column in enumerate(shown.columns):
+        if place != 2:
+            column.min_width = max(len(names[place]), *(len(row[place]) for row in rows))
+            left -= column.min_width
+    shown.columns[2].max_width = max(10, left)
     return shown
 
 

@@ -134,8 +134,7 @@ def _run_dir_of_file(environment: Mapping[str, str]) -> str:
 def _connected(place: str, seconds: float) -> socket.socket:
     """Raises OSError."""
     folder = os.path.dirname(place)
-    # Anybody may make folders in /tmp, and would be asked what root's command asks.
-    if folder == run_dir.of_user() and os.lstat(folder).st_uid not in (0, os.geteuid()):
+    if folder == run_dir.of_user() and run_dir.is_strange(folder):
         raise OSError(0, _("its folder belongs to somebody else"))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(seconds)

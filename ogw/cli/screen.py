@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from gettext import gettext as _
 from typing import Any, Optional, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 UNLIMITED = 10_000  # columns
+INDENT = 4
 GOOD, BAD, DIM, BOLD, WARN = "green", "red", "dim", "bold", "yellow"
 
 
@@ -61,7 +63,7 @@ def show(*parts: RenderableType) -> None:
         return
     console = console_of()
     if console.is_terminal:
-        console.print(*parts, sep="\n", soft_wrap=False)
+        _print(console, parts)
     else:
         sys.stdout.write(plain(*parts))
 
@@ -69,10 +71,25 @@ def show(*parts: RenderableType) -> None:
 def plain(*parts: RenderableType, width: int = UNLIMITED) -> str:
     """As text without escape codes and without blanks at the ends of lines."""
     text = io.StringIO()
-    Console(file=text, width=width, color_system=None, highlight=False, markup=False, emoji=False).print(
-        *parts, sep="\n"
-    )
+    _print(Console(file=text, width=width, color_system=None, highlight=False, markup=False, emoji=False), parts)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def _print(console: Console, parts: Sequence[RenderableType]) -> None:
+    for part in parts:
+        console.print(part, crop=False)
+
+
+def whole(*pieces: str | tuple[str, str]) -> RenderableType:
+    """A line that is never broken: where it is longer than the screen is wide, it can still be copied as one."""
+    line = Text.assemble(*pieces)
+    line.no_wrap, line.overflow = True, "ignore"
+    return Group(line)  # of a text alone, rich would print a copy that is broken like any other
+
+
+def indented(text: Text) -> Padding:
+    """Below a heading; all its lines where it is long."""
+    return Padding(text, (0, 0, 0, INDENT), expand=False)
 
 
 def table(*columns: str, numbers: Sequence[int] = (), folds: Sequence[int] = ()) -> Table:

@@ -11,10 +11,25 @@ from rich.text import Text
 
 from ogw.cli.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import parser_of
-from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, count, duration, show, size, table
+from ogw.cli.screen import (
+    BAD,
+    BOLD,
+    DIM,
+    GOOD,
+    INDENT,
+    WARN,
+    clean,
+    count,
+    duration,
+    indented,
+    show,
+    size,
+    table,
+    whole,
+)
 
 SERVING, NOT_READY = 0, 1  # exit codes
-INDENT = 12
+NAMES = 12  # columns of the facts' names
 
 
 def status(words: list[str]) -> int:
@@ -109,7 +124,7 @@ def _facts(state: dict[str, Any]) -> Table:
         lost = _("{lost} of {lines} lines lost: what reads the log is too slow")
         rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(counted["log_lines"]))))
     for name, told in rows:
-        facts.add_row(Text(name.ljust(INDENT), style=DIM), Text(told))
+        facts.add_row(Text(name.ljust(NAMES), style=DIM), Text(told))
     return facts
 
 
@@ -117,7 +132,7 @@ def _workers(state: dict[str, Any]) -> Table:
     shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), numbers=(1, 2, 3))
     for worker in state["workers"]:
         used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(state["max_descriptors"]))
-        cells = [str(worker["number"]).ljust(INDENT), str(worker["pid"]), count(worker["tunnels"]), used]
+        cells = [str(worker["number"]).ljust(NAMES), str(worker["pid"]), count(worker["tunnels"]), used]
         full = worker["descriptors"] > 0.9 * state["max_descriptors"] > 0
         shown.add_row(*(Text(cell, style=BAD if full else "") for cell in cells))
     if state["worker_deaths"]:
@@ -143,13 +158,13 @@ def _reasons(state: dict[str, Any]) -> Table:
 def _refusals(state: dict[str, Any]) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(_("latest refusals"), style=BOLD)]
     for one in state["refusals"]:
-        line = Text.assemble(
+        line = whole(
             (f"{one['last']}  ", DIM),
             f"{one['client']} -> {one['target'] or '?'}  ",
             (f"{one['reason']} (OGW-{one['event']})", WARN),
             _("  {count} times").format(count=count(one["count"])) if one["count"] > 1 else "",
         )
-        parts += [line, Text(f"    {one['detail']}", style=DIM)]
+        parts += [line, indented(Text(one["detail"], style=DIM))]
         if one["command"]:
-            parts.append(Text.assemble(("    " + _("to allow it: "), DIM), one["command"]))
+            parts.append(whole((" " * INDENT + _("to allow it: "), DIM), one["command"]))
     return parts

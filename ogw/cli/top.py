@@ -8,6 +8,8 @@ import sys
 import termios
 import time
 import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
 from gettext import gettext as _
 from typing import Any, Optional
 
@@ -113,7 +115,12 @@ def _live(watch: Watch, console: Console, interval: float, most: Optional[int]) 
     def picture() -> RenderableType:
         return watch.frame(console.width, console.height)
 
-    with Keys() as keys, Live(picture(), console=console, screen=True, auto_refresh=False) as live:
+    keys = Keys()
+    live = Live(picture(), console=console, screen=True, auto_refresh=False)
+    try:
+        with _uninterrupted():
+            keys.take()
+            live.start(refresh=True)
         while True:
             drawn += 1
             if drawn == most:
@@ -127,10 +134,24 @@ def _live(watch: Watch, console: Console, interval: float, most: Optional[int]) 
                     live.update(picture(), refresh=True)
             watch.look()
             live.update(picture(), refresh=True)
+    finally:
+        with _uninterrupted():
+            live.stop()
+            keys.give_back()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of it: a terminal that was half taken could not be given back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Keys:
-    """The keyboard, key by key and without an echo, and the terminal's size. Use as a context manager."""
+    """The keyboard, key by key and without an echo, and the terminal's size, from `take` to `give_back`."""
 
     RESIZED = "resized"
 
@@ -139,7 +160,7 @@ class Keys:
         self._before: Any = None
         self._woken, self._wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def __enter__(self) -> "Keys":
+    def take(self) -> None:
         signal.signal(signal.SIGWINCH, lambda number, frame: self._wake())
         signal.signal(signal.SIGCONT, lambda number, frame: self._resume())
         # A terminal that goes away, or a service manager, must find the screen as it was.
@@ -148,7 +169,6 @@ class Keys:
         if self._keyboard >= 0:
             self._before = termios.tcgetattr(self._keyboard)
         self._resume()
-        return self
 
     def _resume(self) -> None:
         if self._keyboard >= 0:
@@ -161,7 +181,7 @@ class Keys:
         except BlockingIOError:
             pass  # it is told already
 
-    def __exit__(self, *exception: object) -> None:
+    def give_back(self) -> None:
         signal.signal(signal.SIGWINCH, signal.SIG_DFL)
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
         if self._before is not None:

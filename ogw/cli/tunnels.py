@@ -12,12 +12,14 @@ from rich.text import Text
 
 from ogw.cli.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import parser_of
-from ogw.cli.screen import WARN, clean, count, duration, show, size, table
+from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.policy.index import parse_client
 
 OK, NO_SUCH = 0, 1  # exit codes
 MOST = 1000  # that the gateway lists
 SHOWN = 50
+LONGEST_IPV4 = len("255.255.255.255:65535")
+WIDE = 110  # columns of a terminal that has room for everything
 
 
 def tunnels(words: list[str]) -> int:
@@ -74,12 +76,24 @@ def tunnel_kill(words: list[str]) -> int:
 
 def _show(answer: dict[str, Any]) -> None:
     rows, total = answer["tunnels"], answer["total"]
-    names = (_("tunnel"), _("client"), _("target"), _("upstream"), _("state"), _("open for"), _("up"), _("down"))
-    listed = table(*names, numbers=(5, 6, 7), folds=(1, 2, 3))
-    for one in rows:
-        up, down = size(one["bytes_up"]), size(one["bytes_down"])
-        cells = (one["tunnel"], one["client"], one["target"], one["upstream"], one["state"])
-        listed.add_row(*map(Text, (*cells, duration(one["duration"]), up, down)))
+    columns = {
+        _("tunnel"): [one["tunnel"] for one in rows],
+        _("client"): [one["client"] for one in rows],
+        _("target"): [one["target"] for one in rows],
+        _("upstream"): [one["upstream"] for one in rows],
+        _("state"): [one["state"] for one in rows],
+        _("open for"): [duration(one["duration"]) for one in rows],
+        _("up"): [size(one["bytes_up"]) for one in rows],
+        _("down"): [size(one["bytes_down"]) for one in rows],
+    }
+    console = console_of()
+    if console.is_terminal and console.width < WIDE:
+        del columns[_("upstream")]  # the easiest to do without
+    places = range(len(columns))
+    listed = table(*columns, numbers=places[-3:], folds=places[1:-4])
+    listed.columns[1].min_width = min(LONGEST_IPV4, max(map(len, columns[_("client")]), default=0))
+    for cells in zip(*columns.values(), strict=True):
+        listed.add_row(*map(Text, cells))
     if rows:
         show(listed)
     if total > len(rows):

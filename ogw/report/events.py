@@ -85,8 +85,11 @@ class Field:
     RECEIVED_STATUS = "received_status"  # of the relay proxy's answer
     DETAIL = "detail"
     LISTEN = "listen"
+    VERSION = "version"
     WORKERS = "workers"
     ADMIN = "admin"  # address:port of metrics and health
+    MAX_TUNNELS = "max_tunnels"
+    DESCRIPTORS = "descriptors"  # that each worker may have
     TUNNELS = "tunnels"  # the original's four counters: open tunnels,
     CLIENTS = "clients"  # distinct clients that have one,
     ERRORS = "errors"  # events from 400 on,

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ogw.policy.decision import Reason
+from ogw.report.metrics import RELAY_FAILED, RELAY_OPENED
 from ogw.service.control import Message
 
 if TYPE_CHECKING:
@@ -27,10 +28,15 @@ def overview(worker: "Worker", _question: Message) -> Any:
     for tunnel in worker.tunnels:
         tunnel.count_bytes()
     relays = worker.relays.relays if worker.relays is not None else ()
+    cells = worker.cells
     return {
         "clients": clients.most_common(MOST_NAMES),
         "hosts": hosts.most_common(MOST_NAMES),
-        "relay_proxies": [{"proxy": str(relay.proxy), "up": not relay.rest} for relay in relays],
+        "relay_proxies": [
+            {"proxy": str(relay.proxy), "up": not relay.rest,
+             "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number]}
+            for relay in relays
+        ],
         "refusals": [
             {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
              "detail": one.detail, "count": one.count, "last": one.last}

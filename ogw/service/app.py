@@ -11,6 +11,8 @@ from ipaddress import ip_address
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from ogw.service.page import POLICY, rendered
+
 JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
 STATUS = {
     200: "200 OK",
@@ -22,12 +24,6 @@ STATUS = {
     500: "500 Internal Server Error",
     503: "503 Service Unavailable",
 }
-# The page has its own styles and script inside, and asks nobody but the gateway.
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
 
 Answer = tuple[int, str, bytes]  # status, media type, body
@@ -123,9 +119,7 @@ class App:
         return _text(503, why) if why else _text(200, "ok")
 
     def _page(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
-        from ogw.service.page import rendered
-
-        return 200, HTML, rendered(self._views.status()).encode()
+        return 200, HTML, rendered(self._views.status(), self._views.points()).encode()
 
     def _tunnels(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
         most = query.get("most", "1000")
@@ -147,7 +141,7 @@ def is_own_name(host: str) -> bool:
     """Whether a Host header cannot be that of a stranger's site whose name was bent to our address (DNS rebinding)."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     name = name.strip("[]").lower()
-    if name in ("localhost", socket.gethostname().lower()):
+    if name and name in ("localhost", socket.gethostname().lower()):
         return True
     return _is_address(name)
 

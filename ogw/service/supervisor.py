@@ -28,8 +28,8 @@ from ogw.report.metrics import (
     MOST_DESCRIPTORS,
     MOST_TUNNELS,
     POLICY,
-    RELAYS,
     READY_WORKERS,
+    RELAYS,
     RELOADED,
     RELOADS_REFUSED,
     RELOADS_TAKEN,
@@ -166,6 +166,7 @@ class Supervisor:
             self._log.count_lines()
             self._give_signs_of_life(now)
             self._report(now)
+            self._log.count_lines()
             children.wait(self._until_next(now))
             children.reap()
             while self._signals:

@@ -15,8 +15,10 @@ from ogw.report.advice import command_for
 from ogw.report.log import timestamp
 from ogw.report.table import Table
 from ogw.service.app import Asker
+from ogw.service.attention import attention
 from ogw.service.door import Door
 from ogw.service.exposition import Exposition, descriptors_of, four_counters
+from ogw.service.history import History, Point
 from ogw.settings.settings import Config
 
 MOST_TUNNELS = 1000  # of a listing
@@ -35,6 +37,8 @@ class Views:
         self._listen = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.listen]
         self._registry = CollectorRegistry()
         self._registry.register(Exposition(table))
+        self._history = History(table)
+        threading.Thread(target=self._history.run, name="history", daemon=True).start()
         self._lock = threading.Lock()
         self._overview: tuple[float, dict[str, Any]] = (float("-inf"), {})
 
@@ -57,7 +61,7 @@ class Views:
         table, cells = self._table, self._table.gateway.cells
         asked = self._asked()  # first: the workers then count what open tunnels copied
         started = cells[metrics.STARTED]
-        return {
+        status = {
             "version": __version__,
             "state": self.not_ready() or "serving",
             "started": timestamp(started) if started else None,
@@ -93,6 +97,11 @@ class Views:
             "reasons": self._reasons(),
             **asked,
         }
+        return {**status, "attention": attention(status)}
+
+    def points(self) -> list[Point]:
+        """What the page's plots begin with: service/history.py."""
+        return self._history.points()
 
     def _reasons(self) -> dict[str, int]:
         """Refusals and rejections by reason; those that never happened are left out."""
@@ -148,8 +157,10 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
         clients.update(dict(answer["clients"]))
         hosts.update(dict(answer["hosts"]))
         for relay in answer["relay_proxies"]:
-            known = relays.setdefault(relay["proxy"], {**relay, "up": True})
+            known = relays.setdefault(relay["proxy"], {"proxy": relay["proxy"], "up": True, "opened": 0, "failed": 0})
             known["up"] = known["up"] and relay["up"]
+            known["opened"] += relay["opened"]
+            known["failed"] += relay["failed"]
         for one in answer["refusals"]:
             key = one["client"], one["target"], one["reason"]
             before = refusals.get(key, one)

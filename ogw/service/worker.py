@@ -102,6 +102,11 @@ class Worker:
         return self._ledger.refusals
 
     @property
+    def cells(self) -> Any:
+        """What it counted: its row of the table."""
+        return self._row.cells
+
+    @property
     def relays(self) -> Optional[Relays]:
         return self._shared.dialer.relays
 

@@ -1,4 +1,4 @@
-"""An INI file that is edited: locked against a second editor, checked as a whole, replaced in one step or not at all."""
+"""An INI file that is edited: locked against a second editor, checked as a whole, replaced in one step or not."""
 
 import fcntl
 import os

@@ -1,7 +1,7 @@
 """The text of an INI file, edited line by line: what an edit does not name stays as it is, to the byte.
 
-Built on the reader of the gateway itself (settings/ini.py), so that the two can never disagree on what stands in a file;
-the parsers of others know comments behind values, `%` and other things that ours does not.
+Built on the reader of the gateway itself (settings/ini.py), so that the two can never disagree on what stands in a
+file; the parsers of others know comments behind values, `%` and other things that ours does not.
 """
 
 import re

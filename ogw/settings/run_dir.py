@@ -28,11 +28,11 @@ def of_user() -> str:
 def socket_of(environment: Mapping[str, str], run_dir: str = "") -> str:
     """The socket of the running gateway, or where it would be."""
     folders = [run_dir] if run_dir else default_run_dirs(environment)
-    places = [os.path.join(folder, SOCKET) for folder in folders if run_dir or not _is_strange(folder)]
+    places = [os.path.join(folder, SOCKET) for folder in folders if run_dir or not is_strange(folder)]
     return next((place for place in places if os.path.exists(place)), os.path.join(folders[0], SOCKET))
 
 
-def _is_strange(folder: str) -> bool:
+def is_strange(folder: str) -> bool:
     """Somebody else made it in a place where everybody may: who asks there asks whom he wants."""
     try:
         return folder.startswith("/tmp/") and os.lstat(folder).st_uid not in (0, os.geteuid())

@@ -18,8 +18,6 @@ import enum
 import errno
 import fcntl
 import os
-import struct
-import termios
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -386,21 +384,6 @@ class Duplex:
             half.readable.close()
             half.greenlet = None
         self._main = None
-
-
-def close_with_reset(sock: _socket.socket) -> None:
-    """Pass a peer's reset on: RST if all was delivered, else let the kernel deliver the rest and end with FIN."""
-    try:
-        if unsent(sock) == 0:
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, struct.pack("ii", 1, 0))
-    except OSError:
-        pass  # it is gone already
-    sock.close()
-
-
-def unsent(sock: _socket.socket) -> int:
-    """Bytes that the peer has not acknowledged yet (tcp(7), SIOCOUTQ)."""
-    return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
 
 
 def is_timeout(error: Optional[OSError]) -> bool:

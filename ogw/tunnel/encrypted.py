@@ -12,10 +12,11 @@ from typing import Any, Optional
 import gevent
 from gevent import socket as gevent_socket
 
-from ogw.tunnel.duplex import unsent
+from ogw.tunnel.linger import unsent
 
 PIECE = 64 * 1024
 LINGER_SECONDS = 10.0  # what is still to be sent has so long, once the tunnel has closed its end
+TCP_CLOSE = 7  # the state of a socket without a connection (linux/tcp.h), the first byte of TCP_INFO
 LOOK_AGAIN = 0.02  # seconds between two looks at whether it was taken
 
 
@@ -79,10 +80,14 @@ class Leg:
         decrypts.kill(timeout=LINGER_SECONDS)  # nobody takes what comes; it says the end, if that is not said yet
         # A close with something unread, or before something comes, resets: what the peer has not taken would be lost.
         self._half_close(self._sock)
-        while unsent(self._sock) and time.monotonic() < until:
+        while unsent(self._sock) and not self._is_gone() and time.monotonic() < until:
             gevent.sleep(LOOK_AGAIN)
         encrypts.kill()
         self.close()
+
+    def _is_gone(self) -> bool:
+        """The connection was reset: what was unsent then will be for ever."""
+        return bool(self._sock.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, 1)[0] == TCP_CLOSE)
 
     def _ended(self, _pump: Any) -> None:
         if all(pump.ready() for pump in self._pumps):

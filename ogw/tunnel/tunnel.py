@@ -18,8 +18,9 @@ from ogw.tunnel.connector import ClientGone, DialError, Upstream
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
-from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, close_with_reset, is_timeout
+from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, is_timeout
 from ogw.tunnel.ledger import Ledger
+from ogw.tunnel.linger import half_close_and_drop, pass_reset_on
 from ogw.tunnel.refusal import Refused, refusal
 from ogw.tunnel.verify import verify
 from ogw.wire.connect import (
@@ -36,7 +37,6 @@ from ogw.wire.tls import alert
 
 READ = 1  # libev's event bit
 RECEIVE_SIZE = 16 * 1024
-LINGER_SECONDS, LINGER_BYTES = 2.0, 1 << 20  # after a refusal or an alert
 HEAD_REASONS: dict[type[HeadError], Reason] = {
     NotConnect: Reason.NOT_CONNECT,
     BadRequest: Reason.BAD_REQUEST,
@@ -331,9 +331,9 @@ class Tunnel:
 
     def _close_upstream(self, upstream: Upstream, reason: Optional[Reason]) -> None:
         if reason is Reason.CLIENT_RESET:
-            close_with_reset(upstream.socket)
+            pass_reset_on(upstream.socket)
         elif reason is Reason.UPSTREAM_RESET:
-            close_with_reset(self.client)
+            pass_reset_on(self.client)
         upstream.socket.close()
         if upstream.closed is not None:
             upstream.closed()
@@ -392,33 +392,9 @@ class Tunnel:
         try:
             if last_words:
                 self.client.send(last_words)
-            self.client.shutdown(_socket.SHUT_WR)
-            self._drop_what_still_comes()
+            half_close_and_drop(self.client)
         except (OSError, Ended):
             pass  # nobody is there any more to read it
-
-    def _drop_what_still_comes(self) -> None:
-        hub = get_hub()
-        client = self.client
-        left = LINGER_BYTES
-        watcher = hub.loop.io(client.fileno(), READ)
-        watcher.start(getcurrent().switch)
-        try:
-            with Deadline(LINGER_SECONDS):
-                while left > 0:
-                    hub.switch()
-                    try:
-                        size = len(client.recv(RECEIVE_SIZE))
-                    except BlockingIOError:
-                        continue
-                    if not size:
-                        return
-                    left -= size
-        except Expired:
-            pass
-        finally:
-            watcher.stop()
-            watcher.close()
 
     def _end_before_open(self, reason: Reason) -> None:
         # Runs in the hub. It may have opened, or ended, since it was asked.

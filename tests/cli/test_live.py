@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -67,6 +68,22 @@ def test_status_says_on_one_screen_how_the_gateway_fares(gateway, upstream):
     sock.close()
 
 
+def test_a_command_to_be_copied_is_one_that_a_shell_takes_as_it_stands(gateway):
+    for target in ("[2001:db8::1]:443", "www.example.org:8443"):
+        gateway.ask(target)[0].close()
+        gateway.wait_for(event=105, target=target)
+    commands = wait_until(lambda: [one["command"] for one in _refusals(gateway)] if len(_refusals(gateway)) == 2 else 0)
+    assert sorted(map(shlex.split, commands)) == [
+        ["ogw", "allowed-host", "add", "[2001:db8::1]", "--reload"],
+        ["ogw", "allowed-host", "add", "www.example.org:8443", "--reload"],
+    ]
+    assert "ogw allowed-host add '[2001:db8::1]' --reload" in commands
+
+
+def _refusals(gateway):
+    return json.loads(asked(gateway, "status", "--json").stdout)["refusals"]
+
+
 def test_status_as_json_is_what_the_gateway_answers(gateway):
     done = asked(gateway, "status", "--json")
     state = json.loads(done.stdout)
@@ -117,8 +134,9 @@ def test_status_fits_a_terminal(gateway, upstream, columns, term):
         assert terminal.end() == 0
         shown = terminal.wait_for("is serving", "host-not-allowed")
     assert (b"\x1b[" in terminal.raw) == (term != "dumb")
-    told = "".join(line.strip() for line in shown)
-    assert ("b" * 60 + ".example.org") in told and "Traceback" not in told
+    host = "a" * 60 + "." + "b" * 60 + ".example.org"
+    assert f"ogw allowed-host add {host} --reload".encode() in terminal.raw  # in one piece, to be copied
+    assert not any("Traceback" in line for line in shown)
 
 
 # tunnels

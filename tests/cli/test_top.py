@@ -37,7 +37,7 @@ def top(gateway, *words, columns=80, lines=24, run_dir=None, **environment):
 def test_it_fits_the_screen_and_q_leaves_it_as_it_was(served, columns, lines):
     gateway, upstream = served
     with top(gateway, columns=columns, lines=lines) as terminal:
-        terminal.wait_for("serving", "each second", "top clients", upstream.target, "worker", "latest refusals")
+        terminal.wait_for("serving", "each second", "top clients", upstream.target, "worker", "refused at")
         shown = terminal.wait_for("www.example.org:443", "host-not-allowed")
         assert "tunnels 3 of" in shown[1]
         assert any(line.split()[:1] == ["127.0.0.1"] and upstream.target in line for line in shown)
@@ -76,6 +76,18 @@ def test_ctrl_c_leaves_with_130_and_no_traceback(served):
         assert b"Traceback" not in terminal.raw
         assert terminal.modes == terminal.before
         assert terminal.raw.rindex(BACK) > terminal.raw.rindex(ALTERNATE)
+
+
+@pytest.mark.parametrize("moment", [ALTERNATE, b"\x1b[?25l", b"ogw "])
+def test_ctrl_c_while_the_screen_is_being_taken_gives_it_back(served, moment):
+    with top(served[0]) as terminal:
+        terminal.wait_for_raw(moment)
+        terminal.press(b"\x03")
+        assert terminal.end() == 130
+        assert terminal.modes == terminal.before
+        assert terminal.raw.rindex(BACK) > terminal.raw.rindex(ALTERNATE)
+        # A terminal drops what nobody has read yet when Ctrl-C is pressed: the cursor may never have been hidden.
+        assert terminal.raw.rfind(b"\x1b[?25h") > terminal.raw.rfind(b"\x1b[?25l")
 
 
 def test_sigterm_leaves_the_terminal_as_it_was(served):

@@ -1,5 +1,6 @@
 """Bytes through a real gateway: half-closes, resets, limits, slow readers."""
 
+import contextlib
 import fcntl
 import hashlib
 import socket
@@ -120,6 +121,53 @@ def test_what_an_upstream_said_before_it_reset_is_delivered(gateway):
         except ConnectionResetError:
             pass
     assert got == b"z" * 100_000
+
+
+def reads_late_and_talks_on(connection, go, heard):
+    """What it says meanwhile lies unread in the gateway when the other peer resets."""
+    connection.setblocking(False)
+    while not go.wait(0.001):
+        with contextlib.suppress(BlockingIOError):
+            connection.send(b"talk")
+    connection.settimeout(20)
+    with contextlib.suppress(ConnectionError):
+        while piece := connection.recv(65536):
+            heard.append(len(piece))
+            connection.send(b"talk")
+
+
+def test_what_a_client_said_before_it_reset_reaches_an_upstream_that_reads_late_and_talks_on(gateway):
+    go, heard = threading.Event(), []
+    with Server(lambda connection: reads_late_and_talks_on(connection, go, heard)) as upstream:
+        sock = gateway.tunnel(upstream.target)
+        sock.sendall(b"x" * 1_000_000)
+        until = time.monotonic() + 20
+        while struct.unpack("i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0]:  # TIOCOUTQ: the gateway has it all
+            assert time.monotonic() < until
+        name = "{}:{}".format(*sock.getsockname())
+        reset(sock)
+        go.set()
+        assert gateway.closed(client=name)["reason"] == "client-reset"
+    assert sum(heard) == gateway.closed(client=name)["bytes_up"] > 100_000
+
+
+def test_what_an_upstream_said_before_it_reset_reaches_a_client_that_reads_late_and_talks_on(gateway):
+    go, heard = threading.Event(), []
+
+    def say_and_reset(connection):
+        connection.recv(1)
+        connection.sendall(b"z" * 200_000)
+        while struct.unpack("i", fcntl.ioctl(connection, 0x5411, b"\0\0\0\0"))[0]:
+            pass
+        reset(connection)
+        go.set()
+
+    with Server(say_and_reset) as upstream, gateway.tunnel(upstream.target) as sock:
+        name = "{}:{}".format(*sock.getsockname())
+        sock.sendall(b"x")
+        reads_late_and_talks_on(sock, go, heard)
+        line = gateway.closed(client=name)
+    assert line["reason"] == "upstream-reset" and sum(heard) == line["bytes_down"] > 100_000
 
 
 def test_a_client_that_leaves_while_we_dial_is_accounted_for():

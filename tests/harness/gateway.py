@@ -15,6 +15,8 @@ import tempfile
 import threading
 import time
 
+from harness.lines import assert_valid
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CENSUS = re.compile(
     r"(?P<greenlets>\d+) greenlets \((?P<idle>\d+) idle\), (?P<tunnels>\d+) tunnels, (?P<pipes>\d+) pipes, "
@@ -227,6 +229,7 @@ class Gateway:
         self._folder.cleanup()
         assert not any("unreadable" in line for line in self.lines), self.lines
         assert not any("Traceback" in line for line in self.stderr), self.stderr
+        assert_valid(self.lines)
         return code
 
 

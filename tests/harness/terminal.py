@@ -84,6 +84,14 @@ class Terminal:
                 if not self._lock.wait(max(0.0, until - time.monotonic())) and time.monotonic() >= until:
                     raise AssertionError(f"no {texts} on the screen:\n{shown}")
 
+    def wait_for_raw(self, data, seconds=20):
+        """Until the program wrote these bytes."""
+        until = time.monotonic() + seconds
+        with self._lock:
+            while data not in self.raw:
+                self._lock.wait(max(0.0, until - time.monotonic()))
+                assert time.monotonic() < until, bytes(self.raw)
+
     def press(self, keys):
         os.write(self._ours, keys)
 

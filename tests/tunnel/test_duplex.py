@@ -17,7 +17,8 @@ from greenlet import greenlet
 from ogw.policy.decision import Reason
 from ogw.tunnel import duplex as duplex_module
 from ogw.tunnel.crew import Crew
-from ogw.tunnel.duplex import BUFFER_SIZE, Duplex, Pipes, close_with_reset, unsent
+from ogw.tunnel.duplex import BUFFER_SIZE, Duplex, Pipes
+from ogw.tunnel.linger import pass_reset_on, unsent
 
 READ, WRITE = 1, 2
 
@@ -102,7 +103,7 @@ class Pair:
             self.duplex.run()
         finally:
             if self.closes:
-                close_with_reset(self.ours_client)
+                pass_reset_on(self.ours_client)
                 self.ours_upstream.close()
             self.ended.set()
 

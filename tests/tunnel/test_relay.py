@@ -12,7 +12,7 @@ import pytest
 from gevent import socket as gevent_socket
 from harness.tls import client, serving
 
-from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.encrypted import LINGER_SECONDS, Leg
 from ogw.tunnel.relay import FIRST_REST, LONGEST_REST, Relay, offered
 from ogw.wire.relay_proxy import parse_relay_proxy
 
@@ -135,7 +135,7 @@ def test_a_leg_carries_both_directions_at_once_and_passes_half_closes_on(authori
 
 
 def assert_closed(leg):
-    with gevent.Timeout(15):
+    with gevent.Timeout(LINGER_SECONDS / 2):
         while leg._sock.fileno() != -1 or leg._ours.fileno() != -1:
             gevent.sleep(0)
 
