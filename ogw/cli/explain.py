@@ -19,6 +19,7 @@ from ogw.cli.gateway import Gateway, NoGateway
 from ogw.cli.parser import WRONG, parser_of
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
 from ogw.settings.settings import Config
+from ogw.tunnel.interrupt import Interruptible
 
 ALLOWED, REFUSED = 0, 1  # exit codes
 GATEWAY_SECONDS = 1.0  # for the question whether it has the same policy
@@ -36,7 +37,8 @@ def explain(words: list[str]) -> int:
     except (OSError, ValueError) as error:
         raise Failed(str(error)) from None
     try:
-        told = explainer.explain(connect_target(asked.target), asked.client, asked.at)
+        with Interruptible():
+            told = explainer.explain(connect_target(asked.target), asked.client, asked.at)
     finally:
         explainer.close()
     if asked.json:

@@ -3,6 +3,7 @@
 import dataclasses
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -92,7 +93,9 @@ class Outside:
         self._log = Log(Direct(open_sink("/dev/null", None)))
         self._dialer = dialer_of(config, self._policy, self._log, VIA, self._ports)
         context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion(max(self._policy.tls.min_version, ssl.TLSVersion.TLSv1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of versions that somebody may need all the same
+            context.minimum_version = ssl.TLSVersion(self._policy.tls.min_version)
         self._probe = Probe(self._dialer, context, config.handshake_timeout)
         self._straight = [one for one in wanted if self._dialer.goes_straight(one.target, one.client)]
         self._youngest: Optional[tuple[float, str]] = None  # the latest begin of a certificate, and whose

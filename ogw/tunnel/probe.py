@@ -6,6 +6,7 @@ For commands; no tunnel goes through here.
 import _socket
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional, TypeVar
 
@@ -18,6 +19,7 @@ from ogw.tunnel.connector import DialError, Mailbox, Upstream
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.interrupt import Interruptible
 from ogw.tunnel.resolve import Hosts, Resolver
 from ogw.wire.connect import Target
 
@@ -59,7 +61,9 @@ class Probe:
         self._verifying = context
         self._trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._trusting.check_hostname, self._trusting.verify_mode = False, ssl.CERT_NONE
-        self._trusting.minimum_version = context.minimum_version
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._trusting.minimum_version = context.minimum_version
         self._seconds = seconds
 
     def try_target(self, target: Target, to: tuple[Any, ...], client_ip: str, tls: bool = True) -> Probed:
@@ -157,6 +161,8 @@ def in_parallel(
     """The results of jobs that wait, so many of them at a time; None for those that `seconds` were too short for.
 
     finished  is called whenever one is
+
+    Ctrl-C is a KeyboardInterrupt here, never in a job.
     """
     results: list[Optional[Result]] = [None] * len(jobs)
 
@@ -168,7 +174,7 @@ def in_parallel(
     pool = Pool(most)
     left = gevent.Timeout(seconds)
     try:
-        with left:
+        with Interruptible(), left:
             for number in range(len(jobs)):
                 pool.spawn(work, number)
             pool.join()

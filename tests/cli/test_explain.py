@@ -1,12 +1,16 @@
 """`ogw explain` says what the running gateway does: the same decision, for the same reason."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import socket
+import subprocess
+import time
 
 import pytest
-from harness.commands import ogw
+from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import NXDOMAIN, SERVFAIL, SILENT, Dns
 from harness.gateway import Gateway, address, read_head
 from harness.upstreams import Server, echo
@@ -402,3 +406,18 @@ def test_addresses_are_typed_as_people_type_them():
     assert connect_target("[2001:db8::7]") == b"[2001:db8::7]:443"
     assert connect_target("10.1.2.3") == b"10.1.2.3:443"
     assert client_address("[::ffff:10.1.2.3]") == "10.1.2.3"
+
+
+def test_ctrl_c_ends_it_while_a_name_is_looked_up(dns):
+    number = dns.asked.count(("silent.example.com", 1))
+    command = [*OGW, "explain", "silent.example.com", "--allowed-host", "silent.example.com", *dns.flags]
+    process = subprocess.Popen(
+        [*command, "--dns-timeout", "50s"], cwd=ROOT, env=clean(), stdout=-1, stderr=-1, text=True, process_group=0
+    )
+    until = time.monotonic() + 20
+    while dns.asked.count(("silent.example.com", 1)) == number:
+        assert process.poll() is None and time.monotonic() < until
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (130, "", "")
