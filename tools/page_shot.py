@@ -2,7 +2,7 @@
 
 A real gateway, real TLS sessions through two relay proxies and real refusals, in a network of its own whose addresses
 all lie on its loopback (unshare from util-linux; Chromium and its driver; the font Inter makes it look the same each
-time). --all makes pictures of both themes, of a phone and of blocked scripts, too.
+time, pngquant makes it small). --all makes pictures of both themes, of a phone and of blocked scripts, too.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,8 +19,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
 
 import trustme
 from harness.browser import block_scripts, browser, look
@@ -29,6 +29,7 @@ from harness.relays import PORT
 from harness.tls import client, serving
 from harness.upstreams import Server
 
+ROOT = pathlib.Path(__file__).parent.parent
 WIDTH = 1120
 GATEWAY, CLOUD, PROXIES = "10.20.0.10", "198.51.100.7", ("10.20.1.1", "10.20.1.2")
 NAMES = ("till.data.example", "lab.ods.example", "lab.oms.example", "agents.blob.example")
@@ -124,6 +125,8 @@ def shoot(chrome: Any, path: pathlib.Path) -> None:
     clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
     shot = chrome.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
     path.write_bytes(base64.b64decode(shot["data"]))
+    if smaller := shutil.which("pngquant"):
+        subprocess.run([smaller, "--force", "--skip-if-larger", "--output", path, path], check=False)
     print(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
 
 
@@ -141,7 +144,7 @@ def inside(seconds: float, folder: pathlib.Path | None) -> None:
         for theme in ("light", "dark"):
             look(chrome, theme=theme)
             shoot(chrome, folder / f"desktop-{theme}.png")
-            look(chrome, 390, 844, theme, scale=2, touch=True)
+            look(chrome, 390, 844, theme, touch=True)
             shoot(chrome, folder / f"phone-{theme}.png")
         look(chrome)
         block_scripts(chrome)

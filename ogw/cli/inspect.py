@@ -244,7 +244,7 @@ def _verdict(policy: Policy, target: Target, address: str, up: bytes, down: byte
     told: dict[str, Any] = {
         "target": str(target),
         "target allowed": decision.allowed,
-        "target reason": "" if decision.allowed else decision.detail,
+        "target reason": decision.detail,
         "tls-rules": policy.tls.mode.value,
         "verdict": "undecided",
         "subject": handshake.subject,
@@ -275,7 +275,9 @@ def _print(answer: dict[str, Any]) -> None:
         for name, value in answer[who].items():
             if value not in ("", []):
                 print(f"{who + ':':8} {name:30} {_plain(value)}")
-    allowed = _("allowed") if answer["target allowed"] else answer["target reason"]
+    allowed = answer["target reason"]
+    if answer["target allowed"]:
+        allowed = _("passes, policy-mode is report: {why}").format(why=allowed) if allowed else _("allowed")
     print(f"target:  {answer['target']} ({allowed})")
     event = f" ({answer['reason']}, OGW-{answer['event']})" if "event" in answer else ""
     detail = f": {answer['detail']}" if answer.get("detail") else ""

@@ -34,6 +34,7 @@ class Policy:
     clients          networks that clients may come from; empty: all
     target_networks  networks that any target's addresses may lie in although the address guard would refuse them
     tls              what is asked of a TLS session once the tunnel is open
+    report_until     until then (Unix seconds) what no rule allows is only reported, and passes; None: never
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Policy:
         clients: Collection[Network] = (),
         target_networks: Collection[Network] = (),
         tls: Optional[TlsRules] = None,
+        report_until: Optional[float] = None,
     ) -> None:
         self._allowed = HostIndex(allowed)
         self._denied = HostIndex(denied)
@@ -51,7 +53,11 @@ class Policy:
         self._clients: Optional[Networks[bool]] = Networks((network, True) for network in clients) if clients else None
         self.guard = AddressGuard(target_networks)
         self.tls = tls or TlsRules()
-        lists = sorted(ports), sorted(map(str, clients)), sorted(map(str, target_networks)), self.tls.texts()
+        self._report_until = report_until
+        lists: list[Sequence[object]] = [sorted(ports), sorted(map(str, clients)), sorted(map(str, target_networks))]
+        lists.append(self.tls.texts())
+        if report_until is not None:
+            lists.append(["report", report_until])
         self.hash = _hash(allowed, denied, *lists)
 
     def judge_client(self, client: str) -> Decision:
@@ -63,7 +69,7 @@ class Policy:
         )
 
     def judge_target(self, target: Target, client: str, now: Optional[float] = None) -> Decision:
-        """May this client go to this target? `now` is in Unix seconds; None reads the clock where a rule has until=."""
+        """May this client go to this target? `now` is in Unix seconds; None reads the clock where an end is set."""
         clock = time.time if now is None else lambda: now
         for rule in self._denied.find(target, in_any_form=True):
             if (rule.port is None or rule.port == target.port) and holds(rule, client, clock):
@@ -71,7 +77,10 @@ class Policy:
         rules = self._allowed.find(target)
         holding = [rule for rule in rules if self._port_fits(rule, target.port) and holds(rule, client, clock)]
         if not holding:
-            return self._refusal(target, client, rules, clock)
+            refusal = self._refusal(target, client, rules, clock)
+            if self._report_until is None or clock() >= self._report_until:
+                return refusal
+            return Decision(True, Reason.ALLOWED, refusal.detail, reported=refusal)
         if len(holding) == 1 and not holding[0].to and not holding[0].no_server_name:
             return ALLOW
         to = tuple(dict.fromkeys(network for rule in holding for network in rule.to))

@@ -46,8 +46,11 @@ EVENTS = {
         _("find out which program on that client it is, and set it up to use the gateway as a proxy for https only"),
     ),
     105: Advice(
-        _("A target, or the client certificate of a session, is not in your lists. The line says which, and for whom."),
-        _("add it, if it is meant to pass; if not, find out what on that client wants to go there"),
+        _(
+            "A target, or the client certificate of a session, is not in your lists. The line says which, and for "
+            "whom. With `policy-mode = report` it says `enforced` false, and the target passed."
+        ),
+        _("add it, if it is meant to pass (`ogw suggest`); if not, find out what on that client wants to go there"),
     ),
     106: Advice(
         _(
@@ -276,8 +279,7 @@ def command_for(
     more    attributes that the rule gets; where addresses are not allowed it needs some
     """
     host, _colon, port = target.rpartition(":")
-    # The texts are of strangers, and this is pasted into a shell.
-    rule = host if int(port or 0) in ports and reason != Reason.PORT_NOT_ALLOWED.token else target
+    rule = host if port.isdigit() and int(port) in ports else target
     if reason == Reason.CLIENT_NOT_ALLOWED.token:
         return f"ogw config add allowed-client {shlex.quote(client)} --reload"
     if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token):

@@ -7,12 +7,19 @@ NEARLY_FULL = 0.9  # of max-tunnels
 
 
 def attention(status: dict[str, Any]) -> list[str]:
-    """One sentence for each thing that is wrong or soon will be; none is best. `status` as service/views.py makes it."""
+    """A sentence for each thing that is wrong or soon will be. `status` as service/views.py makes it."""
     told = []
     counters, most = status["counters"], status["max_tunnels"]
+    if status["policy_mode"]["mode"] == "report":
+        text = _(
+            "policy-mode = report until {until}: what no rule allows passes, {count} requests so far. ogw suggest."
+        )
+        told.append(text.format(until=status["policy_mode"]["until"], count=f"{counters['reported']:,}"))
     for relay in status["relay_proxies"]:
         if not relay["up"]:
-            told.append(_("Relay proxy {proxy} rests: it failed, and is tried again soon.").format(proxy=relay["proxy"]))
+            told.append(
+                _("Relay proxy {proxy} rests: it failed, and is tried again soon.").format(proxy=relay["proxy"])
+            )
     if most and counters["tunnels"] >= most * NEARLY_FULL:
         text = _("{tunnels} of {most} tunnels are open; what comes beyond them is refused (max-tunnels, open files).")
         told.append(text.format(tunnels=f"{counters['tunnels']:,}", most=f"{most:,}"))

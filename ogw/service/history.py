@@ -26,7 +26,10 @@ class History:
         """Take a point every period, for ever: the body of a thread."""
         while True:
             if self._table.gateway.cells[metrics.STARTED]:
-                self._points.append(self.now())
+                point = self.now()
+                if not self._points and point[0] <= 2 * self._period:
+                    self._points.append((0.0, 0, 0, 0, 0, 0))
+                self._points.append(point)
             time.sleep(self._period)
 
     def now(self) -> Point:

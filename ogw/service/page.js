@@ -42,11 +42,12 @@
     let from = at;
     while (from > 0 && t - points[from][0] < SMOOTH) from -= 1;
     const seconds = t - points[from][0];
-    return seconds > 0 ? Math.max(0, (value - points[from][column]) / seconds) : 0;
+    return Math.max(0, (value - points[from][column]) / Math.max(seconds, SMOOTH));
   }
   function take(fresh) {
     const counters = fresh.counters;
     if (fresh.started !== status.started || fresh.uptime < status.uptime - 60) points = [];
+    if (!points.length && fresh.started && fresh.uptime <= 2 * SMOOTH) points = [[0, 0, 0, 0, 0, 0]];
     points = points.filter((point) => point[0] < fresh.uptime && point[0] >= fresh.uptime - SPAN);
     points.push([fresh.uptime, counters.tunnels, counters.allowed, counters.refused + counters.tls_rejections,
       counters.bytes_up, counters.bytes_down]);
@@ -70,14 +71,16 @@
     if (where.textContent !== text) where.textContent = text;
   }
   function bar(share) {
-    const made = drawn("svg", { class: "bar", viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" });
+    const about = { class: "bar", viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" };
+    const made = drawn("svg", about);
     made.append(drawn("rect", { width: Math.max(0.5, share * 100).toFixed(1), height: 4 }));
     return made;
   }
   // A table's rows by key: a row stays the element it was, so that focus and selection stay, too.
   const known = new Map();
   function rows(name, list, key, make) {
-    const body = document.querySelector(`[data-t="${name}"]`), before = known.get(name) || new Map(), after = new Map();
+    const body = document.querySelector(`[data-t="${name}"]`);
+    const before = known.get(name) || new Map(), after = new Map();
     const focused = body.contains(document.activeElement) ? document.activeElement : null;
     if (!known.has(name)) body.replaceChildren();
     for (const one of list) {
@@ -130,7 +133,8 @@
   function show() {
     const shown = values();
     for (const where of document.querySelectorAll("[data-v]")) write(where, shown[where.dataset.v]);
-    $("full").setAttribute("width", Math.min(100, (status.counters.tunnels / (status.max_tunnels || 1)) * 100).toFixed(1));
+    const full = Math.min(1, status.counters.tunnels / (status.max_tunnels || 1));
+    $("full").setAttribute("width", (full * 100).toFixed(1));
     state();
     const wrong = status.attention, list = document.querySelector("#attention ul");
     if (JSON.stringify(wrong) !== JSON.stringify([...list.children].map((item) => item.textContent))) {
@@ -149,10 +153,11 @@
       : say(relays.length ? "listens_relays" : "listens", {
         listen: status.listen.join(", "), up: relays.filter((one) => one.up).length, all: relays.length }));
     document.title = lost ? `${say("lost")} – ogw`
-      : `${say(status.state)}, ${say("tunnels_open", { count: count(status.counters.tunnels) })} – ogw`;
+      : `${say(status.state)}, ${say("tunnels_open", {
+        count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw`;
   }
   function tables() {
-    rows("refusals", status.refusals, (one) => JSON.stringify([one.client, one.target, one.reason]), refusal);
+    rows("refusals", status.refusals, (one) => JSON.stringify([one.client, one.target, one.reason, one.enforced]), refusal);
     for (const time of document.querySelectorAll('[data-t="refusals"] time')) write(time, ago(time.dateTime));
     more();
     rows("relays", status.relay_proxies, (one) => one.proxy, (one) => [
@@ -166,7 +171,8 @@
     rows("workers", status.workers, (one) => one.number, (one) => [
       element("th", { scope: "row" }, one.pid ? String(one.pid) : say("not_running")),
       element("td", { class: "n" }, count(one.tunnels)),
-      element("td", { class: "n" }, say("files_of", { files: count(one.descriptors), most: count(status.max_descriptors) }))]);
+      element("td", { class: "n" },
+        say("files_of", { files: count(one.descriptors), most: count(status.max_descriptors) }))]);
   }
   function counted(name, pairs) {
     const most = Math.max(1, ...pairs.map((pair) => pair[1]));
@@ -183,11 +189,13 @@
   }
   function refusal(one) {
     const why = element("td", { role: "cell" },
-      element("span", { class: "why" }, element("b", {}, one.reason), " ", element("span", { class: "quiet" }, `OGW-${one.event}`)),
+      element("span", { class: "why" }, element("b", {}, one.reason), " ",
+        element("span", { class: "quiet" }, `OGW-${one.event}${one.enforced ? "" : `, ${say("let_pass")}`}`)),
       " ", element("span", {}, one.detail));
     if (one.command) {
       const code = element("code", {}, one.command);
-      const button = element("button", { type: "button", "aria-label": say("copy_it", { command: one.command }) }, say("copy"));
+      const about = { type: "button", "aria-label": say("copy_it", { command: one.command }) };
+      const button = element("button", about, say("copy"));
       button.addEventListener("click", () => copy(code, button));
       why.append(" ", element("span", { class: "command" }, code, " ", button));
     }
@@ -220,7 +228,9 @@
   const PLOTS = {
     tunnels: { series: [["tunnels", (at) => points[at][1]]], tell: count, least: 5 },
     opened: { series: [["opened", (at) => speed(at, 2)]], tell: rate, unit: "a_second", least: 1 },
-    bytes: { series: [["up", (at) => speed(at, 4)], ["down", (at) => speed(at, 5)]], tell: size, unit: "a_second", bytes: true },
+    bytes: {
+      series: [["up", (at) => speed(at, 4)], ["down", (at) => speed(at, 5)]], tell: size, unit: "a_second", bytes: true,
+    },
     refused: { series: [["refused", (at) => speed(at, 3) * 60]], tell: rate, unit: "a_minute", least: 1 },
   };
   const WIDTH = 600, HEIGHT = 100;
@@ -238,7 +248,8 @@
       const most = Math.max(...lines.flat()), top = ceiling(most, plot);
       const x = (at) => ((points[at][0] - end + wide) / wide) * WIDTH, y = (value) => HEIGHT - (value / top) * HEIGHT;
       plot.paths.forEach(([line, under], number) => {
-        const path = lines[number].map((value, at) => `${at ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+        const places = lines[number].map((value, at) => `${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
+        const path = `M${places.join("L")}`;
         line.setAttribute("d", path);
         under.setAttribute("d", `${path}L${WIDTH} ${HEIGHT}L${x(0).toFixed(1)} ${HEIGHT}Z`);
       });
@@ -248,8 +259,8 @@
         return which + plot.tell(line[at]) + unit;
       }).join(", ");
       plot.nearest = (share) => {
-        let best = 0;
-        points.forEach((_, at) => { if (Math.abs(x(at) - share * WIDTH) < Math.abs(x(best) - share * WIDTH)) best = at; });
+        const away = (at) => Math.abs(x(at) - share * WIDTH);
+        const best = points.reduce((found, _, at) => (away(at) < away(found) ? at : found), 0);
         return [best, x(best)];
       };
       if (!plot.pointed) write(plot.top, plot.tell(top) + unit);

@@ -10,7 +10,7 @@ import html
 import json
 import pathlib
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import Any
 
@@ -40,10 +40,11 @@ def rendered(status: dict[str, Any], points: Sequence[Point]) -> str:
     counters = status["counters"]
     now = _now(status)
     said = texts()
+    tunnels = said["tunnels_open"].format(count=_count(counters["tunnels"]), most=_count(status["max_tunnels"]))
     plain = {
         **said,
         **_values(status, [*points, _point(status)], said),
-        "title": f"{said[status['state']]}, {said['tunnels_open'].format(count=_count(counters['tunnels']))} \u2013 ogw",
+        "title": f"{said[status['state']]}, {tunnels} \u2013 ogw",
         "state": status["state"],
         "state_text": said[status["state"]],
         "state_more": _listens(status, said),
@@ -110,7 +111,7 @@ def _speed(points: Sequence[Point], column: int) -> float:
     last = points[-1]
     before = next((point for point in reversed(points) if last[0] - point[0] >= SMOOTH), points[0])
     seconds = last[0] - before[0]
-    return max(0.0, (last[column] - before[column]) / seconds) if seconds > 0 else 0.0
+    return max(0.0, (last[column] - before[column]) / max(seconds, SMOOTH))
 
 
 def _count(number: int) -> str:
@@ -144,7 +145,7 @@ def _span(seconds: float) -> str:
 
 def _now(status: dict[str, Any]) -> datetime:
     if status["started"] is None:
-        return datetime.now(timezone.utc)
+        return datetime.now(UTC)
     return datetime.fromisoformat(status["started"]) + timedelta(seconds=status["uptime"])
 
 
@@ -234,6 +235,6 @@ def _refusal(one: dict[str, Any], now: datetime, said: dict[str, str]) -> str:
         f'</td><td role="cell"><b>{html.escape(one["target"] or said["no_target"])}</b> ',
         quiet.format(html.escape(said["from"].format(client=one["client"]))),
         f'</td><td role="cell"><span class="why"><b>{html.escape(one["reason"])}</b> ',
-        quiet.format(f"OGW-{one['event']:d}"),
+        quiet.format(f"OGW-{one['event']:d}" + ("" if one["enforced"] else f", {html.escape(said['let_pass'])}")),
         f"</span> <span>{html.escape(one['detail'])}</span>{command}</td>",
     )

@@ -12,12 +12,13 @@ from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.advice import command_for
+from ogw.report.events import Event
 from ogw.report.log import timestamp
 from ogw.report.table import Table
 from ogw.service.app import Asker
 from ogw.service.attention import attention
 from ogw.service.door import Door
-from ogw.service.exposition import Exposition, descriptors_of, four_counters
+from ogw.service.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
 from ogw.service.history import History, Point
 from ogw.settings.settings import Config
 
@@ -67,6 +68,7 @@ class Views:
             "started": timestamp(started) if started else None,
             "uptime": round(time.time() - started, 1) if started else 0,
             "policy": f"{cells[metrics.POLICY]:08x}",
+            "policy_mode": self._policy_mode(),
             "listen": self._listen,
             "admin": self._door.place or None,
             "workers": [
@@ -85,6 +87,7 @@ class Views:
                 **four_counters(table),
                 "allowed": table.sum(metrics.ALLOWED),
                 "refused": sum(table.sum(metrics.REFUSED + reason.index) for reason in Reason),
+                "reported": passed(table),
                 "verified": sum(table.sum(cell) for cell in metrics.VERIFIED.values()),
                 "closed": sum(table.sum(metrics.CLOSED + reason.index) for reason in Reason),
                 "bytes_up": table.sum(metrics.BYTES_UP),
@@ -102,6 +105,10 @@ class Views:
     def points(self) -> list[Point]:
         """What the page's plots begin with: service/history.py."""
         return self._history.points()
+
+    def _policy_mode(self) -> dict[str, Any]:
+        until = reports_until(self._table)
+        return {"mode": "report" if until else "enforce", "until": timestamp(until) if until else None}
 
     def _reasons(self) -> dict[str, int]:
         """Refusals and rejections by reason; those that never happened are left out."""
@@ -136,6 +143,34 @@ class Views:
         total = sum(answer["total"] for answer in asked["answers"])
         return {"tunnels": rows[:most], "total": total, "workers_missing": asked["missing"]}
 
+    def refusals(self) -> dict[str, Any]:
+        """Targets and clients that were not allowed: all that the workers remember, the latest first.
+
+        complete  false where a worker remembers as many as it can, so that others may be forgotten
+        """
+        asked = self._supervisor.ask("refusals", events=[Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED])
+        merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for answer in asked["answers"]:
+            for client, target, reason, event, detail, count, first, last, enforced in answer["refusals"]:
+                key = client, target, reason, enforced
+                known = merged.get(key)
+                if known is None:
+                    merged[key] = {
+                        "client": client, "target": target, "reason": reason, "event": event, "detail": detail,
+                        "count": count, "first": first, "last": last, "enforced": enforced,
+                    }  # fmt: skip
+                    continue
+                known["count"] += count
+                known["first"] = min(known["first"], first)
+                if last > known["last"]:
+                    known["last"], known["detail"] = last, detail
+        rows = sorted(merged.values(), key=lambda one: -one["last"])
+        return {
+            "refusals": [{**one, "first": timestamp(one["first"]), "last": timestamp(one["last"])} for one in rows],
+            "complete": all(answer["complete"] for answer in asked["answers"]) and not asked["missing"],
+            "workers_missing": asked["missing"],
+        }
+
     def config(self) -> dict[str, Any]:
         """Every setting: its values and who gave them, secrets hidden."""
         asked = self._supervisor.ask("config")
@@ -152,7 +187,7 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
     clients: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
     relays: dict[str, dict[str, Any]] = {}
-    refusals: dict[tuple[str, str, str], dict[str, Any]] = {}
+    refusals: dict[tuple[str, str, str, bool], dict[str, Any]] = {}
     for answer in answers:
         clients.update(dict(answer["clients"]))
         hosts.update(dict(answer["hosts"]))
@@ -162,7 +197,7 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
             known["opened"] += relay["opened"]
             known["failed"] += relay["failed"]
         for one in answer["refusals"]:
-            key = one["client"], one["target"], one["reason"]
+            key = one["client"], one["target"], one["reason"], one["enforced"]
             before = refusals.get(key, one)
             count = one["count"] + (before["count"] if before is not one else 0)
             latest = one if one["last"] > before["last"] else before

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from gettext import gettext as _
 from io import StringIO
@@ -10,13 +11,14 @@ from typing import Any, Optional
 
 from configargparse import ArgumentParser
 
-from ogw.policy.rules import Rule, parse_rules
+from ogw.policy.rules import Rule, parse_rules, time_text
 from ogw.settings.ini import IniParser
 from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
 _WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
+LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
 
 
@@ -86,6 +88,7 @@ class _Loader:
             origins[name] = [Given(source, shown_as(setting, text)) for source, text in given]
             values[setting.attribute] = self._convert(setting, given)
             self._warn_of_flag(setting, given)
+        self._check_report(values, bool(origins["report-until"][-1].text))
         self._check_together(values)
         if self._mistakes:
             raise ConfigError(self._mistakes)
@@ -214,7 +217,7 @@ class _Loader:
         return tuple(rules)
 
     def _check_together(self, values: dict[str, Any]) -> None:
-        if not values["allowed_host"] and not self._mistakes:
+        if not values["allowed_host"] and not self._mistakes and values["policy_mode"] != "report":
             self._warnings.append(_("allowed-host is empty: every target is denied"))
         if values["tls_rules"] == "report":
             self._warnings.append(_("tls-rules = report: what the TLS rules would reject is logged and let pass"))
@@ -229,6 +232,32 @@ class _Loader:
             self._mistakes.append(_("dns-server: all DNS servers must have the same port"))
         if values["log_file"] and values["syslog"]:
             self._mistakes.append(_("log-file and syslog: only one of them can be set"))
+
+    def _check_report(self, values: dict[str, Any], is_given: bool) -> None:
+        mode, until, now = values["policy_mode"], values["report_until"], time.time()
+        if mode == "enforce" and until is not None:
+            self._warnings.append(_("report-until does nothing with policy-mode = enforce"))
+        elif mode == "report" and until is None:
+            if is_given:
+                return  # told already
+            right = time_text((now + 86400) // 60 * 60)
+            self._mistakes.append(
+                _("policy-mode = report lets pass what no rule allows; say until when, seven days ahead at most, "
+                  "as in report-until = {right}").format(right=right)
+            )  # fmt: skip
+        elif mode == "report" and until > now + LONGEST_REPORT:
+            right = time_text((now + LONGEST_REPORT) // 60 * 60)
+            self._mistakes.append(
+                _("report-until: {until} is more than seven days ahead; right is report-until = {right}, "
+                  "or earlier").format(until=time_text(until), right=right)
+            )  # fmt: skip
+        elif mode == "report" and until <= now:
+            # No mistake: a gateway must start after a reboot, whenever that is.
+            self._warnings.append(
+                _("policy-mode = report ended at {until} (report-until): the policy is enforced").format(
+                    until=time_text(until)
+                )
+            )
 
     def _check_relay_proxy(self, values: dict[str, Any]) -> None:
         user, password = values["relay_proxy_username"], values["relay_proxy_password"]

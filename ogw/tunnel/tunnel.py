@@ -256,6 +256,9 @@ class Tunnel:
         decision = shared.policy.judge_target(request.target, self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
+        if decision.reported is not None:
+            reason, detail = decision.reported.reason, decision.reported.detail
+            shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who())
         return decision
 
     # 3. Reach it.

@@ -195,7 +195,13 @@ def test_what_the_page_shows_is_shown_under_the_gateways_own_names_only(gateway,
     own = socket.gethostname()
     for named in ("localhost", "LOCALHOST:9180", own, f"{own}:9180", gateway.admin_host, "[::1]:9180", "192.0.2.1:80"):
         assert ask(gateway.admin_host, path, named=named)[0] == 200, named
-    for named in ("rebound.example", "rebound.example:9180", "localhost.rebound.example", "127.0.0.1.example", "0x7f.1"):
+    for named in (
+        "rebound.example",
+        "rebound.example:9180",
+        "localhost.rebound.example",
+        "127.0.0.1.example",
+        "0x7f.1",
+    ):
         assert ask(gateway.admin_host, path, named=named)[0] == 421, named
     assert ask(gateway.admin_host, path, named="", version="1.0")[0] == 421
 
