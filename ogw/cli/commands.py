@@ -69,6 +69,7 @@ COMMANDS = [
         _("whether a client may go there, by which rule, and what happens then"),
         "explain:explain",
     ),
+    Command("doctor", "[--bundle FILE]", _("what is wrong here: ports, limits, clock, DNS, hosts"), "doctor:doctor"),
     Command(
         "inspect",
         "FILE|- [--json]",

@@ -68,6 +68,25 @@ class Gateway:
 
         An answer may also say no: /kill that nothing was killed, /reload what is wrong. Raises NoGateway.
         """
+        place, status, body = self._fetch(path, method, seconds)
+        value = _value(place, status, body)
+        if needs - value.keys():
+            raise _other_version(value)
+        return value
+
+    def state(self, seconds: float = SECONDS) -> dict[str, Any]:
+        """What it answers to GET /status, as the commands of this version understand it. Raises NoGateway."""
+        state = self.ask("/status", seconds=seconds, needs=STATE)
+        if not isinstance(state["counters"], dict) or COUNTED - state["counters"].keys():
+            raise _other_version(state)
+        return state
+
+    def text(self, path: str, seconds: float = SECONDS) -> str:
+        """An answer that is no JSON, such as that of /metrics. Raises NoGateway."""
+        return self._fetch(path, "GET", seconds)[2].decode("utf-8", "replace")
+
+    def _fetch(self, path: str, method: str, seconds: float) -> tuple[str, int, bytes]:
+        """Where it was asked, the status and the body of its answer. Raises NoGateway."""
         sock = self._connect(seconds)
         place = sock.getpeername()
         connection = http.client.HTTPConnection("localhost", timeout=seconds)
@@ -84,17 +103,7 @@ class Gateway:
             raise NoGateway(told.format(place=place, error=ascii(str(error))[1:-1] or type(error).__name__)) from None
         finally:
             connection.close()
-        value = _value(place, status, body)
-        if needs - value.keys():
-            raise _other_version(value)
-        return value
-
-    def state(self, seconds: float = SECONDS) -> dict[str, Any]:
-        """What it answers to GET /status, as the commands of this version understand it. Raises NoGateway."""
-        state = self.ask("/status", seconds=seconds, needs=STATE)
-        if not isinstance(state["counters"], dict) or COUNTED - state["counters"].keys():
-            raise _other_version(state)
-        return state
+        return place, status, body
 
     def _connect(self, seconds: float) -> socket.socket:
         places = self._places()
