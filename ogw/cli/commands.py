@@ -62,6 +62,7 @@ COMMANDS = [
     Command("relay-proxy get", "", _("the proxies to go out through"), "relay_proxy:get"),
     Command("relay-proxy set", "URL ...", _("go out through these"), "relay_proxy:set_"),
     Command("relay-proxy clear", "", _("go straight"), "relay_proxy:clear"),
+    Command("import", "FILE|-", _("take over a script of the original's cmdlets"), "migration:take_over"),
     Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "check:check"),
     Command(
         "explain",

@@ -23,22 +23,23 @@ EXAMPLES = {
 
 def allowed_host(words: list[str]) -> int:
     """The exit code, as of those below."""
-    return _command("allowed-host", words)
+    return command("allowed-host", words)
 
 
 def denied_host(words: list[str]) -> int:
-    return _command("denied-host", words)
+    return command("denied-host", words)
 
 
 def allowed_client(words: list[str]) -> int:
-    return _command("allowed-client", words)
+    return command("allowed-client", words)
 
 
 def allowed_client_certificate(words: list[str]) -> int:
-    return _command("allowed-client-certificate", words)
+    return command("allowed-client-certificate", words)
 
 
-def _command(name: str, words: list[str]) -> int:
+def command(name: str, words: list[str]) -> int:
+    """`ogw NAME add|remove|list`; the exit code."""
     setting = SETTINGS[name]
     verbs = {"add": _add, "remove": _remove, "list": _list}
     if words and words[0] in verbs:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,10 +12,15 @@ from typing import Optional, TextIO
 from ogw import __version__
 from ogw.cli import commands
 from ogw.settings.settings import SETTINGS, shown_as
+from ogw.wire.relay_proxy import HIDDEN, without_credentials
 
 OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
 OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # Ctrl-C
+_VERB = re.compile(
+    r"(?:[A-Za-z]+\\)?[A-Za-z]+[-\u2013\u2014\u2015][A-Za-z]"
+)  # what a cmdlet of the original begins with
+_SETS_PASSWORD = re.compile(r"set[-\u2013\u2014\u2015]\w*relay", re.IGNORECASE)
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
@@ -80,21 +86,35 @@ def _drop(stream: TextIO) -> None:
 
 
 def hide_passwords(words: Sequence[str]) -> None:
-    """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
-    shown: list[str] = []
-    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
-    before = ""
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if flag in secret and equals:
-            shown.append(f"{flag}={shown_as(secret[flag], value)}")
-        else:
-            shown.append(shown_as(secret[before], word) if before in secret else word)
-        before = word
+    """Take passwords out of the process's command line, which every user of the machine can read."""
+    shown = without_passwords(words)
     if shown != list(words):
         import setproctitle  # here: few need it, and the wait for it is the time that the password can be read
 
         setproctitle.setproctitle(" ".join(["ogw", *shown]))
+
+
+def without_passwords(words: Sequence[str]) -> list[str]:
+    """A command line as others may see it."""
+    if _SETS_PASSWORD.search(words[0] if words else ""):
+        # The original's cmdlet: a password may stand anywhere behind it, with a name or without.
+        return [words[0].split()[0], HIDDEN] if len(words) > 1 or " " in words[0] else list(words)
+    shown: list[str] = []
+    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
+    setting = SETTINGS.get(words[2]) if len(words) > 3 and words[0] == "config" else None
+    before = ""
+    for number, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in secret and equals:
+            shown.append(f"{flag}={shown_as(secret[flag], value)}")
+        elif before in secret:
+            shown.append(shown_as(secret[before], word))
+        elif setting is not None and setting.flag in secret and number > 2 and not word.startswith("--"):
+            shown.append(shown_as(setting, word))
+        else:
+            shown.append(without_credentials(word) if "://" in word else word)
+        before = word
+    return shown
 
 
 def _command(words: list[str]) -> int:
@@ -109,6 +129,11 @@ def _command(words: list[str]) -> int:
     if found is not None:
         command, rest = found
         return command.run(rest)
+    if _VERB.match(words[0]):
+        from ogw.cli import cmdlets
+
+        if cmdlets.is_cmdlet(words[0]):
+            return cmdlets.cmdlet(words)
     group = commands.of_group(words[0])
     if group and (len(words) == 1 or words[1] in ("-h", "--help")):
         asked = len(words) > 1

@@ -8,7 +8,8 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from gettext import gettext as _
 from types import MappingProxyType
@@ -68,6 +69,17 @@ class Editor:
     def __init__(self, text: IniText, outcome: Outcome) -> None:
         self._text = text
         self._outcome = outcome
+
+    @contextmanager
+    def noted(self) -> Iterator[list[str]]:
+        """What is done inside, as texts that are there at its end: "- ...", "+ ..." and sentences."""
+        texts: list[str] = []
+        outcome = self._outcome
+        marks = len(outcome.removed), len(outcome.added), len(outcome.said)
+        yield texts
+        texts += [f"- {text}" for text in outcome.removed[marks[0] :]]
+        texts += [f"+ {text}" for text in outcome.added[marks[1] :]]
+        texts += outcome.said[marks[2] :]
 
     def entries(self, setting: Setting) -> list[Entry]:
         """Its values, one by one."""
