@@ -96,6 +96,9 @@ class Field:
     TLS_REJECTIONS = "tls_rejections"
     OLD_POLICY = "old_policy"
     CHANGED = "changed"  # names of settings
+    SOURCE = "source"  # file or URL of a list
+    ADDED = "added"  # its rules that were not in it before
+    REMOVED = "removed"
     TRACEBACK = "traceback"
     COUNT = "count"
     POLICY = "policy"  # hash of the policy in force

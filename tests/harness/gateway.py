@@ -114,7 +114,7 @@ class Gateway:
     @property
     def workers(self):
         """The process ids of its workers."""
-        return [child for child in self.children if not _title(child).startswith("ogw: admin")]
+        return [child for child in self.children if not _title(child).startswith(("ogw: admin", "ogw: download"))]
 
     @property
     def admin(self):
