@@ -44,6 +44,13 @@ COMMANDS = [
     Command(
         "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "config:config_show"
     ),
+    Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "check:check"),
+    Command(
+        "explain",
+        "HOST[:PORT] [--client IP]",
+        _("whether a client may go there, by which rule, and what happens then"),
+        "explain:explain",
+    ),
     Command(
         "inspect",
         "FILE|- [--json]",

@@ -42,6 +42,9 @@ def _headline(state: dict[str, Any], note: str) -> Text:
         f"  {', '.join(state['listen'])}  ",
         (_("up {uptime}  policy {policy}").format(uptime=duration(state["uptime"]), policy=state["policy"]), DIM),
     )
+    if state.get("policy_mode", {}).get("mode") == "report":
+        until = state["policy_mode"]["until"]
+        told = Text.assemble((_("policy-mode = report until {until}").format(until=until), f"{BOLD} {BAD}"), "  ", told)
     if note:
         told = Text.assemble((note, f"{BOLD} {BAD}"), "  ", told)
     return _one_line(told)

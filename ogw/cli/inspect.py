@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from gettext import gettext as _
 from typing import Any, Optional
 
+from ogw.cli.flags import split_flags
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.index import parse_client
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
-from ogw.settings.settings import SETTINGS
 from ogw.wire.connect import (
     BadTarget,
     HeadError,
@@ -60,7 +60,7 @@ def inspect(words: Sequence[str]) -> int:
     if "-h" in words or "--help" in words:
         print(parser.format_help(), end="")
         return OK
-    own, flags = _split(words)
+    own, flags = split_flags(words)
     asked, unknown = parser.parse_known_args(own)
     try:
         if bool(asked.file) == bool(asked.client):
@@ -87,23 +87,6 @@ def inspect(words: Sequence[str]) -> int:
     else:
         _print(answer)
     return REJECTED if told["verdict"] in ("rejected", "ended") else OK
-
-
-def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of this command, and the gateway's flags with their values."""
-    own: list[str] = []
-    flags: list[str] = []
-    known = {"--config", *(setting.flag for setting in SETTINGS.values())}
-    left = list(words)
-    while left:
-        word = left.pop(0)
-        if word.partition("=")[0] not in known:
-            own.append(word)
-            continue
-        flags.append(word)
-        if "=" not in word and left:
-            flags.append(left.pop(0))
-    return own, flags
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -261,7 +244,7 @@ def _verdict(policy: Policy, target: Target, address: str, up: bytes, down: byte
     told: dict[str, Any] = {
         "target": str(target),
         "target allowed": decision.allowed,
-        "target reason": "" if decision.allowed else decision.detail,
+        "target reason": decision.detail,
         "tls-rules": policy.tls.mode.value,
         "verdict": "undecided",
         "subject": handshake.subject,
@@ -292,7 +275,9 @@ def _print(answer: dict[str, Any]) -> None:
         for name, value in answer[who].items():
             if value not in ("", []):
                 print(f"{who + ':':8} {name:30} {_plain(value)}")
-    allowed = _("allowed") if answer["target allowed"] else answer["target reason"]
+    allowed = answer["target reason"]
+    if answer["target allowed"]:
+        allowed = _("passes, policy-mode is report: {why}").format(why=allowed) if allowed else _("allowed")
     print(f"target:  {answer['target']} ({allowed})")
     event = f" ({answer['reason']}, OGW-{answer['event']})" if "event" in answer else ""
     detail = f": {answer['detail']}" if answer.get("detail") else ""

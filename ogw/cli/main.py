@@ -3,14 +3,17 @@
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from gettext import gettext as _
 from typing import Optional, TextIO
 
+from ogw import __version__
 from ogw.cli import commands
 from ogw.settings.settings import SETTINGS, shown_as
 
 OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
+OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # Ctrl-C
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -29,13 +32,22 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         code = OK
         _drop(sys.stdout)
-    except OSError as error:
-        if error.errno not in CANNOT_WRITE:
-            raise
-        return _unwritable(error)
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+            return _unwritable(error)
+        code = _own_error(error)
     return _flushed(code)
+
+
+def _own_error(error: Exception) -> int:
+    """One that nobody foresaw: a sentence with the place of it, for a report, instead of a traceback."""
+    places = traceback.extract_tb(error.__traceback__)
+    at = f"{os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else "?"
+    told = _("ogw: OGW-400 {kind}: {error} (ogw {version}, {at}): this is an error of ogw itself, please report it")
+    print(told.format(kind=type(error).__name__, error=error, version=__version__, at=at), file=sys.stderr)
+    return OWN_ERROR
 
 
 def _flushed(code: int) -> int:

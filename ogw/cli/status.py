@@ -73,9 +73,23 @@ def headline(state: dict[str, Any]) -> Text:
     return Text.assemble((f"ogw {state['version']} ", BOLD), (told, f"{BOLD} {style}"))
 
 
+def mode_line(state: dict[str, Any]) -> str:
+    """That the policy only reports, and until when; "" while it is enforced."""
+    mode = state.get("policy_mode")
+    if not isinstance(mode, dict) or mode.get("mode") != "report":
+        return ""
+    told = _(
+        "policy-mode = report until {until}: what no rule allows passes, {number} requests so far; see `ogw suggest`"
+    )
+    return told.format(until=mode.get("until"), number=count(state["counters"].get("reported", 0)))
+
+
 def screen(state: dict[str, Any]) -> list[RenderableType]:
     """All of it, for a clean state."""
-    parts: list[RenderableType] = [headline(state), _facts(state), Text(), _workers(state)]
+    parts: list[RenderableType] = [headline(state)]
+    if told := mode_line(state):
+        parts.append(Text(told, style=f"{BOLD} {BAD}"))
+    parts += [_facts(state), Text(), _workers(state)]
     if state["workers_missing"]:
         told = ngettext("{number} worker did not answer in time; what it knows is missing below",
                         "{number} workers did not answer in time; what they know is missing below",
@@ -163,6 +177,7 @@ def _refusals(state: dict[str, Any]) -> list[RenderableType]:
             f"{one['client']} -> {one['target'] or '?'}  ",
             (f"{one['reason']} (OGW-{one['event']})", WARN),
             _("  {count} times").format(count=count(one["count"])) if one["count"] > 1 else "",
+            _("  let pass, only reported") if one.get("enforced") is False else "",
         )
         parts += [line, indented(Text(one["detail"], style=DIM))]
         if one["command"]:

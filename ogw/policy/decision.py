@@ -5,7 +5,7 @@ Also the one table of every answer the gateway gives: a reason knows its status,
 
 import enum
 from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 
 class Reason(enum.Enum):
@@ -91,6 +91,8 @@ class Decision(NamedTuple):
     detail is one English sentence for the log, never for the client. For an allowed target, `to` holds the networks its
     addresses may lie in although the address guard would refuse them, and no_server_name says that a session without a
     server name may pass; both are the union over the rules that matched.
+
+    reported  no rule allows it, and it passes only because policy-mode is report: what would have been said
     """
 
     allowed: bool
@@ -98,6 +100,7 @@ class Decision(NamedTuple):
     detail: str = ""
     to: "tuple[IPv4Network | IPv6Network, ...]" = ()
     no_server_name: bool = False
+    reported: "Optional[Decision]" = None
 
 
 ALLOW = Decision(True, Reason.ALLOWED)

@@ -308,7 +308,8 @@ class Handshake:
             return
         if self._rules.any_allowed_host:
             other = Target(host, target.port)
-            if self._policy.judge_target(other, self._client_ip).allowed:
+            decision = self._policy.judge_target(other, self._client_ip)
+            if decision.allowed and decision.reported is None:
                 return
         raise _Reject(
             Reason.SERVER_NAME_MISMATCH,

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import ALLOW, Decision, Reason
@@ -15,6 +15,18 @@ from ogw.policy.tls_rules import TlsRules
 from ogw.wire.connect import Target
 
 
+class Match(NamedTuple):
+    """A rule whose pattern covers a target's host.
+
+    denies    it is one of the denied hosts
+    obstacle  why it does not hold for a request: "port", "until" or "from"; "" where it holds
+    """
+
+    rule: Rule
+    denies: bool
+    obstacle: str
+
+
 class Policy:
     """Everything that may refuse a tunnel. Ten thousand rules cost as much as ten.
 
@@ -22,6 +34,7 @@ class Policy:
     clients          networks that clients may come from; empty: all
     target_networks  networks that any target's addresses may lie in although the address guard would refuse them
     tls              what is asked of a TLS session once the tunnel is open
+    report_until     until then (Unix seconds) what no rule allows is only reported, and passes; None: never
     """
 
     def __init__(
@@ -32,6 +45,7 @@ class Policy:
         clients: Collection[Network] = (),
         target_networks: Collection[Network] = (),
         tls: Optional[TlsRules] = None,
+        report_until: Optional[float] = None,
     ) -> None:
         self._allowed = HostIndex(allowed)
         self._denied = HostIndex(denied)
@@ -39,7 +53,11 @@ class Policy:
         self._clients: Optional[Networks[bool]] = Networks((network, True) for network in clients) if clients else None
         self.guard = AddressGuard(target_networks)
         self.tls = tls or TlsRules()
-        lists = sorted(ports), sorted(map(str, clients)), sorted(map(str, target_networks)), self.tls.texts()
+        self._report_until = report_until
+        lists: list[Sequence[object]] = [sorted(ports), sorted(map(str, clients)), sorted(map(str, target_networks))]
+        lists.append(self.tls.texts())
+        if report_until is not None:
+            lists.append(["report", report_until])
         self.hash = _hash(allowed, denied, *lists)
 
     def judge_client(self, client: str) -> Decision:
@@ -51,7 +69,7 @@ class Policy:
         )
 
     def judge_target(self, target: Target, client: str, now: Optional[float] = None) -> Decision:
-        """May this client go to this target? `now` is in Unix seconds; None reads the clock where a rule has until=."""
+        """May this client go to this target? `now` is in Unix seconds; None reads the clock where an end is set."""
         clock = time.time if now is None else lambda: now
         for rule in self._denied.find(target, in_any_form=True):
             if (rule.port is None or rule.port == target.port) and holds(rule, client, clock):
@@ -59,11 +77,26 @@ class Policy:
         rules = self._allowed.find(target)
         holding = [rule for rule in rules if self._port_fits(rule, target.port) and holds(rule, client, clock)]
         if not holding:
-            return self._refusal(target, client, rules, clock)
+            refusal = self._refusal(target, client, rules, clock)
+            if self._report_until is None or clock() >= self._report_until:
+                return refusal
+            return Decision(True, Reason.ALLOWED, refusal.detail, reported=refusal)
         if len(holding) == 1 and not holding[0].to and not holding[0].no_server_name:
             return ALLOW
         to = tuple(dict.fromkeys(network for rule in holding for network in rule.to))
         return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in holding))
+
+    def matches(self, target: Target, client: str, now: Optional[float] = None) -> list[Match]:
+        """Every rule that judge_target looks at for this target, those that deny first."""
+        clock = time.time if now is None else lambda: now
+        denied, allowed = self._denied.find(target, in_any_form=True), self._allowed.find(target)
+        return [
+            *(Match(rule, True, _obstacle(rule, rule.port in (None, target.port), client, clock)) for rule in denied),
+            *(
+                Match(rule, False, _obstacle(rule, self._port_fits(rule, target.port), client, clock))
+                for rule in allowed
+            ),
+        ]
 
     def _port_fits(self, rule: Rule, port: int) -> bool:
         return port in self._ports if rule.port is None else rule.port == port
@@ -96,6 +129,14 @@ class Policy:
         else:
             why = f"its rule {rule} ({rule.source}) is for other clients than {client}"
         return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not allowed: {why}")
+
+
+def _obstacle(rule: Rule, port_fits: bool, client: str, clock: Callable[[], float]) -> str:
+    if not port_fits:
+        return "port"
+    if rule.until is not None and clock() >= rule.until:
+        return "until"
+    return "" if holds(rule, client, clock) else "from"
 
 
 def _hash(allowed: Iterable[Rule], denied: Iterable[Rule], *lists: Sequence[object]) -> str:

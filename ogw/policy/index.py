@@ -65,9 +65,9 @@ class HostIndex:
                 found += by_affixes.get(affixes, ())
         return found
 
-    def covers(self, target: Target, client: str) -> bool:
-        """Whether a rule that holds now for this client covers the target, its port included."""
-        return any(rule.port in (None, target.port) and holds(rule, client, time.time) for rule in self.find(target))
+    def covers(self, target: Target, client: str, clock: Callable[[], float] = time.time) -> bool:
+        """Whether a rule that holds for this client covers the target, its port included; `clock` gives Unix seconds"""
+        return any(rule.port in (None, target.port) and holds(rule, client, clock) for rule in self.find(target))
 
     def texts(self) -> list[str]:
         """The canonical text of every rule, sorted, for the policy's hash."""

@@ -77,7 +77,7 @@ class Rule:
             pattern = f"[{pattern}]:{self.port}" if ":" in pattern else f"{pattern}:{self.port}"
         words = [pattern, *(f"from={network}" for network in self.clients), *(f"to={network}" for network in self.to)]
         if self.until is not None:
-            words.append(f"until={datetime.fromtimestamp(self.until, UTC).isoformat().replace('+00:00', 'Z')}")
+            words.append(f"until={time_text(self.until)}")
         if self.no_server_name:
             words.append("no-server-name")
         if self.note:
@@ -151,7 +151,7 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
         port=port,
         clients=_networks("from", values),
         to=_networks("to", values),
-        until=_time(values["until"][0]) if "until" in values else None,
+        until=_until(values["until"][0]) if "until" in values else None,
         no_server_name="no-server-name" in values,
         note=values.get("note", [""])[0].replace('"', ""),
         source=source,
@@ -251,7 +251,22 @@ def _with_a_label(text: str, error: ValueError) -> str:
     return str(error)
 
 
-def _time(text: str) -> float:
+def parse_time(text: str) -> float:
+    """Unix seconds from RFC 3339 with a zone. Raises ValueError."""
+    if not _RFC_3339.match(text):
+        raise ValueError(_("is not a time with its zone (RFC 3339), such as 2027-01-31T18:00:00Z"))
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(_("is not a time that there is")) from None
+
+
+def time_text(seconds: float) -> str:
+    """Unix seconds as the settings take them, in UTC: 2027-01-31T18:00:00Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _until(text: str) -> float:
     if _RELATIVE.match(text):
         raise _Wrong(
             _("until={text} would begin anew at every start; write the time itself: until=2027-01-31T18:00:00Z").format(
@@ -259,10 +274,8 @@ def _time(text: str) -> float:
             )
         )
     try:
-        if not _RFC_3339.match(text):
-            raise ValueError
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
+        return parse_time(text)
+    except ValueError:
         raise _Wrong(
             _("until={text} is not a time with its zone (RFC 3339): until=2027-01-31T18:00:00Z").format(
                 text=ascii(text)

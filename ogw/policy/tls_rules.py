@@ -1,6 +1,8 @@
 """What is asked of TLS sessions, as the settings say it."""
 
 import enum
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
@@ -37,10 +39,10 @@ class TlsRules:
     allow_unseen: bool = False
     max_size: int = 65536
 
-    def subjects_for(self, target: Target, client: str) -> Optional[Subjects]:
+    def subjects_for(self, target: Target, client: str, clock: Callable[[], float] = time.time) -> Optional[Subjects]:
         """The allowed client certificates for a target; None where they are not looked at."""
         hosts = self.certificate_hosts
-        if self.subjects is None or (hosts is not None and not hosts.covers(target, client)):
+        if self.subjects is None or (hosts is not None and not hosts.covers(target, client, clock)):
             return None
         return self.subjects
 

@@ -3,8 +3,12 @@
 Reasons of which one does the same have the same text. `backticks` mark what is typed or stands in a log.
 """
 
+import shlex
+from collections.abc import Collection
 from gettext import gettext as _
-from typing import NamedTuple
+from typing import NamedTuple, Optional
+
+from ogw.policy.decision import Reason
 
 
 class Advice(NamedTuple):
@@ -260,3 +264,27 @@ REASONS = {
         _("Its worker died. It is counted in the metrics; nobody was left to write its line."), _("see event 405")
     ),
 }
+
+
+def command_for(
+    reason: str, client: str, target: str, ports: Collection[int] = (443,), more: str = ""
+) -> Optional[str]:
+    """The command that would let such a request pass, where there is one.
+
+    reason  its token
+    ports   those that a rule without a port of its own allows
+    more    attributes that the rule gets; where addresses are not allowed it needs some
+    """
+    host, _colon, port = target.rpartition(":")
+    rule = host if port.isdigit() and int(port) in ports else target
+    if reason == Reason.CLIENT_NOT_ALLOWED.token:
+        return f"ogw config add allowed-client {shlex.quote(client)} --reload"
+    if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token):
+        rule = f"{rule} {more}".rstrip()
+    elif reason == Reason.ADDRESS_NOT_ALLOWED.token:
+        rule = f"{rule} {more or 'to=NETWORK'}"
+    elif reason == Reason.SERVER_NAME_MISSING.token:
+        rule = f"{rule} no-server-name"
+    else:
+        return None
+    return f"ogw allowed-host add {shlex.quote(rule)} --reload"

@@ -78,7 +78,7 @@ class Field:
     TLS_VERSION = "tls_version"  # that the server chose
     SUBJECT = "subject"  # of the client certificate, RFC 4514
     ECH = "ech"  # the ClientHello has an encrypted_client_hello, real or GREASE
-    ENFORCED = "enforced"  # false where the TLS rules only report
+    ENFORCED = "enforced"  # false where the TLS rules, or the policy, only report
     HANDSHAKE = "handshake"  # seconds from the 200 to the verdict
     DURATION = "duration"  # seconds from accept to close
     STATUS = "status"  # of the answer
@@ -95,6 +95,7 @@ class Field:
     ERRORS = "errors"  # events from 400 on,
     TLS_REJECTIONS = "tls_rejections"
     OLD_POLICY = "old_policy"
+    UNTIL = "until"  # RFC 3339: when policy-mode = report ends
     CHANGED = "changed"  # names of settings
     SOURCE = "source"  # file or URL of a list
     ADDED = "added"  # its rules that were not in it before

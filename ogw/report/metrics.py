@@ -36,6 +36,7 @@ DEATHS = next(_next)  # of workers
 MOST_TUNNELS = next(_next)
 MOST_DESCRIPTORS = next(_next)  # of a worker
 RELAYS = next(_next)  # relay proxies that are set
+REPORT_UNTIL = next(_next)  # Unix seconds until when the policy only reports; 0 where it is enforced
 
 # Counters: they outlive the worker that wrote them.
 ALLOWED = next(_next)  # CONNECTs that were answered with 200
@@ -46,6 +47,7 @@ LINES_LOST = next(_next)
 
 MOST_REASONS = 96
 REFUSED = _reserve(MOST_REASONS)  # + index of the reason
+PASSED = _reserve(MOST_REASONS)  # with policy-mode = report: would have been refused
 REJECTED = _reserve(MOST_REASONS)
 REPORTED = _reserve(MOST_REASONS)  # with tls-rules = report: would have been rejected
 CLOSED = _reserve(MOST_REASONS)

@@ -17,7 +17,9 @@ class Refusal:
     told     when its last line was written, in seconds of a monotonic clock
     untold   how many came since
     count    how many came at all, since it is remembered
-    last     Unix seconds of the last one
+    first    Unix seconds of the first one
+    last     and of the last
+    enforced False where it passed all the same: it was only reported
     """
 
     client: str
@@ -28,7 +30,9 @@ class Refusal:
     told: float
     untold: int = 0
     count: int = 0
+    first: float = 0.0
     last: float = 0.0
+    enforced: bool = True
 
 
 class Refusals:
@@ -37,18 +41,34 @@ class Refusals:
     def __init__(self, period: float = PERIOD, most: int = MOST) -> None:
         self._period = period
         self._most = most
-        self._known: OrderedDict[tuple[str, str, str], Refusal] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, str, bool], Refusal] = OrderedDict()
+
+    @property
+    def is_full(self) -> bool:
+        """No more are remembered than there are: older ones may be forgotten, new ones not remembered."""
+        return len(self._known) >= self._most
 
     def is_news(
-        self, client: str, target: str, reason: str, event: int, detail: str, now: float, wall: float, every: bool
+        self,
+        client: str,
+        target: str,
+        reason: str,
+        event: int,
+        detail: str,
+        now: float,
+        wall: float,
+        every: bool,
+        enforced: bool = True,
     ) -> bool:
         """Remember one; whether it has a line of its own. `every`: all have one."""
-        key = client, target, reason
+        key = client, target, reason, enforced
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= self._most and not self._make_room(now):
                 return True
-            known = self._known[key] = Refusal(client, target, reason, event, detail, now - self._period)
+            told = now - self._period
+            known = Refusal(client, target, reason, event, detail, told, first=wall, enforced=enforced)
+            self._known[key] = known
         else:
             self._known.move_to_end(key)
         known.count += 1

@@ -6,6 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ogw.policy.decision import Reason
+from ogw.report.metrics import RELAY_FAILED, RELAY_OPENED
+from ogw.report.refusals import MOST as MOST_REMEMBERED
 from ogw.service.control import Message
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ MOST_REFUSALS = 20
 
 def answer(worker: "Worker", question: Message) -> Any:
     """The answer to a question by its name."""
-    return {"overview": overview, "tunnels": tunnels, "kill": kill}[question["what"]](worker, question)
+    answers = {"overview": overview, "tunnels": tunnels, "refusals": refusals, "kill": kill}
+    return answers[question["what"]](worker, question)
 
 
 def overview(worker: "Worker", _question: Message) -> Any:
@@ -27,13 +30,18 @@ def overview(worker: "Worker", _question: Message) -> Any:
     for tunnel in worker.tunnels:
         tunnel.count_bytes()
     relays = worker.relays.relays if worker.relays is not None else ()
+    cells = worker.cells
     return {
         "clients": clients.most_common(MOST_NAMES),
         "hosts": hosts.most_common(MOST_NAMES),
-        "relay_proxies": [{"proxy": str(relay.proxy), "up": not relay.rest} for relay in relays],
+        "relay_proxies": [
+            {"proxy": str(relay.proxy), "up": not relay.rest,
+             "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number]}
+            for relay in relays
+        ],
         "refusals": [
             {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
-             "detail": one.detail, "count": one.count, "last": one.last}
+             "detail": one.detail, "count": one.count, "last": one.last, "enforced": one.enforced}
             for one in worker.refusals.latest(MOST_REFUSALS)
         ],
     }  # fmt: skip
@@ -63,6 +71,19 @@ def tunnels(worker: "Worker", question: Message) -> Any:
                 "bytes_down": tunnel.duplex.down.copied if tunnel.duplex is not None else 0,
             }
             for tunnel in heapq.nsmallest(most, found, key=lambda tunnel: tunnel.accepted)
+        ],
+    }
+
+
+def refusals(worker: "Worker", question: Message) -> Any:
+    """All that it remembers of some events, the latest first."""
+    known = worker.refusals
+    return {
+        "complete": not known.is_full,
+        "refusals": [
+            [one.client, one.target, one.reason, one.event, one.detail, one.count, one.first, one.last, one.enforced]
+            for one in known.latest(MOST_REMEMBERED)
+            if one.event in question["events"]
         ],
     }
 

@@ -11,6 +11,8 @@ from ipaddress import ip_address
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from ogw.service.page import POLICY, rendered
+
 JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
 STATUS = {
     200: "200 OK",
@@ -22,12 +24,6 @@ STATUS = {
     500: "500 Internal Server Error",
     503: "503 Service Unavailable",
 }
-# The page has its own styles and script inside, and asks nobody but the gateway.
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
 
 Answer = tuple[int, str, bytes]  # status, media type, body
@@ -64,6 +60,9 @@ class App:
             "/tunnels": self._tunnels,
             "/config": lambda query, environ: _json(views.config()),
         }
+        self._local: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
+            "/refusals": lambda query, environ: _json(views.refusals()),
+        }
         self._shows = is_local or page
         self._changing: dict[str, Callable[[dict[str, str]], Answer]] = {
             "/reload": self._reload,
@@ -97,7 +96,7 @@ class App:
         query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
         if path in self._changing and self._is_local:
             return self._changing[path](query) if method == "POST" else _text(405, "this changes something: POST it")
-        view = self._open.get(path) or self._shown.get(path)
+        view = self._open.get(path) or self._shown.get(path) or (self._local.get(path) if self._is_local else None)
         if view is None:
             return _text(404, f"there is nothing here; there is {', '.join(self._paths())}")
         if method not in ("GET", "HEAD"):
@@ -109,7 +108,8 @@ class App:
         return view(query, environ)
 
     def _paths(self) -> list[str]:
-        return [*self._open, *(self._shown if self._shows else ()), *(self._changing if self._is_local else ())]
+        local = (*self._local, *self._changing) if self._is_local else ()
+        return [*self._open, *(self._shown if self._shows else ()), *local]
 
     def _metrics(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
         body, media_type = self._views.exposition(environ.get("HTTP_ACCEPT", ""))
@@ -123,9 +123,7 @@ class App:
         return _text(503, why) if why else _text(200, "ok")
 
     def _page(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
-        from ogw.service.page import rendered
-
-        return 200, HTML, rendered(self._views.status()).encode()
+        return 200, HTML, rendered(self._views.status(), self._views.points()).encode()
 
     def _tunnels(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
         most = query.get("most", "1000")
@@ -147,7 +145,7 @@ def is_own_name(host: str) -> bool:
     """Whether a Host header cannot be that of a stranger's site whose name was bent to our address (DNS rebinding)."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     name = name.strip("[]").lower()
-    if name in ("localhost", socket.gethostname().lower()):
+    if name and name in ("localhost", socket.gethostname().lower()):
         return True
     return _is_address(name)
 

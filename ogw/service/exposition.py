@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,20 @@ from ogw.report.events import Event
 from ogw.report.table import Table
 
 ERRORS = [number for number in metrics.EVENTS if number >= Event.ERROR]
+
+
+REPORTED = (Reason.HOST_NOT_ALLOWED, Reason.PORT_NOT_ALLOWED)  # instead of refused, with policy-mode = report
+
+
+def reports_until(table: Table) -> int:
+    """Unix seconds until when the policy only reports; 0 while it is enforced."""
+    until = int(table.gateway.cells[metrics.REPORT_UNTIL])
+    return until if until > time.time() else 0
+
+
+def passed(table: Table) -> int:
+    """Requests that passed only because the policy reported."""
+    return sum(table.sum(metrics.PASSED + reason.index) for reason in REPORTED)
 
 
 def four_counters(table: Table) -> dict[str, Any]:
@@ -75,6 +90,11 @@ class Exposition:
             ("taken",): cells[metrics.RELOADS_TAKEN], ("refused",): cells[metrics.RELOADS_REFUSED],
         }, ["result"])  # fmt: skip
         yield _gauge("ogw_reload_time_seconds", "When the last reload was taken; 0 for none.", cells[metrics.RELOADED])
+        yield _gauge(
+            "ogw_policy_report_until_seconds",
+            "Until when the policy only reports what no rule allows, and lets it pass; 0 while it is enforced.",
+            reports_until(self._table),
+        )
 
     def _traffic(self) -> Iterator[Metric]:
         total = self._table.sum
@@ -84,6 +104,8 @@ class Exposition:
         for reason in Reason:
             if reason.status >= 400:
                 requests["refused", reason.token] = total(metrics.REFUSED + reason.index)
+                if reason in REPORTED:
+                    requests["reported", reason.token] = total(metrics.PASSED + reason.index)
             elif reason.event in (Event.TUNNEL_CLOSED, Event.WORKER_DIED):
                 closed[(reason.token,)] = total(metrics.CLOSED + reason.index)
             elif reason is not Reason.ALLOWED:
@@ -91,7 +113,13 @@ class Exposition:
                 rejections[reason.token, "false"] = total(metrics.REPORTED + reason.index)
                 closed[(reason.token,)] = total(metrics.CLOSED + reason.index)
         closed[(Reason.INTERNAL_ERROR.token,)] = total(metrics.CLOSED + Reason.INTERNAL_ERROR.index)
-        yield _counter("ogw_requests", "Requests by decision and reason.", requests, ["decision", "reason"])
+        yield _counter(
+            "ogw_requests",
+            "Requests by decision and reason; one that policy-mode = report let pass is reported, and then allowed, or "
+            "refused for another reason.",
+            requests,
+            ["decision", "reason"],
+        )
         yield _counter("ogw_tunnels_closed", "Tunnels that ended, by reason.", closed, ["reason"])
         yield _counter(
             "ogw_tls_rejections", "Sessions that the TLS rules rejected, or only report.", rejections,

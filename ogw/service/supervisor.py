@@ -6,6 +6,8 @@ upgraded underneath.
 """
 
 import gc
+import logging
+import math
 import os
 import secrets
 import selectors
@@ -20,7 +22,7 @@ from typing import Any, Optional
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
-from ogw.report.log import Log, one_line
+from ogw.report.log import Log, one_line, timestamp
 from ogw.report.metrics import (
     CLOSED,
     DEATHS,
@@ -33,6 +35,7 @@ from ogw.report.metrics import (
     RELOADED,
     RELOADS_REFUSED,
     RELOADS_TAKEN,
+    REPORT_UNTIL,
     STARTED,
 )
 from ogw.report.sinks import open_sink
@@ -42,7 +45,7 @@ from ogw.service import admin
 from ogw.service.children import Child, Children
 from ogw.service.control import Channel, Message, packed
 from ogw.service.door import open_door
-from ogw.service.exposition import four_counters
+from ogw.service.exposition import four_counters, passed
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere
 from ogw.service.notify import notify, reloading, watchdog_seconds
@@ -56,6 +59,7 @@ from ogw.settings.settings import Config
 
 ANSWER_SECONDS = 10.0  # what a worker has to build and take a configuration; a hung one is replaced
 MOST_EARLY_DEATHS = 5  # of workers that never were ready, one after another: then it makes no sense
+MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
 STRAGGLER_SECONDS = 5.0  # what a worker has to leave, once its own time for the drain is over
 
 Again = Callable[[], Config]
@@ -135,6 +139,7 @@ class Supervisor:
         self._watchdog = watchdog_seconds()
         self._next_sign = 0.0
         self._next_report = time.monotonic() + config.log_interval
+        self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
         self._take_policy()
 
     def _take_policy(self) -> None:
@@ -143,6 +148,7 @@ class Supervisor:
         self._state[MOST_TUNNELS] = self._config.max_tunnels or self._limits.tunnels
         self._state[MOST_DESCRIPTORS] = self._limits.descriptors
         self._state[RELAYS] = len(self._config.relay_proxy)
+        self._state[REPORT_UNTIL] = math.ceil(self._config.reports_until or 0)
 
     @property
     def _draining(self) -> bool:
@@ -168,7 +174,8 @@ class Supervisor:
             self._log.count_lines()
             self._give_signs_of_life(now)
             self._report(now)
-            self._log.count_lines()
+            if now >= self._next_mode_report:
+                self._tell_of_mode()
             children.wait(self._until_next(now))
             children.reap()
             if self._refresh is not None and self._refresh.work(time.monotonic()):
@@ -271,7 +278,8 @@ class Supervisor:
             descriptors=self._limits.descriptors,
         )
         for warning in (*self._config.warnings, *self._door.warnings):
-            self._log.event(Event.INFORMATION, warning, level=30)
+            self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
+        self._tell_of_mode()
         notify("READY=1", f"MAINPID={os.getpid()}")
         self._refresh = Refresh(self._config, self._log, self._children.start_aside)
 
@@ -288,10 +296,30 @@ class Supervisor:
             **counted,
         )
 
+    def _tell_of_mode(self) -> None:
+        """While the policy only reports: at the start, at a reload and every hour, so that nobody forgets it."""
+        until, count = self._config.reports_until or 0.0, passed(self._table)
+        left = until - time.time()
+        if left > 0:
+            self._log.event(
+                Event.INFORMATION,
+                f"policy-mode = report until {timestamp(until)}: what no rule allows passes; would have been refused "
+                f"so far: {count}; `ogw suggest` makes rules of them",
+                level=logging.WARNING,
+                until=timestamp(until),
+                count=count,
+            )
+            self._next_mode_report = time.monotonic() + min(MODE_SECONDS, left)
+        else:
+            if self._next_mode_report < math.inf:
+                told = f"policy-mode = report is over, the policy is enforced; would have been refused: {count}"
+                self._log.event(Event.INFORMATION, told, level=logging.WARNING, count=count)
+            self._next_mode_report = math.inf
+
     # Waiting, for what signals, workers and clocks say.
 
     def _until_next(self, now: float) -> float:
-        times = [self._next_report, *self._children.next_start()]
+        times = [self._next_report, self._next_mode_report, *self._children.next_start()]
         if self._draining:
             times.append(self._stop_by)
         if self._refresh is not None and (due := self._refresh.next_time()) is not None:
@@ -442,6 +470,7 @@ class Supervisor:
         changed = tell_of_change(self._log, before, config)
         self._take_policy()
         self._next_report = time.monotonic() + config.log_interval
+        self._tell_of_mode()
         self._state[RELOADS_TAKEN] += 1
         self._state[RELOADED] = int(time.time())
         return changed

@@ -3,8 +3,7 @@
 import threading
 import time
 from collections import Counter
-from shlex import quote
-from typing import Any, Optional
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -12,11 +11,15 @@ from prometheus_client.exposition import choose_encoder
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report import metrics
+from ogw.report.advice import command_for
+from ogw.report.events import Event
 from ogw.report.log import timestamp
 from ogw.report.table import Table
 from ogw.service.app import Asker
+from ogw.service.attention import attention
 from ogw.service.door import Door
-from ogw.service.exposition import Exposition, descriptors_of, four_counters
+from ogw.service.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
+from ogw.service.history import History, Point
 from ogw.settings.settings import Config
 
 MOST_TUNNELS = 1000  # of a listing
@@ -35,6 +38,8 @@ class Views:
         self._listen = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.listen]
         self._registry = CollectorRegistry()
         self._registry.register(Exposition(table))
+        self._history = History(table)
+        threading.Thread(target=self._history.run, name="history", daemon=True).start()
         self._lock = threading.Lock()
         self._overview: tuple[float, dict[str, Any]] = (float("-inf"), {})
 
@@ -57,12 +62,13 @@ class Views:
         table, cells = self._table, self._table.gateway.cells
         asked = self._asked()  # first: the workers then count what open tunnels copied
         started = cells[metrics.STARTED]
-        return {
+        status = {
             "version": __version__,
             "state": self.not_ready() or "serving",
             "started": timestamp(started) if started else None,
             "uptime": round(time.time() - started, 1) if started else 0,
             "policy": f"{cells[metrics.POLICY]:08x}",
+            "policy_mode": self._policy_mode(),
             "listen": self._listen,
             "admin": self._door.place or None,
             "workers": [
@@ -81,6 +87,7 @@ class Views:
                 **four_counters(table),
                 "allowed": table.sum(metrics.ALLOWED),
                 "refused": sum(table.sum(metrics.REFUSED + reason.index) for reason in Reason),
+                "reported": passed(table),
                 "verified": sum(table.sum(cell) for cell in metrics.VERIFIED.values()),
                 "closed": sum(table.sum(metrics.CLOSED + reason.index) for reason in Reason),
                 "bytes_up": table.sum(metrics.BYTES_UP),
@@ -93,6 +100,15 @@ class Views:
             "reasons": self._reasons(),
             **asked,
         }
+        return {**status, "attention": attention(status)}
+
+    def points(self) -> list[Point]:
+        """What the page's plots begin with: service/history.py."""
+        return self._history.points()
+
+    def _policy_mode(self) -> dict[str, Any]:
+        until = reports_until(self._table)
+        return {"mode": "report" if until else "enforce", "until": timestamp(until) if until else None}
 
     def _reasons(self) -> dict[str, int]:
         """Refusals and rejections by reason; those that never happened are left out."""
@@ -127,6 +143,34 @@ class Views:
         total = sum(answer["total"] for answer in asked["answers"])
         return {"tunnels": rows[:most], "total": total, "workers_missing": asked["missing"]}
 
+    def refusals(self) -> dict[str, Any]:
+        """Targets and clients that were not allowed: all that the workers remember, the latest first.
+
+        complete  false where a worker remembers as many as it can, so that others may be forgotten
+        """
+        asked = self._supervisor.ask("refusals", events=[Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED])
+        merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for answer in asked["answers"]:
+            for client, target, reason, event, detail, count, first, last, enforced in answer["refusals"]:
+                key = client, target, reason, enforced
+                known = merged.get(key)
+                if known is None:
+                    merged[key] = {
+                        "client": client, "target": target, "reason": reason, "event": event, "detail": detail,
+                        "count": count, "first": first, "last": last, "enforced": enforced,
+                    }  # fmt: skip
+                    continue
+                known["count"] += count
+                known["first"] = min(known["first"], first)
+                if last > known["last"]:
+                    known["last"], known["detail"] = last, detail
+        rows = sorted(merged.values(), key=lambda one: -one["last"])
+        return {
+            "refusals": [{**one, "first": timestamp(one["first"]), "last": timestamp(one["last"])} for one in rows],
+            "complete": all(answer["complete"] for answer in asked["answers"]) and not asked["missing"],
+            "workers_missing": asked["missing"],
+        }
+
     def config(self) -> dict[str, Any]:
         """Every setting: its values and who gave them, secrets hidden."""
         asked = self._supervisor.ask("config")
@@ -143,15 +187,17 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
     clients: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
     relays: dict[str, dict[str, Any]] = {}
-    refusals: dict[tuple[str, str, str], dict[str, Any]] = {}
+    refusals: dict[tuple[str, str, str, bool], dict[str, Any]] = {}
     for answer in answers:
         clients.update(dict(answer["clients"]))
         hosts.update(dict(answer["hosts"]))
         for relay in answer["relay_proxies"]:
-            known = relays.setdefault(relay["proxy"], {**relay, "up": True})
+            known = relays.setdefault(relay["proxy"], {"proxy": relay["proxy"], "up": True, "opened": 0, "failed": 0})
             known["up"] = known["up"] and relay["up"]
+            known["opened"] += relay["opened"]
+            known["failed"] += relay["failed"]
         for one in answer["refusals"]:
-            key = one["client"], one["target"], one["reason"]
+            key = one["client"], one["target"], one["reason"], one["enforced"]
             before = refusals.get(key, one)
             count = one["count"] + (before["count"] if before is not one else 0)
             latest = one if one["last"] > before["last"] else before
@@ -167,15 +213,3 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
         ],
         "workers_missing": asked["missing"],
     }
-
-
-def command_for(reason: str, client: str, target: str) -> Optional[str]:
-    """The command that would let such a request pass, where there is one."""
-    host, _colon, port = target.rpartition(":")
-    rule = host if port == "443" and reason != Reason.PORT_NOT_ALLOWED.token else target
-    more = {Reason.ADDRESS_NOT_ALLOWED.token: " to=NETWORK", Reason.SERVER_NAME_MISSING.token: " no-server-name"}
-    if reason == Reason.CLIENT_NOT_ALLOWED.token:
-        return f"ogw config add allowed-client {client} --reload"
-    if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token, *more):
-        return f"ogw allowed-host add {quote(rule + more.get(reason, ''))} --reload"
-    return None

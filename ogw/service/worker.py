@@ -22,7 +22,6 @@ from greenlet import greenlet
 
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
-from ogw.policy.index import HostIndex
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import MOST_RELAYS, RELAY_DOWN
@@ -30,23 +29,18 @@ from ogw.report.refusals import Refusals
 from ogw.report.table import Row, Table
 from ogw.service.answers import answer
 from ogw.service.control import Channel, Message, unpacked
+from ogw.service.dialer import dialer_of
 from ogw.service.limits import Limits
 from ogw.service.listener import Listener
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
-from ogw.tunnel.connector import Connector
 from ogw.tunnel.crew import Crew
-from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import Pipes
-from ogw.tunnel.encrypted import relay_context
 from ogw.tunnel.ledger import Ledger
-from ogw.tunnel.password import PasswordSource, read_password
 from ogw.tunnel.refusal import Refused
 from ogw.tunnel.relay import Relays
-from ogw.tunnel.resolve import Resolver
 from ogw.tunnel.tunnel import Draining, Shared, Tunnel
 from ogw.wire.connect import parse_target
-from ogw.wire.relay_proxy import credentials
 
 READ, WRITE = 1, 2  # libev's event bits
 END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
@@ -108,23 +102,20 @@ class Worker:
         return self._ledger.refusals
 
     @property
+    def cells(self) -> Any:
+        """What it counted: its row of the table."""
+        return self._row.cells
+
+    @property
     def relays(self) -> Optional[Relays]:
         return self._shared.dialer.relays
 
     def _build(self, config: Config, policy: Policy) -> Shared:
         """What tunnels share under a configuration. Raises OSError or ValueError where a file cannot be read."""
-        connector = Connector(
-            Resolver(config.dns_servers, config.dns_timeout),
-            config.dial_timeout,
-            config.dns_timeout,
-            config.tcp_keepalive,
-            self._row.cells,
-        )
-        relays = self._relays(config, connector) if config.relay_proxy else None
-        bypass = HostIndex(config.relay_proxy_bypass) if config.relay_proxy_bypass else None
+        dialer = dialer_of(config, policy, self._log, self._via, self._own_ports)
         return Shared(
             policy,
-            Dialer(connector, policy.guard, self._own_ports, relays, bypass),
+            dialer,
             self._pipes,
             self._crew,
             self._ledger,
@@ -132,18 +123,8 @@ class Worker:
             config.head_max_size,
             config.handshake_timeout,
             self._draining,
-            self._via if relays is not None else b"",
+            self._via if dialer.relays is not None else b"",
         )
-
-    def _relays(self, config: Config, connector: Connector) -> Relays:
-        user, password = config.relay_proxy_username.reveal(), config.relay_proxy_password.reveal()
-        file = config.relay_proxy_password_file
-        given = credentials(user, read_password(file) if file else password) if user else None
-        encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
-        context = relay_context(config.relay_proxy_ca_file) if encrypted else None
-        source = PasswordSource(given, file)
-        timeout = config.dial_timeout
-        return Relays(config.relay_proxy, connector, self._log, self._via, source, context, self._own_ports, timeout)
 
     def serve(self) -> int:
         """Accept until the supervisor says to stop, then drain; the exit code."""

@@ -7,6 +7,7 @@ from gettext import gettext as _
 from ipaddress import ip_address
 from typing import Any, Optional, Union
 
+from ogw.policy.rules import parse_time
 from ogw.wire.relay_proxy import Secret, credentials
 
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
@@ -95,6 +96,11 @@ def choice(*words: str) -> Reader:
 def worker_count(text: str) -> int:
     """A number of processes; 0 for auto."""
     return 0 if text == "auto" else int(number(1, 128)(text))
+
+
+def moment(text: str) -> Optional[float]:
+    """Unix seconds, from RFC 3339 with a zone; nothing for none."""
+    return parse_time(text) if text else None
 
 
 def tls_version(text: str) -> int:

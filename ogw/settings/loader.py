@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from gettext import gettext as _
 from io import StringIO
@@ -10,7 +11,7 @@ from typing import Any, Optional
 
 from configargparse import ArgumentParser
 
-from ogw.policy.rules import Rule, parse_rules
+from ogw.policy.rules import Rule, parse_rules, time_text
 from ogw.settings import sourced
 from ogw.settings.copies import default_state_dir
 from ogw.settings.ini import IniParser
@@ -19,6 +20,7 @@ from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
 _WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
+LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
 
 
@@ -90,6 +92,7 @@ class _Loader:
             values[setting.attribute] = self._convert(setting, given)
             self._warn_of_flag(setting, given)
         elsewhere = self._gather(values)
+        self._check_report(values, bool(origins["report-until"][-1].text))
         self._check_together(values)
         if self._mistakes:
             raise ConfigError(self._mistakes)
@@ -226,7 +229,8 @@ class _Loader:
         found = sourced.gather(values)
         self._mistakes += found.mistakes
         self._warnings += found.warnings
-        if not values["allowed_host"] and not any(one.rules for one in found.sourced) and not self._mistakes:
+        nothing = not values["allowed_host"] and not any(one.rules for one in found.sourced)
+        if nothing and not self._mistakes and values["policy_mode"] != "report":
             self._warnings.append(_("allowed-host is empty: every target is denied"))
         return {
             "sourced": found.sourced,
@@ -249,6 +253,32 @@ class _Loader:
             self._mistakes.append(_("dns-server: all DNS servers must have the same port"))
         if values["log_file"] and values["syslog"]:
             self._mistakes.append(_("log-file and syslog: only one of them can be set"))
+
+    def _check_report(self, values: dict[str, Any], is_given: bool) -> None:
+        mode, until, now = values["policy_mode"], values["report_until"], time.time()
+        if mode == "enforce" and until is not None:
+            self._warnings.append(_("report-until does nothing with policy-mode = enforce"))
+        elif mode == "report" and until is None:
+            if is_given:
+                return  # told already
+            right = time_text((now + 86400) // 60 * 60)
+            self._mistakes.append(
+                _("policy-mode = report lets pass what no rule allows; say until when, seven days ahead at most, "
+                  "as in report-until = {right}").format(right=right)
+            )  # fmt: skip
+        elif mode == "report" and until > now + LONGEST_REPORT:
+            right = time_text((now + LONGEST_REPORT) // 60 * 60)
+            self._mistakes.append(
+                _("report-until: {until} is more than seven days ahead; right is report-until = {right}, "
+                  "or earlier").format(until=time_text(until), right=right)
+            )  # fmt: skip
+        elif mode == "report" and until <= now:
+            # No mistake: a gateway must start after a reboot, whenever that is.
+            self._warnings.append(
+                _("policy-mode = report ended at {until} (report-until): the policy is enforced").format(
+                    until=time_text(until)
+                )
+            )
 
     def _check_relay_proxy(self, values: dict[str, Any]) -> None:
         user, password = values["relay_proxy_username"], values["relay_proxy_password"]

@@ -30,4 +30,5 @@ def policy_of(config: Config) -> Policy:
             allow_unseen=config.unseen_client_certificate == "allow",
             max_size=config.handshake_max_size,
         ),
+        report_until=config.reports_until,
     )

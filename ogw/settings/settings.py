@@ -16,6 +16,7 @@ from ogw.settings.kinds import (
     endpoint,
     guid,
     labels,
+    moment,
     number,
     plain,
     preset_name,
@@ -218,6 +219,20 @@ class Config:
         "NETWORK",
         _("private or special networks that addresses of any target may lie in"),
         listed=True,
+    )
+    policy_mode: str = _setting(
+        "policy-mode",
+        "enforce",
+        choice("enforce", "report"),
+        "MODE",
+        _("enforce, or report: what no rule allows passes, and is logged, until report-until"),
+    )
+    report_until: Optional[float] = _setting(
+        "report-until",
+        "",
+        moment,
+        "TIME",
+        _("when policy-mode = report ends by itself (RFC 3339 with its zone), at most seven days ahead"),
     )
     dns_server: tuple[tuple[str, Optional[int]], ...] = _setting(
         "dns-server",
@@ -431,6 +446,11 @@ class Config:
     def listen(self) -> tuple[tuple[str, int], ...]:
         """(address, port) pairs to listen on."""
         return tuple(dict.fromkeys((host, port or self.listen_port) for host, port in self.listen_address))
+
+    @property
+    def reports_until(self) -> Optional[float]:
+        """Until when the policy only reports, in Unix seconds; that may be over. None: it is enforced."""
+        return self.report_until if self.policy_mode == "report" else None
 
     @property
     def dns_servers(self) -> tuple[tuple[str, int], ...]:

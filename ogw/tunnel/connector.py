@@ -72,6 +72,17 @@ class Upstream(NamedTuple):
     closed: Optional[Callable[[], None]] = None
 
 
+class Survey(NamedTuple):
+    """What a dial would have to choose from.
+
+    addresses  (IP text, what the guard says of it), in the order in which they would be tried
+    failure    how the dial would fail without trying any of them; None where it would try one
+    """
+
+    addresses: list[tuple[str, Decision]]
+    failure: Optional[DialError] = None
+
+
 class Mailbox:
     """What happens while the greenlet of a tunnel dials, in order; told from the hub, awaited by the greenlet."""
 
@@ -177,14 +188,27 @@ class Connector:
                     if winner is not None:
                         return winner
         except Expired:
-            raise DialError(
-                Reason.CONNECTION_TIMEOUT,
-                f"{target} did not answer within {self._dial_timeout:g} s (dial-timeout){race.story()}",
-            ) from None
+            raise race.too_slow(target, self._dial_timeout) from None
         finally:
             race.close()
             if not lookup.done:
                 lookup.unwatch(tell_growth)
+
+    def survey(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Survey:
+        """What `connect` would find. Dials nothing."""
+        # Whoever asks may have been away from the loop, whose timers count from when it last looked at the clock.
+        get_hub().loop.update_now()
+        try:
+            lookup = self._look_up(target, mailbox)
+        except DialError as error:
+            return Survey([], error)
+        in_time = lookup.done or _await_all_answers(lookup, mailbox, self._dial_timeout)
+        judged = [(address, judge(address)) for address in lookup.addresses]
+        race = Race(target.port, mailbox, self._keepalive, self._ports)
+        for address, decision in judged:
+            race.enter(address, decision)
+        failure = race.lost(target, None if in_time else self._dial_timeout)
+        return Survey(judged, failure)
 
     def _look_up(self, target: Target, mailbox: Mailbox) -> Lookup:
         """The first addresses to try; more may come while they are tried."""
@@ -225,6 +249,21 @@ def _await_first_answer(lookup: Lookup, mailbox: Mailbox, seconds: float) -> Non
             ) from None
     finally:
         lookup.unwatch(changed)
+
+
+def _await_all_answers(lookup: Lookup, mailbox: Mailbox, seconds: float) -> bool:
+    """Whether all of them came in time."""
+    changed = _growth_teller(mailbox)
+    lookup.watch(changed)
+    try:
+        with Deadline(seconds):
+            while not lookup.done:
+                mailbox.wait()
+    except Expired:
+        return False
+    finally:
+        lookup.unwatch(changed)
+    return True
 
 
 class Race:
@@ -306,6 +345,20 @@ class Race:
 
     def _failed(self, address: str, reason: Reason, detail: str) -> None:
         self._failures.append((address, reason, detail))
+
+    def lost(self, target: Target, seconds: Optional[float]) -> Optional[DialError]:
+        """How it ends where no address may be tried; None where one may.
+
+        seconds  the deadline at which it ends because more addresses may still come; None: all are here
+        """
+        if self._addresses:
+            return None
+        return self._all_failed() if seconds is None else self.too_slow(target, seconds)
+
+    def too_slow(self, target: Target, seconds: float) -> DialError:
+        """How it ends at its deadline."""
+        told = f"{target} did not answer within {seconds:g} s (dial-timeout){self.story()}"
+        return DialError(Reason.CONNECTION_TIMEOUT, told)
 
     def story(self) -> str:
         """What became of each address, for the log."""

@@ -1,14 +1,15 @@
 """Step 3 of the path: reach the target, straight or through a relay proxy. Only a judged address is dialed."""
 
 import _socket
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Optional
 
 from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.index import HostIndex
-from ogw.tunnel.connector import ClientWatch, Connector, DialError, Mailbox, Upstream
+from ogw.tunnel.connector import ClientWatch, Connector, DialError, Mailbox, Survey, Upstream
 from ogw.tunnel.local import is_local
 from ogw.tunnel.relay import Relays
 from ogw.wire.connect import Target
@@ -34,7 +35,7 @@ class Dialer:
         self._guard = guard
         self._own_ports = frozenset(own_ports)
         self.relays = relays
-        self._bypass = bypass
+        self.bypass = bypass
 
     def close(self) -> None:
         """It is replaced by another; tunnels that have it still may go on with it."""
@@ -48,16 +49,34 @@ class Dialer:
         mailbox = Mailbox()
         client_watch = ClientWatch(client, mailbox)
         try:
-            if self.relays is None or (self._bypass is not None and self._bypass.covers(target, client_ip)):
+            if self.relays is None or self.goes_straight(target, client_ip):
                 return self._connector.connect(target, partial(self._judge, target.port, to), mailbox)
-            if target.address is not None:
-                # A name is resolved by the relay proxy, out of the guard's sight; an address is here to be judged.
-                decision = self._judge(target.port, to, target.host)
-                if not decision.allowed:
-                    raise DialError(decision.reason, decision.detail)
+            survey = self._survey_behind_relay(target, to)
+            if survey.failure is not None:
+                raise survey.failure
             return self.relays.dial(target, mailbox)
         finally:
             client_watch.close()
+
+    def goes_straight(self, target: Target, client_ip: str, clock: Callable[[], float] = time.time) -> bool:
+        """Whether a target of this client is dialed past all relay proxies."""
+        return self.relays is None or (self.bypass is not None and self.bypass.covers(target, client_ip, clock))
+
+    def survey(
+        self, target: Target, to: tuple[Any, ...], client_ip: str, clock: Callable[[], float] = time.time
+    ) -> Survey:
+        """What `dial` would find: nothing but names is looked up. No addresses where a relay proxy resolves."""
+        if self.goes_straight(target, client_ip, clock):
+            return self._connector.survey(target, partial(self._judge, target.port, to), Mailbox())
+        return self._survey_behind_relay(target, to)
+
+    def _survey_behind_relay(self, target: Target, to: tuple[Any, ...]) -> Survey:
+        """A name is resolved by the relay proxy, out of the guard's sight; an address is here to be judged."""
+        if target.address is None:
+            return Survey([])
+        decision = self._judge(target.port, to, target.host)
+        failure = None if decision.allowed else DialError(decision.reason, decision.detail)
+        return Survey([(target.host, decision)], failure)
 
     def _judge(self, port: int, to: tuple[Any, ...], address: str) -> Decision:
         decision = self._guard.judge(address, to)

@@ -16,6 +16,7 @@ from ogw.report.metrics import (
     DURATION,
     EVENTS,
     HANDSHAKE,
+    PASSED,
     REFUSED,
     REJECTED,
     REPORTED,
@@ -53,6 +54,11 @@ class Ledger:
         """Denied: it gets an answer and ends. `fields` are for its line."""
         self.cells[REFUSED + reason.index] += 1
         self._tell(reason, detail, client, target, fields)
+
+    def passed(self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any]) -> None:
+        """No rule allows it, and it passes because the policy only reports: what would have been said."""
+        self.cells[PASSED + reason.index] += 1
+        self._tell(reason, detail, client, target, {**fields, "enforced": False})
 
     def rejected(
         self, handshake: Handshake, rejection: Rejection, client: str, target: str, fields: dict[str, Any], passes: bool
@@ -127,6 +133,7 @@ class Ledger:
                 client=one.client,
                 target=one.target or None,
                 count=one.untold,
+                enforced=None if one.enforced else False,
             )
             one.untold = 0
 
@@ -134,5 +141,6 @@ class Ledger:
         self.cells[EVENTS[reason.event]] += 1
         now, wall = time.monotonic(), time.time()
         every = self.every_refusal or reason is Reason.INTERNAL_ERROR
-        if self.refusals.is_news(client, target, reason.token, reason.event, detail, now, wall, every):
+        enforced = fields.get("enforced") is not False
+        if self.refusals.is_news(client, target, reason.token, reason.event, detail, now, wall, every, enforced):
             self.log.event(reason.event, detail, reason.token, counted=False, **fields)

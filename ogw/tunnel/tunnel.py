@@ -37,7 +37,7 @@ from ogw.wire.tls import alert
 
 READ = 1  # libev's event bit
 RECEIVE_SIZE = 16 * 1024
-_HEAD_REASONS: dict[type[HeadError], Reason] = {
+HEAD_REASONS: dict[type[HeadError], Reason] = {
     NotConnect: Reason.NOT_CONNECT,
     BadRequest: Reason.BAD_REQUEST,
     BadTarget: Reason.BAD_TARGET,
@@ -196,7 +196,7 @@ class Tunnel:
                     return request
             return self._await_head(first)
         except HeadError as error:
-            raise Refused(_HEAD_REASONS[type(error)], error.detail) from None
+            raise Refused(HEAD_REASONS[type(error)], error.detail) from None
 
     def _await_head(self, data: bytes) -> Request:
         shared = self.shared
@@ -256,6 +256,9 @@ class Tunnel:
         decision = shared.policy.judge_target(request.target, self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
+        if decision.reported is not None:
+            reason, detail = decision.reported.reason, decision.reported.detail
+            shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who())
         return decision
 
     # 3. Reach it.

@@ -1,0 +1,86 @@
+"""`ogw check`: the whole configuration, and every mistake in it, before a gateway is started or reloaded with it."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from gettext import gettext as _
+from gettext import ngettext
+from typing import Any
+
+from ogw.cli.flags import ALSO, split_flags
+from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.screen import clean, count
+from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
+from ogw.settings.policy import policy_of
+from ogw.settings.settings import PREFIX, Config
+
+OK = 0  # exit code
+
+
+def check(words: Sequence[str]) -> int:
+    """Run the command; the exit code."""
+    parser = parser_of(
+        "check",
+        _(
+            "Check the whole configuration as `ogw run` does, and tell every mistake with where it stands. Whether the "
+            "port is free and hosts can be reached is what `ogw doctor` finds out."
+        )
+        + f" {ALSO}",
+        examples=["ogw check", "ogw check --config new.ini", "ogw check --json", "ogw check && ogw reload"],
+        codes={OK: _("nothing is wrong; there may be warnings"), WRONG: _("something is wrong: it would not start")},
+    )
+    parser.add_argument("--json", action="store_true", help=_("answer as JSON"))
+    own, flags = split_flags(words)
+    asked, unknown = parser.parse_known_args(own)
+    flags += unknown
+    file = configuration_file(flags)
+    told: dict[str, Any] = {"file": file, "mistakes": [], "warnings": [], "policy": None, "rules": None}
+    try:
+        config = load(flags, os.environ)
+    except ConfigError as error:
+        told["mistakes"] = list(error.mistakes)
+    else:
+        told |= {"warnings": list(config.warnings), "policy": policy_of(config).hash, "rules": rules_of(config)}
+    if asked.json:
+        print(json.dumps(told, indent=2))
+    else:
+        _tell(clean(told))
+    return WRONG if told["mistakes"] else OK
+
+
+def rules_of(config: Config) -> dict[str, int]:
+    """How many rules there are, by list."""
+    return {"allowed-host": len(config.allowed_host), "denied-host": len(config.denied_host)}
+
+
+def configuration_file(flags: Sequence[str]) -> str | None:
+    """The INI file that these flags and the environment mean; None where there is none."""
+    asked = os.environ.get(f"{PREFIX}CONFIG", "")
+    for number, word in enumerate(flags):
+        flag, equals, value = word.partition("=")
+        if flag == "--config":
+            asked = value if equals else "".join(flags[number + 1 : number + 2])
+    if asked:
+        return asked
+    return DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None
+
+
+def _tell(told: dict[str, Any]) -> None:
+    for mistake in told["mistakes"]:
+        print(f"ogw: {mistake}", file=sys.stderr)
+    for warning in told["warnings"]:
+        print(_("ogw: warning: {warning}").format(warning=warning), file=sys.stderr)
+    file = told["file"] or _("no file")
+    if told["mistakes"]:
+        number = len(told["mistakes"])
+        said = ngettext("{number} mistake: no gateway starts with this, and a running one keeps what it has ({file})",
+                        "{number} mistakes: no gateway starts with this, and a running one keeps what it has ({file})",
+                        number)  # fmt: skip
+        print("ogw: " + said.format(number=count(number), file=file), file=sys.stderr)
+        return
+    allowed, denied = told["rules"]["allowed-host"], told["rules"]["denied-host"]
+    rules = ngettext("{number} allowed host", "{number} allowed hosts", allowed).format(number=count(allowed))
+    if denied:
+        rules += ", " + ngettext("{number} denied", "{number} denied", denied).format(number=count(denied))
+    print(_("fine: {rules}, policy {policy}, {file}").format(rules=rules, policy=told["policy"], file=file))

@@ -1,0 +1,207 @@
+"""Why a client may go to a target, or may not, and what happens then: asked of the very objects that a gateway asks.
+
+Nothing is dialed; names are looked up where the gateway would.
+"""
+
+import secrets
+import shlex
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any, Optional
+
+from ogw.policy.decision import Decision, Reason
+from ogw.policy.hosts import Match
+from ogw.policy.index import holds, parse_client
+from ogw.policy.tls_rules import Mode
+from ogw.report.advice import command_for
+from ogw.report.log import Log
+from ogw.report.sinks import open_sink
+from ogw.report.writers import Direct
+from ogw.service.dialer import close_at_end, dialer_of
+from ogw.settings.policy import policy_of
+from ogw.settings.settings import PREFIX, Config
+from ogw.tunnel.connector import Survey
+from ogw.tunnel.tunnel import HEAD_REASONS
+from ogw.wire.connect import HeadError, Target, read_request
+from ogw.wire.tls import version_name
+
+MOST_NETWORKS = 4  # in a command
+
+
+class Explainer:
+    """Answers for one configuration. Raises OSError or ValueError where a file that it names cannot be read."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.policy = policy_of(config)
+        log = Log(Direct(open_sink("/dev/null", None)))
+        ports = {port for _host, port in config.listen}
+        self._dialer = dialer_of(config, self.policy, log, secrets.token_bytes(6).hex().encode(), ports)
+
+    def close(self) -> None:
+        close_at_end(self._dialer)
+
+    def explain(self, asked: bytes, client: str, at: Optional[float] = None) -> dict[str, Any]:
+        """What the gateway would do with `CONNECT asked` of this client (IP text), now or `at` Unix seconds:
+
+        decision, reason, status, event, detail, command  the answer, and what would allow it
+        rules     every rule that matches the host: list, rule, source, holds, decides, obstacle
+        way       None where it is refused before that, else: through ("straight" or "relay proxy"), relay_proxies,
+                  bypass (the rule), resolved_here
+        addresses each with what the guard says of it
+        tls       what will be asked of the session; None where there is none
+        """
+        told: dict[str, Any] = {"asked": asked.decode("ascii", "backslashreplace"), "target": None, "client": client}
+        told |= {"at": None if at is None else _time(at), "policy": self.policy.hash}
+        empty: dict[str, Any] = {"rules": [], "way": None, "addresses": [], "tls": None}
+        decision = self.policy.judge_client(client)
+        if not decision.allowed:
+            return {**told, **self._answer(decision, client, ""), **empty}
+        try:
+            request = read_request(b"CONNECT " + asked + b" HTTP/1.1\r\n\r\n", self._config.head_max_size)
+            assert request is not None  # it ends
+        except HeadError as error:
+            return {
+                **told,
+                **self._answer(Decision(False, HEAD_REASONS[type(error)], error.detail), client, ""),
+                **empty,
+            }
+        target = request.target
+        told["target"] = str(target)
+        matches = self.policy.matches(target, client, at)
+        decision = self.policy.judge_target(target, client, at)
+        empty["rules"] = _rules(matches, decision)
+        if not decision.allowed:
+            return {**told, **self._answer(decision, client, str(target), matches), **empty}
+        survey = self._dialer.survey(target, decision.to, client, _clock(at))
+        if survey.failure is not None:
+            refused = Decision(False, survey.failure.reason, survey.failure.detail)
+            judged = [address for address, _judged in survey.addresses]
+            told |= self._answer(refused, client, str(target), matches, judged)
+        else:
+            told |= self._answer(decision, client, str(target))
+        told |= {"rules": empty["rules"], "way": self._way(target, client, at), "addresses": _addresses(survey)}
+        told["tls"] = None if survey.failure is not None else self._tls(target, client, decision, at)
+        return told
+
+    def _answer(
+        self,
+        decision: Decision,
+        client: str,
+        target: str,
+        matches: Sequence[Match] = (),
+        addresses: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        reason = decision.reason
+        return {
+            "decision": "allowed" if decision.allowed else "refused",
+            "reason": reason.token,
+            "status": reason.status,
+            "event": reason.event,
+            "detail": decision.detail,
+            "command": None if decision.allowed else self._command(reason, client, target, matches, addresses),
+        }
+
+    def _command(
+        self, reason: Reason, client: str, target: str, matches: Sequence[Match], addresses: Sequence[str]
+    ) -> Optional[str]:
+        """The command that would allow it, where one alone does."""
+        denied = [match.rule for match in matches if match.denies and not match.obstacle]
+        if reason is Reason.HOST_NOT_ALLOWED and denied:
+            # A rule of a flag or a variable no command can remove, and one of several removed changes nothing.
+            if len(denied) > 1 or denied[0].source.startswith(("-", PREFIX)):
+                return None
+            return f"ogw denied-host remove {shlex.quote(str(denied[0]))} --reload"
+        allowing = [match.rule for match in matches if not match.denies and not match.obstacle]
+        to = tuple(network for rule in allowing for network in rule.to)
+        refused = [address for address in addresses if not self.policy.guard.judge(address, to).allowed]
+        if len(refused) < len(addresses):
+            return None  # it is the gateway itself
+        # Where the list makes a difference between clients, it goes on doing so.
+        of_clients = any(match.obstacle == "from" for match in matches) or (
+            allowing and all(rule.clients for rule in allowing)
+        )
+        more = [f"from={client}"] if of_clients and matches else []
+        more += [f"to={address}" for address in refused[:MOST_NETWORKS]]
+        return command_for(reason.token, client, target, self._config.allowed_port, " ".join(more))
+
+    def _way(self, target: Target, client: str, at: Optional[float]) -> dict[str, Any]:
+        config, clock = self._config, _clock(at)
+        straight = self._dialer.goes_straight(target, client, clock)
+        bypass = None
+        if straight and config.relay_proxy:
+            index = self._dialer.bypass
+            assert index is not None
+            covering = [rule for rule in index.find(target) if rule.port in (None, target.port)]
+            rule = next(rule for rule in covering if holds(rule, client, clock))
+            bypass = {"rule": str(rule), "source": rule.source}
+        return {
+            "through": "straight" if straight else "relay proxy",
+            "relay_proxies": [] if straight else [str(proxy) for proxy in config.relay_proxy],
+            "bypass": bypass,
+            "resolved_here": straight and target.address is None,
+        }
+
+    def _tls(self, target: Target, client: str, decision: Decision, at: Optional[float]) -> dict[str, Any]:
+        config, rules = self._config, self.policy.tls
+        if rules.mode is Mode.OFF:
+            return {"rules": rules.mode.value}
+        subjects = rules.subjects_for(target, client, _clock(at))
+        listed = [given.text for given in config.origins["allowed-client-certificate"] if given.text]
+        return {
+            "rules": rules.mode.value,
+            "min_version": version_name(rules.min_version),
+            "server_name": None if target.address is not None else target.host,
+            "or_any_allowed_host": rules.any_allowed_host,
+            "or_none": decision.no_server_name,
+            "encrypted_client_hello": rules.ech,
+            "client_certificates": None if subjects is None else listed,
+            "unseen_client_certificate": None if subjects is None else config.unseen_client_certificate,
+        }
+
+
+def connect_target(text: str) -> bytes:
+    """What a client's CONNECT would say for HOST[:PORT] as people type it; what is wrong stays wrong."""
+    typed = text.encode("utf-8", "surrogateescape")
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return typed if b":" in typed and not typed.endswith(b"]") else typed + b":443"
+    return f"[{text}]:443".encode() if address.version == 6 else f"{text}:443".encode()
+
+
+def client_address(text: str) -> str:
+    """The address of a client, as its socket would say it. Raises ValueError."""
+    return str(parse_client(text.strip("[]")))
+
+
+def _clock(at: Optional[float]) -> Any:
+    return time.time if at is None else lambda: at
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _rules(matches: Sequence[Match], decision: Decision) -> list[dict[str, Any]]:
+    denying = next((match for match in matches if match.denies and not match.obstacle), None)
+    return [
+        {
+            "list": "denied-host" if match.denies else "allowed-host",
+            "rule": str(match.rule),
+            "source": match.rule.source,
+            "holds": not match.obstacle,
+            "decides": match is denying or (decision.allowed and not match.denies and not match.obstacle),
+            "obstacle": match.obstacle or None,
+        }
+        for match in matches
+    ]
+
+
+def _addresses(survey: Survey) -> list[dict[str, Any]]:
+    return [
+        {"address": address, "allowed": decision.allowed, "detail": decision.detail}
+        for address, decision in survey.addresses
+    ]

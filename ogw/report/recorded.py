@@ -1,0 +1,169 @@
+"""What was refused, read back from logs: our own lines, however somebody else wrapped them.
+
+JSON lines, text lines, either behind what syslog, journald, Docker, Kubernetes or a terminal put in front, or inside
+the JSON object that journald or Docker make of a line; packed with gzip or not. Lines are foreign: nothing in them is
+trusted, and one that cannot be read is counted.
+"""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, Optional
+
+from ogw.report.events import Event, Field
+
+LONGEST_LINE = 1 << 20  # bytes
+MOST_COUNT = 10**12
+EVENTS = (Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED)
+WRAPPERS = ("log", "MESSAGE", "message", "msg", "line")  # where others put our line into an object of theirs
+GZIP = b"\x1f\x8b"
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
+_TEXT = re.compile(rf"(?:({_TIME.pattern}) [a-z]+ +)?OGW-([0-9]{{3}}) [^(:]*(?:\(([a-z-]+)\))?")
+_FIELD = re.compile(r' (client|target|count)=("(?:[^"\\]|\\.)*"|[^ ]*)')
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One or several equal refusals, as a line tells of them; texts as they stand there.
+
+    client  its address, with or without a port
+    count   how many
+    first   Unix seconds of the first and of the last; None where nothing says it
+    """
+
+    event: int
+    reason: str
+    client: str
+    target: str
+    detail: str
+    count: int = 1
+    first: Optional[float] = None
+    last: Optional[float] = None
+
+
+class Recording:
+    """Reads logs, and counts what it met.
+
+    lines       all of them
+    refusals    those that tell of a refusal
+    unreadable  those of the events that we look for, or torn ones, that cannot be read
+    """
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.refusals = 0
+        self.unreadable = 0
+
+    def read(self, file: IO[bytes]) -> Iterator[Recorded]:
+        """What a log tells of refusals. Raises OSError; where a packed one ends too early, EOFError."""
+        for line in _lines_of(_unpacked(file)):
+            self.lines += 1
+            found = self._recorded(line.decode("utf-8", "replace"))
+            if found is not None:
+                self.refusals += 1
+                yield found
+
+    def _recorded(self, line: str) -> Optional[Recorded]:
+        try:
+            fields = _fields(line)
+            return None if fields is None else _record(fields)
+        except (ValueError, RecursionError):
+            self.unreadable += 1
+            return None
+
+
+def _lines_of(file: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, of which one that is far too long is none."""
+    for line in file:
+        yield line if len(line) <= LONGEST_LINE else b'{"event"'
+
+
+def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
+    """Pieces that end with a line, or are as long as a line may be."""
+    began = file.peek(2)[:2] if hasattr(file, "peek") else b""
+    source: Any = gzip.GzipFile(fileobj=file) if began == GZIP else file
+    try:
+        while line := source.readline(LONGEST_LINE + 1):
+            yield line
+            while not line.endswith(b"\n") and len(line) > LONGEST_LINE:
+                line = source.readline(LONGEST_LINE + 1)  # the end of one that is too long is not a line of its own
+    except zlib.error as error:
+        raise OSError(0, str(error)) from None
+
+
+def _fields(line: str) -> Optional[dict[str, Any]]:
+    """The fields of a line of ours that tells of a refusal; None for any other. Raises ValueError where it is torn."""
+    at = line.find("{")
+    value = None
+    if at >= 0:
+        try:
+            value = _DECODER.raw_decode(line, at)[0]
+        except ValueError:
+            if '"event"' in line:
+                raise
+    if isinstance(value, dict):
+        for _depth in range(3):
+            if Field.EVENT in value:
+                return value if value[Field.EVENT] in EVENTS and type(value[Field.EVENT]) is int else None
+            inside = next((_wrapped(value[name]) for name in WRAPPERS if name in value), "").lstrip()
+            if inside[:1] != "{":
+                return _fields_of_text(inside or line)
+            value = _DECODER.raw_decode(inside)[0]
+            if not isinstance(value, dict):
+                return None
+        return None
+    return _fields_of_text(line)
+
+
+def _wrapped(value: Any) -> str:
+    """A line inside an object; journald makes numbers of its bytes where there is any that cannot be printed."""
+    if isinstance(value, list) and all(type(one) is int and 0 <= one < 256 for one in value):
+        return bytes(value).decode("utf-8", "replace")
+    return value if isinstance(value, str) else ""
+
+
+def _fields_of_text(line: str) -> Optional[dict[str, Any]]:
+    match = _TEXT.search(line)
+    if match is None or int(match[2]) not in EVENTS:
+        return None
+    # The last of each name: what stands before is the message, in which anything may stand.
+    rest = line[match.end() :].rstrip("\r\n")
+    named = {name: json.loads(text) if text[:1] == '"' else text for name, text in _FIELD.findall(rest)}
+    begins = min((one.start() for one in _FIELD.finditer(rest)), default=len(rest))
+    count = named.get(Field.COUNT, "1")
+    return {
+        Field.TIME: match[1],
+        Field.EVENT: int(match[2]),
+        Field.REASON: match[3] or "",
+        Field.MESSAGE: rest[:begins].removeprefix(": "),
+        Field.CLIENT: named.get(Field.CLIENT),
+        Field.TARGET: named.get(Field.TARGET),
+        Field.COUNT: int(count) if count.isascii() and count.isdigit() and len(count) < 16 else 1,
+    }
+
+
+def _record(fields: dict[str, Any]) -> Recorded:
+    """Raises ValueError where it says too little to be of use."""
+    texts = [fields.get(name) or "" for name in (Field.REASON, Field.CLIENT, Field.TARGET, Field.MESSAGE)]
+    if not all(isinstance(text, str) for text in texts) or not texts[0] or not texts[1]:
+        raise ValueError
+    reason, client, target, detail = texts
+    count = fields.get(Field.COUNT, 1)
+    if type(count) is not int or not 1 <= count <= MOST_COUNT:
+        count = 1
+    at = _seconds(fields.get(Field.TIME))
+    return Recorded(fields[Field.EVENT], reason, client, target, detail, count, at, at)
+
+
+def _seconds(text: Any) -> Optional[float]:
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None

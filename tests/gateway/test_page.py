@@ -1,0 +1,268 @@
+"""The page in a real browser: it shows what happens, lives through a restart, and is for every screen and reader."""
+
+import json
+import time
+import urllib.request
+
+import pytest
+from harness.browser import block_scripts, browser, complaints, look
+from harness.gateway import Gateway, address
+from harness.upstreams import Server, echo
+from selenium.common.exceptions import JavascriptException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    with browser() as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with Server(echo) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def plain(request):
+    """Each test begins with scripts, a desktop, the light theme, and a console that has said nothing."""
+    chrome = request.getfixturevalue("chrome")
+    block_scripts(chrome, False)
+    look(chrome)
+    chrome.get("about:blank")
+    complaints(chrome)
+
+
+def started(*flags, listen=None, host=None):
+    host = host or address()
+    more = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8", "--admin-page", "yes")
+    gateway = Gateway(*more, "--admin-address", f"{host}:9180", *flags, listen=listen)
+    gateway.page = f"http://{host}:9180/"
+    return gateway
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    with started() as gateway:
+        yield gateway
+
+
+def until(chrome, condition, seconds=20):
+    return WebDriverWait(chrome, seconds, 0.05).until(lambda _chrome: condition())
+
+
+def text(chrome, selector):
+    return chrome.find_element(By.CSS_SELECTOR, selector).text
+
+
+def shows(chrome, selector, part):
+    until(chrome, lambda: part in text(chrome, selector))
+
+
+def refuse(gateway, target):
+    gateway.ask(target)[0].close()
+
+
+def test_a_tunnel_and_a_refusal_appear_by_themselves(chrome, gateway, upstream):
+    chrome.get(gateway.page)
+    shows(chrome, "#state", "Serving on")
+    before = int(text(chrome, '[data-v="tunnels"]'))
+    with gateway.tunnel(upstream.target) as sock:
+        until(chrome, lambda: int(text(chrome, '[data-v="tunnels"]')) == before + 1)
+        shows(chrome, '[data-t="hosts"]', upstream.target)
+        sock.sendall(bytes(3 << 20))
+        received = 0
+        while received < 3 << 20:
+            received += len(sock.recv(1 << 20))
+        shows(chrome, '[data-v="bytes_total"]', "3.0 MiB up, 3.0 MiB down")
+    until(chrome, lambda: int(text(chrome, '[data-v="tunnels"]')) == before)
+    refuse(gateway, "just-now.example:443")
+    shows(chrome, '[data-t="refusals"] tr:first-child', "just-now.example:443")
+    row = text(chrome, '[data-t="refusals"] tr:first-child')
+    assert "host-not-allowed" in row and "OGW-105" in row and (" s ago" in row or "just now" in row)
+    assert "ogw allowed-host add just-now.example --reload" in row
+    shows(chrome, '[data-t="reasons"]', "host-not-allowed")
+    for plot in ("tunnels", "opened", "bytes", "refused"):
+        drawing = chrome.find_element(By.CSS_SELECTOR, f'[data-plot="{plot}"] svg')
+        assert drawing.get_attribute("role") == "img" and ": now " in drawing.get_attribute("aria-label")
+        assert drawing.find_element(By.CSS_SELECTOR, "path:not(.under)").get_attribute("d").count("L") >= 2
+    assert complaints(chrome) == []
+
+
+def test_a_command_is_copied_from_the_keyboard_and_focus_stays_while_rows_move(chrome, gateway):
+    refuse(gateway, "copied.example:443")
+    chrome.get(gateway.page)
+    button = '[aria-label="Copy the command: ogw allowed-host add copied.example --reload"]'
+    until(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, button))
+    focus = f"return document.activeElement === document.querySelector({json.dumps(button)})"
+    for _press in range(30):
+        chrome.switch_to.active_element.send_keys(Keys.TAB)
+        if chrome.execute_script(focus):
+            break
+    assert chrome.execute_script(focus)
+    refuse(gateway, "other.example:443")
+    shows(chrome, '[data-t="refusals"] tr:first-child', "other.example:443")
+    refuse(gateway, "copied.example:443")
+    shows(chrome, '[data-t="refusals"] tr:first-child', "2 times")
+    assert chrome.execute_script(focus)
+    chrome.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
+    chrome.switch_to.active_element.send_keys(Keys.ENTER)
+    until(chrome, lambda: chrome.execute_script("return document.getElementById('said').textContent") == "Copied")
+    chrome.execute_script(
+        "const area = document.createElement('textarea'); area.id = 'pasted'; document.body.append(area); area.focus()"
+    )
+    chrome.find_element(By.ID, "pasted").send_keys(Keys.CONTROL, "v")
+    pasted = chrome.find_element(By.ID, "pasted").get_attribute("value")
+    assert pasted == "ogw allowed-host add copied.example --reload"
+    assert complaints(chrome) == []
+
+
+def test_the_page_lives_through_a_restart(chrome, upstream):
+    host = address()
+    with started(host=host) as first:
+        chrome.get(first.page)
+        for _turn in range(3):
+            refuse(first, "old.example:443")
+        shows(chrome, '[data-v="refused_total"]', "3 since")
+        first.stop()
+        shows(chrome, "#state", "Not reachable, trying again")
+        assert "Not reachable" in chrome.title
+    with started(host=host, listen=first.address) as second, second.tunnel(upstream.target):
+        shows(chrome, "#state", "Serving on")
+        shows(chrome, '[data-v="refused_total"]', "0 since")
+        shows(chrome, '[data-v="tunnels"]', "1")
+        assert "old.example" not in text(chrome, "main")
+        plot = chrome.find_element(By.CSS_SELECTOR, '[data-plot="refused"] svg').get_attribute("aria-label")
+        assert plot.endswith(": now 0.0 a minute; at most 0.0 a minute")
+    # That it was not reachable is all that the console may have said.
+    assert all("ERR_CONNECTION_REFUSED" in entry for entry in complaints(chrome))
+
+
+def test_with_scripts_blocked_the_same_stands_in_tables(chrome, upstream):
+    with started() as gateway, gateway.tunnel(upstream.target):
+        refuse(gateway, "tables.example:443")
+        chrome.get(gateway.page)
+        shows(chrome, '[data-t="hosts"]', upstream.target)
+        tables = ("refusals", "relays", "reasons", "clients", "hosts")
+        live = {name: told(chrome, name) for name in tables}
+        block_scripts(chrome)
+        chrome.get(gateway.page)
+        assert "It does not change by itself" in text(chrome, "#still")
+        assert not chrome.find_element(By.ID, "pause").is_displayed()
+        assert {name: told(chrome, name) for name in tables} == live
+        assert "tables.example:443" in live["refusals"] and upstream.target in live["hosts"]
+        assert text(chrome, '[data-v="tunnels"]') == "1"
+        assert complaints(chrome) == []
+
+
+def told(chrome, table):
+    """A table's text, without ages and buttons."""
+    rows = chrome.find_element(By.CSS_SELECTOR, f'[data-t="{table}"]').text.splitlines()
+    return "\n".join(row for row in rows if row not in ("Copy", "just now") and not row.endswith(" ago"))
+
+
+def test_what_strangers_say_is_text_wherever_it_comes(chrome, gateway):
+    for evil in ("<img/src=x/onerror=document.title=1>:443", "</script><b>x:443", "<svg/onload=alert(1)>"):
+        refuse(gateway, evil)
+    chrome.get(gateway.page)
+    shows(chrome, '[data-t="refusals"]', "<svg/onload=alert(1)>")
+    for evil in ("<i>while-it-is-open:443", "<img/src=x/onerror=document.title=1>:443"):
+        refuse(gateway, evil)
+        shows(chrome, '[data-t="refusals"]', evil)
+    assert chrome.find_elements(By.CSS_SELECTOR, "img, i, main script, svg[onload]") == []
+    assert complaints(chrome) == []
+    for script in ("setAttribute('onclick', 'alert(1)')", "innerHTML = '<b>'"):
+        with pytest.raises(JavascriptException, match=r"requires 'Trusted(Script|HTML)' assignment"):
+            chrome.execute_script(f"document.createElement('b').{script}")
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_a_narrow_screen_has_nothing_to_scroll_sideways(chrome, gateway, width):
+    refuse(gateway, f"{'a-long-name-' * 5}x.{'b' * 60}.{'c' * 60}.example:443")
+    look(chrome, width, 844, touch=True)
+    chrome.get(gateway.page)
+    shows(chrome, '[data-t="refusals"]', "a-long-name")
+    script = "return [document.documentElement.scrollWidth, innerWidth, visualViewport.width]"
+    assert chrome.execute_script(script) == [width] * 3
+
+
+def test_each_theme_has_its_colours_and_enough_contrast(chrome, gateway):
+    refuse(gateway, "colours.example:443")
+    backs = set()
+    for theme in ("light", "dark"):
+        look(chrome, theme=theme)
+        chrome.get(gateway.page)
+        shows(chrome, '[data-t="refusals"]', "colours.example")
+        backs.add(chrome.execute_script("return getComputedStyle(document.documentElement).backgroundColor"))
+        assert chrome.execute_script(CONTRAST) == []
+    assert len(backs) == 2
+
+
+# Texts whose contrast with what is behind them is less than 4.5 to 1 (WCAG 2.2, 1.4.3).
+CONTRAST = """
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const light = (colour) => {
+  const linear = (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const [r, g, b] = numbers(colour).map((c) => linear(c / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (node) => {
+  for (; node; node = node.parentElement) {
+    const colour = getComputedStyle(node).backgroundColor, alpha = numbers(colour)[3];
+    if (alpha === undefined || alpha === 1) return colour;
+  }
+  return "rgb(255, 255, 255)";
+};
+const weak = [];
+for (const node of document.body.querySelectorAll("*")) {
+  const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+  if (!own || !node.getClientRects().length || node.closest("script")) continue;
+  const [a, b] = [light(getComputedStyle(node).color), light(behind(node))].sort((x, y) => y - x);
+  if ((a + 0.05) / (b + 0.05) < 4.5) weak.push(node.textContent);
+}
+return weak;
+"""
+
+
+def test_a_screen_reader_finds_landmarks_headings_and_names(chrome, gateway):
+    chrome.get(gateway.page)
+    shows(chrome, "#state", "Serving")
+    nodes = chrome.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    found = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node.get("ignored") and "role" in node
+    ]
+    roles = [role for role, _name in found]
+    assert roles.count("main") == roles.count("banner") == roles.count("contentinfo") == 1
+    assert ("heading", "Latest refusals") in found and ("region", "Latest refusals") in found
+    assert ("table", "Latest refusals") in found and ("table", "Clients with most tunnels") in found
+    assert ("status", "") in found
+    pictures = [name for role, name in found if role == "image" or role == "img"]
+    assert len(pictures) == 4 and all(": now " in name for name in pictures)
+    assert all(name for role, name in found if role in ("button", "link", "table", "heading"))
+
+
+def test_pause_stops_the_polls_and_goes_on(chrome, gateway, upstream):
+    chrome.get(gateway.page)
+    shows(chrome, "#state", "Serving")
+    chrome.find_element(By.ID, "pause").click()
+    before = text(chrome, '[data-v="opened_total"]')
+    gateway.tunnel(upstream.target).close()
+    until(chrome, lambda: counted(gateway) != before.split()[0])
+    asked = "return performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/status')).length"
+    polls, end = chrome.execute_script(asked), time.monotonic() + 3
+    until(chrome, lambda: time.monotonic() > end)
+    assert chrome.execute_script(asked) - polls <= 1 and text(chrome, '[data-v="opened_total"]') == before
+    chrome.find_element(By.ID, "pause").click()
+    shows(chrome, '[data-v="opened_total"]', counted(gateway))
+
+
+def counted(gateway):
+    with urllib.request.urlopen(f"{gateway.page}status", timeout=20) as answer:
+        return f"{json.load(answer)['counters']['allowed']:,}"
