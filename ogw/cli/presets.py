@@ -93,7 +93,7 @@ def _given(asked: Mapping[str, Any]) -> dict[str, Sequence[str]]:
                 try:
                     values.append(setting.read(one))
                 except ValueError as error:
-                    raise Wrong(f"{setting.flag}: {ascii(one)} {error}") from None
+                    raise Wrong(f"{setting.flag}: {one!a} {error}") from None
         given[name] = values
     return given
 

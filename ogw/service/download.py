@@ -34,12 +34,12 @@ class Result(NamedTuple):
 
     why      what went wrong; "" for nothing
     changed  there is a new copy
-    count    rules of the list; added and removed: beside the last good copy
+    rules    how many the list has; added and removed: beside the last good copy
     """
 
     why: str = ""
     changed: bool = False
-    count: int = 0
+    rules: int = 0
     added: int = 0
     removed: int = 0
 
@@ -68,7 +68,7 @@ def download(url: str, config: Config) -> Result:
         fresh = _ask(url, config, before)
         rules = _rules(before, config)
         if fresh is None:
-            return Result(count=len(rules))
+            return Result(rules=len(rules))
         new = read_list(fresh.body, without_query(url), config.source_max_size)
         if not new:
             raise _Failed("the list has no host rule in it")
@@ -117,7 +117,11 @@ def _rules(copy: Optional[Copy], config: Config) -> tuple[Any, ...]:
 
 def _ask(url: str, config: Config, before: Optional[Copy]) -> Optional[Copy]:
     """The list as it is now, or None where the server says that it is the one of before."""
-    headers = {"User-Agent": f"ogw/{__version__}", "Accept": "text/plain, application/json", "Accept-Encoding": "identity"}
+    headers = {
+        "User-Agent": f"ogw/{__version__}",
+        "Accept": "text/plain, application/json",
+        "Accept-Encoding": "identity",
+    }
     usable = before if _rules(before, config) else None
     if usable is not None and usable.etag:
         headers["If-None-Match"] = usable.etag
@@ -152,7 +156,7 @@ def _next(here: str, answer: http.client.HTTPResponse) -> str:
             raise ValueError("is not https://")
         return parse_source(there)
     except ValueError as error:
-        raise _Failed(f"the server redirects to {ascii(without_query(there[:200]))}, which {error}") from None
+        raise _Failed(f"the server redirects to {without_query(there[:200])!a}, which {error}") from None
 
 
 def _body(answer: http.client.HTTPResponse, max_size: int) -> bytes:
@@ -162,7 +166,7 @@ def _body(answer: http.client.HTTPResponse, max_size: int) -> bytes:
     length = answer.length
     if length is not None and length > max_size:
         raise _Failed(f"larger than {max_size} bytes (source-max-size)")
-    if length is None and not answer.chunked:  # type: ignore[attr-defined]
+    if length is None and not answer.chunked:
         raise _Failed("the answer says neither how long it is nor where it ends")
     body = answer.read(max_size + 1)
     if len(body) > max_size:

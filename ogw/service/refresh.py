@@ -131,7 +131,11 @@ class Refresh:
         with open(running.pipe, "rb") as pipe:
             result = unpacked(pipe.read())
         if result is None:
-            why = "it ended without a result" if pid else f"it hung, and was killed after {self._config.source_timeout:g} s"
+            why = (
+                "it ended without a result"
+                if pid
+                else f"it hung, and was killed after {self._config.source_timeout:g} s"
+            )
             return Result(f"the download failed: {why}")
         return result
 
@@ -153,10 +157,10 @@ class Refresh:
         told = f"{result.added} added, {result.removed} removed" if result.changed else "nothing changed"
         self._log.event(
             Event.SOURCE_REFRESHED,
-            f"{shown}: {result.count} host rules; {told}",
+            f"{shown}: {result.rules} host rule{'' if result.rules == 1 else 's'}; {told}",
             level=logging.INFO if result.changed or again else logging.DEBUG,
             source=shown,
-            count=result.count,
+            count=result.rules,
             added=result.added,
             removed=result.removed,
         )

@@ -26,9 +26,7 @@ SOURCES = ("preset", "allowed-host-source", "agent-config")
 
 def changes(before: Config, config: Config) -> list[str]:
     """The names of the settings that differ, or that now give other hosts than before."""
-    given = [
-        {name: [one for one in of.sourced if one.setting == name] for name in SOURCES} for of in (before, config)
-    ]
+    given = [{name: [one for one in of.sourced if one.setting == name] for name in SOURCES} for of in (before, config)]
     return [
         name
         for name, setting in SETTINGS.items()

@@ -88,9 +88,7 @@ def read_agent(places: Sequence[str]) -> Agent:
     return Agent(tuple(rules.values()), tuple(dict.fromkeys(certificates)), missing, tuple(mistakes))
 
 
-def _endpoints(
-    path: str, text: str, certificates: list[Pattern], mistakes: list[str]
-) -> Iterator[tuple[str, str]]:
+def _endpoints(path: str, text: str, certificates: list[Pattern], mistakes: list[str]) -> Iterator[tuple[str, str]]:
     """(where, URL) of each endpoint of the older agent's file."""
     for number, line in enumerate(text.split("\n"), 1):
         key, _equals, value = line.strip().partition("=")

@@ -13,7 +13,10 @@ def policy_of(config: Config) -> Policy:
     The certificates of this machine's agents are added to a list of allowed ones; they never begin one, since with a
     list everything that is not in it is rejected.
     """
-    certificates = config.allowed_client_certificate and (*config.allowed_client_certificate, *config.agent_certificates)
+    certificates = config.allowed_client_certificate and (
+        *config.allowed_client_certificate,
+        *config.agent_certificates,
+    )
     return Policy(
         (*config.allowed_host, *config.sourced_hosts),
         config.denied_host,

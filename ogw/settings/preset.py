@@ -160,7 +160,9 @@ def parse_preset(name: str, body: bytes, place: str) -> Preset:
     known = {"does": str, "date": str, "page": str, "clouds": dict, "optional": list, "codes": dict}
     for key, value in data.items():
         if key not in known:
-            mistakes.append(_("{key} is not known; a preset has {known}").format(key=ascii(key), known=", ".join(known)))
+            mistakes.append(
+                _("{key} is not known; a preset has {known}").format(key=ascii(key), known=", ".join(known))
+            )
         elif not isinstance(value, known[key]):
             mistakes.append(_("{key} is of the wrong kind").format(key=ascii(key)))
     mistakes += [_("{key} is missing").format(key=key) for key in ("does", "date", "page", "clouds") if key not in data]

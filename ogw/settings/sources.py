@@ -63,9 +63,7 @@ def files_of(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
     names = [
-        name
-        for name in sorted(os.listdir(path))
-        if not name.startswith(".") and os.path.splitext(name)[1] in SUFFIXES
+        name for name in sorted(os.listdir(path)) if not name.startswith(".") and os.path.splitext(name)[1] in SUFFIXES
     ]
     paths = [os.path.join(path, name) for name in names]
     return [one for one in paths if not os.path.isdir(one)][:MOST]
