@@ -84,6 +84,12 @@ COMMANDS = [
     Command("reload", "", _("let the gateway read its configuration again"), "orders:reload"),
     Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
     Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),
+    Command(
+        "presets",
+        "[NAME] [--region NAME]",
+        _("the host lists of known services, and what one expands to"),
+        "presets:presets_command",
+    ),
     Command("version", "", _("the version"), "version:version"),
 ]
 LONGEST = max(len(command.words.split()) for command in COMMANDS)
