@@ -95,6 +95,11 @@ class Field:
     ERRORS = "errors"  # events from 400 on,
     TLS_REJECTIONS = "tls_rejections"
     OLD_POLICY = "old_policy"
+    NEW_POLICY = "new_policy"  # of a file that was changed
+    BY = "by"  # who changed it
+    FILE = "file"
+    ADDED = "added"  # such as "allowed-host www.example.com"
+    REMOVED = "removed"
     UNTIL = "until"  # RFC 3339: when policy-mode = report ends
     CHANGED = "changed"  # names of settings
     TRACEBACK = "traceback"

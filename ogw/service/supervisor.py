@@ -374,6 +374,9 @@ class Supervisor:
         elif what == "drain":
             self._reply(number, {})
             self._stop()
+        elif what == "changed":
+            self._log.event(Event.INFORMATION, "the configuration was changed", **message["about"]["change"])
+            self._reply(number, {})
         elif what == "config":
             shown = {name: [list(given) for given in rows] for name, rows in self._config.origins.items()}
             self._reply(number, {"settings": shown, "warnings": self._config.warnings})
