@@ -50,7 +50,8 @@ class Reader(html.parser.HTMLParser):
 
 def state(text="ok.example:443", state="serving", **more):
     refusal = {"client": text, "target": text, "reason": "host-not-allowed", "event": 105, "detail": text, "count": 3,
-               "enforced": True, "last": "2026-02-03T04:05:06.789Z", "command": f"ogw allowed-host add {text}"}  # fmt: skip
+               "enforced": True, "last": "2026-02-03T04:05:06.789Z",
+               "command": f"ogw allowed-host add {text}"}  # fmt: skip
     return {
         "version": "1", "state": state, "started": "2026-02-03T04:00:00.000Z", "uptime": 310.5, "policy": "01234567",
         "policy_mode": {"mode": "enforce", "until": None},
