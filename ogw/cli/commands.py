@@ -44,6 +44,24 @@ COMMANDS = [
     Command(
         "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "config:config_show"
     ),
+    Command("config get", "NAME", _("what the INI file says of a setting"), "edit:config_get"),
+    Command("config set", "NAME VALUE ...", _("set a setting in the INI file"), "edit:config_set"),
+    Command("config unset", "NAME", _("take a setting out of it: its default holds"), "edit:config_unset"),
+    Command("config add", "NAME VALUE ...", _("add to a list of it"), "edit:config_add"),
+    Command("config remove", "NAME VALUE ...", _("remove from a list of it"), "edit:config_remove"),
+    Command("config path", "", _("where the INI file is"), "edit:config_path"),
+    Command("allowed-host", "add|remove|list", _("where clients may go"), "lists:allowed_host"),
+    Command("denied-host", "add|remove|list", _("where they may not, whatever is allowed"), "lists:denied_host"),
+    Command("allowed-client", "add|remove|list", _("networks that clients may come from"), "lists:allowed_client"),
+    Command(
+        "allowed-client-certificate",
+        "add|remove|list",
+        _("client certificates that may pass"),
+        "lists:allowed_client_certificate",
+    ),
+    Command("relay-proxy get", "", _("the proxies to go out through"), "relay_proxy:get"),
+    Command("relay-proxy set", "URL ...", _("go out through these"), "relay_proxy:set_"),
+    Command("relay-proxy clear", "", _("go straight"), "relay_proxy:clear"),
     Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "check:check"),
     Command(
         "explain",
@@ -61,6 +79,7 @@ COMMANDS = [
     Command("top", "[--interval SECONDS]", _("the same live, with rates"), "top:top"),
     Command("tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "tunnels:tunnels"),
     Command("tunnel kill", "ID ...", _("end open tunnels"), "tunnels:tunnel_kill"),
+    Command("suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "suggest:suggest"),
     Command("reload", "", _("let the gateway read its configuration again"), "orders:reload"),
     Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
     Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),

@@ -129,6 +129,9 @@ def _screen(told: dict[str, Any]) -> list[RenderableType]:
         fact(_("because"), told["detail"])
         if told["command"]:
             fact(_("to allow it"), told["command"])
+    elif told["detail"]:
+        why = _("policy-mode = report lets it pass; enforced, it is refused: {detail}")
+        fact(_("because"), (why.format(detail=told["detail"]), WARN))
     for number, rule in enumerate(told["rules"]):
         fact(_("rules") if not number else "", *_rule(rule))
     if told["way"] is not None:

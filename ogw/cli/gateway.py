@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from gettext import gettext as _
-from typing import Any
+from typing import Any, Optional
 
 from ogw import __version__
 from ogw.cli.commands import Failed
@@ -57,7 +57,12 @@ class Gateway:
         self._named = named or environment.get("OGW_RUN_DIR", "") or _run_dir_of_file(environment)
 
     def ask(
-        self, path: str, method: str = "GET", seconds: float = SECONDS, needs: AbstractSet[str] = frozenset()
+        self,
+        path: str,
+        method: str = "GET",
+        seconds: float = SECONDS,
+        needs: AbstractSet[str] = frozenset(),
+        body: Optional[bytes] = None,
     ) -> dict[str, Any]:
         """The value of its answer, as service/views.py makes it; `needs` are the names that must be in it.
 
@@ -68,7 +73,7 @@ class Gateway:
         connection = http.client.HTTPConnection("localhost", timeout=seconds)
         connection.sock = sock
         try:
-            connection.request(method, path)
+            connection.request(method, path, body)
             answer = connection.getresponse()
             status, body = answer.status, answer.read()
         except TimeoutError:

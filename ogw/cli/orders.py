@@ -3,6 +3,7 @@
 import sys
 from gettext import gettext as _
 from gettext import ngettext
+from typing import Any
 
 from ogw.cli.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import parser_of
@@ -27,7 +28,11 @@ def reload(words: list[str]) -> int:
     add_run_dir(parser)
     asked = parser.parse_args(words)
     needs = {"mistakes", "changed", "policy"}
-    answer = clean(Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS, needs))
+    return tell_of_reload(clean(Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS, needs)))
+
+
+def tell_of_reload(answer: dict[str, Any]) -> int:
+    """Say what came of a reload, from the clean answer to /reload; the exit code."""
     if answer["mistakes"]:
         for mistake in answer["mistakes"]:
             print(f"ogw: {mistake}", file=sys.stderr)

@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from gettext import gettext as _
 from gettext import ngettext
-from typing import IO, Optional
+from io import BufferedReader
+from typing import Optional
 
 from ogw.cli.commands import Failed
 from ogw.cli.configuration import load_or_tell
@@ -35,7 +36,7 @@ _AGO = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
 
 def suggest(words: list[str]) -> int:
     """Run the command; the exit code."""
-    asked = _parser().parse_args(words)
+    asked = _parser().parse_intermixed_args(words)  # LOGs may stand anywhere
     if (asked.reload or asked.yes) and not asked.apply:
         _parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
     if asked.json and asked.apply:
@@ -162,7 +163,7 @@ def _recorded(recording: Recording, log: str) -> Iterator[Recorded]:
         raise Failed(f"{name}: {error.strerror or error}") from None
 
 
-def _opened(log: str) -> IO[bytes]:
+def _opened(log: str) -> BufferedReader:
     return os.fdopen(os.dup(sys.stdin.fileno()), "rb") if log == "-" else open(log, "rb")
 
 

@@ -107,6 +107,11 @@ def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule
     return rules, mistakes
 
 
+def split_rules(text: str) -> list[str]:
+    """The texts of the rules in a text, one per line or separated by commas; separators in quotes do not separate."""
+    return list(_items(text))
+
+
 def _items(text: str) -> Iterator[str]:
     position = 0
     while position < len(text):

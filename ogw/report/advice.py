@@ -46,8 +46,11 @@ EVENTS = {
         _("find out which program on that client it is, and set it up to use the gateway as a proxy for https only"),
     ),
     105: Advice(
-        _("A target, or the client certificate of a session, is not in your lists. The line says which, and for whom."),
-        _("add it, if it is meant to pass; if not, find out what on that client wants to go there"),
+        _(
+            "A target, or the client certificate of a session, is not in your lists. The line says which, and for "
+            "whom. With `policy-mode = report` it says `enforced` false, and the target passed."
+        ),
+        _("add it, if it is meant to pass (`ogw suggest`); if not, find out what on that client wants to go there"),
     ),
     106: Advice(
         _(

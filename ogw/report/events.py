@@ -95,11 +95,16 @@ class Field:
     ERRORS = "errors"  # events from 400 on,
     TLS_REJECTIONS = "tls_rejections"
     OLD_POLICY = "old_policy"
+    NEW_POLICY = "new_policy"  # of a file that was changed
+    BY = "by"  # who changed it
+    FILE = "file"
+    ADDED = "added"  # such as "allowed-host www.example.com"
+    REMOVED = "removed"
     UNTIL = "until"  # RFC 3339: when policy-mode = report ends
     CHANGED = "changed"  # names of settings
     SOURCE = "source"  # file or URL of a list
-    ADDED = "added"  # its rules that were not in it before
-    REMOVED = "removed"
+    RULES_ADDED = "rules_added"  # how many were not in it before
+    RULES_REMOVED = "rules_removed"
     TRACEBACK = "traceback"
     COUNT = "count"
     POLICY = "policy"  # hash of the policy in force

@@ -12,7 +12,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Any, Optional
+from io import BufferedReader
+from typing import Any, Optional
 
 from ogw.report.events import Event, Field
 
@@ -24,6 +25,7 @@ GZIP = b"\x1f\x8b"
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
 _TEXT = re.compile(rf"(?:({_TIME.pattern}) [a-z]+ +)?OGW-([0-9]{{3}}) [^(:]*(?:\(([a-z-]+)\))?")
 _FIELD = re.compile(r' (client|target|count)=("(?:[^"\\]|\\.)*"|[^ ]*)')
+_BEFORE_CLIENT = re.compile(r"(?: (?:status|tunnel)=[^ ]*)+\Z")
 _DECODER = json.JSONDecoder()
 
 
@@ -59,7 +61,7 @@ class Recording:
         self.refusals = 0
         self.unreadable = 0
 
-    def read(self, file: IO[bytes]) -> Iterator[Recorded]:
+    def read(self, file: BufferedReader) -> Iterator[Recorded]:
         """What a log tells of refusals. Raises OSError; where a packed one ends too early, EOFError."""
         for line in _lines_of(_unpacked(file)):
             self.lines += 1
@@ -83,10 +85,9 @@ def _lines_of(file: Iterable[bytes]) -> Iterator[bytes]:
         yield line if len(line) <= LONGEST_LINE else b'{"event"'
 
 
-def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
+def _unpacked(file: BufferedReader) -> Iterator[bytes]:
     """Pieces that end with a line, or are as long as a line may be."""
-    began = file.peek(2)[:2] if hasattr(file, "peek") else b""
-    source: Any = gzip.GzipFile(fileobj=file) if began == GZIP else file
+    source: Any = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP else file
     try:
         while line := source.readline(LONGEST_LINE + 1):
             yield line
@@ -133,16 +134,18 @@ def _fields_of_text(line: str) -> Optional[dict[str, Any]]:
         return None
     # The last of each name: what stands before is the message, in which anything may stand.
     rest = line[match.end() :].rstrip("\r\n")
-    named = {name: json.loads(text) if text[:1] == '"' else text for name, text in _FIELD.findall(rest)}
-    begins = min((one.start() for one in _FIELD.finditer(rest)), default=len(rest))
-    count = named.get(Field.COUNT, "1")
+    found = list(_FIELD.finditer(rest))
+    named = {one[1]: json.loads(one[2]) if one[2][:1] == '"' else one[2] for one in found}
+    at = {one[1]: one.start() for one in found}
+    begins = at.get(Field.CLIENT, len(rest))
+    count = named.get(Field.COUNT, "1") if at.get(Field.COUNT, 0) > begins else "1"
     return {
         Field.TIME: match[1],
         Field.EVENT: int(match[2]),
         Field.REASON: match[3] or "",
-        Field.MESSAGE: rest[:begins].removeprefix(": "),
+        Field.MESSAGE: _BEFORE_CLIENT.sub("", rest[:begins].removeprefix(": ")),
         Field.CLIENT: named.get(Field.CLIENT),
-        Field.TARGET: named.get(Field.TARGET),
+        Field.TARGET: named.get(Field.TARGET) if at.get(Field.TARGET, 0) > begins else None,
         Field.COUNT: int(count) if count.isascii() and count.isdigit() and len(count) < 16 else 1,
     }
 

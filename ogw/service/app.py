@@ -24,6 +24,7 @@ STATUS = {
     500: "500 Internal Server Error",
     503: "503 Service Unavailable",
 }
+LARGEST_CHANGE, MOST_CHANGES = 1 << 16, 100  # bytes, and texts in each list
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
 
 Answer = tuple[int, str, bytes]  # status, media type, body
@@ -64,9 +65,10 @@ class App:
             "/refusals": lambda query, environ: _json(views.refusals()),
         }
         self._shows = is_local or page
-        self._changing: dict[str, Callable[[dict[str, str]], Answer]] = {
+        self._changing: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
             "/reload": self._reload,
-            "/drain": lambda query: _json(supervisor.ask("drain")),
+            "/drain": lambda query, environ: _json(supervisor.ask("drain")),
+            "/changed": self._changed,
             "/kill": self._kill,
         }
 
@@ -95,7 +97,9 @@ class App:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
         if path in self._changing and self._is_local:
-            return self._changing[path](query) if method == "POST" else _text(405, "this changes something: POST it")
+            if method != "POST":
+                return _text(405, "this changes something: POST it")
+            return self._changing[path](query, environ)
         view = self._open.get(path) or self._shown.get(path) or (self._local.get(path) if self._is_local else None)
         if view is None:
             return _text(404, f"there is nothing here; there is {', '.join(self._paths())}")
@@ -131,14 +135,31 @@ class App:
             return _text(400, "most is a number")
         return _json(self._views.tunnels(query.get("client", ""), query.get("target", ""), int(most[:9])))
 
-    def _reload(self, query: dict[str, str]) -> Answer:
+    def _reload(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
         answer = self._supervisor.ask("reload", 60.0)
         return _json(answer, 409 if answer["mistakes"] else 200)
 
-    def _kill(self, query: dict[str, str]) -> Answer:
+    def _kill(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
         asked = self._supervisor.ask("kill", tunnel=query.get("tunnel", ""))
         killed = any(answer["killed"] for answer in asked["answers"])
         return _json({"killed": killed}, 200 if killed else 404)
+
+    def _changed(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+        """Somebody changed the INI file with a command: a line of the log says who and what."""
+        try:
+            told = json.loads(environ["wsgi.input"].read(LARGEST_CHANGE))
+            change: dict[str, Any] = {name: _short(told[name]) for name in ("by", "file", "old_policy", "new_policy")}
+            change |= {name: [_short(text) for text in told[name][:MOST_CHANGES]] for name in ("added", "removed")}
+        except (ValueError, KeyError, TypeError):
+            return _text(400, "not a change as the commands tell it")
+        return _json(self._supervisor.ask("changed", change=change))
+
+
+def _short(text: Any) -> Any:
+    """A text of a change as it may stand in the log; None stays."""
+    if text is not None and not isinstance(text, str):
+        raise TypeError
+    return text and text[:300]
 
 
 def is_own_name(host: str) -> bool:

@@ -10,6 +10,11 @@ def attention(status: dict[str, Any]) -> list[str]:
     """A sentence for each thing that is wrong or soon will be. `status` as service/views.py makes it."""
     told = []
     counters, most = status["counters"], status["max_tunnels"]
+    if status["policy_mode"]["mode"] == "report":
+        text = _(
+            "policy-mode = report until {until}: what no rule allows passes, {count} requests so far. ogw suggest."
+        )
+        told.append(text.format(until=status["policy_mode"]["until"], count=f"{counters['reported']:,}"))
     for relay in status["relay_proxies"]:
         if not relay["up"]:
             told.append(

@@ -157,7 +157,7 @@
         count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw`;
   }
   function tables() {
-    rows("refusals", status.refusals, (one) => JSON.stringify([one.client, one.target, one.reason]), refusal);
+    rows("refusals", status.refusals, (one) => JSON.stringify([one.client, one.target, one.reason, one.enforced]), refusal);
     for (const time of document.querySelectorAll('[data-t="refusals"] time')) write(time, ago(time.dateTime));
     more();
     rows("relays", status.relay_proxies, (one) => one.proxy, (one) => [
@@ -190,7 +190,7 @@
   function refusal(one) {
     const why = element("td", { role: "cell" },
       element("span", { class: "why" }, element("b", {}, one.reason), " ",
-        element("span", { class: "quiet" }, `OGW-${one.event}`)),
+        element("span", { class: "quiet" }, `OGW-${one.event}${one.enforced ? "" : `, ${say("let_pass")}`}`)),
       " ", element("span", {}, one.detail));
     if (one.command) {
       const code = element("code", {}, one.command);

@@ -235,6 +235,6 @@ def _refusal(one: dict[str, Any], now: datetime, said: dict[str, str]) -> str:
         f'</td><td role="cell"><b>{html.escape(one["target"] or said["no_target"])}</b> ',
         quiet.format(html.escape(said["from"].format(client=one["client"]))),
         f'</td><td role="cell"><span class="why"><b>{html.escape(one["reason"])}</b> ',
-        quiet.format(f"OGW-{one['event']:d}"),
+        quiet.format(f"OGW-{one['event']:d}" + ("" if one["enforced"] else f", {html.escape(said['let_pass'])}")),
         f"</span> <span>{html.escape(one['detail'])}</span>{command}</td>",
     )

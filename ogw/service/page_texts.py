@@ -63,6 +63,7 @@ def texts() -> dict[str, str]:
         "rests": _("down, rests"),
         "opened_head_short": _("Opened"),
         "failed_head": _("Failed"),
+        "let_pass": _("let pass, only reported"),
         "reasons_head": _("Refusals by reason"),
         "since_start": _("since the start"),
         "reasons_none": _("None."),

@@ -161,8 +161,8 @@ class Refresh:
             level=logging.INFO if result.changed or again else logging.DEBUG,
             source=shown,
             count=result.rules,
-            added=result.added,
-            removed=result.removed,
+            rules_added=result.added,
+            rules_removed=result.removed,
         )
         return result.changed
 

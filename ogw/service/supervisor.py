@@ -176,6 +176,7 @@ class Supervisor:
             self._report(now)
             if now >= self._next_mode_report:
                 self._tell_of_mode()
+            self._log.count_lines()
             children.wait(self._until_next(now))
             children.reap()
             if self._refresh is not None and self._refresh.work(time.monotonic()):
@@ -380,6 +381,9 @@ class Supervisor:
         elif what == "drain":
             self._reply(number, {})
             self._stop()
+        elif what == "changed":
+            self._log.event(Event.INFORMATION, "the configuration was changed", **message["about"]["change"])
+            self._reply(number, {})
         elif what == "config":
             shown = {name: [list(given) for given in rows] for name, rows in self._config.origins.items()}
             self._reply(number, {"settings": shown, "warnings": self._config.warnings})

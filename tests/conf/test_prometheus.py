@@ -30,7 +30,7 @@ ALLOW = ("--allowed-host", "127.0.0.0/8 to=127.0.0.0/8")
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 NUMBERS = {str(number) for number in range(64)}
 LABELS = {
-    "decision": {"allowed", "reported", "refused"},
+    "decision": {"allowed", "refused", "reported"},
     "direction": {"up", "down"},
     "enforced": {"true", "false"},
     "event": {str(int(number)) for number in CATALOGUE},

@@ -5,9 +5,9 @@ import sys
 import time
 
 import pytest
-from harness.admin import asked, metrics
+from harness.admin import ask, asked, metrics
 from harness.commands import ogw
-from harness.gateway import Gateway, read_all, read_exactly
+from harness.gateway import Gateway, address, read_all, read_exactly
 from harness.upstreams import Server, echo
 
 from ogw.policy.rules import time_text
@@ -55,6 +55,10 @@ def test_what_no_rule_allows_passes_and_is_said_counted_and_summarised(upstream)
         assert counted['ogw_requests_total{decision="allowed",reason="allowed"}'] == 3
         state = asked(gateway, "/status")
         assert (state["counters"]["reported"], state["counters"]["refused"], state["reasons"]) == (3, 0, {})
+        (told,) = state["attention"]
+        assert told.startswith("policy-mode = report until 2") and "3 requests" in told
+        page = ask(gateway, "/")[2].decode()
+        assert told in page and "OGW-105, let pass, only reported" in page
         (one,) = state["refusals"]
         assert (one["enforced"], one["count"]) == (False, 3)
         assert gateway.stop() == 0
@@ -90,9 +94,9 @@ def test_the_tls_rules_stay(upstream):
 def test_it_is_said_at_the_start_in_the_status_and_in_a_metric(upstream):
     with Gateway(*report(), *LOOPBACK) as gateway:
         line = gateway.wait_for(event=100, count=0)
-        assert line["level"] == "warning" and line["message"].startswith(f"policy-mode = report until {line['until']}")
+        assert line["level"] == "warning" and line["message"].startswith("policy-mode = report until 2")
         mode = asked(gateway, "/status")["policy_mode"]
-        assert mode["mode"] == "report" and mode["until"][:14] == line["until"][:14]
+        assert mode["mode"] == "report" and mode["until"][:14] in line["message"]
         assert abs(metrics(gateway)["ogw_policy_report_until_seconds"] - time.time() - 86400) < 60
         shown = ogw("status", "--run-dir", gateway.run_dir).stdout.splitlines()
         assert shown[1].startswith("policy-mode = report until 2") and "see `ogw suggest`" in shown[1]
@@ -126,11 +130,12 @@ def test_it_is_said_again_and_again_and_at_a_reload(upstream):
         gateway.tunnel(upstream.target).close()
         wait_until(lambda: sum(line.get("count") == 1 for line in gateway.events(100)) >= 3)
     with Gateway(*report(), *LOOPBACK) as gateway:
+        gateway.wait_for(event=100, count=0)
         gateway.tunnel(upstream.target).close()
         gateway.process.send_signal(signal.SIGHUP)
         gateway.wait_for(event=109)
-        told = wait_until(lambda: gateway.events(100)[1:])
-        assert told[0]["count"] == 1 and told[0]["message"].startswith("policy-mode = report until ")
+        told = gateway.wait_for(event=100, count=1)
+        assert told["message"].startswith("policy-mode = report until ")
 
 
 def test_a_reload_turns_it_off_and_ends_what_only_it_let_pass_where_that_is_asked_for(upstream, tmp_path):
@@ -167,3 +172,19 @@ def test_the_socket_tells_all_refusals_that_are_remembered(upstream):
         assert told["refusals"][0]["target"] == "host-0.example:443"
         assert (told["refusals"][0]["count"], told["refusals"][0]["enforced"]) == (2, True)
         assert told["refusals"][0]["first"] < told["refusals"][0]["last"]
+
+
+def test_explain_says_that_only_the_mode_lets_it_pass(tmp_path):
+    file = tmp_path / "ogw.ini"
+    until = report()[-1]
+    file.write_text(f"[ogw]\npolicy-mode = report\nreport-until = {until}\n")
+    shown = ogw("explain", "8.8.8.8", "--config", file).stdout
+    assert "policy-mode = report lets it pass; enforced, it is refused: 8.8.8.8 is not in the allowed hosts" in shown
+    assert ogw("explain", "8.8.8.8", "--config", file, "--at", "2999-01-01T00:00:00Z").returncode == 1
+
+
+def test_refusals_are_told_on_the_socket_only(upstream):
+    place = f"{address()}:9180"
+    with Gateway("--admin-address", place, "--admin-page", "yes"):
+        status, _headers, body = ask(None, "/refusals", tcp=place)
+        assert status == 404 and b"/refusals" not in body

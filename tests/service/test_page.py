@@ -49,7 +49,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def state(text="ok.example:443", state="serving", **more):
-    refusal = {"client": text, "target": text, "reason": "host-not-allowed", "event": 105, "detail": text, "count": 3,
+    refusal = {"client": text, "target": text, "reason": "host-not-allowed", "event": 105, "detail": text, "count": 3, "enforced": True,
                "last": "2026-02-03T04:05:06.789Z", "command": f"ogw allowed-host add {text}"}  # fmt: skip
     return {
         "version": "1", "state": state, "started": "2026-02-03T04:00:00.000Z", "uptime": 310.5, "policy": "01234567",
@@ -58,7 +58,7 @@ def state(text="ok.example:443", state="serving", **more):
         "counters": {"tunnels": 2, "clients": 1, "errors": 0, "tls_rejections": 0, "allowed": 1234, "refused": 3,
                      "verified": 0, "closed": 0, "bytes_up": 5 << 20, "bytes_down": 100, "log_lines": 1,
                      "log_lines_lost": 0, "reloads": 0, "reloads_refused": 0},
-        "reasons": {"host-not-allowed": 3}, "workers_missing": 0,
+        "reasons": {"host-not-allowed": 3}, "workers_missing": 0, "policy_mode": {"mode": "enforce", "until": None},
         "top_clients": [{"client": text, "tunnels": 2}], "top_hosts": [{"host": text, "tunnels": 2}],
         "relay_proxies": [{"proxy": text, "up": False, "opened": 1, "failed": 2}], "refusals": [refusal],
         "attention": [text], **more,

@@ -73,13 +73,13 @@ def test_a_list_is_downloaded_after_the_start_and_changes_are_taken_without_a_dr
     server.body = f"# ours\n{upstream.host}\n".encode()
     with start("--allowed-host-source", server.url, "--source-refresh", "1s", "--workers", "2") as gateway:
         first = gateway.wait_for(event=111)
-        assert (first["source"], first["count"], first["added"], first["removed"]) == (server.url, 1, 1, 0)
+        assert (first["source"], first["count"], first["rules_added"], first["rules_removed"]) == (server.url, 1, 1, 0)
         reloaded = gateway.wait_for(event=109)
         assert reloaded["changed"] == ["allowed-host-source"] and reloaded["old_policy"] != reloaded["policy"]
         with gateway.tunnel(upstream.target) as sock:
             server.body = b"b.example\nc.example until=2099-01-01T00:00:00Z\n"
             gateway.wait_for(event=109, old_policy=reloaded["policy"])
-            assert gateway.wait_for(event=111, added=2)["removed"] == 1
+            assert gateway.wait_for(event=111, rules_added=2)["rules_removed"] == 1
             assert status(gateway, upstream.target) == 403
             sock.sendall(b"still here")
             assert read_exactly(sock, 10) == b"still here"
@@ -90,7 +90,7 @@ def test_what_has_not_changed_is_not_sent_again_and_is_told_at_level_debug_alone
     with ListServer(authority, etag=etag) as server:
         with start("--allowed-host-source", server.url, "--source-refresh", "1s") as gateway:
             told = gateway.wait_for(event=111, level="debug")
-            assert (told["count"], told["added"], told["removed"]) == (1, 0, 0)
+            assert (told["count"], told["rules_added"], told["rules_removed"]) == (1, 0, 0)
             until(lambda: len(server.heads) >= 3)
             assert len(gateway.events(109)) == 1
         field = "If-None-Match" if etag else "If-Modified-Since"
@@ -189,7 +189,9 @@ def test_what_is_no_list_changes_nothing_and_says_why(start, server, upstream, c
         until(lambda: len(gateway.children) == 2)
         server.answer = None
         ask(gateway, "/reload", "POST")
-        assert gateway.wait_for(event=111, level="info", added=0)["removed"] == 0, "that it is back is told, too"
+        assert gateway.wait_for(event=111, level="info", rules_added=0)["rules_removed"] == 0, (
+            "that it is back is told, too"
+        )
     assert len(gateway.events(301)) == 1
 
 

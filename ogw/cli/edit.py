@@ -1,0 +1,168 @@
+"""`ogw config get|set|unset|add|remove|path`: single settings of the INI file."""
+
+import argparse
+import json
+import os
+import sys
+from gettext import gettext as _
+
+from ogw.cli.change import CODES, NOT_DONE, OK, add_config, add_flags, file_of, make
+from ogw.cli.commands import Failed
+from ogw.cli.parser import parser_of
+from ogw.settings.editing import Editor, setting_of
+from ogw.settings.ini_file import EditError
+from ogw.settings.ini_text import IniText
+from ogw.settings.settings import Setting, shown_as
+
+WRONG = 2
+
+
+def config_get(words: list[str]) -> int:
+    """`ogw config get`: what the file says; the exit code."""
+    parser = parser_of(
+        "config get",
+        _("Print what the INI file says of a setting, one value a line; `ogw config show` says what is in force."),
+        examples=["ogw config get listen-port", "ogw config get allowed-host --json"],
+        codes={OK: _("it is set in the file"), NOT_DONE: _("it is not")},
+    )
+    parser.add_argument("name")
+    parser.add_argument("--json", action="store_true", help=_("as a JSON list"))
+    add_config(parser)
+    asked = parser.parse_args(words)
+    setting = setting_or_fail(asked.name)
+    text = text_of(file_of(asked))
+    values = [shown_as(setting, one) for _line, one in text.texts(setting.name)]
+    if asked.json:
+        print(json.dumps(values))
+    else:
+        print(*values, sep="\n", end="\n" if values else "")
+    return OK if setting.name in text else NOT_DONE
+
+
+def config_set(words: list[str]) -> int:
+    """`ogw config set`; the exit code."""
+    parser = parser_of(
+        "config set",
+        _("Set a setting in the INI file; all values of a list are replaced by those given."),
+        examples=["ogw config set listen-port 8081", "ogw config set allowed-client 10.1.0.0/16 10.2.0.0/16 --reload"],
+        codes=CODES,
+    )
+    parser.add_argument("name")
+    parser.add_argument("value", nargs="*", help=_("none makes it empty"))
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    setting = setting_or_fail(asked.name)
+    if len(asked.value) > 1 and not setting.listed:
+        parser.error(_("{name} takes one value").format(name=setting.name))
+    return make(asked, lambda editor: _do(editor.set(setting, asked.value)))
+
+
+def config_unset(words: list[str]) -> int:
+    """`ogw config unset`; the exit code."""
+    parser = parser_of(
+        "config unset",
+        _("Take a setting out of the INI file, so that its default holds."),
+        examples=["ogw config unset idle-timeout --reload"],
+        codes=CODES,
+    )
+    parser.add_argument("name")
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    setting = setting_or_fail(asked.name)
+    return must(asked, lambda editor: editor.unset(setting))
+
+
+def config_add(words: list[str]) -> int:
+    """`ogw config add`; the exit code."""
+    asked, setting = _list_command(
+        words,
+        "config add",
+        _("Add values to a list of the INI file."),
+        ["ogw config add allowed-client 10.1.0.0/16 --reload"],
+    )
+    return make(asked, lambda editor: _do(*(editor.add(setting, value) for value in asked.value)))
+
+
+def config_remove(words: list[str]) -> int:
+    """`ogw config remove`; the exit code."""
+    asked, setting = _list_command(
+        words,
+        "config remove",
+        _("Remove values from a list of the INI file."),
+        ["ogw config remove allowed-client 10.1.0.0/16 --reload"],
+    )
+    return remove_all(asked, setting, asked.value)
+
+
+def config_path(words: list[str]) -> int:
+    """`ogw config path`; the exit code."""
+    parser = parser_of(
+        "config path",
+        _("Print the path of the INI file that commands edit."),
+        examples=["ogw config path"],
+        codes={OK: _("it is there"), NOT_DONE: _("it is not there yet")},
+    )
+    add_config(parser)
+    path = file_of(parser.parse_args(words))
+    print(path)
+    if os.path.exists(path):
+        return OK
+    print(_("ogw: it is not there yet; the first change makes it"), file=sys.stderr)
+    return NOT_DONE
+
+
+def _list_command(words: list[str], name: str, does: str, examples: list[str]) -> tuple[argparse.Namespace, Setting]:
+    parser = parser_of(name, does, examples=examples, codes=CODES)
+    parser.add_argument("name")
+    parser.add_argument("value", nargs="+")
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    setting = setting_or_fail(asked.name)
+    if not setting.listed:
+        parser.error(_("{name} is no list; `ogw config set` sets it").format(name=setting.name))
+    return asked, setting
+
+
+def remove_all(asked: argparse.Namespace, setting: Setting, values: list[str]) -> int:
+    """Remove them; the exit code, which says whether one was not there."""
+    missing: list[str] = []
+
+    def change(editor: Editor) -> None:
+        missing.extend(value for value in values if not editor.remove(setting, value))
+
+    code = make(asked, change)
+    return NOT_DONE if missing and code == OK else code
+
+
+def must(asked: argparse.Namespace, change: object) -> int:
+    """Make a change that says whether there was anything to do; the exit code says it, too."""
+    done: list[bool] = []
+    code = make(asked, lambda editor: done.append(change(editor)))  # type: ignore[operator]
+    return NOT_DONE if not done[0] and code == OK else code
+
+
+def setting_or_fail(name: str) -> Setting:
+    """Raises Failed, with exit code 2."""
+    try:
+        return setting_of(name)
+    except EditError as error:
+        failed = Failed(str(error))
+        failed.code = WRONG
+        raise failed from None
+
+
+def text_of(path: str) -> IniText:
+    """The file as it is; one that is not there is empty. Raises Failed."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return IniText(file.read())
+    except FileNotFoundError:
+        return IniText()
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failed(_("{path}: not a text file in UTF-8").format(path=path)) from None
+
+
+def _do(*_done: bool) -> None:
+    """What came of it stands in the outcome."""
