@@ -189,7 +189,10 @@ def test_what_is_no_list_changes_nothing_and_says_why(start, server, upstream, c
         until(lambda: len(gateway.children) == 2)
         server.answer = None
         ask(gateway, "/reload", "POST")
-        assert gateway.wait_for(event=111, level="info", rules_added=0)["rules_removed"] == 0, "that it is back is told, too"
+        back = gateway.wait_for(event=111, level="info", rules_added=0)
+        assert back["rules_removed"] == 0, "that it is back is told, too"
+            "that it is back is told, too"
+        )
     assert len(gateway.events(301)) == 1
 
 
