@@ -191,8 +191,6 @@ def test_what_is_no_list_changes_nothing_and_says_why(start, server, upstream, c
         ask(gateway, "/reload", "POST")
         back = gateway.wait_for(event=111, level="info", rules_added=0)
         assert back["rules_removed"] == 0, "that it is back is told, too"
-            "that it is back is told, too"
-        )
     assert len(gateway.events(301)) == 1
 
 
