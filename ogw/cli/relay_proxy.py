@@ -1,5 +1,6 @@
 """`ogw relay-proxy get|set|clear`: the relay proxies and their credentials."""
 
+import argparse
 import json
 import os
 import sys
@@ -72,11 +73,11 @@ def set_(words: list[str]) -> int:
     if (asked.password_stdin or asked.password_file) and not asked.username:
         parser.error(_("--username: name it, too"))
     password = sys.stdin.readline().rstrip("\r\n") if asked.password_stdin else None
-    path = os.path.realpath(file_of(asked))
+    path = beside(asked)
     file = asked.password_file and os.path.abspath(asked.password_file)
 
     def change(editor: Editor) -> None:
-        use(editor, path, asked.url, asked.username, password, file, asked.dry_run)
+        use(editor, path, asked.url, asked.username, password, file)
 
     return make(asked, change)
 
@@ -93,6 +94,11 @@ def clear(words: list[str]) -> int:
     return make(parser.parse_args(words), forget)
 
 
+def beside(asked: argparse.Namespace) -> str:
+    """The path of the INI file itself, which a password's file lies beside."""
+    return os.path.realpath(file_of(asked))
+
+
 def use(
     editor: Editor,
     ini: str,
@@ -100,7 +106,6 @@ def use(
     user: str = "",
     password: "str | None" = None,
     password_file: str = "",
-    dry_run: bool = False,
 ) -> None:
     """Make these the relay proxies, with these credentials for those whose URL has none; without a user, with none.
 
@@ -109,8 +114,12 @@ def use(
     if password is not None:
         password_file = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
         meaning(PASSWORD, password)
-        if not dry_run:
+        before = _password_in(password_file)
+        if before != password:
+            # It must be there when the new configuration is checked; where that fails, or was only tried, it goes back.
+            editor.if_not_done(lambda: _put_back(password_file, before, ini))
             _write_password(password_file, password, ini)
+            editor.noted(PASSWORD, before or "", password)
     editor.set(URL, urls)
     for setting, value in ((USER, user), (FILE, password_file), (PASSWORD, "")):
         if value:
@@ -124,8 +133,26 @@ def forget(editor: Editor) -> None:
     there = [setting for setting in (URL, USER, PASSWORD, FILE) if editor.entries(setting)]
     if not there:
         editor.unset(URL)  # which says that it is not there
+    for _line, file in editor.entries(FILE):
+        editor.say(_("{file} with the password stays; delete it if nobody else needs it").format(file=file))
     for setting in there:
         editor.unset(setting)
+
+
+def _password_in(path: str) -> "str | None":
+    """What stands in the file; None where there is none, or none that we may read."""
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            return file.read().removesuffix("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _put_back(path: str, password: "str | None", ini: str) -> None:
+    if password is not None:
+        _write_password(path, password, ini)
+    elif os.path.exists(path):
+        os.unlink(path)
 
 
 def _write_password(path: str, password: str, ini: str) -> None:

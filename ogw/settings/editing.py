@@ -53,6 +53,26 @@ class Editor:
     def __init__(self, text: IniText, outcome: Outcome) -> None:
         self._text = text
         self._outcome = outcome
+        self._undo: list[Callable[[], None]] = []
+
+    def say(self, sentence: str) -> None:
+        """Tell whoever edits."""
+        self._outcome.said.append(sentence)
+
+    def noted(self, setting: Setting, before: str, after: str) -> None:
+        """A value was replaced that stands elsewhere than in the file; "" for none."""
+        for where, value in ((self._outcome.removed, before), (self._outcome.added, after)):
+            if value:
+                self._note(where, setting, value)
+
+    def if_not_done(self, undo: Callable[[], None]) -> None:
+        """What takes back what was done beside the file, should the file stay as it is."""
+        self._undo.append(undo)
+
+    def take_back(self) -> None:
+        """The file stays as it was; so does what lies beside it."""
+        while self._undo:
+            self._undo.pop()()
 
     def entries(self, setting: Setting) -> list[Entry]:
         """Its values, one by one."""
@@ -193,25 +213,29 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
     with IniFile(path) as file:
         outcome = Outcome(file.path)
         before, old_mistakes = _checked(file.path, file.path)
-        change(Editor(file.text, outcome))
+        editor = Editor(file.text, outcome)
         after = before
-        if outcome.changed:
 
-            def check(fresh: str) -> None:
-                nonlocal after
-                after, mistakes = _checked(fresh, file.path)
-                known = {_without_line(mistake) for mistake in old_mistakes}
-                new = [mistake for mistake in mistakes if _without_line(mistake) not in known]
-                if new:
-                    raise EditError("\n".join(new))
-                outcome.remaining = tuple(mistakes)
-                if dry_run:
-                    raise _DryRun
+        def check(fresh: str) -> None:
+            nonlocal after
+            after, mistakes = _checked(fresh, file.path)
+            known = {_without_line(mistake) for mistake in old_mistakes}
+            new = [mistake for mistake in mistakes if _without_line(mistake) not in known]
+            if new:
+                raise EditError("\n".join(new))
+            outcome.remaining = tuple(mistakes)
+            if dry_run:
+                raise _DryRun
 
-            try:
+        try:
+            change(editor)
+            if outcome.changed:
                 file.save(check)
-            except _DryRun:
-                pass
+        except _DryRun:
+            editor.take_back()
+        except BaseException:
+            editor.take_back()
+            raise
         outcome.policies = _hash(before), _hash(after)
     return outcome
 
