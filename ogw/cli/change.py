@@ -50,6 +50,11 @@ def file_of(asked: argparse.Namespace) -> str:
     return str(asked.config or os.environ.get("OGW_CONFIG") or DEFAULT_FILE)
 
 
+def gateway_of(asked: argparse.Namespace) -> Gateway:
+    """The one that is meant: by --run-dir, by the environment, or by the file that is edited."""
+    return Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": file_of(asked)})
+
+
 def make(asked: argparse.Namespace, change: Callable[[Editor], None]) -> int:
     """Make the change, tell of it, and reload where that is asked for; the exit code. Raises Failed."""
     outcome = changed_file(file_of(asked), change, asked.dry_run)
@@ -85,7 +90,7 @@ def tell(asked: argparse.Namespace, outcome: Outcome) -> int:
         _report(asked, outcome)
     if asked.reload:
         needs = {"mistakes", "changed", "policy"}
-        return tell_of_reload(clean(Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS, needs)))
+        return tell_of_reload(clean(gateway_of(asked).ask("/reload", "POST", RELOAD_SECONDS, needs)))
     if outcome.changed:
         how = _("{path} was changed; the running gateway takes it with `ogw reload`")
         print(f"ogw: {how.format(path=outcome.path)}", file=sys.stderr)
@@ -121,7 +126,7 @@ def _report(asked: argparse.Namespace, outcome: Outcome) -> None:
         "removed": outcome.removed,
     }
     try:
-        Gateway(asked.run_dir).ask("/changed", "POST", body=json.dumps(told).encode())
+        gateway_of(asked).ask("/changed", "POST", body=json.dumps(told).encode())
         return
     except NoGateway:
         pass
