@@ -56,6 +56,11 @@ def file_of(asked: argparse.Namespace) -> str:
     return str(asked.config or os.environ.get("OGW_CONFIG") or DEFAULT_FILE)
 
 
+def gateway_of(asked: argparse.Namespace) -> Gateway:
+    """The running gateway that is meant: by --run-dir, or by the run-dir of the file that is edited."""
+    return Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": file_of(asked)})
+
+
 def make(asked: argparse.Namespace, change: Callable[[Editor], None]) -> int:
     """Make the change, tell of it, and reload where that is asked for; the exit code. Raises Failed."""
     outcome = changed_file(file_of(asked), change, asked.dry_run)
@@ -81,7 +86,7 @@ def tell(asked: argparse.Namespace, outcome: Outcome) -> int:
     applied: Optional[dict[str, Any]] = None
     code, sentences = OK, [*outcome.said, *outcome.warnings]
     sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
-    gateway = Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": outcome.path})
+    gateway = gateway_of(asked)
     runs = False
     if not asked.json:
         for text in outcome.removed:

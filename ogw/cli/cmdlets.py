@@ -16,10 +16,9 @@ from gettext import gettext as _
 from typing import NamedTuple
 
 from ogw.cli import relay_proxy
-from ogw.cli.change import NOT_DONE, OK, file_of, make
+from ogw.cli.change import NOT_DONE, OK, file_of, gateway_of, make
 from ogw.cli.commands import Failed
 from ogw.cli.edit import text_of
-from ogw.cli.gateway import Gateway
 from ogw.cli.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split
@@ -205,7 +204,7 @@ def parsed(words: Sequence[str]) -> Call:
             continue
         name, value = _parameter(cmdlet, names, match[1]), match[3]
         if name in SWITCHES:
-            call.what_if |= name == "WhatIf" and _switched(name, value or "")
+            call.what_if |= _switched(name, value or "") and name == "WhatIf"
             continue
         if name in call.values:
             raise NotUnderstood(_("-{name} is given twice").format(name=name))
@@ -300,7 +299,7 @@ def run(words: list[str]) -> int:
         if asked.dry_run:
             return OK
         needs = {"mistakes", "changed", "policy"}
-        return tell_of_reload(clean(Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS, needs)))
+        return tell_of_reload(clean(gateway_of(asked).ask("/reload", "POST", RELOAD_SECONDS, needs)))
     if call.cmdlet.change is None:
         return OK
     found: list[bool] = []
