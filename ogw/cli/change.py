@@ -56,6 +56,11 @@ def file_of(asked: argparse.Namespace) -> str:
     return str(asked.config or os.environ.get("OGW_CONFIG") or DEFAULT_FILE)
 
 
+def gateway_of(asked: argparse.Namespace) -> Gateway:
+    """The running gateway that is meant: by --run-dir, or by the run-dir of the file that is edited."""
+    return Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": file_of(asked)})
+
+
 def make(asked: argparse.Namespace, change: Callable[[Editor], None]) -> int:
     """Make the change, tell of it, and reload where that is asked for; the exit code. Raises Failed."""
     outcome = changed_file(file_of(asked), change, asked.dry_run)
@@ -76,17 +81,14 @@ def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = Fa
         raise Failed(f"{path}: {error.strerror}") from None
 
 
-def tell(asked: argparse.Namespace, outcome: Outcome, lines: Optional[list[dict[str, Any]]] = None) -> int:
-    """Say what came of it, report it, and reload where that is asked for; the exit code.
-
-    lines  of a script: what came of each was said already, unless as JSON
-    """
+def tell(asked: argparse.Namespace, outcome: Outcome) -> int:
+    """Say what came of it, report it, and reload where that is asked for; the exit code."""
     applied: Optional[dict[str, Any]] = None
-    code, sentences = OK, [*(outcome.said if lines is None else ()), *outcome.warnings]
+    code, sentences = OK, [*outcome.said, *outcome.warnings]
     sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
-    gateway = Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": outcome.path})
+    gateway = gateway_of(asked)
     runs = False
-    if not asked.json and lines is None:
+    if not asked.json:
         for text in outcome.removed:
             print(clean(f"- {text}"))
         for text in outcome.added:
@@ -115,7 +117,7 @@ def tell(asked: argparse.Namespace, outcome: Outcome, lines: Optional[list[dict[
         told = {"file": outcome.path, "changed": outcome.changed, "dry_run": asked.dry_run, "added": outcome.added,
                 "removed": outcome.removed, "said": sentences, "mistakes": list(outcome.remaining),
                 "old_policy": old, "new_policy": new, "reload": applied}  # fmt: skip
-        print(json.dumps(told if lines is None else {**told, "lines": lines}, indent=2))
+        print(json.dumps(told, indent=2))
         return code
     sys.stdout.flush()
     for sentence in sentences:

@@ -1,327 +1,338 @@
-"""The original's cmdlets, as they stand in its manual, behind the word `ogw`: `ogw Add-OMSGatewayAllowedHost HOST`.
+"""The original gateway's cmdlets behind the word `ogw`: understood, named as ogw calls them, and done.
 
-PowerShell's way to name parameters, which argparse cannot: any case, -Name value or -Name:value, unique beginnings of
-names, values by their place.
+PowerShell's rules: names in any case, parameters as `-Name value` or `-Name:value`, cut short as long as they are
+unique, or left out for values in order. argparse knows none of these.
 """
 
 import argparse
 import difflib
+import os
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from gettext import gettext as _
 from typing import NamedTuple
 
-from ogw.cli import lists, orders, relay_proxy
-from ogw.cli.change import CODES, NOT_DONE, OK, WRONG, add_flags, file_of
-from ogw.cli.edit import must, text_of, values_of
-from ogw.cli.parser import parser_of
-from ogw.cli.powershell import CONSTANTS, DASHES, Word, statements
-from ogw.settings.editing import Editor
-from ogw.settings.settings import SETTINGS
-from ogw.wire.relay_proxy import HIDDEN, without_credentials
+from ogw.cli import relay_proxy
+from ogw.cli.change import NOT_DONE, OK, file_of, gateway_of, make
+from ogw.cli.commands import Failed
+from ogw.cli.edit import text_of
+from ogw.cli.orders import RELOAD_SECONDS, tell_of_reload
+from ogw.cli.screen import clean
+from ogw.settings.editing import Editor, split
+from ogw.settings.settings import SETTINGS, Setting, shown_as
 
-SERVICES = ("omsgatewayservice", "oms gateway", "ogw")
-KEYS = {"listenport": SETTINGS["listen-port"]}  # of the original's configuration
-SWITCHES = ("Force", "WhatIf", "Confirm", "Verbose", "Debug", "PassThru")  # of any cmdlet
-VALUED = ("ErrorAction", "WarningAction")
-PASSWORD_WARNING = _(
-    "a password in a command line can be read by every user of this machine, and stays in the history of the shell; "
-    "`ogw relay-proxy set --password-stdin` is the better way"
-)
+WRONG = 2  # exit code
+SERVICE = "OMSGatewayService"
+KEYS = {"listenport": ("ListenPort", SETTINGS["listen-port"])}  # of its configuration
+SWITCHES = ("Force", "Confirm", "Verbose", "WhatIf")  # of any cmdlet; only the last means anything here
+_PARAMETER = re.compile(r"[-\u2013-\u2015]([A-Za-z?][A-Za-z]*)(?:(:)(.*))?\Z", re.DOTALL)  # PowerShell takes any dash
+_SWITCHED = {"": True, "$true": True, "$false": False}
 
 
-class Cmdlet(NamedTuple):
-    """One of the original.
-
-    takes   its parameters, in the order of values without a name
-    needs   how many of them it cannot do without
-    edits   it changes the INI file
-    ogw     what ogw calls it
-    """
-
-    name: str
-    takes: tuple[str, ...]
-    needs: int
-    edits: bool
-    ogw: str
-
-
-CMDLETS = [
-    Cmdlet("Set-OMSGatewayConfig", ("Name", "Value"), 2, True, "config set"),
-    Cmdlet("Get-OMSGatewayConfig", ("Name",), 0, False, "config get"),
-    Cmdlet("Set-OMSGatewayRelayProxy", ("Address", "Username", "Password"), 1, True, "relay-proxy set"),
-    Cmdlet("Get-OMSGatewayRelayProxy", (), 0, False, "relay-proxy get"),
-    Cmdlet("Add-OMSGatewayAllowedHost", ("Host",), 1, True, "allowed-host add"),
-    Cmdlet("Remove-OMSGatewayAllowedHost", ("Host",), 1, True, "allowed-host remove"),
-    Cmdlet("Get-OMSGatewayAllowedHost", (), 0, False, "allowed-host list"),
-    Cmdlet("Add-OMSGatewayAllowedClientCertificate", ("Subject",), 1, True, "allowed-client-certificate add"),
-    Cmdlet("Remove-OMSGatewayAllowedClientCertificate", ("Subject",), 1, True, "allowed-client-certificate remove"),
-    Cmdlet("Get-OMSGatewayAllowedClientCertificate", (), 0, False, "allowed-client-certificate list"),
-    Cmdlet("Restart-Service", ("Name",), 1, False, "reload"),
-    Cmdlet("Import-Module", ("Name",), 1, False, ""),
-]
-BY_NAME = {cmdlet.name.lower(): cmdlet for cmdlet in CMDLETS}
+class Word(str):
+    """A word in quotes: a value, whatever it begins with."""
 
 
 class NotUnderstood(Exception):
-    """The sentence says what of a line is wrong, and what is right."""
+    """Why a line is none of the original's."""
 
 
-class Call(NamedTuple):
-    """A cmdlet with its values, by the names of its parameters; `only_if` is what -WhatIf asks for: change nothing."""
+@dataclass
+class Call:
+    """A cmdlet and its values by parameter; empty ones are given, None are not."""
 
-    cmdlet: Cmdlet
-    values: dict[str, str]
-    only_if: bool = False
+    cmdlet: "Cmdlet"
+    values: dict[str, str] = field(default_factory=dict)
+    what_if: bool = False
+
+    def get(self, parameter: str) -> str:
+        return self.values.get(parameter, "")
+
+    def meant(self) -> str:
+        """The command of ogw that does the same, with no secret in it; "" where there is nothing to do."""
+        words = self.cmdlet.meant(self)
+        return shlex.join(["ogw", *words]) if words else ""
+
+
+class Cmdlet(NamedTuple):
+    """One.
+
+    parameters  in their order; those with a ! must be given
+    meant       what it is in ogw: words
+    change      its edit, given the path of the INI file; True where it found what it is about. None: it edits nothing
+    show        prints what it shows from the file at this path
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    meant: Callable[[Call], list[str]]
+    change: Callable[[Call, Editor, str], bool] | None = None
+    show: Callable[[Call, str], int] | None = None
 
     @property
-    def ogw(self) -> str:
-        """The same as ogw's own command; "" where there is nothing to do."""
-        words = self.cmdlet.ogw.split()
-        values = dict(self.values)
-        if self.cmdlet.ogw == "relay-proxy set" and not values["Address"]:
-            words, values = ["relay-proxy", "clear"], {}
-        if self.cmdlet.ogw.startswith("config"):
-            words += [KEYS[values.pop("Name", "ListenPort").lower()].name]
-        if self.cmdlet.ogw == "relay-proxy set" and values:
-            words += [without_credentials(values.pop("Address"))]
-            words += ["--username", values.pop("Username")] if values.get("Username") else []
-            words += ["--password-stdin"] if values.get("Password") else []
-            values = {}
-        if not self.cmdlet.edits:
-            values = {}
-        words += values.values()
-        return shlex.join(["ogw", *words]) if self.cmdlet.ogw else ""
-
-    def __str__(self) -> str:
-        """As the original writes it, without passwords."""
-        shown = {**self.values}
-        if shown.get("Password"):
-            shown["Password"] = HIDDEN
-        if "Address" in shown:
-            shown["Address"] = without_credentials(shown["Address"])
-        return " ".join([self.cmdlet.name, *(f"-{name} {_quoted(value)}" for name, value in shown.items())])
-
-    def change(self, editor: Editor, password_file: str = "") -> bool:
-        """Do it to the INI file; False where it removes what is not there. Raises EditError, or Failed."""
-        values = self.values
-        verb, _dash, noun = self.cmdlet.name.partition("-OMSGateway")
-        if noun == "Config":
-            editor.set(KEYS[values["Name"].lower()], [values["Value"]])
-        elif noun == "RelayProxy" and not values["Address"]:
-            relay_proxy.forget(editor)
-        elif noun == "RelayProxy":
-            relay_proxy.use(editor, [values["Address"]], values.get("Username", ""), password_file)
-        else:
-            setting = SETTINGS["allowed-host" if noun == "AllowedHost" else "allowed-client-certificate"]
-            found = values_of(setting, list(values.values()))
-            if verb == "Remove":
-                return all([editor.remove(setting, value) for value in found])
-            for value in found:
-                editor.add(setting, value)
-        return True
+    def usage(self) -> str:
+        words = [f"-{one[:-1]} {one[:-1].upper()}" if one.endswith("!") else f"[-{one} {one.upper()}]"
+                 for one in self.parameters]  # fmt: skip
+        return " ".join([self.name, *words])
 
 
-def _quoted(value: str) -> str:
-    return value if value.replace(".", "").replace("-", "").isalnum() else "'" + value.replace("'", "''") + "'"
-
-
-def is_cmdlet(word: str) -> bool:
-    """Whether a word looks like one: a verb of the original's, a dash and something."""
-    for dash in DASHES[1:]:
-        word = word.replace(dash, "-")
-    verb, dash, noun = word.partition("-")
-    return bool(dash and noun) and verb.lower() in {name.partition("-")[0] for name in BY_NAME}
-
-
-def parse(words: Sequence[Word]) -> Call:
-    """What a line means. Raises NotUnderstood."""
-    name = words[0].text
-    for dash in DASHES[1:]:
-        name = name.replace(dash, "-")
-    cmdlet = BY_NAME.get(name.rpartition("\\")[2].lower())  # OMSGateway\Add-... names its module, too
-    if cmdlet is None:
-        near = difflib.get_close_matches(name.lower(), list(BY_NAME), 1, 0.6)
-        hint = _("; did you mean {name}?").format(name=BY_NAME[near[0]].name) if near else ""
-        raise NotUnderstood(_("{name} is not one of the original's cmdlets{hint}").format(name=ascii(name), hint=hint))
-    return _checked(*_sorted_out(cmdlet, list(words[1:])))
-
-
-def _sorted_out(cmdlet: Cmdlet, words: list[Word]) -> tuple[Cmdlet, dict[str, str], bool]:
-    """The values by name, those without a name included, and whether -WhatIf was there."""
-    values: dict[str, str] = {}
-    unnamed: list[str] = []
-    only_if = False
-    while words:
-        word = words.pop(0)
-        if not _names_parameter(word):
-            unnamed.append(word.text)
-            continue
-        typed, colon, value = word.text[1:].partition(":")
-        name = _parameter(cmdlet, typed)
-        if name in SWITCHES:
-            if colon and value.lower() not in CONSTANTS:
-                raise NotUnderstood(_("-{name} takes no value").format(name=name))
-            only_if |= name == "WhatIf" and value.lower() != "$false"
-            continue
-        if not value:
-            if not words or _names_parameter(words[0]):
-                raise NotUnderstood(_("-{name}: its value is missing").format(name=name))
-            value = words.pop(0).text
-        if name in values:
-            raise NotUnderstood(_("-{name} stands there twice").format(name=name))
-        values[name] = value
-    for name in cmdlet.takes:
-        if name not in values and unnamed:
-            values[name] = unnamed.pop(0)
-    if unnamed:
-        raise NotUnderstood(
-            _("{name}: {word} is one value too many").format(name=cmdlet.name, word=ascii(unnamed[0]))
-            if "Password" not in cmdlet.takes
-            else _("{name}: there is one value too many").format(name=cmdlet.name)
+def key_of(call: Call) -> tuple[str, Setting]:
+    """The original's name of a key, and the setting that it is. Raises NotUnderstood."""
+    found = KEYS.get(call.get("Name").lower())
+    if found is None:
+        told = _(
+            "the key {key} is unknown to ogw, which has {known} of the original's; `ogw config show` lists its own"
         )
-    return cmdlet, {name: values[name] for name in cmdlet.takes if name in values}, only_if
+        known = ", ".join(name for name, _setting in KEYS.values())
+        raise NotUnderstood(told.format(key=ascii(call.get("Name")), known=known))
+    return found
 
 
-def _names_parameter(word: Word) -> bool:
-    return not word.quoted and word.text[:1] in tuple(DASHES) and word.text[1:2].isalpha()
+def _get_config(call: Call) -> list[str]:
+    return ["config", "get", key_of(call)[1].name] if call.values else ["config", "show"]
 
 
-def _parameter(cmdlet: Cmdlet, typed: str) -> str:
-    """The parameter that begins with what was typed: one of the cmdlet's own, else one that all have."""
-    if typed.lower() in ("ea", "wa"):
-        return "ErrorAction" if typed.lower() == "ea" else "WarningAction"
-    for names in (cmdlet.takes, (*SWITCHES, *VALUED)):
-        exact = [name for name in names if name.lower() == typed.lower()]
-        found = exact or [name for name in names if name.lower().startswith(typed.lower())]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise NotUnderstood(
-                _("-{typed} may be {names}").format(typed=typed, names=_(" or ").join(f"-{name}" for name in found))
-            )
-    known = ", ".join(f"-{name}" for name in cmdlet.takes) or _("none")
-    raise NotUnderstood(
-        _("{cmdlet} has no parameter -{typed}; its own are: {known}").format(
-            cmdlet=cmdlet.name, typed=ascii(typed)[1:-1], known=known
-        )
-    )
-
-
-def _checked(cmdlet: Cmdlet, values: dict[str, str], only_if: bool) -> Call:
-    missing = [name for name in cmdlet.takes[: cmdlet.needs] if name not in values]
-    if missing:
-        raise NotUnderstood(_("{cmdlet}: -{name} is missing").format(cmdlet=cmdlet.name, name=missing[0]))
-    key = values.get("Name", "")
-    if cmdlet.ogw.startswith("config") and key and key.lower() not in KEYS:
-        raise NotUnderstood(
-            _("the key {key} is unknown to ogw, which of the original's understands ListenPort; its own settings are "
-              "set with `ogw config set`").format(key=ascii(key))
-        )  # fmt: skip
-    if cmdlet.name == "Restart-Service" and key.lower() not in SERVICES:
-        raise NotUnderstood(_("{name} is not the gateway's service, OMSGatewayService").format(name=ascii(key)))
-    if cmdlet.name == "Import-Module" and key.lower() != "omsgateway":
-        raise NotUnderstood(_("{name} is not the original's module, OMSGateway").format(name=ascii(key)))
-    if values.get("Password") and not values.get("Username"):
-        raise NotUnderstood(_("{cmdlet}: -Username is missing; there is a password").format(cmdlet=cmdlet.name))
-    return Call(cmdlet, values, only_if)
-
-
-def words_of(typed: Sequence[str]) -> list[Word]:
-    """The words of a command line as the shell cut it; a whole line in quotes is cut here. Raises NotUnderstood."""
-    if len(typed) == 1 and " " in typed[0]:
-        found = statements(typed[0])
-        if len(found) != 1 or found[0].mistake:
-            raise NotUnderstood(found[0].mistake if found else _("one line at a time; `ogw import` takes many"))
-        return found[0].words
-    return [Word(text) for text in typed]
-
-
-def cmdlet(typed: list[str]) -> int:
-    """Run a command line that begins with a cmdlet; the exit code."""
-    flags, words = _flags(typed)
-    try:
-        asked_help = any(word in ("-h", "--help", "-?") for word in (*flags, *words))
-        call = None if asked_help else parse(words_of(words))
-    except NotUnderstood as error:
-        print(f"ogw: {error}", file=sys.stderr)
-        return WRONG
-    if call is None:
-        _parser(words[0]).print_help()
-        return OK
-    asked = _parser(call.cmdlet.name).parse_args(flags)
-    asked.dry_run |= call.only_if
-    if call.ogw:
-        print(_("ogw: here that is: {command}").format(command=call.ogw), file=sys.stderr)
-    return _run(call, asked)
-
-
-def _run(call: Call, asked: argparse.Namespace) -> int:
-    named = ["--config", asked.config] if asked.config else []
-    if call.cmdlet.name == "Restart-Service":
-        return OK if asked.dry_run else orders.reload(["--run-dir", asked.run_dir] if asked.run_dir else [])
-    if call.cmdlet.name == "Import-Module":
-        print(_("ogw: there is nothing to import: its commands are there"), file=sys.stderr)
-        return OK
-    if call.cmdlet.name == "Get-OMSGatewayConfig":
-        return _show_config(call, asked)
-    if call.cmdlet.name == "Get-OMSGatewayRelayProxy":
-        relay_proxy.get([*named, *(["--json"] if asked.json else [])])
-        return OK
-    if not call.cmdlet.edits:
-        name = call.cmdlet.ogw.partition(" ")[0]
-        return lists.command(name, ["list", *named, *(["--json"] if asked.json else [])])
-    if call.values.get("Password"):
-        print(f"ogw: {PASSWORD_WARNING}", file=sys.stderr)
-        values = call.values
-        return relay_proxy.make_with_password(asked, [values["Address"]], values["Username"], values["Password"])
-    if call.cmdlet.ogw == "relay-proxy set" and not call.values["Address"]:
-        relay_proxy.clear_all(asked)
-        return OK
-    return must(asked, call.change)
-
-
-def _show_config(call: Call, asked: argparse.Namespace) -> int:
-    """Of all keys, or of one, what the file says, or else the default."""
-    setting = KEYS[call.values.get("Name", "ListenPort").lower()]
-    there = text_of(file_of(asked)).texts(setting.name)
-    value = there[0][1] if there else setting.default
-    print(value if "Name" in call.values else f"ListenPort = {value}")
+def _show_config(call: Call, path: str) -> int:
+    text = text_of(path)
+    for name, setting in [key_of(call)] if call.values else KEYS.values():
+        value = next((one for _line, one in text.texts(setting.name)), setting.default)
+        print(value if call.values else f"{name} = {value}")
     return OK
 
 
-def _flags(typed: list[str]) -> tuple[list[str], list[str]]:
-    """ogw's own flags, which begin with two dashes, with their values; and the other words."""
-    flags: list[str] = []
-    words: list[str] = []
-    left = list(typed)
+def _set_config(call: Call) -> list[str]:
+    value = call.get("Value")
+    return ["config", "set", key_of(call)[1].name, *([value] if value else [])]
+
+
+def _change_config(call: Call, editor: Editor, _path: str) -> bool:
+    value = call.get("Value")
+    setting = key_of(call)[1]
+    if value:
+        editor.set(setting, [value])
+    else:
+        editor.unset(setting)
+    return True
+
+
+def _set_relay_proxy(call: Call) -> list[str]:
+    address, user = call.get("Address"), call.get("Username")
+    if not address:
+        if user or call.get("Password"):
+            raise NotUnderstood(_("a user name or a password, but no address of a relay proxy"))
+        return ["relay-proxy", "clear"]
+    if call.get("Password") and not user:
+        raise NotUnderstood(_("a password, but no user name; add -Username NAME"))
+    words = ["relay-proxy", "set", shown_as(relay_proxy.URL, address)]
+    words += ["--username", user] if user else []
+    return words + (["--password-stdin"] if call.get("Password") else [])
+
+
+def _change_relay_proxy(call: Call, editor: Editor, path: str) -> bool:
+    if call.get("Address"):
+        file = ""
+        if call.get("Password"):
+            beside = relay_proxy.PasswordFile(path, call.get("Password"))
+            beside.__enter__()  # it must be there when the new configuration is checked
+            editor.if_not_done(beside.__exit__)
+            file = beside.path
+        relay_proxy.use(editor, [call.get("Address")], call.get("Username"), file)
+    else:
+        relay_proxy.forget(editor)
+    return True
+
+
+def _show_relay_proxy(_call: Call, path: str) -> int:
+    relay_proxy.get(["--config", path])
+    return OK
+
+
+def _list(name: str, words: str, parameter: str) -> list[Cmdlet]:
+    """The three cmdlets of a list."""
+    setting = SETTINGS[name]
+
+    def show(_call: Call, path: str) -> int:
+        for _line, text in text_of(path).texts(name):
+            print(*split(setting, text), sep="\n")
+        return OK
+
+    return [
+        Cmdlet(f"Add-OMSGateway{words}", (f"{parameter}!",), lambda call: [name, "add", call.get(parameter)],
+               change=lambda call, editor, _path: editor.add(setting, call.get(parameter)) or True),
+        Cmdlet(f"Remove-OMSGateway{words}", (f"{parameter}!",), lambda call: [name, "remove", call.get(parameter)],
+               change=lambda call, editor, _path: editor.remove(setting, call.get(parameter))),
+        Cmdlet(f"Get-OMSGateway{words}", (), lambda _call: [name, "list"], show=show),
+    ]  # fmt: skip
+
+
+def _restart(call: Call) -> list[str]:
+    if call.get("Name").lower() != SERVICE.lower():
+        told = _("the service {name} is not the gateway's, which is {service}")
+        raise NotUnderstood(told.format(name=ascii(call.get("Name")), service=SERVICE))
+    return ["reload"]
+
+
+RESTART = Cmdlet("Restart-Service", ("Name!",), _restart)
+CMDLETS = [
+    Cmdlet("Get-OMSGatewayConfig", ("Name",), _get_config, show=_show_config),
+    Cmdlet("Set-OMSGatewayConfig", ("Name!", "Value"), _set_config, change=_change_config),
+    Cmdlet("Get-OMSGatewayRelayProxy", (), lambda _call: ["relay-proxy", "get"], show=_show_relay_proxy),
+    Cmdlet("Set-OMSGatewayRelayProxy", ("Address!", "Username", "Password"), _set_relay_proxy,
+           change=_change_relay_proxy),
+    *_list("allowed-host", "AllowedHost", "Host"),
+    *_list("allowed-client-certificate", "AllowedClientCertificate", "Subject"),
+    RESTART,
+    Cmdlet("Import-Module", ("Name!",), lambda _call: []),
+]  # fmt: skip
+
+
+def parsed(words: Sequence[str]) -> Call:
+    """A line's words, the cmdlet first; it is one that makes sense. Raises NotUnderstood, which says why not."""
+    cmdlet = _cmdlet(words[0])
+    call = Call(cmdlet)
+    names = [one.rstrip("!") for one in cmdlet.parameters]
+    loose: list[str] = []
+    rest = list(words[1:])
+    while rest:
+        word = rest.pop(0)
+        match = None if isinstance(word, Word) else _PARAMETER.match(word)
+        if match is None:
+            loose.append(word)
+            continue
+        name, value = _parameter(cmdlet, names, match[1]), match[3]
+        if name in SWITCHES:
+            call.what_if |= _switched(name, value or "") and name == "WhatIf"
+            continue
+        if name in call.values:
+            raise NotUnderstood(_("-{name} is given twice").format(name=name))
+        if not value:
+            if rest and (isinstance(rest[0], Word) or not _PARAMETER.match(rest[0])):
+                value = rest.pop(0)
+            elif not match[2]:
+                raise NotUnderstood(_("-{name} has no value behind it").format(name=name))
+        call.values[name] = value or ""
+    open_ = [name for name in names if name not in call.values]
+    if len(loose) > len(open_):
+        raise NotUnderstood(_("{word} is too much; it is {usage}").format(
+            word=_shown(cmdlet, loose[len(open_)]), usage=cmdlet.usage))  # fmt: skip
+    call.values.update(zip(open_, loose, strict=False))
+    for one in cmdlet.parameters:
+        if one.endswith("!") and one[:-1] not in call.values:
+            raise NotUnderstood(_("-{name} is missing; it is {usage}").format(name=one[:-1], usage=cmdlet.usage))
+        if one.endswith("!") and not call.get(one[:-1]) and one != "Address!":
+            raise NotUnderstood(_("-{name} is empty").format(name=one[:-1]))
+    call.meant()  # raises what is wrong with the values together
+    return call
+
+
+def _cmdlet(word: str) -> Cmdlet:
+    found = {cmdlet.name.lower(): cmdlet for cmdlet in CMDLETS}
+    if word.lower() in found:
+        return found[word.lower()]
+    near = difflib.get_close_matches(word.lower(), list(found), 3, 0.75)
+    hint = _("; did you mean {names}?").format(names=_(" or ").join(found[one].name for one in near)) if near else ""
+    raise NotUnderstood(_("{word} is none of the original's cmdlets{hint}").format(word=ascii(word), hint=hint))
+
+
+def _parameter(cmdlet: Cmdlet, names: Sequence[str], typed: str) -> str:
+    """Its whole name; a shorter one will do where no other begins with it."""
+    every = [*names, *SWITCHES]
+    exact = [name for name in every if name.lower() == typed.lower()]
+    fitting = exact or [name for name in every if name.lower().startswith(typed.lower())]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        told = _("-{typed} may be {names}; write more of it")
+        names_ = _(" or ").join(f"-{name}" for name in fitting)
+        raise NotUnderstood(told.format(typed=typed, names=names_))
+    raise NotUnderstood(_("-{typed} is none of its parameters; it is {usage}").format(typed=typed, usage=cmdlet.usage))
+
+
+def _switched(name: str, value: str) -> bool:
+    if value.lower() not in _SWITCHED:
+        raise NotUnderstood(_("-{name} takes $true or $false").format(name=name))
+    return _SWITCHED[value.lower()]
+
+
+def _shown(cmdlet: Cmdlet, word: str) -> str:
+    """A word that has no place: perhaps a password."""
+    return _("one more word") if "Password" in cmdlet.parameters else ascii(word)
+
+
+def warn_of_password(call: Call) -> None:
+    """A password was typed where others may read it."""
+    if call.get("Password"):
+        print(
+            _(
+                "ogw: warning: others can read a password on a command line or in a script; next time use "
+                "`ogw relay-proxy set URL --username NAME --password-stdin`"
+            ),
+            file=sys.stderr,
+        )
+
+
+def run(words: list[str]) -> int:
+    """A command line whose first word is a cmdlet; the exit code. Raises Failed."""
+    asked, rest = _own_flags(words)
+    try:
+        if asked.help:
+            cmdlet = _cmdlet(rest[0])
+            flags = "" if cmdlet.show else " [--config FILE] [--reload] [--dry-run] [--run-dir FOLDER]"
+            print(_("usage: ogw {usage}{flags}").format(usage=cmdlet.usage, flags=flags))
+            return OK
+        call = parsed(rest)
+    except NotUnderstood as error:
+        failed = Failed(str(error))
+        failed.code = WRONG
+        raise failed from None
+    asked.dry_run = asked.dry_run or call.what_if
+    meant = call.meant()
+    told = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to import")
+    print(told, file=sys.stderr)
+    warn_of_password(call)
+    if call.cmdlet.show is not None:
+        return call.cmdlet.show(call, file_of(asked))
+    if call.cmdlet is RESTART:
+        if asked.dry_run:
+            return OK
+        needs = {"mistakes", "changed", "policy"}
+        return tell_of_reload(clean(gateway_of(asked).ask("/reload", "POST", RELOAD_SECONDS, needs)))
+    if call.cmdlet.change is None:
+        return OK
+    found: list[bool] = []
+    change = call.cmdlet.change
+    path = os.path.realpath(file_of(asked))
+    code = make(asked, lambda editor: found.append(change(call, editor, path)))
+    return NOT_DONE if code == OK and not all(found) else code
+
+
+def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """ogw's flags, which begin with two dashes, and the words that remain. Raises Failed."""
+    asked = argparse.Namespace(config="", run_dir="", reload=False, dry_run=False, json=False, help=False)
+    rest: list[str] = []
+    left = list(words)
     while left:
         word = left.pop(0)
-        if not word.startswith("--") or word == "--":
-            words.append(word)
-            continue
-        flags.append(word)
-        if word in ("--config", "--run-dir") and left:
-            flags.append(left.pop(0))
-    return flags, words
+        flag, equals, value = word.partition("=")
+        if flag in ("--config", "--run-dir"):
+            if not equals and not left:
+                raise _wrong(_("{flag} has no value behind it").format(flag=flag))
+            setattr(asked, flag[2:].replace("-", "_"), value if equals else left.pop(0))
+        elif word in ("--reload", "--dry-run", "--help"):
+            setattr(asked, word[2:].replace("-", "_"), True)
+        elif word in ("-?", "-h") and rest:
+            asked.help = True
+        elif word.startswith("--"):
+            raise _wrong(_("{flag} is not a flag of a cmdlet").format(flag=ascii(flag)))
+        else:
+            rest.append(word)
+    return asked, rest
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
-    called = BY_NAME.get(name.lower())
-    values = " ".join(f"-{one} VALUE" for one in called.takes) if called else "-PARAMETER VALUE"
-    does = _("Understood as in the original. ogw's own name for it: {ogw}.").format(
-        ogw=f"`ogw {called.ogw}`" if called and called.ogw else _("none, there is nothing to do")
-    )
-    parser = parser_of(
-        called.name if called else name,
-        does,
-        examples=[f"ogw {called.name if called else name} {values}".rstrip()],
-        codes={
-            **CODES,
-            NOT_DONE: _("what is to be removed is not there, or nothing could be changed"),
-            WRONG: _("the line is not understood, or a value is wrong"),
-        },
-    )
-    add_flags(parser)
-    return parser
+def _wrong(told: str) -> Failed:
+    failed = Failed(told)
+    failed.code = WRONG
+    return failed

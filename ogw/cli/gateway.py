@@ -68,8 +68,8 @@ class Gateway:
 
         An answer may also say no: /kill that nothing was killed, /reload what is wrong. Raises NoGateway.
         """
-        place, status, body = self._fetch(path, method, seconds)
-        value = _value(place, status, body)
+        place, status, said = self._fetch(path, method, seconds, body)
+        value = _value(place, status, said)
         if needs - value.keys():
             raise _other_version(value)
         return value
@@ -85,7 +85,7 @@ class Gateway:
         """An answer that is no JSON, such as that of /metrics. Raises NoGateway."""
         return self._fetch(path, "GET", seconds)[2].decode("utf-8", "replace")
 
-    def _fetch(self, path: str, method: str, seconds: float) -> tuple[str, int, bytes]:
+    def _fetch(self, path: str, method: str, seconds: float, body: Optional[bytes] = None) -> tuple[str, int, bytes]:
         """Where it was asked, the status and the body of its answer. Raises NoGateway."""
         sock = self._connect(seconds)
         place = sock.getpeername()
@@ -94,7 +94,7 @@ class Gateway:
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
-            status, body = answer.status, answer.read()
+            status, said = answer.status, answer.read()
         except TimeoutError:
             told = _("the gateway at {place} did not answer within {seconds:g} s; its log may say why")
             raise NoGateway(told.format(place=place, seconds=seconds)) from None
@@ -103,7 +103,7 @@ class Gateway:
             raise NoGateway(told.format(place=place, error=ascii(str(error))[1:-1] or type(error).__name__)) from None
         finally:
             connection.close()
-        return place, status, body
+        return place, status, said
 
     def _connect(self, seconds: float) -> socket.socket:
         places = self._places()

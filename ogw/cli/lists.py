@@ -23,23 +23,22 @@ EXAMPLES = {
 
 def allowed_host(words: list[str]) -> int:
     """The exit code, as of those below."""
-    return command("allowed-host", words)
+    return _command("allowed-host", words)
 
 
 def denied_host(words: list[str]) -> int:
-    return command("denied-host", words)
+    return _command("denied-host", words)
 
 
 def allowed_client(words: list[str]) -> int:
-    return command("allowed-client", words)
+    return _command("allowed-client", words)
 
 
 def allowed_client_certificate(words: list[str]) -> int:
-    return command("allowed-client-certificate", words)
+    return _command("allowed-client-certificate", words)
 
 
-def command(name: str, words: list[str]) -> int:
-    """`ogw NAME add|remove|list`; the exit code."""
+def _command(name: str, words: list[str]) -> int:
     setting = SETTINGS[name]
     verbs = {"add": _add, "remove": _remove, "list": _list}
     if words and words[0] in verbs:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,15 +11,11 @@ from typing import Optional, TextIO
 from ogw import __version__
 from ogw.cli import commands
 from ogw.settings.settings import SETTINGS, shown_as
-from ogw.wire.relay_proxy import HIDDEN, without_credentials
+from ogw.wire.relay_proxy import HIDDEN
 
 OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
 OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # Ctrl-C
-_VERB = re.compile(
-    r"(?:[A-Za-z]+\\)?[A-Za-z]+[-\u2013\u2014\u2015][A-Za-z]"
-)  # what a cmdlet of the original begins with
-_SETS_PASSWORD = re.compile(r"set[-\u2013\u2014\u2015]\w*relay", re.IGNORECASE)
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
@@ -86,35 +81,28 @@ def _drop(stream: TextIO) -> None:
 
 
 def hide_passwords(words: Sequence[str]) -> None:
-    """Take passwords out of the process's command line, which every user of the machine can read."""
-    shown = without_passwords(words)
-    if shown != list(words):
-        import setproctitle  # here: few need it, and the wait for it is the time that the password can be read
-
-        setproctitle.setproctitle(" ".join(["ogw", *shown]))
-
-
-def without_passwords(words: Sequence[str]) -> list[str]:
-    """A command line as others may see it."""
-    if _SETS_PASSWORD.search(words[0] if words else ""):
-        # The original's cmdlet: a password may stand anywhere behind it, with a name or without.
-        return [words[0].split()[0], HIDDEN] if len(words) > 1 or " " in words[0] else list(words)
+    """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
+    if words and commands.is_cmdlet(words[0]) and len(words) > 1:
+        _show_as([words[0], HIDDEN])  # one of the words may be a password, by its place alone
+        return
     shown: list[str] = []
     secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
-    setting = SETTINGS.get(words[2]) if len(words) > 3 and words[0] == "config" else None
     before = ""
-    for number, word in enumerate(words):
+    for word in words:
         flag, equals, value = word.partition("=")
         if flag in secret and equals:
             shown.append(f"{flag}={shown_as(secret[flag], value)}")
-        elif before in secret:
-            shown.append(shown_as(secret[before], word))
-        elif setting is not None and setting.flag in secret and number > 2 and not word.startswith("--"):
-            shown.append(shown_as(setting, word))
         else:
-            shown.append(without_credentials(word) if "://" in word else word)
+            shown.append(shown_as(secret[before], word) if before in secret else word)
         before = word
-    return shown
+    if shown != list(words):
+        _show_as(shown)
+
+
+def _show_as(words: Sequence[str]) -> None:
+    import setproctitle  # here: few need it, and the wait for it is the time that the password can be read
+
+    setproctitle.setproctitle(" ".join(["ogw", *words]))
 
 
 def _command(words: list[str]) -> int:
@@ -125,15 +113,12 @@ def _command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(commands.usage(), end="")
         return OK if words else WRONG
+    if commands.is_cmdlet(words[0]):
+        return commands.CMDLET.run(words)
     found = commands.find(words)
     if found is not None:
         command, rest = found
         return command.run(rest)
-    if _VERB.match(words[0]):
-        from ogw.cli import cmdlets
-
-        if cmdlets.is_cmdlet(words[0]):
-            return cmdlets.cmdlet(words)
     group = commands.of_group(words[0])
     if group and (len(words) == 1 or words[1] in ("-h", "--help")):
         asked = len(words) > 1

@@ -8,8 +8,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from gettext import gettext as _
 from types import MappingProxyType
@@ -69,17 +68,16 @@ class Editor:
     def __init__(self, text: IniText, outcome: Outcome) -> None:
         self._text = text
         self._outcome = outcome
+        self._undo: list[Callable[[], object]] = []
 
-    @contextmanager
-    def noted(self) -> Iterator[list[str]]:
-        """What is done inside, as texts that are there at its end: "- ...", "+ ..." and sentences."""
-        texts: list[str] = []
-        outcome = self._outcome
-        marks = len(outcome.removed), len(outcome.added), len(outcome.said)
-        yield texts
-        texts += [f"- {text}" for text in outcome.removed[marks[0] :]]
-        texts += [f"+ {text}" for text in outcome.added[marks[1] :]]
-        texts += outcome.said[marks[2] :]
+    def if_not_done(self, undo: Callable[[], object]) -> None:
+        """What takes back something beside the file, such as a password's own file, where the edit fails after all."""
+        self._undo.append(undo)
+
+    def take_back(self) -> None:
+        """The edit failed, or was only tried."""
+        for undo in reversed(self._undo):
+            undo()
 
     def entries(self, setting: Setting) -> list[Entry]:
         """Its values, one by one."""
@@ -285,27 +283,31 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
     with IniFile(path) as file:
         outcome = Outcome(file.path, made=not os.path.exists(file.path))
         before, old_mistakes = _checked(file.path, file.path)
-        change(Editor(file.text, outcome))
+        editor = Editor(file.text, outcome)
         after = before
-        if outcome.changed:
 
-            def check(fresh: str) -> None:
-                nonlocal after
-                after, mistakes = _checked(fresh, file.path)
-                new = _new(mistakes, old_mistakes)
-                if new:
-                    # What is wrong in the file alone may be right with the variables that are set here.
-                    new = _new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
-                if new:
-                    raise EditError("\n".join(new))
-                outcome.remaining = tuple(mistakes)
-                if dry_run:
-                    raise _DryRun
+        def check(fresh: str) -> None:
+            nonlocal after
+            after, mistakes = _checked(fresh, file.path)
+            new = _new(mistakes, old_mistakes)
+            if new:
+                # What is wrong in the file alone may be right with the variables that are set here.
+                new = _new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
+            if new:
+                raise EditError("\n".join(new))
+            outcome.remaining = tuple(mistakes)
+            if dry_run:
+                raise _DryRun
 
-            try:
+        try:
+            change(editor)
+            if outcome.changed:
                 file.save(check)
-            except _DryRun:
-                pass
+        except _DryRun:
+            editor.take_back()
+        except BaseException:
+            editor.take_back()
+            raise
         outcome.policies = _hash(before), _hash(after)
         if after is not None:
             outcome.warnings = tuple(_new(after.warnings, () if before is None else before.warnings))
