@@ -15,6 +15,7 @@ from ogw.settings.settings import SETTINGS, shown_as
 OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
 OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # Ctrl-C
+PROBE = "https://u:p@h/?q"  # a part of it is a secret for whatever setting has any
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
@@ -82,7 +83,7 @@ def _drop(stream: TextIO) -> None:
 def hide_passwords(words: Sequence[str]) -> None:
     """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
     shown: list[str] = []
-    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
+    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, PROBE) != PROBE}
     before = ""
     for word in words:
         flag, equals, value = word.partition("=")
