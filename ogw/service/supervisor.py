@@ -179,12 +179,13 @@ class Supervisor:
             self._log.count_lines()
             children.wait(self._until_next(now))
             children.reap()
-            if self._refresh is not None and self._refresh.work(time.monotonic()):
-                self._reload()
             while self._signals:
                 self._handle(self._signals.pop(0))
             while self._asked:
                 self._answer(self._asked.pop(0))
+            # Last, and until there is nothing: a reload hears the bell for a download that ended meanwhile.
+            while self._refresh is not None and self._refresh.work(time.monotonic()):
+                self._reload()
             self._questions.give_up_late_ones(time.monotonic())
             if self._draining and time.monotonic() >= self._stop_by:
                 self._kill_workers()
