@@ -62,10 +62,10 @@ def _assert_says(file, typed, after):
 
 
 def test_what_is_shown_is_what_was_set(file):
-    assert file.done(*["Get-OMSGatewayConfig", "-Name", "ListenPort"]) == "8080\n"  # the default
+    assert file.done("Get-OMSGatewayConfig", "-Name", "ListenPort") == "8080\n"  # the default
     file.write("[ogw]\nlisten-port = 8081\nallowed-host = a.example, b.example\n    *.c.example\n")
     assert file.done("Get-OMSGatewayConfig") == "ListenPort = 8081\n"
-    assert file.done(*["Get-OMSGatewayConfig", "-Name", "ListenPort"]) == "8081\n"
+    assert file.done("Get-OMSGatewayConfig", "-Name", "ListenPort") == "8081\n"
     assert file.done("Get-OMSGatewayAllowedHost").splitlines() == ["a.example", "b.example", "*.c.example"]
     assert file.done("Get-OMSGatewayAllowedClientCertificate") == ""
     file.done("Add-OMSGatewayAllowedClientCertificate", "-Subject", "CN=a, O=b")
