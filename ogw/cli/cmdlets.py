@@ -6,6 +6,7 @@ unique, or left out for values in order. argparse knows none of these.
 
 import argparse
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -132,8 +133,13 @@ def _set_relay_proxy(call: Call) -> list[str]:
 
 def _change_relay_proxy(call: Call, editor: Editor, path: str) -> bool:
     if call.get("Address"):
-        password = call.get("Password") or None
-        relay_proxy.use(editor, path, [call.get("Address")], call.get("Username"), password)
+        file = ""
+        if call.get("Password"):
+            beside = relay_proxy.PasswordFile(path, call.get("Password"))
+            beside.__enter__()  # it must be there when the new configuration is checked
+            editor.if_not_done(beside.__exit__)
+            file = beside.path
+        relay_proxy.use(editor, [call.get("Address")], call.get("Username"), file)
     else:
         relay_proxy.forget(editor)
     return True
@@ -298,14 +304,14 @@ def run(words: list[str]) -> int:
         return OK
     found: list[bool] = []
     change = call.cmdlet.change
-    path = relay_proxy.beside(asked)
+    path = os.path.realpath(file_of(asked))
     code = make(asked, lambda editor: found.append(change(call, editor, path)))
     return NOT_DONE if code == OK and not all(found) else code
 
 
 def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """ogw's flags, which begin with two dashes, and the words that remain. Raises Failed."""
-    asked = argparse.Namespace(config="", run_dir="", reload=False, dry_run=False, help=False)
+    asked = argparse.Namespace(config="", run_dir="", reload=False, dry_run=False, json=False, help=False)
     rest: list[str] = []
     left = list(words)
     while left:

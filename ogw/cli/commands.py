@@ -71,6 +71,7 @@ COMMANDS = [
         _("whether a client may go there, by which rule, and what happens then"),
         "explain:explain",
     ),
+    Command("doctor", "[--bundle FILE]", _("what is wrong here: ports, limits, clock, DNS, hosts"), "doctor:doctor"),
     Command(
         "inspect",
         "FILE|- [--json]",
@@ -85,6 +86,12 @@ COMMANDS = [
     Command("reload", "", _("let the gateway read its configuration again"), "orders:reload"),
     Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
     Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),
+    Command(
+        "presets",
+        "[NAME] [--region NAME]",
+        _("the host lists of known services, and what one expands to"),
+        "presets:presets_command",
+    ),
     Command("version", "", _("the version"), "version:version"),
 ]
 CMDLET = Command("", "", "", "cmdlets:run")  # of the original: all words are its own

@@ -16,6 +16,7 @@ from ogw.wire.relay_proxy import HIDDEN
 OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
 OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # Ctrl-C
+PROBE = "https://u:p@h/?q"  # a part of it is a secret for whatever setting has any
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
@@ -86,7 +87,7 @@ def hide_passwords(words: Sequence[str]) -> None:
         _show_as([words[0], HIDDEN])  # one of the words may be a password, by its place alone
         return
     shown: list[str] = []
-    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
+    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, PROBE) != PROBE}
     before = ""
     for word in words:
         flag, equals, value = word.partition("=")

@@ -1,13 +1,13 @@
 """`ogw import FILE`: a script of the original's cmdlets, line by line, all of it or nothing."""
 
 import codecs
+import os
 import re
 import sys
 from collections.abc import Iterator
 from gettext import gettext as _
 
-from ogw.cli import relay_proxy
-from ogw.cli.change import NOT_DONE, OK, add_flags, make
+from ogw.cli.change import NOT_DONE, OK, add_flags, file_of, make
 from ogw.cli.cmdlets import RESTART, Call, NotUnderstood, Word, parsed, warn_of_password
 from ogw.cli.commands import Failed
 from ogw.cli.gateway import NO_GATEWAY, NO_GATEWAY_MEANS
@@ -47,7 +47,7 @@ def import_(words: list[str]) -> int:
     for line, call in calls:
         print(f"{line}: {call.cmdlet.name} -> {_becomes(call)}")
         warn_of_password(call)
-    path = relay_proxy.beside(asked)
+    path = os.path.realpath(file_of(asked))
 
     def change(editor: Editor) -> None:
         mistakes = []

@@ -47,7 +47,7 @@ def test_each_command_has_help(command):
     ("words", "says"),
     [
         (("rum",), "ogw: 'rum' is not a command; did you mean ogw run?"),
-        (("config", "shwo"), "ogw: 'config shwo' is not a command; did you mean ogw config show or "),
+        (("config", "shwo"), "ogw: 'config shwo' is not a command; did you mean ogw config show"),
         (("versoin", "--json"), "ogw: 'versoin' is not a command; did you mean ogw version?"),
         (("\x1b[31mx",), r"ogw: '\x1b[31mx' is not a command"),
         (("config",), "usage: ogw COMMAND"),
