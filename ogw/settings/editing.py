@@ -303,6 +303,8 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
             change(editor)
             if outcome.changed:
                 file.save(check)
+            elif dry_run:
+                raise _DryRun
         except _DryRun:
             editor.take_back()
         except BaseException:
