@@ -303,6 +303,8 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
             change(editor)
             if outcome.changed:
                 file.save(check)
+            if dry_run:
+                raise _DryRun  # what lies beside the file may have changed alone
         except _DryRun:
             editor.take_back()
         except BaseException:
