@@ -139,6 +139,8 @@ def _change_relay_proxy(call: Call, editor: Editor, path: str) -> bool:
             beside.__enter__()  # it must be there when the new configuration is checked
             editor.if_not_done(beside.__exit__)
             file = beside.path
+            if beside.before != call.get("Password"):
+                editor.also(relay_proxy.PASSWORD, beside.before, call.get("Password"))
         relay_proxy.use(editor, [call.get("Address")], call.get("Username"), file)
     else:
         relay_proxy.forget(editor)

@@ -197,6 +197,11 @@ class PasswordFile:
                 path=self.path, error=error.strerror)) from None  # fmt: skip
         return self
 
+    @property
+    def before(self) -> str:
+        """The password that was in it; "" for none."""
+        return (self._before or b"").decode("utf-8", "replace").removesuffix("\n")
+
     def keep(self) -> None:
         self._keeps = not self._dry_run
 

@@ -74,6 +74,10 @@ class Editor:
         """What takes back something beside the file, such as a password's own file, where the edit fails after all."""
         self._undo.append(undo)
 
+    def also(self, setting: Setting, before: str, after: str) -> None:
+        """What belongs to a setting but stands beside the file was changed, such as a password in its own file."""
+        self._replaced(setting, [before] if before else [], [after])
+
     def take_back(self) -> None:
         """The edit failed, or was only tried."""
         for undo in reversed(self._undo):
@@ -303,8 +307,8 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
             change(editor)
             if outcome.changed:
                 file.save(check)
-            elif dry_run:
-                raise _DryRun
+            if dry_run:
+                raise _DryRun  # what lies beside the file may have changed alone
         except _DryRun:
             editor.take_back()
         except BaseException:

@@ -14,7 +14,8 @@ class Edited:
     def __init__(self, folder, contents=None):
         self.folder = folder
         self.path = folder / "ogw.ini"
-        self.log = folder / "changes.log"
+        self.log = folder.parent / f"{folder.name}.log"
+        self.log.touch()  # a command makes none: the gateway might not be allowed to write to it
         if contents is not None:
             self.write(contents)
 

@@ -163,14 +163,14 @@ def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one_and_nothing_is_
         new = before.replace(f"    {host}\n", "") if there else before + f"    {host}\n"
         assert file.text in (before, new), (words, before, file.text)
         load(["--config", str(file.path)], {})
-    (tmp_path / ".ogw-left.ini").write_text("[og")
+    (tmp_path / ".ogw-edit-abcdefgh.ini").write_text("[og")
     file.done("allowed-host", "add", "done.example")
     assert not file.leftovers()
 
 
 def test_what_a_killed_editor_left_in_the_middle_is_gone_after_the_next_edit(tmp_path):
     file = Edited(tmp_path, START)
-    (tmp_path / ".ogw-abcd.ini").write_text("[ogw]\nallowed-ho")
+    (tmp_path / ".ogw-edit-abcd_123.ini").write_text("[ogw]\nallowed-ho")
     (tmp_path / "other.ini").write_text("mine")
     file.done("allowed-host", "add", "new.example")
     assert not file.leftovers() and (tmp_path / "other.ini").read_text() == "mine"
