@@ -14,7 +14,8 @@ class Edited:
     def __init__(self, folder, contents=None):
         self.folder = folder
         self.path = folder / "ogw.ini"
-        self.log = folder / "changes.log"
+        self.log = folder.parent / f"{folder.name}.log"
+        self.log.touch()  # commands do not make the log, which would be theirs and not the gateway's
         if contents is not None:
             self.write(contents)
 

@@ -168,14 +168,14 @@ def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one_and_nothing_is_
         new = before.replace(f"    {host}\n", "") if there else before + f"    {host}\n"
         assert file.text in (before, new), (words, before, file.text)
         load(["--config", str(file.path)], {})
-    (tmp_path / ".ogw-left.ini").write_text("[og")
+    (tmp_path / ".ogw-edit-left1234.ini").write_text("[og")
     file.done("allowed-host", "add", "done.example")
     assert not file.leftovers()
 
 
 def test_what_a_killed_editor_left_in_the_middle_is_gone_after_the_next_edit(tmp_path):
     file = Edited(tmp_path, START)
-    (tmp_path / ".ogw-abcd.ini").write_text("[ogw]\nallowed-ho")
+    (tmp_path / ".ogw-edit-abcd1234.ini").write_text("[ogw]\nallowed-ho")
     (tmp_path / "other.ini").write_text("mine")
     file.done("allowed-host", "add", "new.example")
     assert not file.leftovers() and (tmp_path / "other.ini").read_text() == "mine"
@@ -224,7 +224,7 @@ def test_a_file_that_is_not_there_is_made_for_its_owner_and_group(tmp_path):
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     file = Edited(tmp_path)
     told = file.told("config", "set", "listen-port", "8081", "--config", tmp_path / "no" / "ogw.ini", code=1)
-    assert "no/ogw.ini: No such file or directory" in told
+    assert "no/ogw.ini: its folder cannot be opened: No such file or directory" in told
 
 
 def test_a_folder_that_one_may_not_write_to_is_said(tmp_path):
