@@ -6,8 +6,9 @@ import json
 import os
 import pwd
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from gettext import gettext as _
+from types import MappingProxyType
 from typing import Any, Optional
 
 from ogw.cli.commands import Failed
@@ -61,10 +62,15 @@ def gateway_of(asked: argparse.Namespace) -> Gateway:
     return Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": file_of(asked)})
 
 
-def make(asked: argparse.Namespace, change: Callable[[Editor], None]) -> int:
-    """Make the change, tell of it, and reload where that is asked for; the exit code. Raises Failed."""
+def make(
+    asked: argparse.Namespace, change: Callable[[Editor], None], more: Mapping[str, Any] = MappingProxyType({})
+) -> int:
+    """Make the change, tell of it, and reload where that is asked for; the exit code. Raises Failed.
+
+    more  what else the answer has as JSON
+    """
     outcome = changed_file(file_of(asked), change, asked.dry_run)
-    return tell(asked, outcome)
+    return tell(asked, outcome, more)
 
 
 def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> Outcome:
@@ -81,7 +87,7 @@ def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = Fa
         raise Failed(f"{path}: {error.strerror}") from None
 
 
-def tell(asked: argparse.Namespace, outcome: Outcome) -> int:
+def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Say what came of it, report it, and reload where that is asked for; the exit code."""
     applied: Optional[dict[str, Any]] = None
     code, sentences = OK, [*outcome.said, *outcome.warnings]
@@ -117,7 +123,7 @@ def tell(asked: argparse.Namespace, outcome: Outcome) -> int:
         told = {"file": outcome.path, "changed": outcome.changed, "dry_run": asked.dry_run, "added": outcome.added,
                 "removed": outcome.removed, "said": sentences, "mistakes": list(outcome.remaining),
                 "old_policy": old, "new_policy": new, "reload": applied}  # fmt: skip
-        print(json.dumps(told, indent=2))
+        print(json.dumps({**told, **more}, indent=2))
         return code
     sys.stdout.flush()
     for sentence in sentences:

@@ -28,6 +28,7 @@ WRONG = 2  # exit code
 SERVICE = "OMSGatewayService"
 KEYS = {"listenport": ("ListenPort", SETTINGS["listen-port"])}  # of its configuration
 SWITCHES = ("Force", "Confirm", "Verbose", "WhatIf")  # of any cmdlet; only the last means anything here
+VALUED = ("ErrorAction", "WarningAction")  # of any, too, with a value
 _PARAMETER = re.compile(r"[-\u2013-\u2015]([A-Za-z?][A-Za-z]*)(?:(:)(.*))?\Z", re.DOTALL)  # PowerShell takes any dash
 _SWITCHED = {"": True, "$true": True, "$false": False}
 
@@ -133,17 +134,10 @@ def _set_relay_proxy(call: Call) -> list[str]:
 
 def _change_relay_proxy(call: Call, editor: Editor, path: str) -> bool:
     if call.get("Address"):
-        file = ""
-        if call.get("Password"):
-            beside = relay_proxy.PasswordFile(path, call.get("Password"))
-            beside.__enter__()  # it must be there when the new configuration is checked
-            editor.if_not_done(beside.__exit__)
-            file = beside.path
-            if beside.before != call.get("Password"):
-                editor.also(relay_proxy.PASSWORD, beside.before, call.get("Password"))
-        relay_proxy.use(editor, [call.get("Address")], call.get("Username"), file)
+        password = call.get("Password") or None
+        relay_proxy.use(editor, path, [call.get("Address")], call.get("Username"), password)
     else:
-        relay_proxy.forget(editor)
+        relay_proxy.forget(editor, path)
     return True
 
 
@@ -215,7 +209,8 @@ def parsed(words: Sequence[str]) -> Call:
                 value = rest.pop(0)
             elif not match[2]:
                 raise NotUnderstood(_("-{name} has no value behind it").format(name=name))
-        call.values[name] = value or ""
+        if name not in VALUED:
+            call.values[name] = value or ""
     open_ = [name for name in names if name not in call.values]
     if len(loose) > len(open_):
         raise NotUnderstood(_("{word} is too much; it is {usage}").format(
@@ -241,7 +236,7 @@ def _cmdlet(word: str) -> Cmdlet:
 
 def _parameter(cmdlet: Cmdlet, names: Sequence[str], typed: str) -> str:
     """Its whole name; a shorter one will do where no other begins with it."""
-    every = [*names, *SWITCHES]
+    every = [*names, *SWITCHES, *VALUED]
     exact = [name for name in every if name.lower() == typed.lower()]
     fitting = exact or [name for name in every if name.lower().startswith(typed.lower())]
     if len(fitting) == 1:
@@ -280,6 +275,7 @@ def run(words: list[str]) -> int:
     """A command line whose first word is a cmdlet; the exit code. Raises Failed."""
     asked, rest = _own_flags(words)
     try:
+        rest = _cut(rest)
         if asked.help:
             cmdlet = _cmdlet(rest[0])
             flags = "" if cmdlet.show else " [--config FILE] [--reload] [--dry-run] [--run-dir FOLDER]"
@@ -309,6 +305,21 @@ def run(words: list[str]) -> int:
     path = os.path.realpath(file_of(asked))
     code = make(asked, lambda editor: found.append(change(call, editor, path)))
     return NOT_DONE if code == OK and not all(found) else code
+
+
+def _cut(words: list[str]) -> list[str]:
+    """The words of a line that the shell left whole, in quotes; others as they are. Raises NotUnderstood."""
+    if len(words) != 1 or " " not in words[0]:
+        return words
+    from ogw.cli.script import Unreadable, statements
+
+    try:
+        lines = list(statements(words[0]))
+    except Unreadable as error:
+        raise NotUnderstood(str(error)) from None
+    if len(lines) != 1:
+        raise NotUnderstood(_("one line at a time; `ogw import -` takes many"))
+    return lines[0][1]
 
 
 def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -95,7 +95,7 @@ COMMANDS = [
     Command("version", "", _("the version"), "version:version"),
 ]
 CMDLET = Command("", "", "", "cmdlets:run")  # of the original: all words are its own
-_CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|restart-service\Z|import-module\Z)")
+_CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|(?:restart-service|import-module)(?:\s|\Z))")
 LONGEST = max(len(command.words.split()) for command in COMMANDS)
 
 

@@ -83,18 +83,25 @@ def _drop(stream: TextIO) -> None:
 
 def hide_passwords(words: Sequence[str]) -> None:
     """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
-    if words and commands.is_cmdlet(words[0]) and len(words) > 1:
-        _show_as([words[0], HIDDEN])  # one of the words may be a password, by its place alone
+    if words and commands.is_cmdlet(words[0]) and (len(words) > 1 or " " in words[0]):
+        _show_as([words[0].split()[0], HIDDEN])  # one of the words may be a password, by its place alone
         return
     shown: list[str] = []
-    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, PROBE) != PROBE}
+    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
+    edited = secret.get(f"--{words[2]}") if len(words) > 3 and words[0] == "config" else None
+    if words[:2] == ["relay-proxy", "set"]:
+        edited = secret["--relay-proxy"]
     before = ""
-    for word in words:
+    for number, word in enumerate(words):
         flag, equals, value = word.partition("=")
         if flag in secret and equals:
             shown.append(f"{flag}={shown_as(secret[flag], value)}")
+        elif before in secret:
+            shown.append(shown_as(secret[before], word))
+        elif edited is not None and number > 1 and word[:2] != "--" and f"--{word}" not in secret:
+            shown.append(shown_as(edited, word))
         else:
-            shown.append(shown_as(secret[before], word) if before in secret else word)
+            shown.append(word)
         before = word
     if shown != list(words):
         _show_as(shown)

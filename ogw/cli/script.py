@@ -12,6 +12,7 @@ from ogw.cli.cmdlets import RESTART, Call, NotUnderstood, Word, parsed, warn_of_
 from ogw.cli.commands import Failed
 from ogw.cli.gateway import NO_GATEWAY, NO_GATEWAY_MEANS
 from ogw.cli.parser import parser_of
+from ogw.cli.screen import clean
 from ogw.settings.editing import Editor
 from ogw.settings.ini_file import EditError
 
@@ -44,8 +45,10 @@ def import_(words: list[str]) -> int:
     add_flags(parser)
     asked = parser.parse_args(words)
     calls = _calls(asked.file, text_of(asked.file))
+    lines = [{"line": line, "cmdlet": call.cmdlet.name, "becomes": _becomes(call)} for line, call in calls]
     for line, call in calls:
-        print(f"{line}: {call.cmdlet.name} -> {_becomes(call)}")
+        if not asked.json:
+            print(clean(f"{line}: {call.cmdlet.name} -> {_becomes(call)}"))
         warn_of_password(call)
     path = os.path.realpath(file_of(asked))
 
@@ -61,7 +64,7 @@ def import_(words: list[str]) -> int:
         if mistakes:
             raise EditError("\n".join(mistakes))
 
-    return make(asked, change)
+    return make(asked, change, {"lines": lines})
 
 
 def _becomes(call: Call) -> str:

@@ -69,14 +69,30 @@ class Editor:
         self._text = text
         self._outcome = outcome
         self._undo: list[Callable[[], object]] = []
+        self._finish: list[Callable[[], object]] = []
 
     def if_not_done(self, undo: Callable[[], object]) -> None:
         """What takes back something beside the file, such as a password's own file, where the edit fails after all."""
         self._undo.append(undo)
 
-    def also(self, setting: Setting, before: str, after: str) -> None:
-        """What belongs to a setting but stands beside the file was changed, such as a password in its own file."""
-        self._replaced(setting, [before] if before else [], [after])
+    def when_done(self, finish: Callable[[], object]) -> None:
+        """What is to be done beside the file once it was changed."""
+        self._finish.append(finish)
+
+    def finish(self) -> None:
+        """The file was changed."""
+        for finish in self._finish:
+            finish()
+
+    def say(self, sentence: str) -> None:
+        """Say something to whoever edits."""
+        self._outcome.said.append(sentence)
+
+    def note(self, setting: Setting, before: str, after: str) -> None:
+        """Something beside the file changed that belongs to a setting; "" for none."""
+        for where, value in ((self._outcome.removed, before), (self._outcome.added, after)):
+            if value:
+                self._note(where, setting, value)
 
     def take_back(self) -> None:
         """The edit failed, or was only tried."""
@@ -307,8 +323,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
             change(editor)
             if outcome.changed:
                 file.save(check)
-            if dry_run:
-                raise _DryRun  # what lies beside the file may have changed alone
+                editor.finish()
         except _DryRun:
             editor.take_back()
         except BaseException:
