@@ -1,5 +1,6 @@
 """`ogw relay-proxy get|set|clear`: the relay proxies and their credentials."""
 
+import grp
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ URL, USER, PASSWORD, FILE = (
     for name in ("relay-proxy", "relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file")
 )
 DEFAULT_PASSWORD_FILE = "relay-proxy.password"  # beside the INI file
+SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes
 
 
 def get(words: list[str]) -> int:
@@ -128,8 +130,19 @@ def forget(editor: Editor) -> None:
         editor.unset(setting)
 
 
+def has_password(path: str, password: str) -> bool:
+    """Whether this password stands in the file."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read() == password + "\n"
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def _write_password(path: str, password: str, ini: str) -> None:
-    """For the owner of the INI file alone; raises EditError."""
+    """For the owner of the INI file alone, and for the service where that reads the INI file; raises EditError."""
+    if has_password(path, password):
+        return
     fresh = f"{path}.new"
     try:
         if os.path.exists(fresh):
@@ -141,7 +154,17 @@ def _write_password(path: str, password: str, ini: str) -> None:
             if os.path.exists(ini):
                 owner = os.stat(ini)
                 os.fchown(handle, owner.st_uid, owner.st_gid)
+                if is_of_service(owner.st_gid):
+                    os.fchmod(handle, 0o640)
             os.fsync(handle)
         os.rename(fresh, path)
     except OSError as error:
         raise EditError(f"{path}: {error.strerror}") from None
+
+
+def is_of_service(group: int) -> bool:
+    """Whether only the service is in this group."""
+    try:
+        return grp.getgrgid(group).gr_name == SERVICE_GROUP
+    except KeyError:
+        return False
