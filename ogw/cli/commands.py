@@ -41,6 +41,7 @@ class Command(NamedTuple):
 
 COMMANDS = [
     Command("run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
+    Command("setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup:setup"),
     Command(
         "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "config:config_show"
     ),

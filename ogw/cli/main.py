@@ -17,6 +17,12 @@ OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # Ctrl-C
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
+_INSTALLER = {  # parameters of the original's installer, which setup takes, and the settings that they are
+    "PASSWORD": "relay-proxy-password",
+    "USERNAME": "relay-proxy-username",
+    "PROXY": "relay-proxy",
+}
+
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command line; the exit code."""
@@ -86,6 +92,9 @@ def hide_passwords(words: Sequence[str]) -> None:
     before = ""
     for word in words:
         flag, equals, value = word.partition("=")
+        if words[0] == "setup" and equals and flag.upper() in _INSTALLER:
+            flag = word = f"{flag}={shown_as(SETTINGS[_INSTALLER[flag.upper()]], value)}"
+            equals = ""
         if flag in secret and equals:
             shown.append(f"{flag}={shown_as(secret[flag], value)}")
         else:

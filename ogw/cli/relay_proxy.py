@@ -109,10 +109,10 @@ def use(
     ini       the INI file's path, beside which a password goes into a file
     """
     if password is not None:
-        password_file = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
+        password_file = DEFAULT_PASSWORD_FILE  # which is meant from the folder of the INI file
         meaning(PASSWORD, password)
         if not dry_run:
-            _write_password(password_file, password, ini)
+            _write_password(os.path.join(os.path.dirname(ini), password_file), password, ini)
     editor.set(URL, urls)
     for setting, value in ((USER, user), (FILE, password_file), (PASSWORD, "")):
         if value:
