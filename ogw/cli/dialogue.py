@@ -34,9 +34,9 @@ def ask(answers: Answers, place: Place, service: Optional[str], firewall: Option
     elif answers.service and (why := _why_not(answers, place)):
         raise EditError(_("a service cannot run ogw as it is installed: {why}; {what}").format(
             why=why, what=what_to_do()))  # fmt: skip
-    if firewall is None and (place.firewall or place.root):
-        name = place.firewall.name if place.firewall else _("the image's")
-        answers.firewall = place.firewall is not None and agrees(_("Open the port in {name}?").format(name=name), True)
+    if firewall is None and place.firewall:
+        name = place.firewall.name
+        answers.firewall = agrees(_("Open the port in {name}?").format(name=name), True)
     print()
 
 

@@ -257,9 +257,8 @@ def _contents(path: str) -> str:
 
 def _firewall(place: Place, port: int) -> list[Step]:
     if place.firewall is None:
-        where = _("of the image") if place.root else _("(no firewalld, ufw or nftables filters here)")
-        does = _("if another firewall guards this machine, open TCP port {port} in it {where}")
-        return [Step(does.format(port=port, where=where), lambda: False, None)]
+        does = _("if another firewall guards this machine, open TCP port {port} in it")
+        return [Step(does.format(port=port), lambda: False, None)]
     firewall = place.firewall
     details = (firewall.lasts.format(port=port),) if firewall.lasts else ()
     does = _("open TCP port {port} in {firewall}").format(port=port, firewall=firewall.name)
