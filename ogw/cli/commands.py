@@ -84,7 +84,9 @@ COMMANDS = [
     Command("reload", "", _("let the gateway read its configuration again"), "orders:reload"),
     Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
     Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),
-    Command("completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion:completion"),
+    Command(
+        "completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion:completion"
+    ),
     Command("version", "", _("the version"), "version:version"),
 ]
 LONGEST = max(len(command.words.split()) for command in COMMANDS)

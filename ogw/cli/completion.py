@@ -82,7 +82,7 @@ def _bash() -> str:
         if verb:
             groups.setdefault(group, []).append(verb)
     choices = "".join(
-        f"        {flag}) COMPREPLY=($(compgen -W {shlex.quote(' '.join(words))} -- \"$current\")); return;;\n"
+        f'        {flag}) COMPREPLY=($(compgen -W {shlex.quote(" ".join(words))} -- "$current")); return;;\n'
         for flag, words in _choices().items()
     )
     return _BASH.format(

@@ -136,7 +136,9 @@ def _ask_proxy(answers: Answers, place: Place) -> None:
     setting = SETTINGS["relay-proxy"]
     there = place.texts("relay-proxy")
     default = ", ".join(shown_as(setting, text) for text in there) or NONE
-    question = _("Relay proxy to go out through, such as http://proxy.example.com:3128; {none} is none").format(none=NONE)
+    question = _("Relay proxy to go out through, such as http://proxy.example.com:3128; {none} is none").format(
+        none=NONE
+    )
 
     def check(text: str) -> None:
         if text not in (NONE, default):
@@ -215,4 +217,3 @@ def _why_not(answers: Answers, place: Place) -> str:
     if not answers.program:
         return _("there is no ogw in {root}, such as /usr/bin/ogw").format(root=place.root)
     return unreachable(answers.program, place.root)
-

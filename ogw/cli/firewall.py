@@ -119,7 +119,9 @@ class Nftables(Firewall):
         return [
             (chain["family"], chain["table"], chain["name"])
             for chain in self._list("chain")
-            if chain.get("hook") == "input" and chain.get("type") == "filter" and chain["family"] in ("inet", "ip", "ip6")
+            if chain.get("hook") == "input"
+            and chain.get("type") == "filter"
+            and chain["family"] in ("inet", "ip", "ip6")
         ]
 
     def is_open(self, port: int) -> bool:

@@ -326,8 +326,9 @@ def undo(place: Place, purge: bool) -> list[Step]:
         steps += [_remove(path) for path in (place.password_file, place.ini, f"{unit}.old")]
         if not place.root:
             steps.append(
-                _command(place, _("remove the user {user}").format(user=USER), lambda: not _has_user(),
-                         [["userdel", USER]])  # fmt: skip
+                _command(
+                    place, _("remove the user {user}").format(user=USER), lambda: not _has_user(), [["userdel", USER]]
+                )  # fmt: skip
             )
     return steps
 
@@ -390,4 +391,3 @@ def place_of(root: str, firewall: Optional[Firewall]) -> Place:
     """The machine, or the image under `root`."""
     root = "" if root in ("", "/") else os.path.abspath(root)
     return Place(root, systemd_runs() and not root, None if root else firewall)
-

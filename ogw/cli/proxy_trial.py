@@ -43,7 +43,9 @@ def try_proxy(url: str, user: str, password: str, target: str) -> str:
     if 200 <= status < 300:
         return _("{proxy} opens a tunnel to {target}").format(proxy=proxy, target=wanted)
     if status == 407 and own:
-        raise TrialFailed(_("{proxy} answers 407: it does not accept the user name or the password").format(proxy=proxy))
+        raise TrialFailed(
+            _("{proxy} answers 407: it does not accept the user name or the password").format(proxy=proxy)
+        )
     if status == 407:
         raise TrialFailed(_("{proxy} answers 407: it wants a user name and a password").format(proxy=proxy))
     raise TrialFailed(_("{proxy} answers {status} {phrase} when asked for {target}").format(

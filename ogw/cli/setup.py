@@ -158,7 +158,10 @@ def _tidy(answers: Answers) -> list[str]:
     """Bring the texts in the form in which the file has them; what is wrong with them."""
     mistakes = []
     if answers.username or answers.password:
-        for name, text in (("relay-proxy-username", answers.username), ("relay-proxy-password", answers.password or "")):
+        for name, text in (
+            ("relay-proxy-username", answers.username),
+            ("relay-proxy-password", answers.password or ""),
+        ):
             try:
                 meaning(SETTINGS[name], text)
             except EditError as error:
