@@ -228,7 +228,7 @@ def _reads(path: str) -> bool:
 def _unit(answers: Answers, place: Place, port: int) -> Step:
     text = unit_text(answers.program, port)
     there = _contents(place.unit)
-    details = ()
+    details: tuple[str, ...] = ()
     if there not in ("", text):
         details = (_("the one that is there differs; it is kept as {file}.old").format(file=place.unit),)
 

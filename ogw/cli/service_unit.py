@@ -86,7 +86,7 @@ def _closed(path: str) -> str:
         mode = os.stat(path).st_mode
     except OSError as error:
         return f"{path}: {error.strerror}"
-    if not mode & stat.S_IROTH or not mode & stat.S_IXOTH and not path.endswith(".py"):
+    if not mode & stat.S_IROTH or not mode & stat.S_IXOTH:
         return _("{path} can only be run by its owner or group (mode {mode:04o})").format(
             path=path, mode=stat.S_IMODE(mode)
         )

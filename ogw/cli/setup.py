@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         examples=[
             "ogw setup",
             "ogw setup --yes --listen-port 8080 --allowed-host www.example.com",
-            "ogw setup --yes --relay-proxy http://proxy.example.com:3128 --username gateway --password-stdin < password",
+            "ogw setup --yes --relay-proxy http://proxy.example.com --username gateway --password-stdin < password",
             "ogw setup --yes --service no --firewall no --root /mnt/image --allowed-host www.example.com",
             "ogw setup --uninstall",
         ],

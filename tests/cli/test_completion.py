@@ -31,7 +31,8 @@ CASES = [
 
 @pytest.mark.parametrize(("typed", "has", "has_not"), CASES, ids=lambda case: " ".join(case))
 def test_bash_completes(script, typed, has, has_not):
-    ask = 'source "$0"; complete -p ogw; shift 0; COMP_WORDS=(ogw "$@"); COMP_CWORD=$#; _ogw; printf "%s\\n" "${COMPREPLY[@]}"'
+    ask = 'source "$0"; complete -p ogw; COMP_WORDS=(ogw "$@"); COMP_CWORD=$#; _ogw; '
+    ask += 'printf "%s\\n" "${COMPREPLY[@]}"'
     done = subprocess.run(
         [peer("bash"), "--norc", "-c", ask, script("bash"), *typed], capture_output=True, text=True, timeout=60
     )
@@ -41,6 +42,7 @@ def test_bash_completes(script, typed, has, has_not):
     assert has <= offered and not has_not & offered
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("typed", "has", "has_not"), CASES, ids=lambda case: " ".join(case))
 def test_fish_completes(script, tmp_path, typed, has, has_not):
     line = "ogw " + " ".join(typed)
@@ -52,6 +54,7 @@ def test_fish_completes(script, tmp_path, typed, has, has_not):
     assert has <= offered and not has_not & offered, (offered, done.stderr)
 
 
+@pytest.mark.long
 def test_zsh_reads_the_script(script):
     ask = f"autoload -Uz compinit && compinit -D -u; source {script('zsh')}; print $_comps[ogw]"
     done = subprocess.run([peer("zsh"), "-f", "-c", ask], capture_output=True, text=True, timeout=60)

@@ -8,7 +8,7 @@ import sys
 import pexpect
 import pytest
 from harness.commands import OGW, ROOT, clean, ogw
-from harness.gateway import address
+from harness.gateway import Gateway, address
 from harness.peers import peer, root
 from harness.relays import Squid
 
@@ -160,6 +160,7 @@ def test_the_unit_that_is_shipped_is_the_one_in_conf():
 NFT = "add table inet filter; add chain inet filter input { type filter hook input priority 0; policy drop; }"
 
 
+@pytest.mark.long
 def test_nftables_lets_the_port_in_once_and_the_way_back_closes_it(tmp_path):
     root()
     script = tmp_path / "script"
@@ -176,3 +177,31 @@ def test_nftables_lets_the_port_in_once_and_the_way_back_closes_it(tmp_path):
                           cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r'tcp dport 8080 accept comment "ogw"', done.stdout) and done.stdout.endswith("closed\n")
+
+
+def test_what_it_set_up_serves_curl(image):
+    listen = address()
+    words = ["--listen-address", listen, "--listen-port", "8080", "--allowed-host", "www.example.com"]
+    assert ogw("setup", "--yes", "--root", image, *words).returncode == 0
+    with Gateway("--config", str(ini(image)), listen="") as gateway:
+        assert gateway.listen == [(listen, 8080)]
+        done = subprocess.run(
+            [peer("curl"), "-sv", "-m", "20", "-x", f"http://{listen}:8080", "https://other.example.com/"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "403 Forbidden" in done.stderr
+        assert gateway.wait_for(event=105)["reason"] == "host-not-allowed"
+
+
+@pytest.mark.parametrize("word", ["PASSWORD=s3cret", "password=s3cret", "PROXY=http://u:s3cret@h:1"])
+def test_a_password_is_taken_out_of_the_command_line(word):
+    script = (
+        "import pathlib, sys; from ogw.cli.main import hide_passwords; "
+        "hide_passwords(sys.argv[1:]); print(pathlib.Path('/proc/self/cmdline').read_bytes())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "setup", word], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert "hidden" in done.stdout and "s3cret" not in done.stdout
