@@ -50,8 +50,11 @@ def check(words: Sequence[str]) -> int:
 
 
 def rules_of(config: Config) -> dict[str, int]:
-    """How many rules there are, by list."""
-    return {"allowed-host": len(config.allowed_host), "denied-host": len(config.denied_host)}
+    """How many rules there are, by list; those of lists from elsewhere count, too."""
+    return {
+        "allowed-host": len(config.allowed_host) + len(config.sourced_hosts),
+        "denied-host": len(config.denied_host),
+    }
 
 
 def configuration_file(flags: Sequence[str]) -> str | None:

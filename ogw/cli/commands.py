@@ -5,6 +5,7 @@ imported only when its command is called: `ogw run` must not wait for what a ter
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from gettext import gettext as _
 from importlib import import_module
@@ -63,6 +64,7 @@ COMMANDS = [
     Command("relay-proxy get", "", _("the proxies to go out through"), "relay_proxy:get"),
     Command("relay-proxy set", "URL ...", _("go out through these"), "relay_proxy:set_"),
     Command("relay-proxy clear", "", _("go straight"), "relay_proxy:clear"),
+    Command("import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "script:import_"),
     Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "check:check"),
     Command(
         "explain",
@@ -70,6 +72,7 @@ COMMANDS = [
         _("whether a client may go there, by which rule, and what happens then"),
         "explain:explain",
     ),
+    Command("doctor", "[--bundle FILE]", _("what is wrong here: ports, limits, clock, DNS, hosts"), "doctor:doctor"),
     Command(
         "inspect",
         "FILE|- [--json]",
@@ -87,8 +90,16 @@ COMMANDS = [
     Command(
         "completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion:completion"
     ),
+    Command(
+        "presets",
+        "[NAME] [--region NAME]",
+        _("the host lists of known services, and what one expands to"),
+        "presets:presets_command",
+    ),
     Command("version", "", _("the version"), "version:version"),
 ]
+CMDLET = Command("", "", "", "cmdlets:run")  # of the original: all words are its own
+_CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|restart-service\Z|import-module\Z)")
 LONGEST = max(len(command.words.split()) for command in COMMANDS)
 
 
@@ -99,6 +110,11 @@ def find(words: Sequence[str]) -> Optional[tuple[Command, list[str]]]:
             if command.words.split() == list(words[:length]):
                 return command, list(words[length:])
     return None
+
+
+def is_cmdlet(word: str) -> bool:
+    """Whether it looks like one of PowerShell's: Verb-Noun, or the original's in any case."""
+    return _CMDLET.match(word) is not None
 
 
 def of_group(word: str) -> list[Command]:

@@ -3,18 +3,27 @@
 import argparse
 import json
 import os
+import re
 import sys
+import time
+from datetime import UTC, datetime
 from gettext import gettext as _
 
 from ogw.cli.change import CODES, NOT_DONE, OK, add_config, add_flags, file_of, make
 from ogw.cli.commands import Failed
 from ogw.cli.parser import parser_of
-from ogw.settings.editing import Editor, setting_of
+from ogw.cli.screen import clean
+from ogw.policy.rules import parse_time
+from ogw.settings.editing import Editor, setting_of, split
 from ogw.settings.ini_file import EditError
 from ogw.settings.ini_text import IniText
 from ogw.settings.settings import Setting, shown_as
 
 WRONG = 2
+ATTRIBUTES = ("from", "to", "until", "no-server-name", "note")  # of a host rule
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_FROM_NOW = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+_UNTIL = re.compile(r'((?<=[ \t])until=)([0-9]+[smhdw])(?=[ \t]|\Z)(?=(?:[^"]*"[^"]*")*[^"]*\Z)')
 
 
 def config_get(words: list[str]) -> int:
@@ -31,7 +40,9 @@ def config_get(words: list[str]) -> int:
     asked = parser.parse_args(words)
     setting = setting_or_fail(asked.name)
     text = text_of(file_of(asked))
-    values = [shown_as(setting, one) for _line, one in text.texts(setting.name)]
+    values = [
+        clean(shown_as(setting, one)) for _line, there in text.texts(setting.name) for one in split(setting, there)
+    ]
     if asked.json:
         print(json.dumps(values))
     else:
@@ -54,7 +65,10 @@ def config_set(words: list[str]) -> int:
     setting = setting_or_fail(asked.name)
     if len(asked.value) > 1 and not setting.listed:
         parser.error(_("{name} takes one value").format(name=setting.name))
-    return make(asked, lambda editor: _do(editor.set(setting, asked.value)))
+    if setting.secret and asked.value:
+        print(_("ogw: a password in a command line can be read by every user of this machine, and stays in the history "
+                "of the shell; `ogw relay-proxy set --password-stdin` is the better way"), file=sys.stderr)  # fmt: skip
+    return make(asked, lambda editor: _do(editor.set(setting, values_of(setting, asked.value))))
 
 
 def config_unset(words: list[str]) -> int:
@@ -80,7 +94,7 @@ def config_add(words: list[str]) -> int:
         _("Add values to a list of the INI file."),
         ["ogw config add allowed-client 10.1.0.0/16 --reload"],
     )
-    return make(asked, lambda editor: _do(*(editor.add(setting, value) for value in asked.value)))
+    return make(asked, lambda editor: _do(*(editor.add(setting, value) for value in values_of(setting, asked.value))))
 
 
 def config_remove(words: list[str]) -> int:
@@ -91,7 +105,7 @@ def config_remove(words: list[str]) -> int:
         _("Remove values from a list of the INI file."),
         ["ogw config remove allowed-client 10.1.0.0/16 --reload"],
     )
-    return remove_all(asked, setting, asked.value)
+    return remove_all(asked, setting, values_of(setting, asked.value))
 
 
 def config_path(words: list[str]) -> int:
@@ -104,7 +118,7 @@ def config_path(words: list[str]) -> int:
     )
     add_config(parser)
     path = file_of(parser.parse_args(words))
-    print(path)
+    print(clean(path))
     if os.path.exists(path):
         return OK
     print(_("ogw: it is not there yet; the first change makes it"), file=sys.stderr)
@@ -121,6 +135,40 @@ def _list_command(words: list[str], name: str, does: str, examples: list[str]) -
     if not setting.listed:
         parser.error(_("{name} is no list; `ogw config set` sets it").format(name=setting.name))
     return asked, setting
+
+
+def values_of(setting: Setting, words: list[str]) -> list[str]:
+    """The values in words of a command line: for lists, several in a word are separated as they are in the file.
+
+    Words of a host rule's attributes (from=10.1.0.0/16) belong to the rule before them, and the shell took their quotes
+    away; a time from now on (until=2h) becomes the time itself. Raises Failed.
+    """
+    if not setting.listed:
+        return words
+    if setting.read is not None:
+        return [one for word in words for one in split(setting, word) or [word]]
+    texts: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in ATTRIBUTES and bool(equals) == (name != "no-server-name") and texts:
+            quoted = f'{name}="{value}"' if " " in value and '"' not in value else word
+            texts[-1] += f" {quoted}"
+        else:
+            texts += split(setting, word) or [word]
+    return [_UNTIL.sub(lambda found: f"{found[1]}{until(found[2])}", text) for text in texts]
+
+
+def until(text: str) -> str:
+    """A time as it is stored; one from now on (2h) becomes the time itself. Raises Failed."""
+    ago = _FROM_NOW.fullmatch(text)
+    try:
+        seconds = time.time() + int(ago[1]) * UNITS[ago[2]] if ago is not None else parse_time(text)
+        return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        told = _("until {text}: neither a time from now on (30m, 2h, 3d, 1w) nor one like 2027-01-31T18:00:00Z")
+        failed = Failed(told.format(text=ascii(text)))
+        failed.code = WRONG
+        raise failed from None
 
 
 def remove_all(asked: argparse.Namespace, setting: Setting, values: list[str]) -> int:

@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from gettext import gettext as _
 from typing import Any, Optional
 
@@ -18,7 +17,9 @@ from ogw.cli.flags import ALSO, split_flags
 from ogw.cli.gateway import Gateway, NoGateway
 from ogw.cli.parser import WRONG, parser_of
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
+from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
+from ogw.tunnel.interrupt import Interruptible
 
 ALLOWED, REFUSED = 0, 1  # exit codes
 GATEWAY_SECONDS = 1.0  # for the question whether it has the same policy
@@ -36,7 +37,8 @@ def explain(words: list[str]) -> int:
     except (OSError, ValueError) as error:
         raise Failed(str(error)) from None
     try:
-        told = explainer.explain(connect_target(asked.target), asked.client, asked.at)
+        with Interruptible():
+            told = explainer.explain(connect_target(asked.target), asked.client, asked.at)
     finally:
         explainer.close()
     if asked.json:
@@ -87,13 +89,9 @@ def _client(text: str) -> str:
 
 def _time(text: str) -> float:
     try:
-        parsed = datetime.fromisoformat(text)
-        if parsed.tzinfo is None:
-            raise ValueError
-        return parsed.timestamp()
-    except (ValueError, OverflowError):
-        told = _("{text} is no time with its zone, such as 2027-01-31T18:00:00Z")
-        raise argparse.ArgumentTypeError(told.format(text=ascii(text))) from None
+        return parse_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!a} {error}") from None
 
 
 def _compare_with_running(config: Config, policy: str) -> None:
@@ -127,11 +125,12 @@ def _screen(told: dict[str, Any]) -> list[RenderableType]:
         answer = _("  (the client's answer is {status}, event OGW-{event})")
         fact(_("reason"), (told["reason"], WARN), (answer.format(status=told["status"], event=told["event"]), DIM))
         fact(_("because"), told["detail"])
-        if told["command"]:
-            fact(_("to allow it"), told["command"])
-    elif told["detail"]:
-        why = _("policy-mode = report lets it pass; enforced, it is refused: {detail}")
-        fact(_("because"), (why.format(detail=told["detail"]), WARN))
+    elif told["reported"]:
+        passes = _("  would be refused; it passes, since policy-mode is report")
+        fact(_("reason"), (told["reported"], WARN), (passes, WARN))
+        fact(_("because"), told["detail"])
+    if told["command"]:
+        fact(_("to allow it"), told["command"])
     for number, rule in enumerate(told["rules"]):
         fact(_("rules") if not number else "", *_rule(rule))
     if told["way"] is not None:

@@ -7,13 +7,13 @@ import secrets
 import shlex
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Optional
 
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.hosts import Match
 from ogw.policy.index import holds, parse_client
+from ogw.policy.rules import time_text
 from ogw.policy.tls_rules import Mode
 from ogw.report.advice import command_for
 from ogw.report.log import Log
@@ -46,7 +46,9 @@ class Explainer:
     def explain(self, asked: bytes, client: str, at: Optional[float] = None) -> dict[str, Any]:
         """What the gateway would do with `CONNECT asked` of this client (IP text), now or `at` Unix seconds:
 
-        decision, reason, status, event, detail, command  the answer, and what would allow it
+        decision, reason, status, event, detail  the answer
+        reported  why it would be refused, where it passes only because policy-mode is report; else None
+        command   what would allow it, where one command does
         rules     every rule that matches the host: list, rule, source, holds, decides, obstacle
         way       None where it is refused before that, else: through ("straight" or "relay proxy"), relay_proxies,
                   bypass (the rule), resolved_here
@@ -54,7 +56,7 @@ class Explainer:
         tls       what will be asked of the session; None where there is none
         """
         told: dict[str, Any] = {"asked": asked.decode("ascii", "backslashreplace"), "target": None, "client": client}
-        told |= {"at": None if at is None else _time(at), "policy": self.policy.hash}
+        told |= {"at": None if at is None else time_text(at), "policy": self.policy.hash}
         empty: dict[str, Any] = {"rules": [], "way": None, "addresses": [], "tls": None}
         decision = self.policy.judge_client(client)
         if not decision.allowed:
@@ -77,11 +79,11 @@ class Explainer:
             return {**told, **self._answer(decision, client, str(target), matches), **empty}
         survey = self._dialer.survey(target, decision.to, client, _clock(at))
         if survey.failure is not None:
-            refused = Decision(False, survey.failure.reason, survey.failure.detail)
+            refused = Decision(False, survey.failure.reason, survey.failure.detail, reported=decision.reported)
             judged = [address for address, _judged in survey.addresses]
             told |= self._answer(refused, client, str(target), matches, judged)
         else:
-            told |= self._answer(decision, client, str(target))
+            told |= self._answer(decision, client, str(target), matches)
         told |= {"rules": empty["rules"], "way": self._way(target, client, at), "addresses": _addresses(survey)}
         told["tls"] = None if survey.failure is not None else self._tls(target, client, decision, at)
         return told
@@ -95,13 +97,15 @@ class Explainer:
         addresses: Sequence[str] = (),
     ) -> dict[str, Any]:
         reason = decision.reason
+        refused = decision.reported if decision.allowed else decision
         return {
             "decision": "allowed" if decision.allowed else "refused",
             "reason": reason.token,
             "status": reason.status,
             "event": reason.event,
             "detail": decision.detail,
-            "command": None if decision.allowed else self._command(reason, client, target, matches, addresses),
+            "reported": None if decision.reported is None else decision.reported.reason.token,
+            "command": refused and self._command(refused.reason, client, target, matches, addresses),
         }
 
     def _command(
@@ -179,10 +183,6 @@ def client_address(text: str) -> str:
 
 def _clock(at: Optional[float]) -> Any:
     return time.time if at is None else lambda: at
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _rules(matches: Sequence[Match], decision: Decision) -> list[dict[str, Any]]:

@@ -68,23 +68,8 @@ class Gateway:
 
         An answer may also say no: /kill that nothing was killed, /reload what is wrong. Raises NoGateway.
         """
-        sock = self._connect(seconds)
-        place = sock.getpeername()
-        connection = http.client.HTTPConnection("localhost", timeout=seconds)
-        connection.sock = sock
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            status, body = answer.status, answer.read()
-        except TimeoutError:
-            told = _("the gateway at {place} did not answer within {seconds:g} s; its log may say why")
-            raise NoGateway(told.format(place=place, seconds=seconds)) from None
-        except (OSError, http.client.HTTPException) as error:
-            told = _("what listens at {place} left without an answer ({error}); is it a gateway that just ended?")
-            raise NoGateway(told.format(place=place, error=ascii(str(error))[1:-1] or type(error).__name__)) from None
-        finally:
-            connection.close()
-        value = _value(place, status, body)
+        place, status, said = self._fetch(path, method, seconds, body)
+        value = _value(place, status, said)
         if needs - value.keys():
             raise _other_version(value)
         return value
@@ -95,6 +80,30 @@ class Gateway:
         if not isinstance(state["counters"], dict) or COUNTED - state["counters"].keys():
             raise _other_version(state)
         return state
+
+    def text(self, path: str, seconds: float = SECONDS) -> str:
+        """An answer that is no JSON, such as that of /metrics. Raises NoGateway."""
+        return self._fetch(path, "GET", seconds)[2].decode("utf-8", "replace")
+
+    def _fetch(self, path: str, method: str, seconds: float, body: Optional[bytes] = None) -> tuple[str, int, bytes]:
+        """Where it was asked, the status and the body of its answer. Raises NoGateway."""
+        sock = self._connect(seconds)
+        place = sock.getpeername()
+        connection = http.client.HTTPConnection("localhost", timeout=seconds)
+        connection.sock = sock
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            status, said = answer.status, answer.read()
+        except TimeoutError:
+            told = _("the gateway at {place} did not answer within {seconds:g} s; its log may say why")
+            raise NoGateway(told.format(place=place, seconds=seconds)) from None
+        except (OSError, http.client.HTTPException) as error:
+            told = _("what listens at {place} left without an answer ({error}); is it a gateway that just ended?")
+            raise NoGateway(told.format(place=place, error=ascii(str(error))[1:-1] or type(error).__name__)) from None
+        finally:
+            connection.close()
+        return place, status, said
 
     def _connect(self, seconds: float) -> socket.socket:
         places = self._places()

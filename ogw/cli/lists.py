@@ -2,17 +2,15 @@
 
 import argparse
 import json
-import time
-from datetime import UTC, datetime
 from gettext import gettext as _
 
 from ogw.cli.change import CODES, OK, add_config, add_flags, file_of, make
 from ogw.cli.commands import Failed
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.edit import WRONG, remove_all, text_of
+from ogw.cli.edit import WRONG, remove_all, text_of, until, values_of
 from ogw.cli.parser import parser_of
-from ogw.settings.editing import split
-from ogw.settings.kinds import duration
+from ogw.cli.screen import clean
+from ogw.settings.editing import Editor, split
 from ogw.settings.settings import SETTINGS, Setting
 
 EXAMPLES = {
@@ -66,11 +64,11 @@ def _add(setting: Setting, words: list[str]) -> int:
     add_flags(parser)
     asked = parser.parse_args(words)
     more = attributes(asked, setting.denied) if setting.read is None else ""
-    values = [value + more for value in asked.value]
+    values = [value + more for value in values_of(setting, asked.value)]
 
-    def change(editor: object) -> None:
+    def change(editor: Editor) -> None:
         for value in values:
-            editor.add(setting, value)  # type: ignore[attr-defined]
+            editor.add(setting, value)
 
     return make(asked, change)
 
@@ -98,22 +96,10 @@ def attributes(asked: argparse.Namespace, denied: bool) -> str:
     if asked.until:
         words.append(f"until={until(asked.until)}")
     if asked.note:
-        if '"' in asked.note or "\n" in asked.note:
-            raise _wrong(_("a note has no quotes and no line breaks in it"))
+        if '"' in asked.note or not asked.note.isprintable():
+            raise _wrong(_("a note has neither double quotes nor line breaks or other control characters in it"))
         words.append(f'note="{asked.note}"')
     return "".join(f" {word}" for word in words)
-
-
-def until(text: str) -> str:
-    """A time as it is stored; one from now on (2h) becomes the time itself. Raises Failed."""
-    if "T" in text or "-" in text:
-        return text
-    try:
-        seconds = duration(1)(text)
-    except ValueError as error:
-        raise _wrong(_("--until: {text} {error}, or a time such as 2027-01-31T18:00:00Z").format(
-            text=ascii(text), error=error)) from None  # fmt: skip
-    return datetime.fromtimestamp(int(time.time() + seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _wrong(told: str) -> Failed:
@@ -133,7 +119,7 @@ def _remove(setting: Setting, words: list[str]) -> int:
     parser.add_argument("value", nargs="+", metavar=setting.placeholder)
     add_flags(parser)
     asked = parser.parse_args(words)
-    return remove_all(asked, setting, asked.value)
+    return remove_all(asked, setting, values_of(setting, asked.value))
 
 
 def _list(setting: Setting, words: list[str]) -> int:
@@ -143,7 +129,7 @@ def _list(setting: Setting, words: list[str]) -> int:
             name=setting.name
         ),
         examples=[f"ogw {setting.name} list", f"ogw {setting.name} list --all --json"],
-        codes={OK: _("shown")},
+        codes={OK: _("shown, also where it is empty")},
     )
     parser.add_argument("--all", action="store_true", help=_("also from variables, presets and other sources"))
     parser.add_argument("--json", action="store_true", help=_("as JSON"))
@@ -157,7 +143,7 @@ def _list(setting: Setting, words: list[str]) -> int:
         print(json.dumps([{"value": value, "source": source} for value, source in rows], indent=2))
     else:
         for value, source in rows:
-            print(f"{value}  ({source})" if asked.all else value)
+            print(clean(f"{value}  ({source})" if asked.all else value))
     return OK
 
 

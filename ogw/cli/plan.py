@@ -11,7 +11,8 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.firewall import CallFailed, Firewall, call, succeeds
-from ogw.cli.relay_proxy import DEFAULT_PASSWORD_FILE, SERVICE_GROUP, forget, has_password, use
+from ogw.cli.relay_proxy import DEFAULT_PASSWORD_FILE, forget, use
+from ogw.cli.service_password import SERVICE_GROUP, has_password, write_password
 from ogw.cli.service_unit import UNIT, systemd_runs, unit_text
 from ogw.settings.editing import Editor, Outcome, edit
 from ogw.settings.ini_file import EditError
@@ -114,7 +115,11 @@ def _relay_proxies(editor: Editor, answers: Answers, urls: list[str], ini: str) 
             forget(editor)
     elif urls != before or answers.username:
         # Credentials go to no proxy that they were not given for.
-        use(editor, ini, urls, answers.username, answers.password)
+        file = ""
+        if answers.password is not None:
+            file = DEFAULT_PASSWORD_FILE  # which is meant from the folder of the INI file
+            write_password(os.path.join(os.path.dirname(ini), file), answers.password, ini)
+        use(editor, urls, answers.username, file)
 
 
 def preview(answers: Answers, place: Place) -> Outcome:
@@ -328,7 +333,7 @@ def undo(place: Place, purge: bool) -> list[Step]:
             steps.append(
                 _command(
                     place, _("remove the user {user}").format(user=USER), lambda: not _has_user(), [["userdel", USER]]
-                )  # fmt: skip
+                )
             )
     return steps
 

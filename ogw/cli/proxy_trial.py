@@ -28,8 +28,9 @@ def try_proxy(url: str, user: str, password: str, target: str) -> str:
         raise EditError(f"relay-proxy: {error}") from None
     try:
         wanted = parse_target(target.encode())
+        fields = [("Proxy-Authorization", own.header)] if own else []
         status, phrase = _ask(proxy.target.host, proxy.target.port, proxy.encrypted,
-                              connect_request(wanted, [("Proxy-Authorization", own.header)] if own else []))  # fmt: skip
+                              connect_request(wanted, fields))  # fmt: skip
     except ssl.SSLError as error:
         raise TrialFailed(_("{proxy}: TLS with it failed: {error}").format(
             proxy=proxy, error=getattr(error, "verify_message", "") or error.reason or error)) from None  # fmt: skip

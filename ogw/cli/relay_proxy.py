@@ -1,24 +1,29 @@
 """`ogw relay-proxy get|set|clear`: the relay proxies and their credentials."""
 
-import grp
+import argparse
+import getpass
 import json
 import os
 import sys
+import tempfile
 from gettext import gettext as _
+from typing import Optional
 
-from ogw.cli.change import CODES, NOT_DONE, OK, add_config, add_flags, file_of, make
-from ogw.cli.edit import text_of
+from ogw.cli.change import CODES, NOT_DONE, OK, WRONG, add_config, add_flags, file_of, make
+from ogw.cli.commands import Failed
+from ogw.cli.edit import must, text_of
 from ogw.cli.parser import parser_of
-from ogw.settings.editing import Editor, meaning
-from ogw.settings.ini_file import EditError
+from ogw.settings.editing import Editor
+from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS, shown_as
+from ogw.tunnel.password import LARGEST
+from ogw.wire.relay_proxy import credentials
 
 URL, USER, PASSWORD, FILE = (
     SETTINGS[name]
     for name in ("relay-proxy", "relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file")
 )
 DEFAULT_PASSWORD_FILE = "relay-proxy.password"  # beside the INI file
-SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes
 
 
 def get(words: list[str]) -> int:
@@ -73,14 +78,22 @@ def set_(words: list[str]) -> int:
         parser.error(_("--password-stdin and --password-file do not go together"))
     if (asked.password_stdin or asked.password_file) and not asked.username:
         parser.error(_("--username: name it, too"))
-    password = sys.stdin.readline().rstrip("\r\n") if asked.password_stdin else None
-    path = os.path.realpath(file_of(asked))
+    if asked.password_stdin:
+        return make_with_password(asked, asked.url, asked.username, _from_stdin())
     file = asked.password_file and os.path.abspath(asked.password_file)
+    return make(asked, lambda editor: use(editor, asked.url, asked.username, file))
 
-    def change(editor: Editor) -> None:
-        use(editor, path, asked.url, asked.username, password, file, asked.dry_run)
 
-    return make(asked, change)
+def _from_stdin() -> str:
+    """The first line, without its end; asked for where a person types. Raises Failed."""
+    if sys.stdin is None:
+        raise Failed(_("there is no standard input to read the password from; nothing was changed"))
+    try:
+        if sys.stdin.isatty():
+            return getpass.getpass(_("Password of the relay proxy: "))
+        return sys.stdin.readline(LARGEST).rstrip("\r\n")
+    except (EOFError, UnicodeDecodeError):
+        raise Failed(_("standard input has no password in UTF-8; nothing was changed")) from None
 
 
 def clear(words: list[str]) -> int:
@@ -89,30 +102,32 @@ def clear(words: list[str]) -> int:
         "relay-proxy clear",
         _("Dial targets straight: take the relay proxies and their credentials out of the INI file."),
         examples=["ogw relay-proxy clear --reload"],
-        codes=CODES,
+        codes={**CODES, NOT_DONE: _("there was none, or nothing could be changed")},
     )
     add_flags(parser)
-    return make(parser.parse_args(words), forget)
+    return clear_all(parser.parse_args(words))
 
 
-def use(
-    editor: Editor,
-    ini: str,
-    urls: list[str],
-    user: str = "",
-    password: "str | None" = None,
-    password_file: str = "",
-    dry_run: bool = False,
-) -> None:
-    """Make these the relay proxies, with these credentials for those whose URL has none; without a user, with none.
+def clear_all(asked: argparse.Namespace) -> int:
+    """The same for whoever has parsed already; a password file that we made goes, too. The exit code."""
+    ours = os.path.join(os.path.dirname(os.path.realpath(file_of(asked))), DEFAULT_PASSWORD_FILE)
+    named: list[str] = []
 
-    ini       the INI file's path, beside which a password goes into a file
-    """
-    if password is not None:
-        password_file = DEFAULT_PASSWORD_FILE  # which is meant from the folder of the INI file
-        meaning(PASSWORD, password)
-        if not dry_run:
-            _write_password(os.path.join(os.path.dirname(ini), password_file), password, ini)
+    def change(editor: Editor) -> bool:
+        named.extend(entry.text for entry in editor.entries(FILE))
+        return forget(editor)
+
+    code = must(asked, change)
+    if named in ([ours], [DEFAULT_PASSWORD_FILE]) and not asked.dry_run:
+        try:
+            os.unlink(ours)
+        except OSError:
+            pass
+    return code
+
+
+def use(editor: Editor, urls: list[str], user: str = "", password_file: str = "") -> None:
+    """Make these the relay proxies, with these credentials for those whose URL has none; without a user, with none."""
     editor.set(URL, urls)
     for setting, value in ((USER, user), (FILE, password_file), (PASSWORD, "")):
         if value:
@@ -121,50 +136,108 @@ def use(
             editor.unset(setting)
 
 
-def forget(editor: Editor) -> None:
-    """No relay proxies any more."""
+def forget(editor: Editor) -> bool:
+    """No relay proxies any more; False where there were none."""
     there = [setting for setting in (URL, USER, PASSWORD, FILE) if editor.entries(setting)]
     if not there:
-        editor.unset(URL)  # which says that it is not there
+        return editor.unset(URL)  # which says that it is not there
     for setting in there:
         editor.unset(setting)
+    return True
 
 
-def has_password(path: str, password: str) -> bool:
-    """Whether this password stands in the file."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read() == password + "\n"
-    except (OSError, UnicodeDecodeError):
-        return False
+def make_with_password(asked: argparse.Namespace, urls: list[str], user: str, password: str) -> int:
+    """Make these the relay proxies, with this password in a file of its own beside the INI file; the exit code.
+
+    asked  what change.add_flags gives. Raises Failed.
+    """
+    ini = os.path.realpath(file_of(asked))
+    with PasswordFile(ini, password, asked.dry_run) as file:
+        code = make(asked, lambda editor: use(editor, urls, user, file.path))
+        file.keep()
+    return code
 
 
-def _write_password(path: str, password: str, ini: str) -> None:
-    """For the owner of the INI file alone, and for the service where that reads the INI file; raises EditError."""
-    if has_password(path, password):
-        return
-    fresh = f"{path}.new"
-    try:
-        if os.path.exists(fresh):
+class PasswordFile:
+    """The file with the relay proxy's password beside an INI file: replaced at once, and put back where all failed.
+
+    Use as a context manager; `keep` says that it is to stay. It is for its owner alone, who is the INI file's owner;
+    where that is root and the file belongs to the group of the gateway, the group may read this one, too.
+    """
+
+    def __init__(self, ini: str, password: str, dry_run: bool = False) -> None:
+        self.path = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
+        self._ini = ini
+        self._password = password
+        self._dry_run = dry_run
+        self._before: Optional[bytes] = None
+        self._keeps = False
+
+    def __enter__(self) -> "PasswordFile":
+        """Raises Failed."""
+        try:
+            credentials("", self._password)
+            if not self._password or len(self._password.encode()) >= LARGEST:
+                raise ValueError(_("is empty or too long"))
+        except ValueError as error:
+            failed = Failed(_("the password {error}; nothing was changed").format(error=error))
+            failed.code = WRONG
+            raise failed from None
+        if self._dry_run and os.path.exists(self.path):
+            return self
+        try:
+            if self._ini == DEFAULT_FILE and os.geteuid() == 0:
+                os.makedirs(os.path.dirname(self._ini), 0o755, exist_ok=True)
+            if os.path.exists(self.path):
+                with open(self.path, "rb") as file:
+                    self._before = file.read(LARGEST + 1)
+            self._replace(self._password.encode() + b"\n")
+        except OSError as error:
+            raise Failed(_("{path} cannot be written: {error}; nothing was changed").format(
+                path=self.path, error=error.strerror)) from None  # fmt: skip
+        return self
+
+    @property
+    def before(self) -> str:
+        """The password that was in it; "" for none."""
+        return (self._before or b"").decode("utf-8", "replace").removesuffix("\n")
+
+    def keep(self) -> None:
+        self._keeps = not self._dry_run
+
+    def __exit__(self, *exception: object) -> None:
+        if self._keeps or (self._dry_run and self._before is not None):
+            return
+        try:
+            if self._before is not None:
+                self._replace(self._before)
+            elif not self._dry_run or os.path.exists(self.path):
+                os.unlink(self.path)
+        except OSError:
+            pass
+
+    def _replace(self, data: bytes) -> None:
+        folder = os.path.dirname(self.path)
+        handle, fresh = tempfile.mkstemp(prefix=".ogw-password-", dir=folder)  # 0600
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                self._give(handle)
+                os.fsync(handle)
+            os.rename(fresh, self.path)
+        except BaseException:
             os.unlink(fresh)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(password + "\n")
-            file.flush()
-            if os.path.exists(ini):
-                owner = os.stat(ini)
-                os.fchown(handle, owner.st_uid, owner.st_gid)
-                if is_of_service(owner.st_gid):
+            raise
+
+    def _give(self, handle: int) -> None:
+        for like in (self.path, self._ini):
+            if os.path.exists(like):
+                owner = os.stat(like)
+                if os.geteuid() == 0:
+                    os.fchown(handle, owner.st_uid, owner.st_gid)
+                if like == self.path:
+                    os.fchmod(handle, owner.st_mode & 0o640)
+                elif owner.st_uid == 0 and owner.st_gid != 0 and owner.st_mode & 0o040:
                     os.fchmod(handle, 0o640)
-            os.fsync(handle)
-        os.rename(fresh, path)
-    except OSError as error:
-        raise EditError(f"{path}: {error.strerror}") from None
-
-
-def is_of_service(group: int) -> bool:
-    """Whether only the service is in this group."""
-    try:
-        return grp.getgrgid(group).gr_name == SERVICE_GROUP
-    except KeyError:
-        return False
+                return

@@ -14,23 +14,22 @@ from gettext import ngettext
 from io import BufferedReader
 from typing import Optional
 
+from ogw.cli.change import NOT_DONE, OK, WRONG, file_of, make
 from ogw.cli.commands import Failed
 from ogw.cli.configuration import load_or_tell
 from ogw.cli.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
-from ogw.cli.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.parser import parser_of
 from ogw.cli.proposal import lines, value
-from ogw.cli.screen import clean, count
+from ogw.cli.screen import count
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
 from ogw.report.recorded import Recorded, Recording
-from ogw.settings.ini_file import EditError, IniFile
+from ogw.settings.editing import Editor
 from ogw.settings.kinds import SECONDS
-from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
+from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.policy import policy_of
-from ogw.settings.settings import Config
+from ogw.settings.settings import SETTINGS, Config
 
-OK, NOT_DONE, WRONG = 0, 1, 2  # exit codes
 _AGO = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
 
 
@@ -41,7 +40,6 @@ def suggest(words: list[str]) -> int:
         _parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
     if asked.json and asked.apply:
         _parser().error(_("--json and --apply do not go together"))
-    file = asked.config or os.environ.get("OGW_CONFIG") or DEFAULT_FILE
     config = load_or_tell(["--config", asked.config] if asked.config else [])
     if config is None:
         return WRONG
@@ -56,13 +54,9 @@ def suggest(words: list[str]) -> int:
     if not asked.apply or not found.rules:
         return OK
     rules = [replace(one.rule, note=f"suggested {datetime.now(UTC):%Y-%m-%d}") for one in found.rules]
-    if not asked.yes and not _agrees(len(rules), file, "-" in asked.logs):
+    if not asked.yes and not _agrees(len(rules), file_of(asked), "-" in asked.logs):
         return NOT_DONE
-    _add(rules, file)
-    if asked.reload:
-        return _reload(gateway, file)
-    print(_("the gateway takes them at its next reload: ogw reload"), file=sys.stderr)
-    return OK
+    return _add(rules, asked, gateway)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     told = _("the INI file: what it allows is not suggested, and --apply adds to it (default: OGW_CONFIG, or {file})")
     parser.add_argument("--config", metavar="FILE", default="", help=told.format(file=DEFAULT_FILE))
     add_run_dir(parser)
+    parser.set_defaults(dry_run=False)
     return parser
 
 
@@ -214,35 +209,24 @@ def _agrees(number: int, file: str, stdin_is_log: bool) -> bool:
     return False
 
 
-def _add(rules: list[Rule], path: str) -> None:
-    """Add them to allowed-host of the file, all or none. Raises Failed."""
+def _add(rules: list[Rule], asked: argparse.Namespace, gateway: Gateway) -> int:
+    """Add them as `ogw allowed-host add` does; the exit code. Raises Failed."""
+    before = _policy(gateway) if asked.reload else ""
 
-    def check(fresh: str) -> None:
-        load(["--config", fresh], os.environ)
+    def change(editor: Editor) -> None:
+        for rule in rules:
+            editor.add(SETTINGS["allowed-host"], str(rule))
 
-    try:
-        with IniFile(path) as file:
-            there = {text for _line, text in file.text.texts("allowed-host")}
-            for rule in rules:
-                if str(rule) not in there:
-                    file.text.add("allowed-host", str(rule))
-            file.save(check)
-    except EditError as error:
-        raise Failed(str(error)) from None
-    except ConfigError as error:
-        raise Failed(_("nothing was added, it would be wrong: {mistake}").format(mistake=error.mistakes[0])) from None
-    told = ngettext("added {number} rule to {file}", "added {number} rules to {file}", len(rules))
-    print(told.format(number=len(rules), file=path))
-
-
-def _reload(gateway: Gateway, file: str) -> int:
-    answer = clean(gateway.ask("/reload", "POST", RELOAD_SECONDS, {"mistakes", "changed", "policy"}))
-    code = tell_of_reload(answer)
-    if code == OK and "allowed-host" not in answer["changed"]:
-        told = _("ogw: the gateway does not read {file}: `ogw config show` of its flags says what it does read")
-        print(told.format(file=file), file=sys.stderr)
+    code = make(asked, change)
+    if code == OK and asked.reload and _policy(gateway) == before:
+        told = _("ogw: the running gateway does not read {file}, its policy is as it was; name its file with --config")
+        print(told.format(file=file_of(asked)), file=sys.stderr)
         return NOT_DONE
     return code
+
+
+def _policy(gateway: Gateway) -> str:
+    return str(gateway.ask("/status", needs={"policy"})["policy"])
 
 
 # Words of the command line.

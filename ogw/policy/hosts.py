@@ -114,7 +114,8 @@ class Policy:
             if self._port_fits(rule, target.port):
                 continue
             if holds(rule, client, clock):
-                ports = sorted({port for rule in rules for port in ((rule.port,) if rule.port else self._ports)})
+                alive = [one for one in rules if holds(one, client, clock)]
+                ports = sorted({port for one in alive for port in ((one.port,) if one.port else self._ports)})
                 allowed = ", ".join(str(port) for port in ports)
                 return Decision(
                     False,

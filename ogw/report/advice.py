@@ -279,7 +279,8 @@ def command_for(
     more    attributes that the rule gets; where addresses are not allowed it needs some
     """
     host, _colon, port = target.rpartition(":")
-    rule = host if port.isdigit() and int(port) in ports else target
+    # The texts are of strangers, and this is pasted into a shell.
+    rule = host if port.isdigit() and int(port) in ports and reason != Reason.PORT_NOT_ALLOWED.token else target
     if reason == Reason.CLIENT_NOT_ALLOWED.token:
         return f"ogw config add allowed-client {shlex.quote(client)} --reload"
     if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token):

@@ -102,6 +102,9 @@ class Field:
     REMOVED = "removed"
     UNTIL = "until"  # RFC 3339: when policy-mode = report ends
     CHANGED = "changed"  # names of settings
+    SOURCE = "source"  # file or URL of a list
+    RULES_ADDED = "rules_added"  # its rules that were not in it before
+    RULES_REMOVED = "rules_removed"
     TRACEBACK = "traceback"
     COUNT = "count"
     POLICY = "policy"  # hash of the policy in force

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Optional
+from typing import NoReturn, Optional
 
 from setproctitle import setproctitle
 
@@ -136,29 +136,43 @@ class Children:
         for worker in self.workers:
             self.tell(worker, message)
 
+    def start_aside(self, name: str, body: Callable[[int], None]) -> tuple[int, int]:
+        """A child that does one thing and ends, and is nobody's place: its process id, and the pipe that it writes to.
+
+        body  is called with the writing end
+        """
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+
+            def run() -> int:
+                self._close_what_is_not_of(None)
+                os.close(reading)
+                body(writing)
+                return 0
+
+            _live(name, run)
+        os.close(writing)
+        return pid, reading
+
     def _fork(self, child: Child) -> None:
         ours, theirs = pair()
         pid = os.fork()
         if not pid:
-            code = 70
-            try:
-                setproctitle(f"ogw: {child.name}")
+
+            def run() -> int:
                 self._close_what_is_not_of(child)
                 ours.close()
-                code = child.body(child, theirs)
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
+                return child.body(child, theirs)
+
+            _live(child.name, run)
         theirs.close()
         child.started(pid, ours)
         if child.row is not None:
             child.row.cells[PROCESS] = pid
         self._selector.register(ours.sock, selectors.EVENT_READ, partial(self._happened, child))
 
-    def _close_what_is_not_of(self, own: Child) -> None:
+    def _close_what_is_not_of(self, own: Optional[Child]) -> None:
         """In the child. Clients would hang in a queue that a process holds open and nobody serves."""
         self._selector.close()
         for child in self.all:
@@ -213,3 +227,17 @@ class Children:
         child.ready = False
         self._hang_up(child)
         self._told_died(child, pid, was_ready)
+
+
+def _live(name: str, run: Callable[[], int]) -> NoReturn:
+    """The whole life of a child: it never returns into what the supervisor was doing."""
+    code = 70
+    try:
+        setproctitle(f"ogw: {name}")
+        code = run()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -21,13 +21,17 @@ NEEDS_RESTART = (
     "syslog",
 )
 
+SOURCES = ("preset", "allowed-host-source", "agent-config")
+
 
 def changes(before: Config, config: Config) -> list[str]:
-    """The names of the settings that differ."""
+    """The names of the settings that differ, or that now give other hosts than before."""
+    given = [{name: [one for one in of.sourced if one.setting == name] for name in SOURCES} for of in (before, config)]
     return [
         name
         for name, setting in SETTINGS.items()
         if getattr(before, setting.attribute) != getattr(config, setting.attribute)
+        or (name in SOURCES and given[0][name] != given[1][name])
     ]
 
 

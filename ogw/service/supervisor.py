@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 from ogw import __version__
 from ogw.policy.decision import Reason
@@ -50,6 +50,7 @@ from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere
 from ogw.service.notify import notify, reloading, watchdog_seconds
 from ogw.service.questions import Questions
+from ogw.service.refresh import Refresh
 from ogw.service.reload import tell_of_change, tell_of_mistakes
 from ogw.service.worker import END_SECONDS, IGNORED, Worker
 from ogw.settings.loader import ConfigError
@@ -126,6 +127,7 @@ class Supervisor:
         admin_process = Child("admin", self._be_admin, self._door.sockets)
         self._children = Children(workers, admin_process, self._selector, self._leave_behind, self._heard, self._mourn)
         self._questions = Questions(self._children.tell)
+        self._refresh: Optional[Refresh] = None  # from the start on, until it drains
         self._via = f"ogw-{secrets.token_hex(6)}".encode()
         self._asked: list[Message] = []  # by the admin process
         self._signals: list[int] = []
@@ -181,6 +183,9 @@ class Supervisor:
                 self._handle(self._signals.pop(0))
             while self._asked:
                 self._answer(self._asked.pop(0))
+            # Last, and until there is nothing: a reload hears the bell for a download that ended meanwhile.
+            while self._refresh is not None and self._refresh.work(time.monotonic()):
+                self._reload()
             self._questions.give_up_late_ones(time.monotonic())
             if self._draining and time.monotonic() >= self._stop_by:
                 self._kill_workers()
@@ -278,6 +283,7 @@ class Supervisor:
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
         self._tell_of_mode()
         notify("READY=1", f"MAINPID={os.getpid()}")
+        self._refresh = Refresh(self._config, self._log, self._children.start_aside)
 
     def _report(self, now: float) -> None:
         """The original's four counters, for those who collect only lines."""
@@ -318,6 +324,8 @@ class Supervisor:
         times = [self._next_report, self._next_mode_report, *self._children.next_start()]
         if self._draining:
             times.append(self._stop_by)
+        if self._refresh is not None and (due := self._refresh.next_time()) is not None:
+            times.append(due)
         if self._watchdog:
             times.append(self._next_sign)
         deadline = self._questions.next_deadline()
@@ -370,7 +378,7 @@ class Supervisor:
     def _answer(self, message: Message) -> None:
         what, number = message["what"], message["number"]
         if what == "reload":
-            self._reply(number, self._reload())
+            self._reply(number, self._reload(by_hand=True))
         elif what == "drain":
             self._reply(number, {})
             self._stop()
@@ -398,7 +406,7 @@ class Supervisor:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._stop()
         elif number == signal.SIGHUP:
-            self._reload()
+            self._reload(by_hand=True)
         elif number == signal.SIGUSR1:
             self._log.reopen()
             self._children.tell_workers({"order": "reopen"})
@@ -411,6 +419,9 @@ class Supervisor:
             return
         self._stop_by = now + config.drain_delay + config.drain_timeout + END_SECONDS + STRAGGLER_SECONDS
         self._children.replaces = False
+        if self._refresh is not None:
+            self._refresh.stop()
+            self._refresh = None
         self._state[DRAINING] = 1  # not ready any more, for whoever asks
         notify("STOPPING=1")
         count = self._table.tunnels
@@ -424,8 +435,8 @@ class Supervisor:
 
     # A reload: all or nothing.
 
-    def _reload(self) -> Message:
-        """What came of it: the mistakes, or what changed."""
+    def _reload(self, by_hand: bool = False) -> Message:
+        """What came of it: the mistakes, or what changed. By hand, lists are downloaded afterwards, too."""
         if self._draining:
             return {"mistakes": ["the gateway is draining"], "changed": [], "policy": self._log.policy}
         reloading()
@@ -441,6 +452,10 @@ class Supervisor:
             tell_of_mistakes(self._log, mistakes)
         else:
             changed = self._take(config)
+            if self._refresh is not None:
+                self._refresh.take(config)
+        if by_hand and self._refresh is not None:
+            self._refresh.ask_now()
         notify("READY=1")
         return {"mistakes": mistakes, "changed": changed, "policy": self._log.policy}
 

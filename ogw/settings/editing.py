@@ -4,10 +4,14 @@ Values are compared by what they mean: `WWW.Test.com` is found where `www.test.c
 """
 
 import difflib
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from gettext import gettext as _
+from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 from ogw.policy.rules import Rule, parse_rules, split_rules
@@ -17,12 +21,19 @@ from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import SETTINGS, Config, Setting, shown_as
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class WrongValue(EditError):
+    """A value that cannot be, whatever stands in the file."""
+
 
 class Entry(NamedTuple):
-    """One value of a setting as it stands in the file, and the number of its line."""
+    """One value of a setting as it stands in the file, the number of its line, and its place among those in it."""
 
     line: int
     text: str
+    place: int = 0
 
 
 @dataclass
@@ -33,6 +44,8 @@ class Outcome:
     said            sentences for whoever edits: what was there already, what was not
     policies        the policy's hash before and after; "" where the file was or is wrong
     remaining       mistakes that the file had before, and still has
+    warnings        what the gateway will warn of, and did not before
+    made            the file was not there
     """
 
     path: str
@@ -41,6 +54,8 @@ class Outcome:
     said: list[str] = field(default_factory=list)
     policies: tuple[str, str] = ("", "")
     remaining: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    made: bool = False
 
     @property
     def changed(self) -> bool:
@@ -53,51 +68,110 @@ class Editor:
     def __init__(self, text: IniText, outcome: Outcome) -> None:
         self._text = text
         self._outcome = outcome
+        self._undo: list[Callable[[], object]] = []
+
+    def if_not_done(self, undo: Callable[[], object]) -> None:
+        """What takes back something beside the file, such as a password's own file, where the edit fails after all."""
+        self._undo.append(undo)
+
+    def also(self, setting: Setting, before: str, after: str) -> None:
+        """What belongs to a setting but stands beside the file was changed, such as a password in its own file."""
+        self._replaced(setting, [before] if before else [], [after])
+
+    def take_back(self) -> None:
+        """The edit failed, or was only tried."""
+        for undo in reversed(self._undo):
+            undo()
 
     def entries(self, setting: Setting) -> list[Entry]:
         """Its values, one by one."""
-        return [Entry(line, one) for line, text in self._text.texts(setting.name) for one in split(setting, text)]
+        return [
+            Entry(line, one, place)
+            for line, text in self._text.texts(setting.name)
+            for place, one in enumerate(split(setting, text))
+        ]
 
     def add(self, setting: Setting, value: str) -> bool:
-        """Add a value to a list; False where it is there. Another note takes the place of the old one."""
+        """Add a value to a list; False where it is there.
+
+        A host rule that is there with another note or another end gets the new one.
+        """
         wanted = meaning(setting, value)
-        for entry in self.entries(setting):
-            if meaning_or_none(setting, entry.text) != wanted:
-                continue
-            note = wanted.note if isinstance(wanted, Rule) else ""
-            if not note or note == parse_rules(entry.text, "")[0][0].note:
-                self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, value)))
-                return False
-            self._take_out(setting, entry)
-            self._note(self._outcome.removed, setting, entry.text)
-            break
-        self._text.add(setting.name, value)
-        self._note(self._outcome.added, setting, value)
+        if isinstance(wanted, Rule):
+            return self._add_rule(setting, value, wanted)
+        if any(meaning_or_none(setting, entry.text) == wanted for entry in self.entries(setting)):
+            self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, value)))
+            return False
+        self._append(setting, value)
         return True
 
+    def _add_rule(self, setting: Setting, value: str, wanted: Rule) -> bool:
+        if wanted.until is not None and wanted.until <= time.time():
+            raise WrongValue(_("{name} {rule}: that time is over already").format(name=setting.name, rule=wanted))
+        for entry in self.entries(setting):
+            there = meaning_or_none(setting, entry.text)
+            if there is None or replace(there, until=None) != replace(wanted, until=None):
+                continue
+            if there.until is None and wanted.until is not None:
+                # The two would unite, and the older one has no end: an end that does nothing must not be promised.
+                raise EditError(
+                    _("{name} {rule} is there already, and without an end; remove it first").format(
+                        name=setting.name, rule=entry.text
+                    )
+                )
+            if there.until == wanted.until and wanted.note in ("", there.note):
+                self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, entry.text)))
+                return False
+            fresh = str(replace(wanted, note=wanted.note or there.note))
+            self._put(entry, setting, fresh)
+            self._note(self._outcome.removed, setting, entry.text)
+            self._note(self._outcome.added, setting, fresh)
+            changed = _("its end") if there.until != wanted.until else _("its note")
+            self._outcome.said.append(
+                _("{value} was there; {what} was replaced").format(value=self._shown(setting, entry.text), what=changed)
+            )
+            return True
+        self._append(setting, value)
+        return True
+
+    def _append(self, setting: Setting, value: str) -> None:
+        self._text.add(setting.name, value.strip())
+        self._note(self._outcome.added, setting, value.strip())
+
     def remove(self, setting: Setting, value: str) -> bool:
-        """Remove a value from a list; False where it is not there."""
-        wanted = meaning(setting, value)
-        found = [entry for entry in self.entries(setting) if meaning_or_none(setting, entry.text) == wanted]
+        """Remove a value from a list; False where it is not there. A host rule without an end is meant with any."""
+        # What is wrong in the file must be removable by its text.
+        as_text = [entry for entry in self.entries(setting) if entry.text == value.strip()]
+        wanted = meaning_or_none(setting, value) if as_text else meaning(setting, value)
+        found = [entry for entry in self.entries(setting) if entry in as_text or self._is_meant(setting, entry, wanted)]
         if not found:
             self._outcome.said.append(self._not_there(setting, value, wanted))
             return False
         for entry in reversed(found):
-            self._take_out(setting, entry)
+            self._put(entry, setting, "")
             self._note(self._outcome.removed, setting, entry.text)
         if not self._text.texts(setting.name):
             self._text.unset(setting.name)
         return True
 
+    @staticmethod
+    def _is_meant(setting: Setting, entry: Entry, wanted: Any) -> bool:
+        there = meaning_or_none(setting, entry.text)
+        if isinstance(there, Rule) and isinstance(wanted, Rule) and wanted.until is None:
+            there = replace(there, until=None)
+        return there is not None and bool(there == wanted)
+
     def set(self, setting: Setting, values: Sequence[str]) -> bool:
         """Make these its only values; False where they are."""
-        before = [entry.text for entry in self.entries(setting)] if setting.listed else self._single(setting)
-        if before == list(values) and setting.name in self._text:
-            self._outcome.said.append(_("{name} is that already").format(name=setting.name))
-            return False
+        before = self._texts(setting)
         for value in values:
             if value or setting.listed:
                 meaning(setting, value)
+        values = [value if setting.secret else value.strip() for value in values]
+        values = [] if values == [""] else values
+        if before == values and setting.name in self._text:
+            self._outcome.said.append(_("{name} is that already").format(name=setting.name))
+            return False
         self._text.set(setting.name, values)
         self._replaced(setting, before, values)
         return True
@@ -107,13 +181,13 @@ class Editor:
         if setting.name not in self._text:
             self._outcome.said.append(_("{name} is not set in the file").format(name=setting.name))
             return False
-        before = [entry.text for entry in self.entries(setting)] if setting.listed else self._single(setting)
+        before = self._texts(setting)
         self._text.unset(setting.name)
         self._replaced(setting, before, ())
         return True
 
-    def _single(self, setting: Setting) -> list[str]:
-        return [text for _line, text in self._text.texts(setting.name)][:1]
+    def _texts(self, setting: Setting) -> list[str]:
+        return [entry.text for entry in self.entries(setting)]
 
     def _replaced(self, setting: Setting, before: Iterable[str], after: Iterable[str]) -> None:
         for text in before:
@@ -125,11 +199,12 @@ class Editor:
         if not self._outcome.changed:  # such as from the default to an empty value
             self._note(self._outcome.added, setting, "")
 
-    def _take_out(self, setting: Setting, entry: Entry) -> None:
-        """Take one value out of its line, whose others stay."""
+    def _put(self, entry: Entry, setting: Setting, value: str) -> None:
+        """Put a value in the place of another, whose neighbours in its line stay; "" takes it out."""
         (text,) = [text for line, text in self._text.texts(setting.name) if line == entry.line]
-        others = [one for one in split(setting, text) if one != entry.text]
-        self._text.replace(entry.line, ", ".join(others))
+        there = split(setting, text)
+        there[entry.place : entry.place + 1] = [value] if value else []
+        self._text.replace(entry.line, ", ".join(there))
 
     def _not_there(self, setting: Setting, value: str, wanted: Any) -> str:
         shown = self._shown(setting, value)
@@ -161,20 +236,39 @@ def split(setting: Setting, text: str) -> list[str]:
 
 
 def meaning(setting: Setting, value: str) -> Any:
-    """What a value means, to be compared. Raises EditError, which says what is wrong with it."""
-    if "\n" in value or "\r" in value:
-        raise EditError(_("{name}: a value is one line").format(name=setting.name))
+    """What a value means, to be compared. Raises WrongValue, which says what is wrong with it."""
+    _require_one_line(setting, value)
     if setting.read is None:
         rules, mistakes = parse_rules(value, setting.name, setting.denied)
         if mistakes:
-            raise EditError(mistakes[0])
+            raise WrongValue(mistakes[0])
         if len(rules) != 1:
-            raise EditError(_("{name}: one rule at a time, and not none").format(name=setting.name))
+            raise WrongValue(_("{name}: one rule at a time, and not none").format(name=setting.name))
         return rules[0]
+    if setting.listed and not value.strip():
+        raise WrongValue(_("{name}: a value that is empty cannot be in a list").format(name=setting.name))
     try:
         return setting.read(value if setting.secret else value.strip())
     except ValueError as error:
-        raise EditError(f"{setting.name}: {shown_as(setting, value)!a} {error}") from None
+        raise WrongValue(f"{setting.name}: {shown_as(setting, value)!a} {error}") from None
+
+
+def _require_one_line(setting: Setting, value: str) -> None:
+    """What the INI file cannot hold, so that its reader would find something else there. Raises WrongValue."""
+    why = ""
+    if _CONTROL.search(value):
+        why = _("a value is one line without control characters")
+    elif setting.listed and value.strip()[:1] in ("#", ";"):
+        why = _("a line that begins with # or ; is a comment")
+    elif setting.secret and value != value.strip():
+        why = _("a value in the INI file neither begins nor ends with a blank; put it into a file or a variable")
+    else:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            why = _("it has characters that UTF-8 does not have")
+    if why:
+        raise WrongValue(f"{setting.name}: {why}")
 
 
 def meaning_or_none(setting: Setting, value: str) -> Any:
@@ -191,46 +285,65 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
     The new file must not have a mistake that the old one did not have.
     """
     with IniFile(path) as file:
-        outcome = Outcome(file.path)
+        outcome = Outcome(file.path, made=not os.path.exists(file.path))
         before, old_mistakes = _checked(file.path, file.path)
-        change(Editor(file.text, outcome))
+        editor = Editor(file.text, outcome)
         after = before
-        if outcome.changed:
 
-            def check(fresh: str) -> None:
-                nonlocal after
-                after, mistakes = _checked(fresh, file.path)
-                known = {_without_line(mistake) for mistake in old_mistakes}
-                new = [mistake for mistake in mistakes if _without_line(mistake) not in known]
-                if new:
-                    raise EditError("\n".join(new))
-                outcome.remaining = tuple(mistakes)
-                if dry_run:
-                    raise _DryRun
+        def check(fresh: str) -> None:
+            nonlocal after
+            after, mistakes = _checked(fresh, file.path)
+            new = _new(mistakes, old_mistakes)
+            if new:
+                # What is wrong in the file alone may be right with the variables that are set here.
+                new = _new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
+            if new:
+                raise EditError("\n".join(new))
+            outcome.remaining = tuple(mistakes)
+            if dry_run:
+                raise _DryRun
 
-            try:
+        try:
+            change(editor)
+            if outcome.changed:
                 file.save(check)
-            except _DryRun:
-                pass
+            if dry_run:
+                raise _DryRun  # what lies beside the file may have changed alone
+        except _DryRun:
+            editor.take_back()
+        except BaseException:
+            editor.take_back()
+            raise
         outcome.policies = _hash(before), _hash(after)
+        if after is not None:
+            outcome.warnings = tuple(_new(after.warnings, () if before is None else before.warnings))
     return outcome
+
+
+def _new(mistakes: Sequence[str], old: Sequence[str]) -> list[str]:
+    """Those that were not there before, wherever they stand now."""
+    known = Counter(_without_line(mistake) for mistake in old)
+    new = []
+    for mistake in mistakes:
+        shape = _without_line(mistake)
+        if known[shape]:
+            known[shape] -= 1
+        else:
+            new.append(mistake)
+    return new
 
 
 class _DryRun(Exception):
     """All is well, and nothing is to be written."""
 
 
-def _checked(path: str, shown: str) -> tuple[Optional[Config], Sequence[str]]:
-    """The configuration of this file alone, or its mistakes, which are told of the path `shown`."""
+def _checked(
+    path: str, shown: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Optional[Config], Sequence[str]]:
+    """The configuration of this file, or its mistakes, which are told of the path `shown`."""
+    there = path if os.path.exists(path) else os.devnull
     try:
-        with open(path, "rb"):
-            pass
-    except FileNotFoundError:
-        return load([], {"OGW_CONFIG": "/dev/null"}), ()
-    except OSError:
-        pass  # load says it
-    try:
-        return load(["--config", path], {}), ()
+        return load(["--config", there], environment), ()
     except ConfigError as error:
         return None, [mistake.replace(path, shown) for mistake in error.mistakes]
 
@@ -240,7 +353,7 @@ def _hash(config: Optional[Config]) -> str:
 
 
 def _without_line(mistake: str) -> str:
-    return re.sub(r":[0-9]+: ", ": ", mistake)
+    return re.sub(r":[0-9]+: |\bline [0-9]+", ": ", mistake)
 
 
 def setting_of(name: str) -> Setting:

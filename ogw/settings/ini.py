@@ -9,7 +9,7 @@ from typing import Any
 from configargparse import ConfigFileParser
 
 SECTION = "ogw"
-_HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
+HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
 _KEY = re.compile(r"([^\s=\[#;][^=]*?)[ \t]*=[ \t]*(.*)\Z")
 
 
@@ -47,7 +47,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         if line[0] in " \t":
             self._continue(number, text)
             return
-        header = _HEADER.match(line)
+        header = HEADER.match(line)
         if header is not None:
             self._open(number, header[1].strip())
             return

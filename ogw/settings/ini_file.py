@@ -1,7 +1,9 @@
 """An INI file that is edited: locked against a second editor, checked as a whole, replaced in one step or not."""
 
+import errno
 import fcntl
 import os
+import re
 import stat
 import tempfile
 import time
@@ -11,7 +13,9 @@ from gettext import gettext as _
 from ogw.settings.ini_text import IniText
 
 LOCK_SECONDS = 5.0
-PREFIX, SUFFIX = ".ogw-", ".ini"  # of the new file, until it takes its place
+PREFIX, SUFFIX = ".ogw-edit-", ".ini"  # of the new file, until it takes its place
+LARGEST = 64 << 20  # bytes
+_LEFT = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}" + re.escape(SUFFIX))
 
 
 class EditError(Exception):
@@ -36,19 +40,24 @@ class IniFile:
         """Raises EditError."""
         try:
             self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise EditError(
+                _("{path}: its folder cannot be opened: {error}").format(path=self.path, error=error.strerror)
+            ) from None
+        try:
             self._take_lock()
             self._clean_up()
             self._was, contents = self._read()
+            self.text = IniText(contents)
         except OSError as error:
             self.__exit__()
             raise EditError(f"{self.path}: {error.strerror}") from None
         except UnicodeDecodeError:
             self.__exit__()
             raise EditError(_("{path}: not a text file in UTF-8").format(path=self.path)) from None
-        except EditError:
+        except BaseException:
             self.__exit__()
             raise
-        self.text = IniText(contents)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -74,13 +83,23 @@ class IniFile:
     def _clean_up(self) -> None:
         """Take away what an editor left that was killed in the middle; we hold the lock, so it is nobody's."""
         for entry in os.scandir(self._folder):
-            if entry.name.startswith(PREFIX) and entry.name.endswith(SUFFIX):
-                os.unlink(entry.path)
+            if _LEFT.fullmatch(entry.name):
+                try:
+                    os.unlink(entry.path)
+                except OSError:
+                    pass  # somebody else's: it harms nobody
 
     def _read(self) -> tuple[tuple[int, ...], str]:
+        """The identity and the contents of the file; ((), "") where there is none."""
         try:
-            with open(self.path, encoding="utf-8", newline="") as file:
-                return _identity(os.fstat(file.fileno())), file.read()
+            # A pipe would let us wait for ever, and what is no file cannot be replaced by one.
+            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise EditError(_("{path} is not a file that could be edited").format(path=self.path))
+                if status.st_size > LARGEST:
+                    raise EditError(_("{path} is too large for an INI file").format(path=self.path))
+                return _identity(status), file.read().decode("utf-8")
         except FileNotFoundError:
             return (), ""
 
@@ -90,46 +109,77 @@ class IniFile:
         Owner and mode stay; a new file is for its owner and group. Raises EditError, or what `check` raises.
         """
         try:
+            if self._was and not os.access(self.path, os.W_OK, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # though its folder would let us
             self._replace(check)
         except OSError as error:
+            why = error.strerror
+            if error.errno == errno.EBUSY:
+                why = _("it is mounted on its own, as containers do it; change it where it comes from")
             raise EditError(
-                _("{path} cannot be written: {error}; it stays as it was").format(path=self.path, error=error.strerror)
+                _("{path} cannot be written: {error}; it stays as it was").format(path=self.path, error=why)
             ) from None
 
     def _replace(self, check: Callable[[str], None]) -> None:
+        try:
+            data = str(self.text).encode()
+        except UnicodeEncodeError:
+            raise EditError(_("a value has characters that UTF-8 does not have")) from None
         handle, fresh = tempfile.mkstemp(prefix=PREFIX, suffix=SUFFIX, dir=self._folder)
         try:
-            with open(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(str(self.text))
+            with open(handle, "wb") as file:
+                file.write(data)
                 file.flush()
                 self._keep_owner_and_mode(handle)
                 os.fsync(handle)
             check(fresh)
-            if self._read()[0] != self._was:
+            if self._identity_now() != self._was:
                 raise EditError(
                     _("{path} was changed by somebody else meanwhile; nothing was written, try again").format(
                         path=self.path
                     )
                 )
             os.rename(fresh, self.path)
-            os.fsync(self._lock)
         except BaseException:
             try:
                 os.unlink(fresh)
             except OSError:
                 pass
             raise
+        try:
+            os.fsync(self._lock)
+        except OSError:
+            pass  # it is replaced; only whether that survives a power cut now is not sure
+
+    def _identity_now(self) -> tuple[int, ...]:
+        try:
+            return _identity(os.stat(self.path))
+        except FileNotFoundError:
+            return ()
 
     def _keep_owner_and_mode(self, handle: int) -> None:
+        now = os.fstat(handle)
         try:
             was = os.stat(self.path)
         except FileNotFoundError:
+            # The group that may read the folder is the one of the gateway, if it has one.
+            group = os.fstat(self._lock).st_gid
+            if os.geteuid() == 0 and group != now.st_gid:
+                os.fchown(handle, -1, group)
             os.fchmod(handle, 0o640)
             return
-        now = os.fstat(handle)
         if (was.st_uid, was.st_gid) != (now.st_uid, now.st_gid):
             os.fchown(handle, was.st_uid, was.st_gid)
         os.fchmod(handle, stat.S_IMODE(was.st_mode))
+        self._keep_attributes(handle)
+
+    def _keep_attributes(self, handle: int) -> None:
+        """Access control lists and labels, where the file system has them."""
+        try:
+            for name in os.listxattr(self.path):
+                os.setxattr(handle, name, os.getxattr(self.path, name))
+        except OSError:
+            pass
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from io import StringIO
 
-from ogw.settings.ini import SECTION, IniParser
+from ogw.settings.ini import HEADER, SECTION, IniParser
 
 BOM = "\ufeff"
 INDENT = "    "
@@ -94,25 +94,33 @@ class IniText:
         self._lines[line - 1] = (prefix + text).rstrip() + _return_of(old)
 
     def _begin(self, key: str) -> None:
-        """A line for a key that has none: below the comment that shows its default, or at the end."""
+        """A line for a key that has none: below the comment that shows its default, or at the end of the section."""
         shown = re.compile(rf"#[ \t]*{re.escape(key)}[ \t]*=")
         places = [number for number, line in enumerate(self._lines) if shown.match(line)]
-        if places and self._is_inside(places[-1]):
-            at = places[-1] + 1
-            while at < len(self._lines) and re.match(r"#[ \t]{2,}\S", self._lines[at]):
-                at += 1
-        else:
-            at = len(self._lines)
-            if not self._is_inside(at):
-                self._lines.append(f"[{SECTION}]{self._return}")
-                at += 1
+        at = places[-1] + 1 if places else -1
+        while places and at < len(self._lines) and re.match(r"#[ \t]{2,}\S", self._lines[at]):
+            at += 1
+        if not places or not self._is_free(at):
+            at = self._end()
         self._lines.insert(at, f"{key} ={self._return}")
         self._read()
 
-    def _is_inside(self, place: int) -> bool:
-        """Whether a line put there would stand in the section."""
-        headers = [line.strip() for line in self._lines[:place] if line.startswith("[")]
-        return bool(headers) and headers[-1] == f"[{SECTION}]"
+    def _is_free(self, place: int) -> bool:
+        """Whether a key put there would stand in the section, and take no values from the list above."""
+        for line in self._lines[place:]:
+            text = line.strip()
+            if text and text[0] not in "#;":
+                if line[0] in " \t":
+                    return False
+                break
+        headers = [found[1].strip() for line in self._lines[:place] if (found := HEADER.match(line.rstrip("\r")))]
+        return bool(headers) and headers[-1] == SECTION
+
+    def _end(self) -> int:
+        """The place behind all lines of the section, which is made where there is none."""
+        if not self._is_free(len(self._lines)):
+            self._lines.append(f"[{SECTION}]{self._return}")
+        return len(self._lines)
 
 
 def _return_of(line: str) -> str:

@@ -13,6 +13,9 @@ from ogw.wire.relay_proxy import Secret, credentials
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
 _DURATION = re.compile(r"((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
 _SIZE = re.compile(r"([1-9][0-9]{0,8})(KiB|MiB)?\Z")
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_REGION = re.compile(r"[a-z][a-z0-9]{2,39}\Z")
+_LABELS = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?){0,2}\Z")
 _ENDPOINT = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::(.*))?\Z")
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, None: 1}
@@ -122,6 +125,35 @@ def user_name(text: str) -> Secret:
 def secret(text: str) -> Secret:
     """A text that is never shown."""
     return credentials("", text).password
+
+
+def guid(text: str) -> str:
+    """An id such as that of a workspace or an account, in lower case."""
+    if not _GUID.match(text.lower()):
+        raise ValueError(_("is not an id such as 01234567-89ab-cdef-0123-456789abcdef"))
+    return text.lower()
+
+
+def region_name(text: str) -> str:
+    """A cloud's region: westeurope; "West Europe" is the same."""
+    name = text.replace(" ", "").lower()
+    if not _REGION.match(name):
+        raise ValueError(_("is not the name of a region, such as westeurope"))
+    return name
+
+
+def labels(text: str) -> str:
+    """The first one to three labels of a host's name, in lower case: my-endpoint, or my-endpoint.westeurope-1."""
+    if not _LABELS.match(text.lower()):
+        raise ValueError(_("is not the first part of a host's name, such as my-endpoint or my-endpoint.westeurope-1"))
+    return text.lower()
+
+
+def preset_name(text: str) -> str:
+    """The name of a preset; whether there is one is asked later."""
+    if not _LABELS.match(text) or "." in text:
+        raise ValueError(_("is not the name of a preset; `ogw presets` lists them"))
+    return text
 
 
 def plain(text: str) -> str:

@@ -13,6 +13,8 @@ from typing import Any, Optional
 from configargparse import ArgumentParser
 
 from ogw.policy.rules import Rule, parse_rules, time_text
+from ogw.settings import sourced
+from ogw.settings.copies import default_state_dir
 from ogw.settings.ini import IniParser
 from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password
@@ -75,6 +77,7 @@ class _Loader:
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._arguments = list(arguments)
         self._environment = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
+        self._state_dir = default_state_dir(environment)
         self._mistakes: list[str] = []
         self._warnings: list[str] = []
 
@@ -92,11 +95,12 @@ class _Loader:
             if name in _BESIDE_FILE and values[setting.attribute]:
                 values[setting.attribute] = _beside(given[-1], values[setting.attribute])
             self._warn_of_flag(setting, given)
+        elsewhere = self._gather(values)
         self._check_report(values, bool(origins["report-until"][-1].text))
         self._check_together(values)
         if self._mistakes:
             raise ConfigError(self._mistakes)
-        return Config(**values, origins=origins, warnings=tuple(self._warnings))
+        return Config(**values, **elsewhere, origins=origins, warnings=tuple(self._warnings))
 
     # One source at a time.
 
@@ -220,9 +224,26 @@ class _Loader:
             self._mistakes += mistakes
         return tuple(rules)
 
-    def _check_together(self, values: dict[str, Any]) -> None:
-        if not values["allowed_host"] and not self._mistakes and values["policy_mode"] != "report":
+    def _gather(self, values: dict[str, Any]) -> dict[str, Any]:
+        """What lists from elsewhere give, as fields of a Config; nothing where a value is wrong already."""
+        values["state_dir"] = values["state_dir"] or self._state_dir
+        if self._mistakes:
+            return {}
+        seen = sourced.seen(values)  # before they are read: a change meanwhile is seen later
+        found = sourced.gather(values)
+        self._mistakes += found.mistakes
+        self._warnings += found.warnings
+        nothing = not values["allowed_host"] and not any(one.rules for one in found.sourced)
+        if nothing and not self._mistakes and values["policy_mode"] != "report":
             self._warnings.append(_("allowed-host is empty: every target is denied"))
+        return {
+            "sourced": found.sourced,
+            "agent_certificates": found.certificates,
+            "agent_missing": found.agent_missing,
+            "seen": seen,
+        }
+
+    def _check_together(self, values: dict[str, Any]) -> None:
         if values["tls_rules"] == "report":
             self._warnings.append(_("tls-rules = report: what the TLS rules would reject is logged and let pass"))
         if values["tls_rules"] == "off":

@@ -14,9 +14,13 @@ from ogw.settings.kinds import (
     choice,
     duration,
     endpoint,
+    guid,
+    labels,
     moment,
     number,
     plain,
+    preset_name,
+    region_name,
     secret,
     size,
     syslog,
@@ -24,6 +28,9 @@ from ogw.settings.kinds import (
     user_name,
     worker_count,
 )
+from ogw.settings.preset import CLOUDS
+from ogw.settings.sourced import Seen, Sourced
+from ogw.settings.sources import parse_source, without_query
 from ogw.wire.relay_proxy import HIDDEN, RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
 
 PREFIX = "OGW_"
@@ -95,6 +102,13 @@ class Config:
 
     origins   setting name -> where its values came from
     warnings  sentences that the gateway logs at its start
+
+    allowed_host has the local rules alone. What lists from elsewhere give:
+
+    sourced             host rules, by where they came from
+    agent_certificates  common names in certificates of this machine's agents
+    agent_missing       why agent-config gives nothing; "" where it does, or is not set
+    seen                what the files that were read looked like just before (sourced.seen)
     """
 
     listen_address: tuple[tuple[str, Optional[int]], ...] = _setting(
@@ -108,6 +122,70 @@ class Config:
     )
     allowed_host: tuple[Rule, ...] = _setting(
         "allowed-host", "", None, "RULE", _("a host rule: where clients may go; without any, nowhere"), listed=True
+    )
+    preset: tuple[str, ...] = _setting(
+        "preset",
+        "",
+        preset_name,
+        "NAME",
+        _("allow the hosts of a known service; `ogw presets` lists them, and what each expands to"),
+        listed=True,
+    )
+    cloud: str = _setting("cloud", "public", choice(*CLOUDS), "CLOUD", _("which cloud's hosts presets give"))
+    workspace: tuple[str, ...] = _setting(
+        "workspace", "", guid, "ID", _("for presets: ids of Log Analytics workspaces"), listed=True
+    )
+    region: tuple[str, ...] = _setting(
+        "region", "", region_name, "NAME", _("for presets: regions, such as westeurope"), listed=True
+    )
+    account: tuple[str, ...] = _setting(
+        "account", "", guid, "ID", _("for presets: ids of Automation accounts"), listed=True
+    )
+    data_collection_endpoint: tuple[str, ...] = _setting(
+        "data-collection-endpoint",
+        "",
+        labels,
+        "NAME",
+        _("for presets: data collection endpoints, such as my-endpoint, or my-endpoint.westeurope-1"),
+        listed=True,
+    )
+    presets_folder: str = _setting(
+        "presets-folder", "", plain, "FOLDER", _("presets (JSON) of your own, or newer ones; they beat ogw's")
+    )
+    allowed_host_source: tuple[str, ...] = _setting(
+        "allowed-host-source",
+        "",
+        parse_source,
+        "FILE|FOLDER|URL",
+        _("lists of host rules: a file, a folder of files or an https:// URL; one a line"),
+        listed=True,
+        split=by_line,
+        shown=without_query,
+    )
+    source_refresh: float = _setting(
+        "source-refresh", "1h", duration(1), "DURATION", _("how often lists are downloaded; files are watched")
+    )
+    source_timeout: float = _setting(
+        "source-timeout", "30s", duration(0.2), "DURATION", _("what the download of a list may take")
+    )
+    source_max_size: int = _setting(
+        "source-max-size", "1MiB", size(1024, 64 << 20), "SIZE", _("the largest list, read or downloaded")
+    )
+    agent_config: tuple[str, ...] = _setting(
+        "agent-config",
+        "",
+        plain,
+        "auto|FILE|FOLDER",
+        _("allow the endpoints that the agent on this machine is set up with; auto: where agents keep them"),
+        listed=True,
+        split=by_line,
+    )
+    state_dir: str = _setting(
+        "state-dir",
+        "",
+        plain,
+        "FOLDER",
+        _("where the last good copies of lists are kept; by default /var/lib/ogw, or a folder of the user's"),
     )
     denied_host: tuple[Rule, ...] = _setting(
         "denied-host",
@@ -354,6 +432,15 @@ class Config:
     )
     origins: Mapping[str, Sequence[Given]] = field(default_factory=dict, compare=False)
     warnings: tuple[str, ...] = ()
+    sourced: tuple[Sourced, ...] = ()
+    agent_certificates: tuple[Pattern, ...] = ()
+    agent_missing: str = ""
+    seen: Seen = field(default=(), compare=False)
+
+    @property
+    def sourced_hosts(self) -> tuple[Rule, ...]:
+        """The host rules that come from presets, lists elsewhere and the agent; each one's source says from where."""
+        return tuple(dict.fromkeys(rule for one in self.sourced for rule in one.rules))
 
     @property
     def listen(self) -> tuple[tuple[str, int], ...]:

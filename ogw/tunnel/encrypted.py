@@ -52,6 +52,16 @@ class Leg:
                 self._flush()
                 return
 
+    @property
+    def version(self) -> str:
+        """Of the session, once the handshake is done: TLSv1.3"""
+        return self._tls.version() or ""
+
+    @property
+    def certificate(self) -> bytes:
+        """The peer's, as DER, once the handshake is done."""
+        return self._tls.getpeercert(binary_form=True) or b""
+
     def start(self) -> _socket.socket:
         """The plain end, once the handshake is done."""
         ours, theirs = _socket.socketpair()

@@ -21,7 +21,7 @@ HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
 LOOK_AGAIN = 1.0  # seconds between two looks at whether those files changed
 # ares.h: no search domains, no HOSTALIASES from the environment, EDNS as by default.
 NOSEARCH, NOALIASES, EDNS = 1 << 5, 1 << 6, 1 << 8
-ARES_ETIMEOUT = 12
+ARES_ECONNREFUSED, ARES_ETIMEOUT = 11, 12
 TRIES = 3
 # c-ares keeps an answer for its TTL, without a bound on how many: a client asking for random names under a `*.` rule
 # would fill it, so the channel is made anew after this many look-ups.
@@ -93,6 +93,7 @@ class Lookup:
 
     addresses  IPv6 and IPv4 texts in turn, IPv6 first (RFC 8305, section 4)
     failure    once done without any address: the reason, DNS_ERROR or DNS_TIMEOUT, and a sentence in `detail`
+    unheard    no server said anything, not even that there is no such name
     """
 
     def __init__(self, name: str, known: Optional[Sequence[str]] = None) -> None:
@@ -101,6 +102,7 @@ class Lookup:
         self.done = known is not None
         self.detail = ""
         self.failure = Reason.DNS_ERROR
+        self.unheard = False
         self._watchers: list[Callable[[], object]] = []
         if known is not None:
             self.by_family = {
@@ -129,6 +131,7 @@ class Lookup:
         self.by_family[family] = found
         if error is not None:
             timed_out = error.errno == ARES_ETIMEOUT
+            self.unheard = timed_out or error.errno == ARES_ECONNREFUSED
             self.failure = Reason.DNS_TIMEOUT if timed_out else Reason.DNS_ERROR
             self.detail = f"{self.name}: {error.strerror}"
         self.done = len(self.by_family) == len(FAMILIES)

@@ -1,10 +1,13 @@
 """Completion, asked of real shells, and what every command's help has."""
 
+import re
 import subprocess
 
 import pytest
 from harness.commands import ROOT, clean, ogw
 from harness.peers import peer
+
+from ogw.cli.commands import COMMANDS
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +63,15 @@ def test_zsh_reads_the_script(script):
     done = subprocess.run([peer("zsh"), "-f", "-c", ask], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip(), done.stderr
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words)
+def test_flags_in_the_examples_of_a_help_exist(command):
+    done = ogw(*command.words.split(), "--help")
+    assert done.returncode == 0
+    flags, _examples, examples = done.stdout.partition("examples:")
+    of_settings = ogw("run", "--help").stdout
+    for line in examples.partition("exit codes:")[0].splitlines():
+        if line.split()[:1] == ["ogw"] and line.split()[1 : 1 + len(command.words.split())] == command.words.split():
+            for flag in re.findall(r"(?<![\w-])--[a-z-]+", line):
+                assert re.search(rf"{flag}\b", flags) or re.search(rf"{flag}\b", of_settings), (flag, line)

@@ -1,12 +1,16 @@
 """`ogw explain` says what the running gateway does: the same decision, for the same reason."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import socket
+import subprocess
+import time
 
 import pytest
-from harness.commands import ogw
+from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import NXDOMAIN, SERVFAIL, SILENT, Dns
 from harness.gateway import Gateway, address, read_head
 from harness.upstreams import Server, echo
@@ -162,7 +166,8 @@ class Both:
     def explained(self, typed, client):
         told = self.explainer.explain(connect_target(typed), client)
         assert (told["decision"] == "allowed") == (told["reason"] == "allowed")
-        assert any(rule["decides"] for rule in told["rules"]) >= (told["decision"] == "allowed")
+        if told["decision"] == "allowed":
+            assert any(rule["decides"] for rule in told["rules"]) != bool(told["reported"])
         return told["status"], told["reason"]
 
     def assert_same(self, typed, client):
@@ -225,6 +230,19 @@ def test_it_agrees_on_the_gateway_itself(dns, server):
         assert both.assert_same(target, NEAR) == "address-not-allowed"
         told = both.explainer.explain(connect_target(target), NEAR)
         assert "this gateway itself" in told["detail"] and told["command"] is None
+
+
+def test_it_agrees_while_the_policy_only_reports(dns, server):
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    with started(dns, server, "--policy-mode", "report", "--report-until", until) as both:
+        for typed, client in TABLE:
+            both.assert_same(typed, client)
+        told = both.explainer.explain(connect_target("www.example.org:80"), NEAR)
+        assert (told["reported"], told["reason"]) == ("host-not-allowed", "dns-error")
+        done = explain(both, "www.example.com:80", "--client", NEAR)
+        assert done.returncode == 0 and "would be refused; it passes, since policy-mode is report" in done.stdout
+        assert "to allow it     ogw allowed-host add www.example.com:80 --reload" in done.stdout
+        assert explain(both, "www.example.com:80", "--client", NEAR, "--at", "2099-01-01T00:00:00Z").returncode == 1
 
 
 LABELS = st.sampled_from(["a", "www", "agent", "agent7", "bad", "near", "x1", "-", "x" * 64, "sub", "worse", "ü", ""])
@@ -384,8 +402,8 @@ def test_it_says_so_where_the_running_gateway_has_another_policy(straight):
     [
         ((), "HOST[:PORT]"),
         (("a.example", "--client", "nobody"), "'nobody' is no IP address"),
-        (("a.example", "--at", "noon"), "'noon' is no time with its zone"),
-        (("a.example", "--at", "2027-01-31T18:00:00"), "is no time with its zone"),
+        (("a.example", "--at", "noon"), "'noon' is not a time with its zone"),
+        (("a.example", "--at", "2027-01-31T18:00:00"), "is not a time with its zone"),
         (("a.example", "--allowd-host", "x"), "--allowd-host: there is no such flag; did you mean --allowed-host?"),
         (("a.example", "--allowed-host", "*"), "a star needs two labels behind it"),
         (("a.example", "b.example"), "neither a flag"),
@@ -402,3 +420,18 @@ def test_addresses_are_typed_as_people_type_them():
     assert connect_target("[2001:db8::7]") == b"[2001:db8::7]:443"
     assert connect_target("10.1.2.3") == b"10.1.2.3:443"
     assert client_address("[::ffff:10.1.2.3]") == "10.1.2.3"
+
+
+def test_ctrl_c_ends_it_while_a_name_is_looked_up(dns):
+    number = dns.asked.count(("silent.example.com", 1))
+    command = [*OGW, "explain", "silent.example.com", "--allowed-host", "silent.example.com", *dns.flags]
+    process = subprocess.Popen(
+        [*command, "--dns-timeout", "50s"], cwd=ROOT, env=clean(), stdout=-1, stderr=-1, text=True, process_group=0
+    )
+    until = time.monotonic() + 20
+    while dns.asked.count(("silent.example.com", 1)) == number:
+        assert process.poll() is None and time.monotonic() < until
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (130, "", "")

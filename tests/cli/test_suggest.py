@@ -111,8 +111,8 @@ def test_apply_adds_the_rules_with_a_note_and_leaves_the_rest_to_the_byte(file, 
     log = tmp_path / "log"
     log.write_text(line() + line("[2606:4700::1111]:8443"))
     done = ogw("suggest", log, "--config", file, "--apply", "--yes")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"added 2 rules to {file}")
-    assert "ogw reload" in done.stderr
+    assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("+ allowed-host www.example.org note=")
+    assert "the next one starts with it" in done.stderr
     today = time.strftime("%Y-%m-%d", time.gmtime())
     assert file.read_text() == (
         "[ogw]\n# what tills need\nallowed-host =\n    a.example  \n"
@@ -206,7 +206,7 @@ def test_an_agent_is_refused_its_rule_is_suggested_and_added_and_it_passes_while
             typed.expect_exact(f"    {new.host}")
             typed.expect_exact(f"Add this rule to {file}? [y/N] ")
             typed.sendline("y")
-            typed.expect_exact(f"added 1 rule to {file}")
+            typed.expect_exact(f"+ allowed-host {new.host} note=")
             typed.expect_exact("reloaded, changed: allowed-host")
             typed.expect(pexpect.EOF)
             typed.close()
@@ -256,7 +256,7 @@ def test_where_the_log_comes_through_a_pipe_the_terminal_is_asked(file, tmp_path
     typed = pexpect.spawn("sh", ["-c", command], cwd=ROOT, env=clean(TERM="dumb"), encoding="utf-8", timeout=20)
     typed.expect_exact("[y/N] ")
     typed.sendline("y")
-    typed.expect_exact(f"added 1 rule to {file}")
+    typed.expect_exact("+ allowed-host www.example.org note=")
     typed.expect(pexpect.EOF)
     typed.close()
     assert typed.exitstatus == 0 and "www.example.org note=" in file.read_text()
@@ -285,4 +285,4 @@ def test_a_gateway_that_reads_another_file_is_found_out(file, upstream, tmp_path
         gateway.ask(upstream.target)[0].close()
         gateway.wait_for(event=105)
         done = ogw("suggest", "--config", file, "--run-dir", gateway.run_dir, "--apply", "--yes", "--reload")
-        assert done.returncode == 1 and f"the gateway does not read {file}" in done.stderr
+        assert done.returncode == 1 and f"and not {file}" in done.stderr

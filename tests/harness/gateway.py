@@ -61,7 +61,8 @@ class Gateway:
         self._folder = tempfile.TemporaryDirectory()
         self.run_dir = self._folder.name
         given = {flag.partition("=")[0] for flag in flags}
-        for flag, value in (("--run-dir", self.run_dir), ("--admin-address", ""), ("--log-every-refusal", "yes")):
+        defaults = {"run-dir": self.run_dir, "state-dir": self.run_dir, "admin-address": "", "log-every-refusal": "yes"}
+        for flag, value in ((f"--{name}", value) for name, value in defaults.items()):
             if flag not in given:
                 words += [flag, value]
         if tls_rules is not None:
@@ -114,7 +115,7 @@ class Gateway:
     @property
     def workers(self):
         """The process ids of its workers."""
-        return [child for child in self.children if not _title(child).startswith("ogw: admin")]
+        return [child for child in self.children if not _title(child).startswith(("ogw: admin", "ogw: download"))]
 
     @property
     def admin(self):

@@ -49,16 +49,18 @@ class Reader(html.parser.HTMLParser):
 
 
 def state(text="ok.example:443", state="serving", **more):
-    refusal = {"client": text, "target": text, "reason": "host-not-allowed", "event": 105, "detail": text, "count": 3, "enforced": True,
-               "last": "2026-02-03T04:05:06.789Z", "command": f"ogw allowed-host add {text}"}  # fmt: skip
+    refusal = {"client": text, "target": text, "reason": "host-not-allowed", "event": 105, "detail": text, "count": 3,
+               "enforced": True, "last": "2026-02-03T04:05:06.789Z",
+               "command": f"ogw allowed-host add {text}"}  # fmt: skip
     return {
         "version": "1", "state": state, "started": "2026-02-03T04:00:00.000Z", "uptime": 310.5, "policy": "01234567",
+        "policy_mode": {"mode": "enforce", "until": None},
         "listen": ["127.0.0.1:8080"], "admin": None, "max_tunnels": 100, "max_descriptors": 1000, "worker_deaths": 0,
         "workers": [{"number": 0, "pid": 7, "tunnels": 2, "descriptors": 30}],
         "counters": {"tunnels": 2, "clients": 1, "errors": 0, "tls_rejections": 0, "allowed": 1234, "refused": 3,
-                     "verified": 0, "closed": 0, "bytes_up": 5 << 20, "bytes_down": 100, "log_lines": 1,
+                     "reported": 0, "verified": 0, "closed": 0, "bytes_up": 5 << 20, "bytes_down": 100, "log_lines": 1,
                      "log_lines_lost": 0, "reloads": 0, "reloads_refused": 0},
-        "reasons": {"host-not-allowed": 3}, "workers_missing": 0, "policy_mode": {"mode": "enforce", "until": None},
+        "reasons": {"host-not-allowed": 3}, "workers_missing": 0,
         "top_clients": [{"client": text, "tunnels": 2}], "top_hosts": [{"host": text, "tunnels": 2}],
         "relay_proxies": [{"proxy": text, "up": False, "opened": 1, "failed": 2}], "refusals": [refusal],
         "attention": [text], **more,
@@ -104,6 +106,13 @@ def test_the_tables_say_what_happened():
         assert part in text
 
 
+def test_a_request_that_passed_is_not_shown_as_refused():
+    refusal = state()["refusals"][0]
+    for enforced in (True, False):
+        text = "".join(shown(state(refusals=[{**refusal, "enforced": enforced}])).text)
+        assert ("let pass, only reported" in text) is not enforced
+
+
 def test_what_happens_a_second_is_told_over_ten_seconds():
     points = [(280.0, 0, 0, 0, 0, 0), (300.0, 1, 1213, 0, (5 << 20) - 10500, 0), (305.0, 1, 1230, 0, 0, 0)]
     text = " ".join("".join(shown(state(), points).text).split())
@@ -123,6 +132,7 @@ def test_sizes(number, told):
         ({"relay_proxies": [{"proxy": "http://p:1", "up": False}]}, "Relay proxy http://p:1 rests"),
         ({"max_tunnels": 2}, "2 of 2 tunnels are open"),
         ({"workers_missing": 1}, "did not answer in time: 1"),
+        ({"policy_mode": {"mode": "report", "until": "2026-02-04T04:05:06.000Z"}}, "until 2026-02-04T04:05:06.000Z"),
         ({"worker_deaths": 1200}, "since the start: 1,200"),
         ({"counters": {"tunnels": 0, "log_lines_lost": 3}}, "nobody took since the start: 3"),
     ],

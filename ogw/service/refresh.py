@@ -1,0 +1,193 @@
+"""Keeps the lists from elsewhere fresh: downloads them in short-lived children, and watches the files.
+
+It lives in the supervisor: no hub, no thread. A download says its result through a pipe and ends; one that hangs is
+killed. What changed is taken over by a reload.
+"""
+
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Optional
+
+from ogw.report.events import Event
+from ogw.report.log import Log
+from ogw.service.download import Result, download, unpacked
+from ogw.settings import sourced
+from ogw.settings.settings import Config
+from ogw.settings.sources import is_url, without_query
+
+LOOK_SECONDS = 1.0  # between looks at the files; a change is taken when it has stood still for one
+KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout
+FIRST_RETRY = 10.0  # after a failure; it doubles up to source-refresh
+TELL_SECONDS = 3600.0  # between lines about a list that cannot be reached
+JITTER = 0.1  # of source-refresh: many gateways must not ask at the same moment
+
+Aside = Callable[[str, Callable[[int], None]], tuple[int, int]]
+
+
+class _Running(NamedTuple):
+    pid: int
+    pipe: int  # what it says
+    until: float
+
+
+class _Source:
+    """One URL: when it is asked next, and how often that has failed."""
+
+    def __init__(self, due: float) -> None:
+        self.due = due
+        self.running: Optional[_Running] = None
+        self.failures = 0
+        self.untold = 0
+        self.told_at = 0.0
+
+    def next_time(self) -> float:
+        return self.running.until if self.running is not None else self.due
+
+
+class Refresh:
+    """Ask it for `next_time`, and call `work` then and whenever a child ended.
+
+    aside  starts a child: (name, what it does with the writing end of a pipe) -> (process id, reading end)
+    """
+
+    def __init__(self, config: Config, log: Log, aside: Aside) -> None:
+        self._log = log
+        self._aside = aside
+        self._sources: dict[str, _Source] = {}
+        self._next_look = 0.0
+        self.take(config)
+
+    def take(self, config: Config) -> None:
+        """A configuration is in force: new URLs are due at once, files are as they were when it was read."""
+        now = time.monotonic()
+        self._config = config
+        urls = [source for source in config.allowed_host_source if is_url(source)]
+        for url in self._sources.keys() - set(urls):
+            self._kill(self._sources.pop(url))
+        for url in urls:
+            self._sources.setdefault(url, _Source(now))
+        self._taken = self._seen = config.seen
+        self._next_look = now + LOOK_SECONDS
+        if config.agent_missing:
+            self._log.event(Event.AGENT_NOT_FOUND, f"agent-config gives no hosts: {config.agent_missing}")
+
+    def ask_now(self) -> None:
+        """Somebody wants everything fresh."""
+        for source in self._sources.values():
+            source.due = time.monotonic()
+
+    def next_time(self) -> Optional[float]:
+        """When there is something to do; None for never."""
+        times = [source.next_time() for source in self._sources.values()]
+        if self._watches:
+            times.append(self._next_look)
+        return min(times, default=None)
+
+    @property
+    def _watches(self) -> bool:
+        """Files are read, or would be if they were there."""
+        config = self._config
+        return bool(
+            config.agent_config or config.presets_folder or any(not is_url(one) for one in config.allowed_host_source)
+        )
+
+    def work(self, now: float) -> bool:
+        """Start what is due, end what hangs, hear what ended; whether a reload would find something new."""
+        changed = False
+        for url, source in self._sources.items():
+            if source.running is not None:
+                result = self._result(source.running, now)
+                if result is not None:
+                    source.running = None
+                    changed |= self._ended(url, source, result, now)
+            if source.running is None and now >= source.due:
+                self._start(url, source, now)
+        return changed | self._look(now)
+
+    def stop(self) -> None:
+        for source in self._sources.values():
+            self._kill(source)
+        self._sources.clear()
+
+    # Downloads.
+
+    def _start(self, url: str, source: _Source, now: float) -> None:
+        config = self._config
+        pid, pipe = self._aside("download", lambda out: _say(out, download(url, config)))
+        source.running = _Running(pid, pipe, now + config.source_timeout + KILL_SECONDS)
+
+    def _result(self, running: _Running, now: float) -> Optional[Result]:
+        """What a download says, once it has ended; it is ended here where it hangs."""
+        pid, _status = os.waitpid(running.pid, os.WNOHANG)
+        if not pid:
+            if now < running.until:
+                return None
+            os.kill(running.pid, signal.SIGKILL)
+            os.waitpid(running.pid, 0)
+        with open(running.pipe, "rb") as pipe:
+            result = unpacked(pipe.read())
+        if result is None:
+            why = (
+                "it ended without a result"
+                if pid
+                else f"it hung, and was killed after {self._config.source_timeout:g} s"
+            )
+            return Result(f"the download failed: {why}", rules=-1)
+        return result
+
+    def _ended(self, url: str, source: _Source, result: Result, now: float) -> bool:
+        refresh, shown = self._config.source_refresh, without_query(url)
+        if result.why:
+            source.failures += 1
+            source.untold += 1
+            source.due = now + min(refresh, FIRST_RETRY * 2 ** min(source.failures - 1, 20))
+            if source.failures == 1 or now >= source.told_at + TELL_SECONDS:
+                often = f" ({source.untold} times since the last line)" if source.failures > 1 else ""
+                kept = "the last good list stays in force" if result.rules else "there is no good list of it yet"
+                message = f"{shown}: {result.why}{often}; {kept}"
+                self._log.event(Event.SOURCE_UNREACHABLE, message, source=shown, count=source.untold)
+                source.untold, source.told_at = 0, now
+            return False
+        again = source.failures > 0
+        source.failures = source.untold = 0
+        source.due = now + refresh * random.uniform(1 - JITTER, 1)
+        told = f"{result.added} added, {result.removed} removed" if result.changed else "nothing changed"
+        self._log.event(
+            Event.SOURCE_REFRESHED,
+            f"{shown}: {result.rules} host rule{'' if result.rules == 1 else 's'}; {told}",
+            level=logging.INFO if result.changed or again else logging.DEBUG,
+            source=shown,
+            count=result.rules,
+            rules_added=result.added,
+            rules_removed=result.removed,
+        )
+        return result.changed
+
+    def _kill(self, source: _Source) -> None:
+        if source.running is not None:
+            os.kill(source.running.pid, signal.SIGKILL)
+            os.waitpid(source.running.pid, 0)
+            os.close(source.running.pipe)
+            source.running = None
+
+    # Files.
+
+    def _look(self, now: float) -> bool:
+        """Whether files differ from those that are in force, and have stood still since the last look."""
+        if not self._watches or now < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
+        before, self._seen = self._seen, sourced.seen(vars(self._config))
+        if self._seen == self._taken or self._seen != before:
+            return False
+        self._taken = self._seen  # what is broken is not read again before it changes again
+        return True
+
+
+def _say(out: int, result: Result) -> None:
+    with open(out, "wb") as pipe:
+        pipe.write(result.packed())

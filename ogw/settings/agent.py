@@ -1,0 +1,130 @@
+"""What the monitoring agent on this machine is set up with: its endpoints, and the names in its certificates.
+
+The older agent has a file of KEY=value lines for each workspace, the current one JSON files in which endpoints stand as
+URLs. Only whole https URLs are taken, and of each its host alone: nothing an agent's file says allows more than a name.
+"""
+
+import glob
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from gettext import gettext as _
+from typing import Any, NamedTuple
+
+from ogw.policy.rules import Kind, Rule, parse_rules
+from ogw.policy.subjects import Pattern
+from ogw.settings.files import read_file
+
+AUTO = "auto"
+PLACES = (
+    "/etc/opt/microsoft/omsagent/*/conf/omsadmin.conf",
+    "/etc/opt/microsoft/azuremonitoragent/config-cache/configchunks/*.json",
+)
+INSIDE = ("omsadmin.conf", "*/conf/omsadmin.conf", "*.json")  # of a folder that is given
+ENDPOINTS = ("OMS_ENDPOINT", "DSC_ENDPOINT")
+LARGEST = 4 << 20
+MOST = 1000  # files
+
+GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_URL = re.compile(r"https://([A-Za-z0-9.-]{1,253})(?::([0-9]{1,5}))?(?:[/?#]\S*)?\Z", re.IGNORECASE)
+
+
+class Agent(NamedTuple):
+    """What was found.
+
+    certificates  each workspace's id, which is one of the common names in its agents' certificates
+    missing       why there is nothing; "" where there is
+    mistakes      of files that are there but cannot be read
+    """
+
+    rules: tuple[Rule, ...] = ()
+    certificates: tuple[Pattern, ...] = ()
+    missing: str = ""
+    mistakes: tuple[str, ...] = ()
+
+
+def files_of(places: Sequence[str]) -> list[str]:
+    """The files that are meant, in a settled order: of `auto`, of folders and of files themselves."""
+    patterns: list[str] = []
+    for place in places:
+        if place == AUTO:
+            patterns += PLACES
+        elif os.path.isdir(place):
+            patterns += [os.path.join(glob.escape(place), inside) for inside in INSIDE]
+        else:
+            patterns.append(glob.escape(place))
+    return [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+
+
+def read_agent(places: Sequence[str]) -> Agent:
+    """Everything that the files say."""
+    paths = files_of(places)
+    if not paths:
+        where = ", ".join(PLACES) if AUTO in places else ", ".join(places)
+        return Agent(missing=_("no file of an agent is there: {where}").format(where=where))
+    if len(paths) > MOST:
+        return Agent(mistakes=(_("agent-config: more than {most} files are there").format(most=MOST),))
+    rules: dict[Rule, Rule] = {}
+    certificates: list[Pattern] = []
+    mistakes: list[str] = []
+    for path in paths:
+        try:
+            body = read_file(path, LARGEST)
+            if len(body) > LARGEST:
+                raise ValueError(_("larger than {size} bytes").format(size=LARGEST))
+            text = body.decode("utf-8-sig")
+            if path.endswith(".json"):
+                endpoints = [(path, url) for url in _texts(json.loads(text))]
+            else:
+                endpoints = list(_endpoints(path, text, certificates, mistakes))
+        except OSError as error:
+            mistakes.append(f"agent-config: {path}: {error.strerror}")
+            continue
+        except (ValueError, RecursionError) as error:
+            mistakes.append(f"agent-config: {path}: {error}")
+            continue
+        for source, url in endpoints:
+            rules.update((rule, rule) for rule in _rules(url, source))
+    missing = "" if rules or mistakes else _("no endpoint stands in {paths}").format(paths=", ".join(paths[:5]))
+    return Agent(tuple(rules.values()), tuple(dict.fromkeys(certificates)), missing, tuple(mistakes))
+
+
+def _endpoints(path: str, text: str, certificates: list[Pattern], mistakes: list[str]) -> Iterator[tuple[str, str]]:
+    """(where, URL) of each endpoint of the older agent's file."""
+    for number, line in enumerate(text.split("\n"), 1):
+        key, _equals, value = line.strip().partition("=")
+        value = value.strip().strip('"')
+        if key == "WORKSPACE_ID":
+            if GUID.match(value):
+                certificates.append(Pattern(common_name=value.lower()))
+            else:
+                mistakes.append(f"agent-config: {path}:{number}: WORKSPACE_ID is not a workspace's id")
+        elif key in ENDPOINTS and value:
+            if _rules(value, ""):
+                yield f"{path}:{number}", value
+            else:
+                mistakes.append(f"agent-config: {path}:{number}: {key} is not an https URL with a host's name")
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """Every text in a JSON value; names that begin with $ are about the file, not in it."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, list):
+        for one in data:
+            yield from _texts(one)
+    elif isinstance(data, dict):
+        for key, one in data.items():
+            if not key.startswith("$"):
+                yield from _texts(one)
+
+
+def _rules(url: str, source: str) -> list[Rule]:
+    """The rule for a URL's host; none where it is no https URL, or its host no name."""
+    match = _URL.match(url)
+    if match is None or "." not in match[1]:
+        return []
+    port = f":{match[2]}" if match[2] not in (None, "443") else ""
+    rules, _mistakes = parse_rules(f"{match[1]}{port}", f"agent-config {source}")
+    return [rule for rule in rules if rule.kind is Kind.NAME]

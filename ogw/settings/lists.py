@@ -1,0 +1,84 @@
+"""A list of host rules that is kept in a file or on a server: text or JSON, read whole or not at all.
+
+Text has one rule a line; lines that begin with # are comments. JSON is a list of rules, each a string, or an object
+with such a list in "hosts"; what else the object has is the business of whoever keeps the list.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from gettext import gettext as _
+from typing import Any
+
+from ogw.policy.rules import Rule, parse_rules
+
+MOST_TOLD = 5  # mistakes of one list
+_JSON = re.compile(rb'\s*(?:\{|\[\s*["\]])')  # a bracket alone may be an IPv6 address
+
+
+class BadList(ValueError):
+    """The list is not used: each mistake a sentence that begins with where it is."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
+    """The rules of a list. Raises BadList.
+
+    where     the file or URL, for messages and for the rules' own source
+    max_size  in bytes
+    """
+    if len(body) > max_size:
+        raise BadList([_("{where}: larger than {size} bytes (source-max-size)").format(where=where, size=max_size)])
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise BadList([_("{where}:{line}: not a text in UTF-8").format(where=where, line=line)]) from None
+    if text.lstrip()[:1] == "<":
+        raise BadList([_("{where}: a page in HTML or XML, not a list of host rules").format(where=where)])
+    entries = _of_json(text, where) if _JSON.match(body.removeprefix(b"\xef\xbb\xbf")) else _of_text(text, where)
+    rules: list[Rule] = []
+    mistakes: list[str] = []
+    for source, entry, single in entries:
+        found, wrong = parse_rules(entry, source)
+        if single and not wrong and len(found) != 1:
+            wrong = [_("{source}: {entry} is not one host rule").format(source=source, entry=ascii(entry[:80]))]
+        rules += found
+        mistakes += wrong
+    if len(mistakes) > MOST_TOLD:
+        more = len(mistakes) - MOST_TOLD
+        mistakes = [*mistakes[:MOST_TOLD], _("{where}: and {more} more").format(where=where, more=more)]
+    if mistakes:
+        raise BadList(mistakes)
+    return tuple(rules)
+
+
+def _of_text(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
+    """(source, what stands there, whether it must be one rule) of each line."""
+    for number, line in enumerate(text.split("\n"), 1):
+        entry = line.strip(" \t\r")
+        if entry and entry[0] != "#":
+            yield f"{where}:{number}", entry, False
+
+
+def _of_json(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
+    try:
+        data = json.loads(text, object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as error:
+        raise BadList([_("{where}: not JSON: {error}").format(where=where, error=error)]) from None
+    hosts = data.get("hosts") if isinstance(data, dict) else data
+    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+        raise BadList(
+            [_('{where}: is to be a JSON list of texts, or an object with such a list in "hosts"').format(where=where)]
+        )
+    for number, host in enumerate(hosts, 1):
+        yield f"{where}, entry {number}", host, True
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _value in pairs}) != len(pairs):
+        raise ValueError(_("a key stands there twice"))
+    return dict(pairs)
