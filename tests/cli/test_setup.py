@@ -8,9 +8,11 @@ import sys
 import pexpect
 import pytest
 from harness.commands import OGW, ROOT, clean, ogw
+from harness.dns import Dns
 from harness.gateway import Gateway, address
 from harness.peers import peer, root
 from harness.relays import Squid
+from harness.upstreams import Server, https, server_context
 
 
 @pytest.fixture
@@ -179,18 +181,36 @@ def test_nftables_lets_the_port_in_once_and_the_way_back_closes_it(tmp_path):
     assert re.search(r'tcp dport 8080 accept comment "ogw"', done.stdout) and done.stdout.endswith("closed\n")
 
 
-def test_what_it_set_up_serves_curl(image):
-    listen = address()
-    words = ["--listen-address", listen, "--listen-port", "8080", "--allowed-host", "www.example.com"]
-    assert ogw("setup", "--yes", "--root", image, *words).returncode == 0
-    with Gateway("--config", str(ini(image)), listen="") as gateway:
+def test_what_the_dialogue_set_up_serves_curl(image, authority, authority_file):
+    """Answered by hand, wrong answers among them; then an allowed host is reached with curl, and another is refused."""
+    name, listen = "www.bench.example", address()
+    child = dialogue(image)
+    answer(child, "1-65535", "65536")
+    child.expect_exact("must be from 1 to 65535")
+    answer(child, "1-65535", "8080")
+    answer(child, "Presets", "")
+    answer(child, "Host:", "*")
+    answer(child, "Host:", f"{name} to=127.0.0.0/8")
+    answer(child, "Host:", "")
+    answer(child, "Relay proxy", "")
+    answer(child, "as a service", "n")
+    answer(child, "Do it?", "y")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    with (
+        Server(https(server_context(authority, name), [])) as server,
+        Dns({name: [server.host]}) as dns,
+        Gateway(
+            "--config", str(ini(image)), "--listen-address", listen, *dns.flags, listen="", tls_rules=None
+        ) as gateway,
+    ):
         assert gateway.listen == [(listen, 8080)]
-        done = subprocess.run(
-            [peer("curl"), "-sv", "-m", "20", "-x", f"http://{listen}:8080", "https://other.example.com/"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        curl = [peer("curl"), "-sv", "-m", "20", "-x", f"http://{listen}:8080", "--cacert", authority_file]
+        done = subprocess.run([*curl, f"https://{name}/1000"], capture_output=True, timeout=60)
+        assert done.returncode == 0 and len(done.stdout) == 1000, done.stderr
+        gateway.wait_for(event=107, server_name=name)
+        done = subprocess.run([*curl, "https://other.example.com/"], capture_output=True, text=True, timeout=60)
         assert "403 Forbidden" in done.stderr
         assert gateway.wait_for(event=105)["reason"] == "host-not-allowed"
 
