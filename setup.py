@@ -12,6 +12,7 @@ assert MATCH is not None, "ogw/__init__.py has no __version__"
 TEST = [
     "PyYAML>=6",
     "hypothesis>=6.100",
+    "pexpect>=4.9",
     "jsonschema>=4.18",
     "pyte>=0.8",
     "pytest>=8",
