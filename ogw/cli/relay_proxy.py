@@ -182,7 +182,7 @@ def _keep(editor: Editor, ini: str, password: str) -> str:
             # It must be there when the new configuration is checked; where that fails, or was only tried, it goes back.
             editor.if_not_done(lambda: _put_back(path, before, ini))
             _replace(path, data, ini)
-            editor.also(PASSWORD, "" if before is None else "before", password)
+            editor.note(PASSWORD, "" if before is None else "before", password)
     except OSError as error:
         raise EditError(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
     return path

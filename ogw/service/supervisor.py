@@ -321,6 +321,8 @@ class Supervisor:
     # Waiting, for what signals, workers and clocks say.
 
     def _until_next(self, now: float) -> float:
+        if self._signals or self._asked:
+            return 0.0  # heard while it waited for something else, such as the answers at a reload
         times = [self._next_report, self._next_mode_report, *self._children.next_start()]
         if self._draining:
             times.append(self._stop_by)

@@ -88,9 +88,11 @@ class Editor:
         """Say something to whoever edits."""
         self._outcome.said.append(sentence)
 
-    def also(self, setting: Setting, before: str, after: str) -> None:
-        """What belongs to a setting but stands beside the file was changed, such as a password in its own file."""
-        self._replaced(setting, [before] if before else [], [after])
+    def note(self, setting: Setting, before: str, after: str) -> None:
+        """Something beside the file changed that belongs to a setting; "" for none."""
+        for where, value in ((self._outcome.removed, before), (self._outcome.added, after)):
+            if value:
+                self._note(where, setting, value)
 
     def take_back(self) -> None:
         """The edit failed, or was only tried."""
@@ -322,8 +324,6 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
             if outcome.changed:
                 file.save(check)
                 editor.finish()
-            if dry_run:
-                raise _DryRun  # what lies beside the file may have changed alone
         except _DryRun:
             editor.take_back()
         except BaseException:

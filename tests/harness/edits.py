@@ -15,7 +15,7 @@ class Edited:
         self.folder = folder
         self.path = folder / "ogw.ini"
         self.log = folder.parent / f"{folder.name}.log"
-        self.log.touch()  # a command makes none: the gateway might not be allowed to write to it
+        self.log.touch()  # commands do not make the log, which would be theirs and not the gateway's
         if contents is not None:
             self.write(contents)
 

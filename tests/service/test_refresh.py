@@ -372,3 +372,11 @@ def test_the_download_child_holds_no_socket_of_the_gateway(start, server):
             link for link in pathlib.Path(f"/proc/{child}/fd").iterdir() if os.readlink(link).startswith("socket")
         ]
         assert len(sockets) == 1, "the connection to the server alone"
+
+
+def test_a_stop_that_comes_while_a_new_list_is_taken_is_heard(start, server):
+    for _time in range(5):
+        server.body = f"{_time}.example\n".encode()
+        with start("--allowed-host-source", server.url) as gateway:
+            gateway.wait_for(event=111)  # the reload begins now
+            assert gateway.stop(seconds=10) == 0
