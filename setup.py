@@ -30,7 +30,11 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["ogw", "ogw.*"]),
-    package_data={"ogw.service": ["page.html", "page.css", "page.js"], "ogw.settings.presets": ["*.json"]},
+    package_data={
+        "ogw.cli": ["ogw.service"],
+        "ogw.service": ["page.html", "page.css", "page.js"],
+        "ogw.settings.presets": ["*.json"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "ConfigArgParse>=1.7",

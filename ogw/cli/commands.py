@@ -42,6 +42,7 @@ class Command(NamedTuple):
 
 COMMANDS = [
     Command("run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
+    Command("setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup:setup"),
     Command(
         "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "config:config_show"
     ),
@@ -86,6 +87,9 @@ COMMANDS = [
     Command("reload", "", _("let the gateway read its configuration again"), "orders:reload"),
     Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
     Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),
+    Command(
+        "completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion:completion"
+    ),
     Command(
         "presets",
         "[NAME] [--region NAME]",

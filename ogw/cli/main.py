@@ -19,6 +19,12 @@ INTERRUPTED = 130  # Ctrl-C
 PROBE = "https://u:p@h/?q"  # a part of it is a secret for whatever setting has any
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
+_INSTALLER = {  # parameters of the original's installer, which setup takes, and the settings that they are
+    "PASSWORD": "relay-proxy-password",
+    "USERNAME": "relay-proxy-username",
+    "PROXY": "relay-proxy",
+}
+
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command line; the exit code."""
@@ -94,6 +100,9 @@ def hide_passwords(words: Sequence[str]) -> None:
     before = ""
     for number, word in enumerate(words):
         flag, equals, value = word.partition("=")
+        if words[0] == "setup" and equals and flag.upper() in _INSTALLER:
+            flag = word = f"{flag}={shown_as(SETTINGS[_INSTALLER[flag.upper()]], value)}"
+            equals = ""
         if flag in secret and equals:
             shown.append(f"{flag}={shown_as(secret[flag], value)}")
         elif before in secret:

@@ -153,7 +153,7 @@ def _forget_file(editor: Editor, ini: str, other: str) -> None:
     for entry in editor.entries(FILE):
         if entry.text == other:
             continue
-        if entry.text == ours:
+        if entry.text in (ours, DEFAULT_PASSWORD_FILE):
             editor.when_done(lambda: _delete(ours))
         else:
             editor.say(_("{file} with the password stays; delete it if nobody else needs it").format(file=entry.text))

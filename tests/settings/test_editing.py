@@ -23,10 +23,11 @@ from ogw.settings.ini_text import IniText
 from ogw.settings.loader import load
 from ogw.settings.settings import SETTINGS
 
-LONG = os.environ.get("OGW_TEST_LONG") == "1"
+LONG = bool(os.environ.get("OGW_TEST_LONG"))
 VALUES = {
     "allowed-host": ["a.example", "*.b.example:8443", 'c.example note="one, two; # three"', "192.0.2.0/24",
-                     "d.example from=10.1.0.0/16 from=10.2.0.0/16", "e.example until=2090-01-31T18:00:00Z", "[2001:db8::7]:8443"],
+                     "d.example from=10.1.0.0/16 from=10.2.0.0/16", "e.example until=2090-01-31T18:00:00Z",
+                     "[2001:db8::7]:8443"],
     "denied-host": ["a.bad.example", '*.bad.example note="no, never"'],
     "allowed-client": ["10.1.0.0/16", "192.0.2.7", "2001:db8::/32"],
     "allowed-port": ["443", "8443", "1"],
@@ -64,10 +65,14 @@ FILES = [
 ]
 EDITS = st.one_of(
     st.sampled_from(LISTS).flatmap(
-        lambda name: st.tuples(st.sampled_from(["add", "remove"]), st.just(name), st.sampled_from(VALUES[name]).map(list_of))
+        lambda name: st.tuples(
+            st.sampled_from(["add", "remove"]), st.just(name), st.sampled_from(VALUES[name]).map(list_of)
+        )
     ),
     st.sampled_from(LISTS).flatmap(
-        lambda name: st.tuples(st.just("set"), st.just(name), st.lists(st.sampled_from(VALUES[name]), unique=True, max_size=3))
+        lambda name: st.tuples(
+            st.just("set"), st.just(name), st.lists(st.sampled_from(VALUES[name]), unique=True, max_size=3)
+        )
     ),
     st.sampled_from([name for name in VALUES if name not in LISTS]).flatmap(
         lambda name: st.tuples(st.just("set"), st.just(name), st.sampled_from(VALUES[name]).map(list_of))
