@@ -39,8 +39,26 @@ def test_a_password_from_standard_input_goes_into_a_file_of_its_own(file):
     secret = file.folder / "relay-proxy.password"
     assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("5ecret\n", 0o600)
     assert "5ecret" not in file.text + file.log.read_text() + end.stdout + end.stderr
-    file.told("relay-proxy", "clear")
-    assert not secret.exists(), "what the command made goes with it"
+    file.done("relay-proxy", "clear")
+    assert not secret.exists()
+
+
+def test_a_password_file_that_somebody_else_made_stays(file):
+    secret = file.folder / "own"
+    secret.write_text("5ecret\n")
+    secret.chmod(0o600)
+    file.done("relay-proxy", "set", URL, "--username", "u", "--password-file", secret)
+    assert f"{secret} with the password stays" in file.told("relay-proxy", "clear")
+    assert secret.read_text() == "5ecret\n"
+
+
+def test_a_password_that_is_not_needed_any_more_goes_with_its_file(file):
+    file.done("Set-OMSGatewayRelayProxy", URL, "u", "5ecret")
+    file.done("Set-OMSGatewayRelayProxy", URL, "--dry-run")
+    assert (file.folder / "relay-proxy.password").exists()
+    file.done("Set-OMSGatewayRelayProxy", URL)
+    assert not (file.folder / "relay-proxy.password").exists()
+    assert file.text == f"[ogw]\n# kept\nrelay-proxy = {URL}\n"
 
 
 def test_credentials_in_a_url_are_hidden(file):
