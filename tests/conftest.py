@@ -1,6 +1,7 @@
 """What all tests share: long ones are left out unless asked for, and nothing outlives its test."""
 
 import os
+import signal
 
 import pytest
 import trustme
@@ -10,6 +11,10 @@ settings.register_profile("ogw", deadline=None, suppress_health_check=[HealthChe
 settings.register_profile("long", parent=settings.get_profile("ogw"), max_examples=1000)
 LONG = bool(os.environ.get("OGW_TEST_LONG"))
 settings.load_profile("long" if LONG else "ogw")
+
+
+# Whoever starts the tests in the background may have Ctrl-C ignored, and what the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

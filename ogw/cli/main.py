@@ -93,7 +93,7 @@ def hide_passwords(words: Sequence[str]) -> None:
         _show_as([words[0].split()[0], HIDDEN])  # one of the words may be a password, by its place alone
         return
     shown: list[str] = []
-    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
+    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, PROBE) != PROBE}
     edited = secret.get(f"--{words[2]}") if len(words) > 3 and words[0] == "config" else None
     if words[:2] == ["relay-proxy", "set"]:
         edited = secret["--relay-proxy"]
