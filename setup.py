@@ -12,6 +12,7 @@ assert MATCH is not None, "ogw/__init__.py has no __version__"
 TEST = [
     "PyYAML>=6",
     "hypothesis>=6.100",
+    "pexpect>=4.9",
     "jsonschema>=4.18",
     "pyte>=0.8",
     "pytest>=8",
@@ -29,7 +30,11 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["ogw", "ogw.*"]),
-    package_data={"ogw.service": ["page.html", "page.css", "page.js"], "ogw.settings.presets": ["*.json"]},
+    package_data={
+        "ogw.cli": ["ogw.service"],
+        "ogw.service": ["page.html", "page.css", "page.js"],
+        "ogw.settings.presets": ["*.json"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "ConfigArgParse>=1.7",

@@ -4,9 +4,9 @@ import pathlib
 import re
 import sys
 
+from ogw.policy.advice import REASONS
 from ogw.policy.decision import Reason
 from ogw.policy.rules import parse_rules
-from ogw.report.advice import REASONS
 from ogw.settings.settings import SETTINGS
 
 README = pathlib.Path(__file__).parent.parent / "README.md"

@@ -6,8 +6,9 @@ import json
 import os
 import pwd
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from gettext import gettext as _
+from types import MappingProxyType
 from typing import Any, Optional
 
 from ogw.cli.commands import Failed
@@ -56,10 +57,20 @@ def file_of(asked: argparse.Namespace) -> str:
     return str(asked.config or os.environ.get("OGW_CONFIG") or DEFAULT_FILE)
 
 
-def make(asked: argparse.Namespace, change: Callable[[Editor], None]) -> int:
-    """Make the change, tell of it, and reload where that is asked for; the exit code. Raises Failed."""
+def gateway_of(asked: argparse.Namespace) -> Gateway:
+    """The running gateway that is meant: by --run-dir, or by the run-dir of the file that is edited."""
+    return Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": file_of(asked)})
+
+
+def make(
+    asked: argparse.Namespace, change: Callable[[Editor], None], more: Mapping[str, Any] = MappingProxyType({})
+) -> int:
+    """Make the change, tell of it, and reload where that is asked for; the exit code. Raises Failed.
+
+    more  what else the answer has as JSON
+    """
     outcome = changed_file(file_of(asked), change, asked.dry_run)
-    return tell(asked, outcome)
+    return tell(asked, outcome, more)
 
 
 def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> Outcome:
@@ -76,12 +87,12 @@ def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = Fa
         raise Failed(f"{path}: {error.strerror}") from None
 
 
-def tell(asked: argparse.Namespace, outcome: Outcome) -> int:
+def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Say what came of it, report it, and reload where that is asked for; the exit code."""
     applied: Optional[dict[str, Any]] = None
     code, sentences = OK, [*outcome.said, *outcome.warnings]
     sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
-    gateway = Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": outcome.path})
+    gateway = gateway_of(asked)
     runs = False
     if not asked.json:
         for text in outcome.removed:
@@ -112,7 +123,7 @@ def tell(asked: argparse.Namespace, outcome: Outcome) -> int:
         told = {"file": outcome.path, "changed": outcome.changed, "dry_run": asked.dry_run, "added": outcome.added,
                 "removed": outcome.removed, "said": sentences, "mistakes": list(outcome.remaining),
                 "old_policy": old, "new_policy": new, "reload": applied}  # fmt: skip
-        print(json.dumps(told, indent=2))
+        print(json.dumps({**told, **more}, indent=2))
         return code
     sys.stdout.flush()
     for sentence in sentences:

@@ -5,6 +5,7 @@ imported only when its command is called: `ogw run` must not wait for what a ter
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from gettext import gettext as _
 from importlib import import_module
@@ -41,6 +42,7 @@ class Command(NamedTuple):
 
 COMMANDS = [
     Command("run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
+    Command("setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup:setup"),
     Command(
         "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "config:config_show"
     ),
@@ -62,6 +64,7 @@ COMMANDS = [
     Command("relay-proxy get", "", _("the proxies to go out through"), "relay_proxy:get"),
     Command("relay-proxy set", "URL ...", _("go out through these"), "relay_proxy:set_"),
     Command("relay-proxy clear", "", _("go straight"), "relay_proxy:clear"),
+    Command("import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "script:import_"),
     Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "check:check"),
     Command(
         "explain",
@@ -85,6 +88,9 @@ COMMANDS = [
     Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
     Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),
     Command(
+        "completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion:completion"
+    ),
+    Command(
         "presets",
         "[NAME] [--region NAME]",
         _("the host lists of known services, and what one expands to"),
@@ -92,6 +98,8 @@ COMMANDS = [
     ),
     Command("version", "", _("the version"), "version:version"),
 ]
+CMDLET = Command("", "", "", "cmdlets:run")  # of the original: all words are its own
+_CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|(?:restart-service|import-module)(?:\s|\Z))")
 LONGEST = max(len(command.words.split()) for command in COMMANDS)
 
 
@@ -102,6 +110,11 @@ def find(words: Sequence[str]) -> Optional[tuple[Command, list[str]]]:
             if command.words.split() == list(words[:length]):
                 return command, list(words[length:])
     return None
+
+
+def is_cmdlet(word: str) -> bool:
+    """Whether it looks like one of PowerShell's: Verb-Noun, or the original's in any case."""
+    return _CMDLET.match(word) is not None
 
 
 def of_group(word: str) -> list[Command]:

@@ -11,8 +11,8 @@ from rich.text import Text
 from ogw.cli.commands import Failed
 from ogw.cli.parser import WRONG, parser_of
 from ogw.cli.screen import BOLD, DIM, indented, show, table
+from ogw.policy.advice import EVENTS, REASONS, Advice
 from ogw.policy.decision import Reason
-from ogw.report.advice import EVENTS, REASONS, Advice
 from ogw.report.events import CATALOGUE
 
 NUMBER = re.compile(r"(?:ogw-?)?([0-9]{1,4})\Z", re.IGNORECASE)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, Optional
 
+from ogw.policy.advice import command_for
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.hosts import Match
 from ogw.policy.index import holds, parse_client
 from ogw.policy.rules import time_text
 from ogw.policy.tls_rules import Mode
-from ogw.report.advice import command_for
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct

@@ -11,11 +11,19 @@ from typing import Optional, TextIO
 from ogw import __version__
 from ogw.cli import commands
 from ogw.settings.settings import SETTINGS, shown_as
+from ogw.wire.relay_proxy import HIDDEN
 
 OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
 OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # Ctrl-C
+PROBE = "https://u:p@h/?q"  # a part of it is a secret for whatever setting has any
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+_INSTALLER = {  # parameters of the original's installer, which setup takes, and the settings that they are
+    "PASSWORD": "relay-proxy-password",
+    "USERNAME": "relay-proxy-username",
+    "PROXY": "relay-proxy",
+}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -81,20 +89,37 @@ def _drop(stream: TextIO) -> None:
 
 def hide_passwords(words: Sequence[str]) -> None:
     """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
+    if words and commands.is_cmdlet(words[0]) and (len(words) > 1 or " " in words[0]):
+        _show_as([words[0].split()[0], HIDDEN])  # one of the words may be a password, by its place alone
+        return
     shown: list[str] = []
     secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, "u:p@h") != "u:p@h"}
+    edited = secret.get(f"--{words[2]}") if len(words) > 3 and words[0] == "config" else None
+    if words[:2] == ["relay-proxy", "set"]:
+        edited = secret["--relay-proxy"]
     before = ""
-    for word in words:
+    for number, word in enumerate(words):
         flag, equals, value = word.partition("=")
+        if words[0] == "setup" and equals and flag.upper() in _INSTALLER:
+            flag = word = f"{flag}={shown_as(SETTINGS[_INSTALLER[flag.upper()]], value)}"
+            equals = ""
         if flag in secret and equals:
             shown.append(f"{flag}={shown_as(secret[flag], value)}")
+        elif before in secret:
+            shown.append(shown_as(secret[before], word))
+        elif edited is not None and number > 1 and word[:2] != "--" and f"--{word}" not in secret:
+            shown.append(shown_as(edited, word))
         else:
-            shown.append(shown_as(secret[before], word) if before in secret else word)
+            shown.append(word)
         before = word
     if shown != list(words):
-        import setproctitle  # here: few need it, and the wait for it is the time that the password can be read
+        _show_as(shown)
 
-        setproctitle.setproctitle(" ".join(["ogw", *shown]))
+
+def _show_as(words: Sequence[str]) -> None:
+    import setproctitle  # here: few need it, and the wait for it is the time that the password can be read
+
+    setproctitle.setproctitle(" ".join(["ogw", *words]))
 
 
 def _command(words: list[str]) -> int:
@@ -105,6 +130,8 @@ def _command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(commands.usage(), end="")
         return OK if words else WRONG
+    if commands.is_cmdlet(words[0]):
+        return commands.CMDLET.run(words)
     found = commands.find(words)
     if found is not None:
         command, rest = found

@@ -14,11 +14,11 @@ from typing import NamedTuple, Optional
 from cryptography import x509
 
 from ogw.cli.findings import Finding, ok, problem, untested, warning
+from ogw.policy.advice import REASONS
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import Kind, Rule
 from ogw.policy.subjects import shown
 from ogw.policy.tls_rules import Mode
-from ogw.report.advice import REASONS
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct

@@ -9,12 +9,12 @@ import tempfile
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.cli.change import CODES, NOT_DONE, OK, WRONG, add_config, add_flags, file_of, make
+from ogw.cli.change import CODES, NOT_DONE, OK, add_config, add_flags, file_of, make
 from ogw.cli.commands import Failed
 from ogw.cli.edit import must, text_of
 from ogw.cli.parser import parser_of
-from ogw.settings.editing import Editor
-from ogw.settings.loader import DEFAULT_FILE
+from ogw.settings.editing import Editor, WrongValue
+from ogw.settings.ini_file import EditError
 from ogw.settings.settings import SETTINGS, shown_as
 from ogw.tunnel.password import LARGEST
 from ogw.wire.relay_proxy import credentials
@@ -78,10 +78,9 @@ def set_(words: list[str]) -> int:
         parser.error(_("--password-stdin and --password-file do not go together"))
     if (asked.password_stdin or asked.password_file) and not asked.username:
         parser.error(_("--username: name it, too"))
-    if asked.password_stdin:
-        return make_with_password(asked, asked.url, asked.username, _from_stdin())
+    password = _from_stdin() if asked.password_stdin else None
     file = asked.password_file and os.path.abspath(asked.password_file)
-    return make(asked, lambda editor: use(editor, asked.url, asked.username, file))
+    return make(asked, lambda editor: use(editor, beside(asked), asked.url, asked.username, password, file))
 
 
 def _from_stdin() -> str:
@@ -105,29 +104,30 @@ def clear(words: list[str]) -> int:
         codes={**CODES, NOT_DONE: _("there was none, or nothing could be changed")},
     )
     add_flags(parser)
-    return clear_all(parser.parse_args(words))
+    asked = parser.parse_args(words)
+    return must(asked, lambda editor: forget(editor, beside(asked)))
 
 
-def clear_all(asked: argparse.Namespace) -> int:
-    """The same for whoever has parsed already; a password file that we made goes, too. The exit code."""
-    ours = os.path.join(os.path.dirname(os.path.realpath(file_of(asked))), DEFAULT_PASSWORD_FILE)
-    named: list[str] = []
-
-    def change(editor: Editor) -> bool:
-        named.extend(entry.text for entry in editor.entries(FILE))
-        return forget(editor)
-
-    code = must(asked, change)
-    if named == [ours] and not asked.dry_run:
-        try:
-            os.unlink(ours)
-        except OSError:
-            pass
-    return code
+def beside(asked: argparse.Namespace) -> str:
+    """The path of the INI file itself, which a password's file lies beside."""
+    return os.path.realpath(file_of(asked))
 
 
-def use(editor: Editor, urls: list[str], user: str = "", password_file: str = "") -> None:
-    """Make these the relay proxies, with these credentials for those whose URL has none; without a user, with none."""
+def use(
+    editor: Editor,
+    ini: str,
+    urls: list[str],
+    user: str = "",
+    password: Optional[str] = None,
+    password_file: str = "",
+) -> None:
+    """Make these the relay proxies, with these credentials for those whose URL has none; without a user, with none.
+
+    ini       the INI file's own path, beside which a password goes into a file
+    """
+    if password is not None:
+        password_file = _keep(editor, ini, password)
+    _forget_file(editor, ini, password_file)
     editor.set(URL, urls)
     for setting, value in ((USER, user), (FILE, password_file), (PASSWORD, "")):
         if value:
@@ -136,103 +136,98 @@ def use(editor: Editor, urls: list[str], user: str = "", password_file: str = ""
             editor.unset(setting)
 
 
-def forget(editor: Editor) -> bool:
+def forget(editor: Editor, ini: str) -> bool:
     """No relay proxies any more; False where there were none."""
     there = [setting for setting in (URL, USER, PASSWORD, FILE) if editor.entries(setting)]
     if not there:
         return editor.unset(URL)  # which says that it is not there
+    _forget_file(editor, ini, "")
     for setting in there:
         editor.unset(setting)
     return True
 
 
-def make_with_password(asked: argparse.Namespace, urls: list[str], user: str, password: str) -> int:
-    """Make these the relay proxies, with this password in a file of its own beside the INI file; the exit code.
+def _forget_file(editor: Editor, ini: str, other: str) -> None:
+    """A password's file that we made goes when it is used no more; somebody else's stays."""
+    ours = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
+    for entry in editor.entries(FILE):
+        if entry.text == other:
+            continue
+        if entry.text in (ours, DEFAULT_PASSWORD_FILE):
+            editor.when_done(lambda: _delete(ours))
+        else:
+            editor.say(_("{file} with the password stays; delete it if nobody else needs it").format(file=entry.text))
 
-    asked  what change.add_flags gives. Raises Failed.
-    """
-    ini = os.path.realpath(file_of(asked))
-    with PasswordFile(ini, password, asked.dry_run) as file:
-        code = make(asked, lambda editor: use(editor, urls, user, file.path))
-        file.keep()
-    return code
+
+def _delete(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 
 
-class PasswordFile:
-    """The file with the relay proxy's password beside an INI file: replaced at once, and put back where all failed.
+def _keep(editor: Editor, ini: str, password: str) -> str:
+    """Write the password into a file beside the INI file; its path. Raises EditError."""
+    path = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
+    try:
+        credentials("", password)
+        data = password.encode() + b"\n"
+        if not password or len(data) > LARGEST:
+            raise ValueError(_("is empty or too long"))
+    except ValueError as error:
+        raise WrongValue(_("the password {error}").format(error=error)) from None
+    try:
+        before = _contents(path)
+        if before != data:
+            # It must be there when the new configuration is checked; where that fails, or was only tried, it goes back.
+            editor.if_not_done(lambda: _put_back(path, before, ini))
+            _replace(path, data, ini)
+            editor.note(PASSWORD, "" if before is None else "before", password)
+    except OSError as error:
+        raise EditError(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
+    return path
 
-    Use as a context manager; `keep` says that it is to stay. It is for its owner alone, who is the INI file's owner;
-    where that is root and the file belongs to the group of the gateway, the group may read this one, too.
-    """
 
-    def __init__(self, ini: str, password: str, dry_run: bool = False) -> None:
-        self.path = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
-        self._ini = ini
-        self._password = password
-        self._dry_run = dry_run
-        self._before: Optional[bytes] = None
-        self._keeps = False
+def _contents(path: str) -> Optional[bytes]:
+    try:
+        with open(path, "rb") as file:
+            return file.read(LARGEST + 1)
+    except FileNotFoundError:
+        return None
 
-    def __enter__(self) -> "PasswordFile":
-        """Raises Failed."""
-        try:
-            credentials("", self._password)
-            if not self._password or len(self._password.encode()) >= LARGEST:
-                raise ValueError(_("is empty or too long"))
-        except ValueError as error:
-            failed = Failed(_("the password {error}; nothing was changed").format(error=error))
-            failed.code = WRONG
-            raise failed from None
-        if self._dry_run and os.path.exists(self.path):
-            return self
-        try:
-            if self._ini == DEFAULT_FILE and os.geteuid() == 0:
-                os.makedirs(os.path.dirname(self._ini), 0o755, exist_ok=True)
-            if os.path.exists(self.path):
-                with open(self.path, "rb") as file:
-                    self._before = file.read(LARGEST + 1)
-            self._replace(self._password.encode() + b"\n")
-        except OSError as error:
-            raise Failed(_("{path} cannot be written: {error}; nothing was changed").format(
-                path=self.path, error=error.strerror)) from None  # fmt: skip
-        return self
 
-    def keep(self) -> None:
-        self._keeps = not self._dry_run
+def _put_back(path: str, data: Optional[bytes], ini: str) -> None:
+    try:
+        if data is None:
+            os.unlink(path)
+        else:
+            _replace(path, data, ini)
+    except OSError:
+        pass
 
-    def __exit__(self, *exception: object) -> None:
-        if self._keeps or (self._dry_run and self._before is not None):
-            return
-        try:
-            if self._before is not None:
-                self._replace(self._before)
-            elif not self._dry_run or os.path.exists(self.path):
-                os.unlink(self.path)
-        except OSError:
-            pass
 
-    def _replace(self, data: bytes) -> None:
-        folder = os.path.dirname(self.path)
-        handle, fresh = tempfile.mkstemp(prefix=".ogw-password-", dir=folder)  # 0600
-        try:
-            with open(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                self._give(handle)
-                os.fsync(handle)
-            os.rename(fresh, self.path)
-        except BaseException:
-            os.unlink(fresh)
-            raise
+def _replace(path: str, data: bytes, ini: str) -> None:
+    """For the INI file's owner alone; where that is root and the gateway has a group, the group may read it, too."""
+    handle, fresh = tempfile.mkstemp(prefix=".ogw-password-", dir=os.path.dirname(path))  # 0600
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            for like in (path, ini):
+                if os.path.exists(like):
+                    _make_like(handle, os.stat(like), is_ini=like == ini)
+                    break
+            os.fsync(handle)
+        os.rename(fresh, path)
+    except BaseException:
+        _delete(fresh)
+        raise
 
-    def _give(self, handle: int) -> None:
-        for like in (self.path, self._ini):
-            if os.path.exists(like):
-                owner = os.stat(like)
-                if os.geteuid() == 0:
-                    os.fchown(handle, owner.st_uid, owner.st_gid)
-                if like == self.path:
-                    os.fchmod(handle, owner.st_mode & 0o640)
-                elif owner.st_uid == 0 and owner.st_gid != 0 and owner.st_mode & 0o040:
-                    os.fchmod(handle, 0o640)
-                return
+
+def _make_like(handle: int, other: os.stat_result, is_ini: bool) -> None:
+    if os.geteuid() == 0:
+        os.fchown(handle, other.st_uid, other.st_gid)
+    if not is_ini:
+        os.fchmod(handle, other.st_mode & 0o640)
+    elif other.st_uid == 0 and other.st_gid != 0 and other.st_mode & 0o040:
+        os.fchmod(handle, 0o640)

@@ -34,7 +34,8 @@ class Result(NamedTuple):
 
     why      what went wrong; "" for nothing
     changed  there is a new copy
-    rules    how many the list has; added and removed: beside the last good copy
+    rules    how many the list has, or, where something went wrong, the last good copy; -1 where that is unknown
+    added    and removed: beside the last good copy
     """
 
     why: str = ""
@@ -61,6 +62,11 @@ class _Failed(Exception):
 
 def download(url: str, config: Config) -> Result:
     """Do it, within source-timeout. Only for a process of its own: it sets an alarm."""
+    result = _download(url, config)
+    return result._replace(rules=len(_rules(_last_good(url, config), config))) if result.why else result
+
+
+def _download(url: str, config: Config) -> Result:
     signal.signal(signal.SIGALRM, _too_late)
     signal.setitimer(signal.ITIMER_REAL, config.source_timeout)
     try:
@@ -194,33 +200,51 @@ def _connected(url: str, config: Config) -> http.client.HTTPSConnection:
     parts = urlsplit(url)
     name, port = parts.hostname or "", parts.port or 443
     host, address = parse_host(f"[{name}]".encode() if ":" in name else name.encode())
+    target = Target(host, port, address)
+    proxies = _relay_proxies(target, config)
     context = ssl.create_default_context()
-    proxy = _relay_proxy(Target(host, port, address), config)
-    first = (host, port) if proxy is None else (proxy.target.host, proxy.target.port)
-    connection = http.client.HTTPSConnection(*first, timeout=config.source_timeout, context=context)
+    if not proxies:
+        return _connect(target, None, context, config.source_timeout, config)
+    for proxy in proxies:
+        try:
+            return _connect(target, proxy, context, config.source_timeout / len(proxies), config)
+        except _Failed as failed:
+            last = failed
+    raise last
+
+
+def _connect(
+    target: Target, proxy: Optional[RelayProxy], context: ssl.SSLContext, timeout: float, config: Config
+) -> http.client.HTTPSConnection:
+    """timeout  of each wait, in seconds"""
+    first = target if proxy is None else proxy.target
+    connection = http.client.HTTPSConnection(first.host, first.port, timeout=timeout, context=context)
     if proxy is not None:
-        connection.set_tunnel(host, port, headers=_proxy_headers(proxy, config))
+        connection.set_tunnel(target.host, target.port, headers=_proxy_headers(proxy, config))
+    where = str(target) if proxy is None else f"through the relay proxy {proxy}"
     try:
         connection.connect()
-    except (TimeoutError, ssl.SSLCertVerificationError):
+    except ssl.SSLCertVerificationError:
         raise
-    except OSError as error:
-        where = f"{host}:{port}" if proxy is None else f"through the relay proxy {proxy}"
-        raise _Failed(f"{where}: {error.strerror or error}") from None
+    except TimeoutError:
+        raise _Failed(f"{where}: no connection in time (source-timeout)") from None
+    except (OSError, http.client.HTTPException) as error:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        raise _Failed(f"{where}: {told}") from None
     return connection
 
 
-def _relay_proxy(target: Target, config: Config) -> Optional[RelayProxy]:
-    """The first that can be used; None where the server is asked straight."""
+def _relay_proxies(target: Target, config: Config) -> list[RelayProxy]:
+    """Those that can be used, in order of preference; none where the server is asked straight."""
     if not config.relay_proxy or HostIndex(config.relay_proxy_bypass).covers(target, "127.0.0.1"):
-        return None
+        return []
     plain = [proxy for proxy in config.relay_proxy if not proxy.encrypted]
     if not plain:
         raise _Failed(
             f"lists cannot be downloaded through {config.relay_proxy[0]}; name an http:// relay proxy as well, "
             f"or let relay-proxy-bypass cover {target.host}"
         )
-    return plain[0]
+    return plain
 
 
 def _proxy_headers(proxy: RelayProxy, config: Config) -> dict[str, str]:

@@ -136,7 +136,7 @@ class Refresh:
                 if pid
                 else f"it hung, and was killed after {self._config.source_timeout:g} s"
             )
-            return Result(f"the download failed: {why}")
+            return Result(f"the download failed: {why}", rules=-1)
         return result
 
     def _ended(self, url: str, source: _Source, result: Result, now: float) -> bool:
@@ -147,7 +147,8 @@ class Refresh:
             source.due = now + min(refresh, FIRST_RETRY * 2 ** min(source.failures - 1, 20))
             if source.failures == 1 or now >= source.told_at + TELL_SECONDS:
                 often = f" ({source.untold} times since the last line)" if source.failures > 1 else ""
-                message = f"{shown}: {result.why}{often}; the last good list stays in force"
+                kept = "the last good list stays in force" if result.rules else "there is no good list of it yet"
+                message = f"{shown}: {result.why}{often}; {kept}"
                 self._log.event(Event.SOURCE_UNREACHABLE, message, source=shown, count=source.untold)
                 source.untold, source.told_at = 0, now
             return False

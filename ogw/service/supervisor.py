@@ -179,12 +179,13 @@ class Supervisor:
             self._log.count_lines()
             children.wait(self._until_next(now))
             children.reap()
-            if self._refresh is not None and self._refresh.work(time.monotonic()):
-                self._reload()
             while self._signals:
                 self._handle(self._signals.pop(0))
             while self._asked:
                 self._answer(self._asked.pop(0))
+            # Last, and until there is nothing: a reload hears the bell for a download that ended meanwhile.
+            while self._refresh is not None and self._refresh.work(time.monotonic()):
+                self._reload()
             self._questions.give_up_late_ones(time.monotonic())
             if self._draining and time.monotonic() >= self._stop_by:
                 self._kill_workers()
@@ -320,6 +321,8 @@ class Supervisor:
     # Waiting, for what signals, workers and clocks say.
 
     def _until_next(self, now: float) -> float:
+        if self._signals or self._asked:
+            return 0.0  # heard while it waited for something else, such as the answers at a reload
         times = [self._next_report, self._next_mode_report, *self._children.next_start()]
         if self._draining:
             times.append(self._stop_by)

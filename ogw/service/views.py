@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from ogw import __version__
+from ogw.policy.advice import command_for
 from ogw.policy.decision import Reason
 from ogw.report import metrics
-from ogw.report.advice import command_for
 from ogw.report.events import Event
 from ogw.report.log import timestamp
 from ogw.report.table import Table

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern
+from ogw.settings.files import read_file
 
 AUTO = "auto"
 PLACES = (
@@ -53,7 +54,7 @@ def files_of(places: Sequence[str]) -> list[str]:
             patterns += [os.path.join(glob.escape(place), inside) for inside in INSIDE]
         else:
             patterns.append(glob.escape(place))
-    return [path for pattern in patterns for path in sorted(glob.glob(pattern))][:MOST]
+    return [path for pattern in patterns for path in sorted(glob.glob(pattern))]
 
 
 def read_agent(places: Sequence[str]) -> Agent:
@@ -62,13 +63,14 @@ def read_agent(places: Sequence[str]) -> Agent:
     if not paths:
         where = ", ".join(PLACES) if AUTO in places else ", ".join(places)
         return Agent(missing=_("no file of an agent is there: {where}").format(where=where))
+    if len(paths) > MOST:
+        return Agent(mistakes=(_("agent-config: more than {most} files are there").format(most=MOST),))
     rules: dict[Rule, Rule] = {}
     certificates: list[Pattern] = []
     mistakes: list[str] = []
     for path in paths:
         try:
-            with open(path, "rb") as file:
-                body = file.read(LARGEST + 1)
+            body = read_file(path, LARGEST)
             if len(body) > LARGEST:
                 raise ValueError(_("larger than {size} bytes").format(size=LARGEST))
             text = body.decode("utf-8-sig")

@@ -68,6 +68,36 @@ class Editor:
     def __init__(self, text: IniText, outcome: Outcome) -> None:
         self._text = text
         self._outcome = outcome
+        self._undo: list[Callable[[], object]] = []
+        self._finish: list[Callable[[], object]] = []
+
+    def if_not_done(self, undo: Callable[[], object]) -> None:
+        """What takes back something beside the file, such as a password's own file, where the edit fails after all."""
+        self._undo.append(undo)
+
+    def when_done(self, finish: Callable[[], object]) -> None:
+        """What is to be done beside the file once it was changed."""
+        self._finish.append(finish)
+
+    def finish(self) -> None:
+        """The file was changed."""
+        for finish in self._finish:
+            finish()
+
+    def say(self, sentence: str) -> None:
+        """Say something to whoever edits."""
+        self._outcome.said.append(sentence)
+
+    def note(self, setting: Setting, before: str, after: str) -> None:
+        """Something beside the file changed that belongs to a setting; "" for none."""
+        for where, value in ((self._outcome.removed, before), (self._outcome.added, after)):
+            if value:
+                self._note(where, setting, value)
+
+    def take_back(self) -> None:
+        """The edit failed, or was only tried."""
+        for undo in reversed(self._undo):
+            undo()
 
     def entries(self, setting: Setting) -> list[Entry]:
         """Its values, one by one."""
@@ -273,27 +303,32 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
     with IniFile(path) as file:
         outcome = Outcome(file.path, made=not os.path.exists(file.path))
         before, old_mistakes = _checked(file.path, file.path)
-        change(Editor(file.text, outcome))
+        editor = Editor(file.text, outcome)
         after = before
-        if outcome.changed:
 
-            def check(fresh: str) -> None:
-                nonlocal after
-                after, mistakes = _checked(fresh, file.path)
-                new = _new(mistakes, old_mistakes)
-                if new:
-                    # What is wrong in the file alone may be right with the variables that are set here.
-                    new = _new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
-                if new:
-                    raise EditError("\n".join(new))
-                outcome.remaining = tuple(mistakes)
-                if dry_run:
-                    raise _DryRun
+        def check(fresh: str) -> None:
+            nonlocal after
+            after, mistakes = _checked(fresh, file.path)
+            new = _new(mistakes, old_mistakes)
+            if new:
+                # What is wrong in the file alone may be right with the variables that are set here.
+                new = _new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
+            if new:
+                raise EditError("\n".join(new))
+            outcome.remaining = tuple(mistakes)
+            if dry_run:
+                raise _DryRun
 
-            try:
+        try:
+            change(editor)
+            if outcome.changed:
                 file.save(check)
-            except _DryRun:
-                pass
+                editor.finish()
+        except _DryRun:
+            editor.take_back()
+        except BaseException:
+            editor.take_back()
+            raise
         outcome.policies = _hash(before), _hash(after)
         if after is not None:
             outcome.warnings = tuple(_new(after.warnings, () if before is None else before.warnings))

@@ -82,15 +82,21 @@ def size(least: int, most: int) -> Reader:
     return read
 
 
-def choice(*words: str) -> Reader:
-    """One of a few words."""
+@dataclass(frozen=True)
+class Choice:
+    """Reads one of a few words."""
 
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(_("is none of {words}").format(words=", ".join(words)))
+    words: tuple[str, ...]
+
+    def __call__(self, text: str) -> str:
+        if text not in self.words:
+            raise ValueError(_("is none of {words}").format(words=", ".join(self.words)))
         return text
 
-    return read
+
+def choice(*words: str) -> Choice:
+    """One of a few words."""
+    return Choice(words)
 
 
 def worker_count(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
 _WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
+_BESIDE_FILE = ("relay-proxy-password-file", "relay-proxy-ca-file")  # where relative in the file: to its folder
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
 
@@ -90,6 +92,8 @@ class _Loader:
             # What nobody may see is converted and then forgotten.
             origins[name] = [Given(source, shown_as(setting, text)) for source, text in given]
             values[setting.attribute] = self._convert(setting, given)
+            if name in _BESIDE_FILE and values[setting.attribute]:
+                values[setting.attribute] = _beside(given[-1], values[setting.attribute])
             self._warn_of_flag(setting, given)
         elsewhere = self._gather(values)
         self._check_report(values, bool(origins["report-until"][-1].text))
@@ -327,6 +331,12 @@ class _Loader:
             return ""
         shown = prefix + (close[0].upper().replace("-", "_") if prefix == PREFIX else close[0])
         return _("; did you mean {name}?").format(name=shown)
+
+
+def _beside(given: Given, path: str) -> str:
+    """A path that the INI file names; a relative one is meant from its folder, not from wherever somebody is."""
+    file, colon, _line = given.source.rpartition(":")
+    return os.path.join(os.path.dirname(os.path.abspath(file)), path) if colon else path
 
 
 def _last(given: list[Given]) -> Optional[Given]:

@@ -1,5 +1,6 @@
 """Presets: the hosts of a known service, as a JSON file, with placeholders for what is the operator's own."""
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from ogw.policy.rules import parse_rules
+from ogw.settings.files import read_file
 
 CLOUDS = ("public", "government", "china")
 PARAMETERS = ("workspace", "region", "account", "data-collection-endpoint")  # names of settings, each a list
@@ -126,8 +128,7 @@ def presets(folder: str = "") -> dict[str, Preset]:
     mistakes: list[str] = []
     for path in files_of(folder) if folder else ():
         try:
-            with open(path, "rb") as file:
-                preset = parse_preset(os.path.basename(path).removesuffix(".json"), file.read(LARGEST + 1), path)
+            preset = parse_preset(os.path.basename(path).removesuffix(".json"), read_file(path, LARGEST), path)
             found[preset.name] = preset
         except OSError as error:
             mistakes.append(f"{path}: {error.strerror}")
@@ -141,7 +142,9 @@ def presets(folder: str = "") -> dict[str, Preset]:
 def files_of(folder: str) -> list[str]:
     """The presets in a folder. Raises OSError."""
     names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
-    return [os.path.join(folder, name) for name in names[:MOST]]
+    if len(names) > MOST:
+        raise OSError(errno.EMFILE, _("more than {most} presets are in it").format(most=MOST), folder)
+    return [os.path.join(folder, name) for name in names]
 
 
 def parse_preset(name: str, body: bytes, place: str) -> Preset:

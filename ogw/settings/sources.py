@@ -3,6 +3,7 @@
 Nothing here uses the network: the supervisor has the URLs downloaded (service/refresh.py).
 """
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ogw.policy.rules import Rule
 from ogw.settings.copies import read_copy
+from ogw.settings.files import read_file
 from ogw.settings.lists import BadList, read_list
 from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import HIDDEN
@@ -66,7 +68,10 @@ def files_of(path: str) -> list[str]:
         name for name in sorted(os.listdir(path)) if not name.startswith(".") and os.path.splitext(name)[1] in SUFFIXES
     ]
     paths = [os.path.join(path, name) for name in names]
-    return [one for one in paths if not os.path.isdir(one)][:MOST]
+    found = [one for one in paths if not os.path.isdir(one)]
+    if len(found) > MOST:
+        raise OSError(errno.EMFILE, _("more than {most} files are in it").format(most=MOST), path)
+    return found
 
 
 def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
@@ -79,8 +84,7 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
         raise BadList([f"allowed-host-source: {path}: {error.strerror}"]) from None
     for one in paths:
         try:
-            with open(one, "rb") as file:
-                rules += read_list(file.read(max_size + 1), one, max_size)
+            rules += read_list(read_file(one, max_size), one, max_size)
         except OSError as error:
             mistakes.append(f"allowed-host-source: {one}: {error.strerror}")
         except BadList as bad:
@@ -96,9 +100,7 @@ def read_url(url: str, state_dir: str, max_size: int) -> tuple[tuple[Rule, ...],
     try:
         copy = read_copy(state_dir, url, max_size)
         if copy is None:
-            return (), _("allowed-host-source: {url}: there is no copy yet; it is fetched after the start").format(
-                url=shown
-            )
+            return (), _("allowed-host-source: {url}: there is no copy yet; the gateway fetches it").format(url=shown)
         return read_list(copy.body, shown, max_size), ""
     except OSError as error:
         why: Sequence[str] = [f"{error.filename}: {error.strerror}"]
@@ -106,5 +108,5 @@ def read_url(url: str, state_dir: str, max_size: int) -> tuple[tuple[Rule, ...],
         why = bad.mistakes
     except ValueError as error:
         why = [str(error)]
-    told = _("allowed-host-source: {url}: its copy cannot be used: {why}; it is fetched anew")
+    told = _("allowed-host-source: {url}: its copy cannot be used: {why}; the gateway fetches it anew")
     return (), told.format(url=shown, why="; ".join(why))

@@ -6,8 +6,8 @@ import pytest
 from harness.commands import ogw
 
 from ogw.cli.commands import COMMANDS
+from ogw.policy.advice import EVENTS, REASONS
 from ogw.policy.decision import Reason
-from ogw.report.advice import EVENTS, REASONS
 from ogw.report.events import CATALOGUE, Field
 from ogw.settings.settings import SETTINGS
 

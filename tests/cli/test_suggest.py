@@ -112,7 +112,7 @@ def test_apply_adds_the_rules_with_a_note_and_leaves_the_rest_to_the_byte(file, 
     log.write_text(line() + line("[2606:4700::1111]:8443"))
     done = ogw("suggest", log, "--config", file, "--apply", "--yes")
     assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("+ allowed-host www.example.org note=")
-    assert "ogw reload" in done.stderr
+    assert "the next one starts with it" in done.stderr
     today = time.strftime("%Y-%m-%d", time.gmtime())
     assert file.read_text() == (
         "[ogw]\n# what tills need\nallowed-host =\n    a.example  \n"
@@ -285,4 +285,4 @@ def test_a_gateway_that_reads_another_file_is_found_out(file, upstream, tmp_path
         gateway.ask(upstream.target)[0].close()
         gateway.wait_for(event=105)
         done = ogw("suggest", "--config", file, "--run-dir", gateway.run_dir, "--apply", "--yes", "--reload")
-        assert done.returncode == 1 and f"the running gateway does not read {file}" in done.stderr
+        assert done.returncode == 1 and f"and not {file}" in done.stderr

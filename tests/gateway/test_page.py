@@ -143,6 +143,19 @@ def test_the_page_lives_through_a_restart(chrome, upstream):
     assert all("ERR_CONNECTION_REFUSED" in entry for entry in complaints(chrome))
 
 
+def test_what_the_policy_only_reports_is_not_shown_as_refused(chrome, upstream):
+    tomorrow = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
+    host = address()
+    flags = ("--policy-mode", "report", "--report-until", tomorrow, "--allowed-target-network", "127.0.0.0/8")
+    with Gateway(*flags, "--admin-address", f"{host}:9180", "--admin-page", "yes") as gateway:
+        chrome.get(f"http://{host}:9180/")
+        shows(chrome, "#attention", "policy-mode = report until")
+        gateway.tunnel(upstream.target).close()
+        shows(chrome, '[data-t="refusals"]', upstream.target)
+        assert "let pass, only reported" in text(chrome, '[data-t="refusals"]')
+        assert complaints(chrome) == []
+
+
 def test_with_scripts_blocked_the_same_stands_in_tables(chrome, upstream):
     with started() as gateway, gateway.tunnel(upstream.target):
         refuse(gateway, "tables.example:443")

@@ -106,6 +106,13 @@ def test_the_tables_say_what_happened():
         assert part in text
 
 
+def test_a_request_that_passed_is_not_shown_as_refused():
+    refusal = state()["refusals"][0]
+    for enforced in (True, False):
+        text = "".join(shown(state(refusals=[{**refusal, "enforced": enforced}])).text)
+        assert ("let pass, only reported" in text) is not enforced
+
+
 def test_what_happens_a_second_is_told_over_ten_seconds():
     points = [(280.0, 0, 0, 0, 0, 0), (300.0, 1, 1213, 0, (5 << 20) - 10500, 0), (305.0, 1, 1230, 0, 0, 0)]
     text = " ".join("".join(shown(state(), points).text).split())

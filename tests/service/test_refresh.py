@@ -218,7 +218,7 @@ def test_a_certificate_that_is_not_trusted_or_for_another_name_is_refused(start,
 def test_failures_are_a_line_then_silence(start):
     url = f"https://{address()}:9/"
     with start("--allowed-host-source", url, "--source-refresh", "1s") as gateway:
-        assert "Connection refused" in refused(gateway)
+        assert "Connection refused" in refused(gateway) and "there is no good list of it yet" in refused(gateway)
         for _time in range(3):
             ask(gateway, "/reload", "POST")
             gateway.wait_for(event=109)
@@ -247,7 +247,7 @@ def test_the_query_of_a_url_is_sent_and_never_shown(start, server):
     with start("--allowed-host-source", f"{server.url}?sig=s3cret") as gateway:
         gateway.wait_for(event=109)
         assert "GET /hosts.txt?sig=s3cret HTTP/1.1" in server.heads[0]
-        shown = ask(gateway, "/config")[2].decode()
+        shown = ask(gateway, "/config")[2].decode() + pathlib.Path(f"/proc/{gateway.pid}/cmdline").read_text()
         assert "?(hidden)" in shown
     assert "s3cret" not in str(gateway.lines) + shown + str(gateway.stderr)
 
@@ -277,6 +277,10 @@ def test_credentials_in_the_relay_proxys_url_and_a_bypass(start, server):
         assert gateway.wait_for(event=111)
     with start(*dead) as gateway:
         assert "through the relay proxy" in refused(gateway)
+    with Tinyproxy("user", "secret") as proxy:
+        with start(*dead, "--relay-proxy", f"http://user:secret@{proxy.place}") as gateway:
+            gateway.wait_for(event=111)
+            assert not gateway.events(301)
 
 
 def test_a_relay_proxy_in_tls_alone_cannot_be_used_and_that_is_said(start, server):
@@ -368,3 +372,11 @@ def test_the_download_child_holds_no_socket_of_the_gateway(start, server):
             link for link in pathlib.Path(f"/proc/{child}/fd").iterdir() if os.readlink(link).startswith("socket")
         ]
         assert len(sockets) == 1, "the connection to the server alone"
+
+
+def test_a_stop_that_comes_while_a_new_list_is_taken_is_heard(start, server):
+    for _time in range(5):
+        server.body = f"{_time}.example\n".encode()
+        with start("--allowed-host-source", server.url) as gateway:
+            gateway.wait_for(event=111)  # the reload begins now
+            assert gateway.stop(seconds=10) == 0

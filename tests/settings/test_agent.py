@@ -1,6 +1,7 @@
 """The agent's own files: which hosts they allow, and that nothing they say allows more than a name."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -105,6 +106,16 @@ def test_what_a_broken_file_says(tmp_path, name, text, words):
         load([f"--agent-config={tmp_path}"], {})
     (mistake,) = caught.value.mistakes
     assert mistake.startswith(f"agent-config: {path}") and words in mistake
+
+
+def test_too_many_files_and_a_pipe_are_mistakes(tmp_path):
+    os.mkfifo(tmp_path / "x.json")
+    with pytest.raises(ConfigError, match="is neither a file nor a folder"):
+        load([f"--agent-config={tmp_path}"], {})
+    for number in range(1001):
+        (tmp_path / f"{number}.json").touch()
+    with pytest.raises(ConfigError, match="more than 1000 files are there"):
+        load([f"--agent-config={tmp_path}"], {})
 
 
 def test_auto_finds_what_agents_keep_in_their_well_known_places(tmp_path):

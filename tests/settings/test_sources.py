@@ -70,6 +70,16 @@ def test_wrong_files_are_mistakes_of_the_configuration_by_file_and_line(tmp_path
     assert large == f"{tmp_path}/a.txt: larger than 1024 bytes (source-max-size)"
 
 
+def test_a_pipe_a_device_or_too_many_files_are_mistakes_and_nobody_waits(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert mistakes(tmp_path / "pipe") == [f"allowed-host-source: {tmp_path}/pipe: is neither a file nor a folder"]
+    assert "is neither a file nor a folder" in mistakes("/dev/zero")[0]
+    (tmp_path / "pipe").unlink()
+    for number in range(1001):
+        (tmp_path / str(number)).touch()
+    assert mistakes(tmp_path) == [f"allowed-host-source: {tmp_path}: more than 1000 files are in it"]
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

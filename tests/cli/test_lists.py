@@ -1,0 +1,107 @@
+"""`ogw allowed-host` and the other lists: exit codes, attributes, and a running gateway that takes the change."""
+
+import datetime
+import json
+
+import pytest
+from harness.edits import Edited
+from harness.gateway import Gateway, read_exactly
+from harness.upstreams import Server, echo
+
+OLD = "[ogw]\n# kept\nallowed-host = a.example\nallowed-target-network = 127.0.0.0/8\n"
+CHANGED = "the configuration was changed"
+
+
+@pytest.fixture
+def file(tmp_path):
+    return Edited(tmp_path, OLD)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "other"),
+    [
+        ("allowed-host", "b.example", "B.EXAMPLE"),
+        ("denied-host", "*.bad.example", "*.Bad.example"),
+        ("allowed-client", "10.1.0.0/16", "10.1.0.0/16"),
+        ("allowed-client-certificate", "CN=till-7, O=Shop", "CN=till-7,O=Shop"),
+    ],
+)
+def test_add_list_and_remove_and_doing_it_twice(file, name, value, other):
+    assert file.done(name, "add", value) == f"+ {name} {value}\n"
+    assert "is there already" in file.told(name, "add", other)
+    assert value in file.done(name, "list").splitlines()
+    rows = json.loads(file.done(name, "list", "--json"))
+    assert rows[-1]["value"] == value and rows[-1]["source"].startswith(f"{file.path}:")
+    assert file.done(name, "remove", other) == f"- {name} {value}\n"
+    assert "is not there" in file.told(name, "remove", value, code=1)
+    assert file.text == OLD
+
+
+def test_until_in_hours_is_stored_as_a_time_and_a_note_may_have_a_comma(file):
+    before = datetime.datetime.now(datetime.UTC)
+    file.done(
+        "allowed-host", "add", "b.example", "--until", "2h", "--note", "ticket 7, urgent", "--from", "10.1.0.0/16"
+    )
+    (line,) = [line for line in file.text.splitlines() if "b.example" in line]
+    stored = datetime.datetime.fromisoformat(line.split("until=")[1].split(" ")[0])
+    assert line.strip().startswith("b.example from=10.1.0.0/16 until=") and line.endswith('note="ticket 7, urgent"')
+    assert abs(stored - before - datetime.timedelta(hours=2)) < datetime.timedelta(minutes=1)
+    assert stored.utcoffset() == datetime.timedelta(0)
+
+
+def test_another_note_takes_the_place_of_the_old_one(file):
+    file.done("allowed-host", "add", "b.example", "--note", "old")
+    said = file.done("allowed-host", "add", "b.example", "--note", "new")
+    assert said == '- allowed-host b.example note="old"\n+ allowed-host b.example note="new"\n'
+    assert file.text.count("b.example") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["allowed-host", "add", "*"], 2, "'*': a star needs two labels behind it, as in *.example.com"),
+        (["allowed-host", "add", "https://a.example/"], 2, "a rule names a host, not a URL"),
+        (["allowed-host", "add", "b.example", "--from", "nowhere"], 2, "nowhere"),
+        (["allowed-host", "add", "b.example", "--until", "soon"], 2, "until 'soon': neither a time"),
+        (["allowed-host", "add", "b.example", "--note", 'a"b'], 2, "a note has neither double quotes"),
+        (["allowed-client", "add", "10.1.0.0/33"], 2, "'10.1.0.0/33'"),
+        (["allowed-host", "ad", "b.example"], 2, "choose from"),
+        (["allowed-host", "add"], 2, "required"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_changed(file, words, code, says):
+    assert says in file.told(*words, code=code)
+    assert file.text == OLD and not file.changes
+
+
+def test_one_wrong_rule_of_several_and_none_is_added(file):
+    file.told("allowed-host", "add", "b.example", "*", code=2)
+    assert file.text == OLD
+
+
+def test_a_reload_lets_new_targets_pass_and_open_tunnels_stay(file):
+    with Server(echo) as old, Server(echo) as new:
+        file.write(OLD.replace("a.example", old.host))
+        with Gateway("--config", str(file.path)) as gateway:
+            tunnel = gateway.tunnel(old.target)
+            refused, head = gateway.ask(new.target)
+            refused.close()
+            assert b" 403 " in head
+            end = file.run("allowed-host", "add", new.host, "--reload", OGW_RUN_DIR=gateway.run_dir, SUDO_USER="alice")
+            assert end.returncode == 0 and "reloaded, changed: allowed-host" in end.stdout
+            gateway.tunnel(new.target).close()
+            tunnel.sendall(b"still")
+            assert read_exactly(tunnel, 5) == b"still"
+            tunnel.close()
+            line = gateway.wait_for(event=100, message=CHANGED)
+            assert line["by"].startswith("alice (") and line["file"] == str(file.path)
+            assert (line["added"], line["removed"]) == ([f"allowed-host {new.host}"], [])
+            assert line["old_policy"] != line["new_policy"]
+    assert not file.changes  # the gateway wrote it
+
+
+def test_without_a_gateway_reload_exits_with_3_and_the_change_is_in_the_log_file(file):
+    assert "no gateway to ask" in file.told("allowed-host", "add", "b.example", "--reload", code=3)
+    (line,) = file.changes
+    assert (line["event"], line["message"], line["added"]) == (100, CHANGED, ["allowed-host b.example"])
+    assert "b.example" in file.text

@@ -1,0 +1,81 @@
+"""`ogw relay-proxy get|set|clear`."""
+
+import json
+import subprocess
+
+import pytest
+from harness.commands import OGW, ROOT, clean
+from harness.edits import Edited
+
+URL = "http://proxy.example:3128"
+
+
+@pytest.fixture
+def file(tmp_path):
+    return Edited(tmp_path, "[ogw]\n# kept\n")
+
+
+def test_set_get_and_clear(file):
+    assert "no relay proxy" in file.told("relay-proxy", "get", code=1)
+    file.done("relay-proxy", "set", URL, "https://other.example")
+    assert file.text == f"[ogw]\n# kept\nrelay-proxy =\n    {URL}\n    https://other.example\n"
+    assert json.loads(file.done("relay-proxy", "get", "--json"))["relay-proxy"] == [URL, "https://other.example"]
+    file.done("relay-proxy", "clear")
+    assert file.text == "[ogw]\n# kept\n"
+    assert "not set in the file" in file.told("relay-proxy", "clear", code=1)
+
+
+def test_a_password_from_standard_input_goes_into_a_file_of_its_own(file):
+    end = subprocess.run(
+        [*OGW, "relay-proxy", "set", URL, "--username", "u", "--password-stdin"],
+        input="5ecret\n",
+        env=clean(OGW_CONFIG=str(file.path), OGW_RUN_DIR=str(file.folder), OGW_LOG_FILE=str(file.log)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert end.returncode == 0, end
+    secret = file.folder / "relay-proxy.password"
+    assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("5ecret\n", 0o600)
+    assert "5ecret" not in file.text + file.log.read_text() + end.stdout + end.stderr
+    file.done("relay-proxy", "clear")
+    assert not secret.exists()
+
+
+def test_a_password_file_that_somebody_else_made_stays(file):
+    secret = file.folder / "own"
+    secret.write_text("5ecret\n")
+    secret.chmod(0o600)
+    file.done("relay-proxy", "set", URL, "--username", "u", "--password-file", secret)
+    assert f"{secret} with the password stays" in file.told("relay-proxy", "clear")
+    assert secret.read_text() == "5ecret\n"
+
+
+def test_a_password_that_is_not_needed_any_more_goes_with_its_file(file):
+    file.done("Set-OMSGatewayRelayProxy", URL, "u", "5ecret")
+    file.done("Set-OMSGatewayRelayProxy", URL, "--dry-run")
+    assert (file.folder / "relay-proxy.password").exists()
+    file.done("Set-OMSGatewayRelayProxy", URL)
+    assert not (file.folder / "relay-proxy.password").exists()
+    assert file.text == f"[ogw]\n# kept\nrelay-proxy = {URL}\n"
+
+
+def test_credentials_in_a_url_are_hidden(file):
+    end = file.run("relay-proxy", "set", "http://u:5ecret@proxy.example:3128")
+    assert end.returncode == 0
+    assert "5ecret" not in end.stdout + end.stderr + file.log.read_text() + file.done("relay-proxy", "get")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["nonsense://p"], 2, "is not http:// or https://"),
+        ([URL, "--password-stdin"], 2, "--username: name it, too"),
+        ([URL, "--username", "u", "--password-stdin", "--password-file", "x"], 2, "do not go together"),
+        ([URL, "--username", "u", "--password-file", "/nothing/there"], 1, "/nothing/there"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_changed(file, words, code, says):
+    assert says in file.told("relay-proxy", "set", *words, code=code)
+    assert file.text == "[ogw]\n# kept\n"

@@ -1,0 +1,319 @@
+"""Edits of the INI file: all else stays to the byte, the file is always valid, and nobody's edit is lost."""
+
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+
+import pytest
+from harness.commands import OGW, ROOT, clean
+from harness.edits import Edited
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ogw.settings.editing import edit, meaning, split
+from ogw.settings.ini_file import EditError
+from ogw.settings.ini_text import IniText
+from ogw.settings.loader import load
+from ogw.settings.settings import SETTINGS
+
+LONG = bool(os.environ.get("OGW_TEST_LONG"))
+VALUES = {
+    "allowed-host": ["a.example", "*.b.example:8443", 'c.example note="one, two; # three"', "192.0.2.0/24",
+                     "d.example from=10.1.0.0/16 from=10.2.0.0/16", "e.example until=2090-01-31T18:00:00Z",
+                     "[2001:db8::7]:8443"],
+    "denied-host": ["a.bad.example", '*.bad.example note="no, never"'],
+    "allowed-client": ["10.1.0.0/16", "192.0.2.7", "2001:db8::/32"],
+    "allowed-port": ["443", "8443", "1"],
+    "allowed-client-certificate": ["till-7", "CN=till-7,OU=Shops,O=Example", "CN=a\\,b, O=c"],
+    "listen-port": ["8080", "8081"],
+    "idle-timeout": ["2h", "90m"],
+    "log-level": ["debug", "error"],
+}  # fmt: skip
+LISTS = [name for name in VALUES if SETTINGS[name].listed]
+PLAIN = """\
+# the head
+
+[ogw]
+; an old comment
+listen-port = 8082
+
+allowed-host = x.example, y.example note="p, q", z.example
+    # in between
+    a.example
+
+\t*.b.example:8443
+  ; and again
+allowed-client=
+    10.1.0.0/16, 10.9.0.0/16
+# the end = 7
+"""
+FILES = [
+    PLAIN,
+    PLAIN.replace("\n", "\r\n"),
+    "\ufeff" + PLAIN,
+    PLAIN.rstrip("\n"),
+    "",
+    "[ogw]\n",
+    (pathlib.Path(ROOT) / "conf/ogw.ini").read_text(),
+]
+EDITS = st.one_of(
+    st.sampled_from(LISTS).flatmap(
+        lambda name: st.tuples(
+            st.sampled_from(["add", "remove"]), st.just(name), st.sampled_from(VALUES[name]).map(list_of)
+        )
+    ),
+    st.sampled_from(LISTS).flatmap(
+        lambda name: st.tuples(
+            st.just("set"), st.just(name), st.lists(st.sampled_from(VALUES[name]), unique=True, max_size=3)
+        )
+    ),
+    st.sampled_from([name for name in VALUES if name not in LISTS]).flatmap(
+        lambda name: st.tuples(st.just("set"), st.just(name), st.sampled_from(VALUES[name]).map(list_of))
+    ),
+    st.tuples(st.just("unset"), st.sampled_from(list(VALUES)), st.just([])),
+)  # fmt: skip
+
+
+def list_of(value):
+    return [value]
+
+
+def comments(text):
+    """Comments and blank lines, in their order, with their line ends."""
+    return [line for line in text.removeprefix("\ufeff").split("\n") if not line.strip() or line.strip()[0] in "#;"]
+
+
+def values(text, name):
+    """What the values of a setting mean, in their order."""
+    setting = SETTINGS[name]
+    return [meaning(setting, one) for _line, each in IniText(text).texts(name) for one in split(setting, each)]
+
+
+def expected(before, act, name, given):
+    """The values after an edit."""
+    wanted = [meaning(SETTINGS[name], one) for one in given]
+    if act == "add":
+        return before + [one for one in wanted if one not in before]
+    if act == "remove":
+        return [one for one in before if one not in wanted]
+    return wanted
+
+
+def apply(path, act, name, given):
+    setting = SETTINGS[name]
+    how = {
+        "add": lambda editor: editor.add(setting, given[0]),
+        "remove": lambda editor: editor.remove(setting, given[0]),
+        "set": lambda editor: editor.set(setting, given),
+        "unset": lambda editor: editor.unset(setting),
+    }
+    return edit(path, how[act])
+
+
+@settings(max_examples=1000 if LONG else 200, deadline=None)
+@given(st.sampled_from(FILES), st.lists(EDITS, min_size=1, max_size=5))
+def test_edits_keep_all_else_and_read_back_as_what_was_asked(contents, edits):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "ogw.ini")
+        pathlib.Path(path).write_bytes(contents.encode())
+        before = contents
+        for one in edits:
+            outcome = apply(path, *one)
+            after = pathlib.Path(path).read_bytes().decode()
+            if not outcome.changed:
+                assert after == before and outcome.said
+            assert comments(after + "\n") == comments(before + "\n") or not before.endswith("\n")
+            assert [c.strip() for c in comments(after) if c.strip()] == [
+                c.strip() for c in comments(before) if c.strip()
+            ]
+            assert after.startswith("\ufeff") == before.startswith("\ufeff")
+            if "\r\n" in before:
+                assert after.count("\n") == after.count("\r\n")
+            for name in VALUES:
+                wanted = expected(values(before, name), *one) if name == one[1] else values(before, name)
+                assert values(after, name) == wanted, (one, before, after)
+            load(["--config", path], {})
+            assert os.listdir(folder) == ["ogw.ini"]
+            before = after
+
+
+HOSTS = [f"h{number}.example" for number in range(3)]
+START = '[ogw]\n# kept\nallowed-host =\n    first.example    note="a, b"\n    # kept, too\n    last.example\n'
+
+
+def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one_and_nothing_is_left(tmp_path):
+    file = Edited(tmp_path, START)
+    environment = clean(OGW_CONFIG=str(file.path), OGW_RUN_DIR=str(tmp_path), OGW_LOG_FILE=str(tmp_path / "log"))
+    begun = time.monotonic()
+    file.done("allowed-host", "add", HOSTS[0])
+    whole = time.monotonic() - begun
+    chance = random.Random(7)
+    kills = 0
+    while kills < (100 if LONG else 20):
+        before = file.text
+        host = chance.choice(HOSTS)
+        there = f"    {host}\n" in before
+        words = [*OGW, "allowed-host", "remove" if there else "add", host]
+        process = subprocess.Popen(
+            words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(chance.uniform(0.3, 1) * whole)  # a moment by chance; most of the time goes into starting
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        new = before.replace(f"    {host}\n", "") if there else before + f"    {host}\n"
+        assert file.text in (before, new), (words, before, file.text)
+        load(["--config", str(file.path)], {})
+    (tmp_path / ".ogw-edit-left1234.ini").write_text("[og")
+    file.done("allowed-host", "add", "done.example")
+    assert not file.leftovers()
+
+
+def test_what_a_killed_editor_left_in_the_middle_is_gone_after_the_next_edit(tmp_path):
+    file = Edited(tmp_path, START)
+    (tmp_path / ".ogw-edit-abcd1234.ini").write_text("[ogw]\nallowed-ho")
+    (tmp_path / "other.ini").write_text("mine")
+    file.done("allowed-host", "add", "new.example")
+    assert not file.leftovers() and (tmp_path / "other.ini").read_text() == "mine"
+
+
+def test_eight_editors_at_once_lose_nothing(tmp_path):
+    file = Edited(tmp_path, START)
+    environment = clean(OGW_CONFIG=str(file.path), OGW_RUN_DIR=str(tmp_path), OGW_LOG_FILE=str(tmp_path / "log"))
+    hosts = [f"p{number}.example" for number in range(8)]
+    editors = [
+        subprocess.Popen([*OGW, "allowed-host", "add", host], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE)
+        for host in hosts
+    ]  # fmt: skip
+    for editor in editors:
+        _out, told = editor.communicate(timeout=60)
+        assert editor.returncode == 0, told
+    assert sorted(file.done("allowed-host", "list").splitlines()[2:]) == hosts
+    assert file.text.startswith(START)
+
+
+def test_owner_and_mode_stay_and_a_link_stays_a_link(tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    target = real / "gateway.ini"
+    target.write_text(START)
+    target.chmod(0o604)
+    if os.geteuid() == 0:
+        os.chown(target, 4321, 8765)
+    was = target.stat()
+    link = tmp_path / "ogw.ini"
+    link.symlink_to("real/gateway.ini")
+    assert edit(str(link), lambda editor: editor.add(SETTINGS["allowed-host"], "new.example")).changed
+    now = target.stat()
+    assert link.is_symlink() and "new.example" in target.read_text()
+    assert (now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)) == (was.st_uid, was.st_gid, 0o604)
+
+
+def test_a_file_that_is_not_there_is_made_for_its_owner_and_group(tmp_path):
+    file = Edited(tmp_path)
+    file.done("config", "set", "listen-port", "8081")
+    assert file.text == "[ogw]\nlisten-port = 8081\n"
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o640
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    file = Edited(tmp_path)
+    told = file.told("config", "set", "listen-port", "8081", "--config", tmp_path / "no" / "ogw.ini", code=1)
+    assert "no/ogw.ini: its folder cannot be opened: No such file or directory" in told
+
+
+def test_a_folder_that_one_may_not_write_to_is_said(tmp_path):
+    if os.geteuid() == 0:
+        place = pathlib.Path("/proc/self/fdinfo")  # not even root makes a file there
+        told = Edited(tmp_path).told("config", "set", "listen-port", "8081", "--config", place / "x.ini", code=1)
+    else:
+        tmp_path.chmod(0o500)
+        told = Edited(tmp_path).told("config", "set", "listen-port", "8081", code=1)
+        tmp_path.chmod(0o700)
+    assert "ogw.ini" in told or "x.ini" in told
+    assert "cannot be written" in told and "stays as it was" in told
+
+
+@pytest.mark.parametrize(
+    ("contents", "says"),
+    [(b"[ogw]\n# caf\xe9\n", "not a text file in UTF-8"), (b"\xff\xfe[\0", "not a text file in UTF-8")],
+)
+def test_what_is_no_text_is_left(tmp_path, contents, says):
+    file = Edited(tmp_path, contents)
+    assert says in file.told("allowed-host", "add", "a.example", code=1)
+    assert says in file.told("allowed-host", "list", code=1)
+    assert file.path.read_bytes() == contents
+
+
+def test_old_mistakes_are_told_and_hinder_no_edit_but_a_new_one_does(tmp_path):
+    old = "hello\n[ogw]\nidle-timeout = forever\n[other]\nx = 1\n"
+    file = Edited(tmp_path, old)
+    told = file.told("config", "set", "listen-port", "8081")
+    assert told.count("still wrong in the file:") == 3 and "idle-timeout" in told
+    assert file.text == old + "[ogw]\nlisten-port = 8081\n"
+    kept = file.text
+    told = file.told("config", "set", "policy-mode", "report", code=1)  # needs report-until
+    assert "report-until" in told and "nothing was changed" in told
+    assert file.text == kept
+    assert file.told("config", "unset", "idle-timeout").count("still wrong in the file:") == 2
+    assert file.text == kept.replace("idle-timeout = forever\n", "")
+
+
+def test_a_disk_that_is_full_leaves_the_old_file(tmp_path):
+    contents = START + "# long\n" * 2000
+    file = Edited(tmp_path, contents)
+    end = subprocess.run(
+        [*OGW, "allowed-host", "add", "new.example"],
+        cwd=ROOT,
+        env=clean(OGW_CONFIG=str(file.path), OGW_RUN_DIR=str(tmp_path), PYTHONDONTWRITEBYTECODE="1"),
+        preexec_fn=_small_files,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert end.returncode == 1, end
+    assert "ogw.ini cannot be written: File too large; it stays as it was" in end.stderr
+    assert file.text == contents and not file.leftovers()
+
+
+def _small_files():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root makes a small disk")
+def test_a_small_disk_that_is_full_leaves_the_old_file(tmp_path):
+    script = (
+        f"mount -t tmpfs -o size=64k none {tmp_path} && cd {ROOT} && "
+        f"printf '%s' '{START}' > {tmp_path}/ogw.ini && head -c 1m /dev/zero > {tmp_path}/fill; "
+        f"{' '.join(OGW)} allowed-host add new.example --config {tmp_path}/ogw.ini --run-dir {tmp_path}; "
+        f"echo $?; ls -A {tmp_path}; cat {tmp_path}/ogw.ini"
+    )
+    end = subprocess.run(["unshare", "-m", "sh", "-c", script], env=clean(), capture_output=True, text=True, timeout=60)
+    if "permission denied" in end.stderr.lower() or "not permitted" in end.stderr:
+        pytest.skip("no mounts here")
+    assert end.stdout == f"1\nfill\nogw.ini\n{START}", end
+    assert "cannot be written: No space left on device; it stays as it was" in end.stderr
+
+
+def test_somebody_who_edits_by_hand_meanwhile_is_not_overwritten(tmp_path):
+    path = tmp_path / "ogw.ini"
+    path.write_text(START)
+
+    def change(editor):
+        editor.add(SETTINGS["allowed-host"], "new.example")
+        path.write_text(START + "listen-port = 8081\n")
+
+    with pytest.raises(EditError, match="changed by somebody else meanwhile"):
+        edit(str(path), change)
+    assert path.read_text() == START + "listen-port = 8081\n"
