@@ -154,6 +154,7 @@ class Explainer:
             return {"rules": rules.mode.value}
         subjects = rules.subjects_for(target, client, _clock(at))
         listed = [given.text for given in config.origins["allowed-client-certificate"] if given.text]
+        listed += [pattern.common_name for pattern in config.agent_certificates]
         return {
             "rules": rules.mode.value,
             "min_version": version_name(rules.min_version),

@@ -52,7 +52,7 @@ def wanted_of(config: Config) -> tuple[list[Wanted], list[Rule]]:
     ports = (443,) if 443 in config.allowed_port else tuple(sorted(config.allowed_port))[:1]
     wanted: dict[Target, Wanted] = {}
     wide: list[Rule] = []
-    for rule in config.allowed_host:
+    for rule in (*config.allowed_host, *config.sourced_hosts):
         single = rule.network is not None and rule.network.num_addresses == 1
         if rule.kind is not Kind.NAME and not single:
             wide.append(rule)

@@ -312,6 +312,19 @@ def test_the_bundle_has_what_helps_and_no_secret(flags, server, tmp_path, author
     assert len(lines) == 1000 and "(hidden)" in lines[-1]
 
 
+def test_hosts_of_lists_from_elsewhere_are_tried_and_what_their_urls_carry_is_hidden(flags, tmp_path, authority_file):
+    listed, bundle = tmp_path / "hosts", tmp_path / "bundle.tar.gz"
+    listed.write_text(f"{NAME}\n*.listed.example\n")
+    flags[1] = "*.doctor.example"
+    flags += ["--state-dir", str(tmp_path / "state"), "--allowed-host-source", str(listed)]
+    flags += ["--allowed-host-source", "https://lists.example/hosts?token=token-of-list"]
+    code, findings = examined(*flags, "--bundle", bundle, SSL_CERT_FILE=authority_file)
+    assert code == 0 and one(findings, "hosts", NAME)["state"] == "ok"
+    with tarfile.open(bundle) as archive:
+        texts = [archive.extractfile(entry).read().decode() for entry in archive]
+    assert any("lists.example" in text for text in texts) and not any("token-of-list" in text for text in texts)
+
+
 def test_a_bundle_that_cannot_be_written_is_told(flags):
     done = ogw("doctor", *flags, "--bundle", "/nowhere/bundle.tar.gz")
     assert done.returncode == 1 and "/nowhere/bundle.tar.gz cannot be written: No such file" in done.stderr
