@@ -133,7 +133,8 @@ def reads_late_and_talks_on(connection, go, heard):
     with contextlib.suppress(ConnectionError):
         while piece := connection.recv(65536):
             heard.append(len(piece))
-            connection.send(b"talk")
+            with contextlib.suppress(ConnectionError):  # nobody hears it any more, but what came before is still here
+                connection.send(b"talk")
 
 
 def test_what_a_client_said_before_it_reset_reaches_an_upstream_that_reads_late_and_talks_on(gateway):
