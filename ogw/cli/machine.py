@@ -63,6 +63,10 @@ def of_listeners(config: Config, running: Optional[Mapping[str, Any]]) -> list[F
         host, port = config.admin_address
         taken = running is not None and running["admin"] == _place(host, port)
         found.append(_listener("admin", host, port, taken, config.is_default("admin-address")))
+    if config.health_address is not None:
+        host, port = config.health_address
+        taken = running is not None and running.get("health") == _place(host, port)
+        found.append(_listener("health", host, port, taken, False))
     return found
 
 

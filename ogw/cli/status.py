@@ -129,6 +129,7 @@ def _facts(state: dict[str, Any]) -> Table:
         (_("running"), since),
         (_("listens on"), ", ".join(state["listen"])),
         (_("admin"), state["admin"] or _("only this socket")),
+        *([(_("health"), state["health"])] if state.get("health") else []),
         (_("policy"), reloads),
         (_("tunnels"), limit),
         (_("requests"), passed),

@@ -6,25 +6,23 @@ the open tunnels among them, it asks the supervisor for. Its end costs nobody an
 
 import logging
 import select
+import socket
 import threading
 import traceback
-from typing import Any
-
-import waitress
+from collections.abc import Callable
+from typing import Any, Optional
 
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.table import Table
-from ogw.service.app import App, Asker
+from ogw.service.app import App, Asker, Health
 from ogw.service.control import Channel, Message
 from ogw.service.door import Door
+from ogw.service.server import server_of
 from ogw.service.views import Views
 from ogw.settings.settings import Config
 
-THREADS = 4
-MOST_CONNECTIONS = 100
-IDLE_SECONDS = 30
-LARGEST_BODY = 1 << 16
+THREADS = 8
 
 
 def serve(channel: Channel, door: Door, table: Table, config: Config, log: Log) -> int:
@@ -34,22 +32,16 @@ def serve(channel: Channel, door: Door, table: Table, config: Config, log: Log) 
     waitress_log.propagate = False
     supervisor = Supervisor(channel)
     views = Views(table, supervisor, config, door)
-    for sock, is_local in ((door.tcp, False), (door.unix, True)):
-        if sock is None:
-            continue
-        app = App(views, supervisor, is_local, config.admin_page == "yes", _reporter(log))
-        server = waitress.create_server(
-            app,
-            sockets=[sock],
-            map={},
-            threads=THREADS,
-            connection_limit=MOST_CONNECTIONS,
-            channel_timeout=IDLE_SECONDS,
-            cleanup_interval=IDLE_SECONDS,
-            max_request_body_size=LARGEST_BODY,
-            ident=None,
-        )
-        threading.Thread(target=server.run, name="local" if is_local else "tcp", daemon=True).start()
+    shows, report = config.admin_page == "yes", _reporter(log)
+    doors: list[tuple[str, Optional[socket.socket], Callable[..., Any]]] = [
+        ("tcp", door.tcp, App(views, supervisor, False, shows, report)),
+        ("local", door.unix, App(views, supervisor, True, shows, report)),
+        ("health", door.health, Health(views)),
+    ]
+    for name, sock, app in doors:
+        if sock is not None:
+            server = server_of(sock, app, THREADS, config.head_timeout)
+            threading.Thread(target=server.run, name=name, daemon=True).start()
     channel.send({"said": "ready"})
     supervisor.listen()
     log.close()

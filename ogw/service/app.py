@@ -1,11 +1,13 @@
 """The admin process' WSGI app: which path shows what, over which door, to whom.
 
 Over TCP there are metrics, health and readiness, and only where admin-page says so what the page shows; whoever may
-open the unix socket may see everything. What changes anything is a POST, and only there.
+open the unix socket may see everything. What changes anything is a POST, and only there. health-address has nothing but
+health and readiness: it is for those who must not see more.
 """
 
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -25,6 +27,7 @@ STATUS = {
     503: "503 Service Unavailable",
 }
 LARGEST_CHANGE, MOST_CHANGES = 1 << 16, 100  # bytes, and texts in each list
+MOST_WAITING = 6  # fewer than there are threads: whoever asks for health never waits for those who ask the supervisor
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
 
 Answer = tuple[int, str, bytes]  # status, media type, body
@@ -65,6 +68,7 @@ class App:
             "/refusals": lambda query, environ: _json(views.refusals()),
         }
         self._shows = is_local or page
+        self._may_wait = threading.BoundedSemaphore(MOST_WAITING)
         self._changing: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
             "/reload": self._reload,
             "/drain": lambda query, environ: _json(supervisor.ask("drain")),
@@ -73,25 +77,23 @@ class App:
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        waits = environ["PATH_INFO"] not in self._open
+        if waits and not self._may_wait.acquire(blocking=False):
+            return _answered(
+                environ, start_response, _text(503, "too many ask at the same time; ask again in a moment")
+            )
         try:
-            status, media_type, body = self._answer(environ)
+            answer = self._answer(environ)
         except (OSError, TimeoutError) as error:
-            status, media_type, body = 503, TEXT, f"{error or 'the supervisor is gone'}\n".encode()
+            answer = _text(503, str(error) or "the supervisor is gone")
         except Exception as error:
             self._report(error)
-            status, media_type, body = 500, TEXT, b"an error of the gateway itself; its log says more (event 400)\n"
-        headers = [
-            ("Content-Type", media_type),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-        ]
-        if media_type == HTML:
-            headers += [("Content-Security-Policy", POLICY), ("Referrer-Policy", "no-referrer")]
-        if status == 405:
-            headers.append(("Allow", "POST" if environ["PATH_INFO"] in self._changing else "GET, HEAD"))
-        start_response(STATUS[status], headers)
-        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+            answer = _text(500, "an error of the gateway itself; its log says more (event 400)")
+        finally:
+            if waits:
+                self._may_wait.release()
+        allowed = "POST" if environ["PATH_INFO"] in self._changing else "GET, HEAD"
+        return _answered(environ, start_response, answer, allowed)
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -120,11 +122,10 @@ class App:
         return 200, media_type, body
 
     def _healthz(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
-        return _text(200, "ok")
+        return _healthy(self._views)
 
     def _readyz(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
-        why = self._views.not_ready()
-        return _text(503, why) if why else _text(200, "ok")
+        return _ready(self._views)
 
     def _page(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
         return 200, HTML, rendered(self._views.status(), self._views.points()).encode()
@@ -153,6 +154,51 @@ class App:
         except (ValueError, KeyError, TypeError):
             return _text(400, "not a change as the commands tell it")
         return _json(self._supervisor.ask("changed", change=change))
+
+
+class Health:
+    """health-address: whether the gateway lives, and whether clients should be sent here; nothing else is there."""
+
+    def __init__(self, views: Any) -> None:
+        self._views = views
+        self._paths = {"/healthz": _healthy, "/readyz": _ready}
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        view = self._paths.get(environ["PATH_INFO"])
+        if view is None:
+            answer = _text(404, "there is nothing here; there is /healthz, /readyz")
+        elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            answer = _text(405, "this is read-only")
+        else:
+            answer = view(self._views)
+        return _answered(environ, start_response, answer)
+
+
+def _healthy(_views: Any) -> Answer:
+    return _text(200, "ok")
+
+
+def _ready(views: Any) -> Answer:
+    why = views.not_ready()
+    return _text(503, why) if why else _text(200, "ok")
+
+
+def _answered(
+    environ: dict[str, Any], start_response: Callable[..., Any], answer: Answer, allowed: str = "GET, HEAD"
+) -> Iterable[bytes]:
+    status, media_type, body = answer
+    headers = [
+        ("Content-Type", media_type),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if media_type == HTML:
+        headers += [("Content-Security-Policy", POLICY), ("Referrer-Policy", "no-referrer")]
+    if status == 405:
+        headers.append(("Allow", allowed))
+    start_response(STATUS[status], headers)
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
 
 def _short(text: Any) -> Any:

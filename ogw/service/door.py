@@ -1,4 +1,4 @@
-"""The admin process' own door: a TCP socket for metrics and health, and a unix socket for the commands."""
+"""The admin process' own door: TCP sockets for metrics and for health, and a unix socket for the commands."""
 
 import os
 import socket
@@ -18,21 +18,24 @@ class Door:
     """
 
     tcp: Optional[socket.socket] = None
+    health: Optional[socket.socket] = None
     unix: Optional[socket.socket] = None
     path: str = ""
     warnings: list[str] = field(default_factory=list)
 
     @property
     def sockets(self) -> list[socket.socket]:
-        return [sock for sock in (self.tcp, self.unix) if sock is not None]
+        return [sock for sock in (self.tcp, self.health, self.unix) if sock is not None]
 
     @property
     def place(self) -> str:
         """Where metrics are asked for, "" for nowhere."""
-        if self.tcp is None:
-            return ""
-        host, port = self.tcp.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return _place(self.tcp)
+
+    @property
+    def health_place(self) -> str:
+        """Where nothing but health and readiness is asked for, "" for nowhere."""
+        return _place(self.health)
 
     def close(self) -> None:
         """For the supervisor, at its end."""
@@ -45,6 +48,13 @@ class Door:
                 pass  # somebody was faster
 
 
+def _place(sock: Optional[socket.socket]) -> str:
+    if sock is None:
+        return ""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def open_door(config: Config) -> Door:
     """Raises ListenError. What nobody asked for is a warning where it cannot be had: the gateway serves without it."""
     door = Door()
@@ -55,6 +65,12 @@ def open_door(config: Config) -> Door:
             if not config.is_default("admin-address"):
                 raise ListenError(f"admin-address: {error}") from None
             door.warnings.append(f"admin-address: {error}; going on without metrics")
+    if config.health_address is not None:
+        try:
+            door.health = listen(*config.health_address, 0, alone=True)
+        except ListenError as error:
+            door.close()
+            raise ListenError(f"health-address: {error}") from None
     folder = config.run_dir or run_dir.default_run_dirs(os.environ)[0]
     try:
         _open_unix(door, folder)

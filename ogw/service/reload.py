@@ -15,6 +15,7 @@ NEEDS_RESTART = (
     "tcp-keepalive",
     "admin-address",
     "admin-page",
+    "health-address",
     "run-dir",
     "log-format",
     "log-file",

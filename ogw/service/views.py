@@ -71,6 +71,7 @@ class Views:
             "policy_mode": self._policy_mode(),
             "listen": self._listen,
             "admin": self._door.place or None,
+            "health": self._door.health_place or None,
             "workers": [
                 {
                     "number": number,

@@ -191,6 +191,14 @@ def admin_endpoint(text: str) -> Optional[tuple[str, int]]:
     return address, port or 9180
 
 
+def health_endpoint(text: str) -> Optional[tuple[str, int]]:
+    """An IP address and a port, 9181 where it names none; nothing for none."""
+    if not text:
+        return None
+    address, port = endpoint(text)
+    return address, port or 9181
+
+
 def syslog(text: str) -> Union[str, tuple[str, int], None]:
     """The path of the system's log socket, or HOST[:PORT] for UDP; nothing for none."""
     if not text or text[0] == "/":

@@ -15,6 +15,7 @@ from ogw.settings.kinds import (
     duration,
     endpoint,
     guid,
+    health_endpoint,
     labels,
     moment,
     number,
@@ -396,6 +397,15 @@ class Config:
         choice("yes", "no"),
         "yes|no",
         _("show the page, and what it shows, on admin-address, too: anybody who reaches it may read it"),
+    )
+    health_address: Optional[tuple[str, int]] = _setting(
+        "health-address",
+        "",
+        health_endpoint,
+        "ADDRESS[:PORT]",
+        _(
+            "where balancers and orchestrators ask for /healthz and /readyz, and find nothing else; port 9181 by default"
+        ),
     )
     run_dir: str = _setting(
         "run-dir",

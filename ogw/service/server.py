@@ -1,0 +1,106 @@
+"""The admin process' web server: waitress, with a time for each request and answer as a whole, and room for the next.
+
+waitress itself counts from the last byte, by the wall clock, and stops accepting when all its connections are in use:
+a hundred clients of one byte in nine seconds would take health and readiness away, and a probe restart the gateway.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer, UnixWSGIServer
+
+MOST_CONNECTIONS = 100
+TURN_SECONDS = 1.0
+IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what an answer has to be taken
+LARGEST_HEAD, LARGEST_BODY = 1 << 14, 1 << 16
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """One connection.
+
+    since  when what it waits for now began, in seconds of the monotonic clock: its first request, the next one, or that
+           its answer is taken
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        self.since = time.monotonic()
+        self.said_something = False
+        super().__init__(*arguments, **more)
+
+    def received(self, data: bytes) -> Any:
+        if self.said_something and self.request is None:
+            self.since = time.monotonic()
+        self.said_something = True
+        return super().received(data)
+
+    def write_soon(self, data: Any) -> Any:
+        self.since = time.monotonic()
+        return super().write_soon(data)
+
+    @property
+    def is_answered(self) -> bool:
+        """Its request is in the hands of a thread: nothing is awaited of the other side."""
+        return bool(self.requests)
+
+    def is_late(self, now: float, request_seconds: float) -> bool:
+        """It has had its time, for a request or for the answer to one."""
+        reading = self.request is not None or not self.said_something
+        return not self.is_answered and now - self.since >= (request_seconds if reading else IDLE_SECONDS)
+
+
+class _Patient:
+    """What both kinds of server do: close whoever is late, and who has been awaited longest where there is no room."""
+
+    request_seconds = 10.0
+    channel_class = Channel
+    active_channels: dict[int, Channel]
+
+    def run(self) -> None:
+        """Answer for ever: the body of a thread."""
+        while True:
+            # With poll(2): select(2) fails from descriptor 1,024 on.
+            wasyncore.loop(timeout=TURN_SECONDS, use_poll=True, map=self._map, count=1)  # type: ignore[attr-defined]
+            # Between two turns: in the middle of one, the number of a closed descriptor may be another connection's.
+            self._close_late_ones(time.monotonic())
+
+    def _close_late_ones(self, now: float) -> None:
+        for channel in tuple(self.active_channels.values()):
+            if channel.is_late(now, self.request_seconds):
+                channel.handle_close()
+        if len(self.active_channels) > MOST_CONNECTIONS:
+            awaited = [channel for channel in self.active_channels.values() if not channel.is_answered]
+            if awaited:
+                min(awaited, key=lambda channel: channel.since).handle_close()
+
+
+class _Tcp(_Patient, TcpWSGIServer):  # type: ignore[misc]
+    pass
+
+
+class _Unix(_Patient, UnixWSGIServer):  # type: ignore[misc]
+    pass
+
+
+def server_of(sock: socket.socket, app: Callable[..., Any], threads: int, request_seconds: float) -> Any:
+    """A server whose `run` answers on a listening socket.
+
+    threads          answer so many requests at a time
+    request_seconds  what a client has for each of its requests, from the first byte to the last
+    """
+    settings = Adjustments(
+        threads=threads,
+        connection_limit=10 * MOST_CONNECTIONS,
+        max_request_header_size=LARGEST_HEAD,
+        max_request_body_size=LARGEST_BODY,
+        ident=None,
+    )
+    place = sock.family, sock.type, sock.proto, sock.getsockname()
+    kind = _Unix if sock.family == socket.AF_UNIX else _Tcp
+    server = kind(app, _sock=sock, adj=settings, sockinfo=place, bind_socket=False)
+    server.request_seconds = request_seconds
+    return server
