@@ -17,7 +17,7 @@ class Sample:
 def was_restarted(before: Sample, now: Sample) -> bool:
     """Whether another gateway gave the second answer: what is counted began anew."""
     old, new = before.state, now.state
-    if old["started"] and old["started"] != new["started"]:
+    if new["uptime"] < old["uptime"]:  # the clock may be set, so `started` does not tell
         return True
     workers, others = ({worker["pid"] for worker in state["workers"]} - {0} for state in (old, new))
     if workers and others and not workers & others and old["worker_deaths"] == new["worker_deaths"]:

@@ -132,7 +132,8 @@ def _take(learner: Learner, records: Iterator[Recorded], since: Optional[float])
 def _remembered(gateway: Gateway) -> Iterator[Recorded]:
     answer = gateway.ask("/refusals", needs={"refusals", "complete", "workers_missing"})
     for one in answer["refusals"]:
-        first, last = parse_time(one["first"]), parse_time(one["last"])
+        last = time.time() - one["age"]  # not what was told then: the clock may have been set since
+        first = last - max(0.0, parse_time(one["last"]) - parse_time(one["first"]))
         names = ("reason", "client", "target", "detail")
         reason, client, target, detail = (one[name] for name in names)
         yield Recorded(one["event"], reason, client, target, detail, one["count"], first, last)

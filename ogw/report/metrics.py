@@ -4,11 +4,13 @@ Cells are 64-bit numbers that only their own process writes: `cells[TUNNELS] += 
 """
 
 import itertools
+import time
 from bisect import bisect_left
 from typing import Any
 
 from ogw.report.events import CATALOGUE
 
+SET_SECONDS = 2.0  # by so much the wall clock and the others come apart only where somebody sets it
 _next = itertools.count()
 
 
@@ -20,16 +22,46 @@ def _reserve(count: int) -> int:
     return first
 
 
+class Moment:
+    """When something happened last, by two clocks: what people call the time, which may be set, and how long ago it is.
+
+    `cells[moment.cell]` is in Unix seconds; 0 for never.
+    """
+
+    def __init__(self) -> None:
+        self.cell = next(_next)
+        self._since_boot = next(_next)  # ms
+
+    def is_now(self, cells: Any) -> None:
+        cells[self._since_boot] = int(_since_boot() * 1000)
+        cells[self.cell] = max(1, int(time.time()))
+
+    def seconds_ago(self, cells: Any) -> float:
+        """Whatever was done to the clock since; 0 for never."""
+        return _since_boot() - cells[self._since_boot] / 1000 if cells[self.cell] else 0.0
+
+    def unix(self, cells: Any) -> int:
+        """By the clock as it is set now; 0 for never."""
+        told = int(cells[self.cell])
+        right = time.time() - self.seconds_ago(cells)
+        return told if not told or abs(right - told) < SET_SECONDS else max(1, round(right))
+
+
+def _since_boot() -> float:
+    # Unlike the monotonic clock it goes on while the machine is suspended.
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 # Of a worker, while it lives: they are cleared when it dies.
 TUNNELS = next(_next)  # open ones
 PROCESS = next(_next)  # its process id
 
 # Of the supervisor, in the last row: the state of the whole gateway.
-STARTED = next(_next)  # Unix seconds; 0 until all workers were ready for the first time
+STARTED = Moment()  # when all workers were ready for the first time
 DRAINING = next(_next)
 READY_WORKERS = next(_next)
 POLICY = next(_next)  # the hash, as a number
-RELOADED = next(_next)  # Unix seconds of the last reload that was taken
+RELOADED = Moment()  # when the last reload was taken
 RELOADS_TAKEN = next(_next)
 RELOADS_REFUSED = next(_next)
 DEATHS = next(_next)  # of workers

@@ -19,6 +19,7 @@ class Refusal:
     count    how many came at all, since it is remembered
     first    Unix seconds of the first one
     last     and of the last
+    seen     when the last came, in seconds of a monotonic clock
     enforced False where it passed all the same: it was only reported
     """
 
@@ -32,6 +33,7 @@ class Refusal:
     count: int = 0
     first: float = 0.0
     last: float = 0.0
+    seen: float = 0.0
     enforced: bool = True
 
 
@@ -72,7 +74,7 @@ class Refusals:
         else:
             self._known.move_to_end(key)
         known.count += 1
-        known.last = wall
+        known.last, known.seen = wall, now
         known.detail = detail
         if every or now - known.told >= self._period:
             known.told = now

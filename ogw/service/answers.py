@@ -29,6 +29,7 @@ def overview(worker: "Worker", _question: Message) -> Any:
     hosts = Counter(tunnel.target for tunnel in worker.tunnels if tunnel.target)
     for tunnel in worker.tunnels:
         tunnel.count_bytes()
+    now = time.monotonic()
     relays = worker.relays.relays if worker.relays is not None else ()
     cells = worker.cells
     return {
@@ -41,7 +42,8 @@ def overview(worker: "Worker", _question: Message) -> Any:
         ],
         "refusals": [
             {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
-             "detail": one.detail, "count": one.count, "last": one.last, "enforced": one.enforced}
+             "detail": one.detail, "count": one.count, "last": one.last, "age": round(now - one.seen, 1),
+             "enforced": one.enforced}
             for one in worker.refusals.latest(MOST_REFUSALS)
         ],
     }  # fmt: skip
@@ -77,11 +79,22 @@ def tunnels(worker: "Worker", question: Message) -> Any:
 
 def refusals(worker: "Worker", question: Message) -> Any:
     """All that it remembers of some events, the latest first."""
-    known = worker.refusals
+    known, now = worker.refusals, time.monotonic()
     return {
         "complete": not known.is_full,
         "refusals": [
-            [one.client, one.target, one.reason, one.event, one.detail, one.count, one.first, one.last, one.enforced]
+            [
+                one.client,
+                one.target,
+                one.reason,
+                one.event,
+                one.detail,
+                one.count,
+                one.first,
+                one.last,
+                one.enforced,
+                round(now - one.seen, 1),
+            ]
             for one in known.latest(MOST_REMEMBERED)
             if one.event in question["events"]
         ],

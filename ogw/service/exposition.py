@@ -80,7 +80,7 @@ class Exposition:
         yield _info(
             "ogw_policy", "The policy in force, as in every log line.", {"policy": f"{cells[metrics.POLICY]:08x}"}
         )
-        yield _gauge("ogw_start_time_seconds", "When the gateway was first ready.", cells[metrics.STARTED])
+        yield _gauge("ogw_start_time_seconds", "When the gateway was first ready.", metrics.STARTED.unix(cells))
         yield _gauge("ogw_draining", "1 while the gateway takes no new tunnels.", cells[metrics.DRAINING])
         yield _gauge("ogw_tunnels_active", "Open client connections.", counted["tunnels"])
         yield _gauge("ogw_tunnels_max", "How many there may be.", cells[metrics.MOST_TUNNELS])
@@ -89,7 +89,9 @@ class Exposition:
         yield _counter("ogw_reloads", "Reloads that were asked for.", {
             ("taken",): cells[metrics.RELOADS_TAKEN], ("refused",): cells[metrics.RELOADS_REFUSED],
         }, ["result"])  # fmt: skip
-        yield _gauge("ogw_reload_time_seconds", "When the last reload was taken; 0 for none.", cells[metrics.RELOADED])
+        yield _gauge(
+            "ogw_reload_time_seconds", "When the last reload was taken; 0 for none.", metrics.RELOADED.unix(cells)
+        )
         yield _gauge(
             "ogw_policy_report_until_seconds",
             "Until when the policy only reports what no rule allows, and lets it pass; 0 while it is enforced.",

@@ -25,7 +25,7 @@ class History:
     def run(self) -> None:
         """Take a point every period, for ever: the body of a thread."""
         while True:
-            if self._table.gateway.cells[metrics.STARTED]:
+            if self._table.gateway.cells[metrics.STARTED.cell]:
                 point = self.now()
                 if not self._points and point[0] <= 2 * self._period:
                     self._points.append((0.0, 0, 0, 0, 0, 0))
@@ -36,7 +36,7 @@ class History:
         """The point of this moment."""
         table = self._table
         return (
-            round(time.time() - table.gateway.cells[metrics.STARTED], 1),
+            round(metrics.STARTED.seconds_ago(table.gateway.cells), 1),
             table.tunnels,
             table.sum(metrics.ALLOWED),
             sum(table.sum(metrics.REFUSED + reason.index) + table.sum(metrics.REJECTED + reason.index)

@@ -24,8 +24,8 @@
     return d ? `${d} d ${h % 24} h` : h ? `${h} h ${m % 60} min` : m ? `${m} min` : `${s} s`;
   }
   const span = (seconds) => (seconds >= 60 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds)} s`);
-  function ago(time) {
-    const s = Math.floor((Date.parse(now()) - Date.parse(time)) / 1000);
+  function ago(age) {
+    const s = Math.floor(age);
     if (s < 2) return say("just_now");
     const [n, unit] = s < 60 ? [s, "s"] : s < 3600 ? [s / 60, "min"] : s < 86400 ? [s / 3600, "h"] : [s / 86400, "d"];
     return say("ago", { time: `${Math.floor(n)} ${unit}` });
@@ -46,7 +46,7 @@
   }
   function take(fresh) {
     const counters = fresh.counters;
-    if (fresh.started !== status.started || fresh.uptime < status.uptime - 60) points = [];
+    if (fresh.uptime < status.uptime) points = []; // another gateway: clocks may be set, so `started` does not tell
     if (!points.length && fresh.started && fresh.uptime <= 2 * SMOOTH) points = [[0, 0, 0, 0, 0, 0]];
     points = points.filter((point) => point[0] < fresh.uptime && point[0] >= fresh.uptime - SPAN);
     points.push([fresh.uptime, counters.tunnels, counters.allowed, counters.refused + counters.tls_rejections,
@@ -157,8 +157,9 @@
         count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw`;
   }
   function tables() {
-    rows("refusals", status.refusals, (one) => JSON.stringify([one.client, one.target, one.reason, one.enforced]), refusal);
-    for (const time of document.querySelectorAll('[data-t="refusals"] time')) write(time, ago(time.dateTime));
+    const shown = status.refusals.map(({ age, ...one }) => one); // which alone would make every row another one
+    rows("refusals", shown, (one) => JSON.stringify([one.client, one.target, one.reason, one.enforced]), refusal);
+    document.querySelectorAll('[data-t="refusals"] time').forEach((time, at) => write(time, ago(status.refusals[at].age)));
     more();
     rows("relays", status.relay_proxies, (one) => one.proxy, (one) => [
       element("th", { scope: "row" }, element("code", {}, one.proxy)),
@@ -200,7 +201,7 @@
       why.append(" ", element("span", { class: "command" }, code, " ", button));
     }
     return [
-      element("td", { role: "cell" }, element("time", { datetime: one.last, title: one.last }, ago(one.last)), " ",
+      element("td", { role: "cell" }, element("time", { datetime: one.last, title: one.last }), " ",
         element("span", { class: "quiet" }, clock(one.last)), " ",
         ...(one.count > 1 ? [element("span", { class: "quiet" }, say("times", { count: count(one.count) }))] : [])),
       element("td", { role: "cell" }, element("b", {}, one.target || say("no_target")), " ",

@@ -149,8 +149,8 @@ def _now(status: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(status["started"]) + timedelta(seconds=status["uptime"])
 
 
-def _ago(time: datetime, now: datetime, said: dict[str, str]) -> str:
-    seconds = int((now - time).total_seconds())
+def _ago(age: float, said: dict[str, str]) -> str:
+    seconds = int(age)
     if seconds < 2:
         return said["just_now"]
     length, unit = next(
@@ -229,7 +229,7 @@ def _refusal(one: dict[str, Any], now: datetime, said: dict[str, str]) -> str:
     times = " " + quiet.format(html.escape(said["times"].format(count=_count(one["count"]))))
     command = f' <span class="command"><code>{html.escape(one["command"])}</code></span>' if one["command"] else ""
     return _row(
-        f'<td role="cell"><time datetime="{html.escape(one["last"])}">{html.escape(_ago(last, now, said))}</time> ',
+        f'<td role="cell"><time datetime="{html.escape(one["last"])}">{html.escape(_ago(one["age"], said))}</time> ',
         quiet.format(_clock(last, now)),
         times if one["count"] > 1 else "",
         f'</td><td role="cell"><b>{html.escape(one["target"] or said["no_target"])}</b> ',

@@ -216,8 +216,8 @@ class Supervisor:
         workers, admin_process = self._children.workers, self._children.admin
         self._state[READY_WORKERS] = sum(worker.ready for worker in workers)
         admin_had_its_time = admin_process.ready or admin_process.has_died
-        if not self._state[STARTED] and self._state[READY_WORKERS] == len(workers) and admin_had_its_time:
-            self._state[STARTED] = int(time.time())
+        if not self._state[STARTED.cell] and self._state[READY_WORKERS] == len(workers) and admin_had_its_time:
+            STARTED.is_now(self._state)
             self._say_started()
 
     def _leave_behind(self) -> None:
@@ -479,7 +479,7 @@ class Supervisor:
         self._next_report = time.monotonic() + config.log_interval
         self._tell_of_mode()
         self._state[RELOADS_TAKEN] += 1
-        self._state[RELOADED] = int(time.time())
+        RELOADED.is_now(self._state)
         return changed
 
     def _ask_all(self, message: Message) -> None:

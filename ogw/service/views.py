@@ -61,12 +61,12 @@ class Views:
         """One screen of what matters. Counts are since the start; workers that do not answer in time are left out."""
         table, cells = self._table, self._table.gateway.cells
         asked = self._asked()  # first: the workers then count what open tunnels copied
-        started = cells[metrics.STARTED]
+        started = metrics.STARTED.unix(cells)
         status = {
             "version": __version__,
             "state": self.not_ready() or "serving",
             "started": timestamp(started) if started else None,
-            "uptime": round(time.time() - started, 1) if started else 0,
+            "uptime": round(metrics.STARTED.seconds_ago(cells), 1),
             "policy": f"{cells[metrics.POLICY]:08x}",
             "policy_mode": self._policy_mode(),
             "listen": self._listen,
@@ -152,20 +152,20 @@ class Views:
         asked = self._supervisor.ask("refusals", events=[Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED])
         merged: dict[tuple[Any, ...], dict[str, Any]] = {}
         for answer in asked["answers"]:
-            for client, target, reason, event, detail, count, first, last, enforced in answer["refusals"]:
+            for client, target, reason, event, detail, count, first, last, enforced, age in answer["refusals"]:
                 key = client, target, reason, enforced
                 known = merged.get(key)
                 if known is None:
                     merged[key] = {
                         "client": client, "target": target, "reason": reason, "event": event, "detail": detail,
-                        "count": count, "first": first, "last": last, "enforced": enforced,
+                        "count": count, "first": first, "last": last, "age": age, "enforced": enforced,
                     }  # fmt: skip
                     continue
                 known["count"] += count
                 known["first"] = min(known["first"], first)
-                if last > known["last"]:
-                    known["last"], known["detail"] = last, detail
-        rows = sorted(merged.values(), key=lambda one: -one["last"])
+                if age < known["age"]:
+                    known["age"], known["last"], known["detail"] = age, last, detail
+        rows = sorted(merged.values(), key=lambda one: one["age"])
         return {
             "refusals": [{**one, "first": timestamp(one["first"]), "last": timestamp(one["last"])} for one in rows],
             "complete": all(answer["complete"] for answer in asked["answers"]) and not asked["missing"],
@@ -201,9 +201,9 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
             key = one["client"], one["target"], one["reason"], one["enforced"]
             before = refusals.get(key, one)
             count = one["count"] + (before["count"] if before is not one else 0)
-            latest = one if one["last"] > before["last"] else before
+            latest = one if one["age"] < before["age"] else before
             refusals[key] = {**latest, "count": count}
-    latest_first = sorted(refusals.values(), key=lambda one: -one["last"])[:LATEST_REFUSALS]
+    latest_first = sorted(refusals.values(), key=lambda one: one["age"])[:LATEST_REFUSALS]
     return {
         "top_clients": [{"client": client, "tunnels": count} for client, count in clients.most_common(TOP)],
         "top_hosts": [{"host": host, "tunnels": count} for host, count in hosts.most_common(TOP)],

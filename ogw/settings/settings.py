@@ -403,9 +403,7 @@ class Config:
         "",
         health_endpoint,
         "ADDRESS[:PORT]",
-        _(
-            "where balancers and orchestrators ask for /healthz and /readyz, and find nothing else; port 9181 by default"
-        ),
+        _("where balancers and orchestrators ask for /healthz and /readyz and find nothing else; port 9181 by default"),
     )
     run_dir: str = _setting(
         "run-dir",

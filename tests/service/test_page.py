@@ -50,7 +50,7 @@ class Reader(html.parser.HTMLParser):
 
 def state(text="ok.example:443", state="serving", **more):
     refusal = {"client": text, "target": text, "reason": "host-not-allowed", "event": 105, "detail": text, "count": 3,
-               "enforced": True, "last": "2026-02-03T04:05:06.789Z",
+               "enforced": True, "last": "2026-02-03T04:05:06.789Z", "age": 3.7,
                "command": f"ogw allowed-host add {text}"}  # fmt: skip
     return {
         "version": "1", "state": state, "started": "2026-02-03T04:00:00.000Z", "uptime": 310.5, "policy": "01234567",
@@ -104,6 +104,13 @@ def test_the_tables_say_what_happened():
                  "ogw allowed-host add ok.example:443", "1,234 since the start", "5.0 MiB up, 100 B down in all",
                  "down, rests", "30 of 1,000", "The state at 04:05:10 UTC"):  # fmt: skip
         assert part in text
+
+
+@pytest.mark.parametrize("last", ["1970-01-01T00:00:07.000Z", "2099-01-01T00:00:00.000Z"])
+def test_how_long_ago_a_refusal_was_does_not_depend_on_the_clock(last):
+    refusal = state()["refusals"][0]
+    text = " ".join("".join(shown(state(refusals=[{**refusal, "last": last, "age": 127.0}])).text).split())
+    assert "2 min ago" in text
 
 
 def test_a_request_that_passed_is_not_shown_as_refused():

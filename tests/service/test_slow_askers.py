@@ -17,7 +17,7 @@ SLOW = {
     "that stop in the middle of a request line": b"GET /heal",
     "that stop in the middle of a header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-",
     "that stop in the middle of a body": b"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\nx",
-    "that stop in the middle of a chunk": b"POST /reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nx",
+    "that stop in the middle of a chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nx",
     "that wait for leave to go on": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
     "that keep their connection": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
 }
