@@ -14,6 +14,9 @@ from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 
+from ogw.service.listener import PAUSE
+from ogw.tunnel.connector import NO_DESCRIPTORS
+
 MOST_CONNECTIONS = 100
 TURN_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what an answer has to be taken
@@ -59,6 +62,7 @@ class _Patient:
     request_seconds = 10.0
     channel_class = Channel
     active_channels: dict[int, Channel]
+    is_full = False
 
     def run(self) -> None:
         """Answer for ever: the body of a thread."""
@@ -67,15 +71,28 @@ class _Patient:
             wasyncore.loop(timeout=TURN_SECONDS, use_poll=True, map=self._map, count=1)  # type: ignore[attr-defined]
             # Between two turns: in the middle of one, the number of a closed descriptor may be another connection's.
             self._close_late_ones(time.monotonic())
+            if self.is_full or len(self.active_channels) > MOST_CONNECTIONS:
+                self._make_room()
+
+    def accept(self) -> Any:
+        try:
+            return super().accept()  # type: ignore[misc]
+        except OSError as error:
+            self.is_full = error.errno in NO_DESCRIPTORS
+            raise
 
     def _close_late_ones(self, now: float) -> None:
         for channel in tuple(self.active_channels.values()):
             if channel.is_late(now, self.request_seconds):
                 channel.handle_close()
-        if len(self.active_channels) > MOST_CONNECTIONS:
-            awaited = [channel for channel in self.active_channels.values() if not channel.is_answered]
-            if awaited:
-                min(awaited, key=lambda channel: channel.since).handle_close()
+
+    def _make_room(self) -> None:
+        awaited = [channel for channel in self.active_channels.values() if not channel.is_answered]
+        if awaited:
+            min(awaited, key=lambda channel: channel.since).handle_close()
+        elif self.is_full:
+            time.sleep(PAUSE)  # accepting again at once would spin
+        self.is_full = False
 
 
 class _Tcp(_Patient, TcpWSGIServer):  # type: ignore[misc]

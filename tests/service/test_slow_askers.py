@@ -1,6 +1,7 @@
 """Whoever asks the admin process slowly takes nothing from those who ask next: balancers and probes above all."""
 
 import os
+import resource
 import signal
 import socket
 import time
@@ -68,6 +69,20 @@ def test_many_slow_askers_of_the_socket_leave_room_for_commands():
             sock.sendall(b"GET /sta")
             slow.append(sock)
         assert ask(gateway, "/status")[0] == 200
+        for sock in slow:
+            sock.close()
+
+
+def test_askers_leave_room_where_descriptors_run_out_first(health):
+    with Gateway("--health-address", health) as gateway:
+        (admin,) = set(gateway.children) - set(gateway.workers)
+        most = len(os.listdir(f"/proc/{admin}/fd")) + 10
+        resource.prlimit(admin, resource.RLIMIT_NOFILE, (most, most))
+        slow = [connected(health) for _number in range(MANY)]
+        for sock in slow:
+            sock.sendall(b"GET /heal")
+        for _turn in range(3):
+            assert ask(gateway, "/healthz", tcp=health)[0] == 200
         for sock in slow:
             sock.close()
 
