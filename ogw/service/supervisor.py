@@ -62,13 +62,13 @@ MOST_EARLY_DEATHS = 5  # of workers that never were ready, one after another: th
 MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
 STRAGGLER_SECONDS = 5.0  # what a worker has to leave, once its own time for the drain is over
 
-Again = Callable[[], Config]
+Again = Callable[[Config], Config]
 
 
 def run(config: Config, again: Again) -> int:
     """Serve until a signal says to stop; the exit code. Everything that can be wrong at start is one line.
 
-    again  reads the configuration anew, for a reload
+    again  reads the configuration anew, for a reload, given the one in force
     """
     try:
         log = open_log(config, Direct)
@@ -443,7 +443,7 @@ class Supervisor:
             return {"mistakes": ["the gateway is draining"], "changed": [], "policy": self._log.policy}
         reloading()
         try:
-            config = self._again()
+            config = self._again(self._config)
         except ConfigError as error:
             mistakes: list[str] = list(error.mistakes)
         else:

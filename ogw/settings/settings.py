@@ -10,24 +10,26 @@ from ogw.policy.networks import Network, parse_network
 from ogw.policy.rules import Rule
 from ogw.policy.subjects import Pattern, parse_pattern
 from ogw.settings.kinds import (
+    HOUR,
+    PORT,
+    Duration,
+    Number,
+    NumberOrAuto,
+    Size,
     admin_endpoint,
     choice,
-    duration,
     endpoint,
     guid,
     health_endpoint,
     labels,
     moment,
-    number,
     plain,
     preset_name,
     region_name,
     secret,
-    size,
     syslog,
     tls_version,
     user_name,
-    worker_count,
 )
 from ogw.settings.preset import CLOUDS
 from ogw.settings.sourced import Seen, Sourced
@@ -36,6 +38,7 @@ from ogw.wire.relay_proxy import HIDDEN, RelayProxy, Secret, parse_relay_proxy, 
 
 PREFIX = "OGW_"
 DEFAULT = "default"
+LONGEST_KEEPALIVE = 32767  # seconds (linux/tcp.h, MAX_TCP_KEEPIDLE)
 
 
 class Given(NamedTuple):
@@ -65,6 +68,8 @@ class Setting:
     split     for lists: a text to its values
     secret    its value is never shown
     shown     how a value may be shown, where a part of it is secret
+    most      for lists: how many values, where each costs open files or time; 0 for any number
+    empty     what an empty value means where that is neither the default nor a mistake (`takes_empty`)
     """
 
     name: str
@@ -77,6 +82,16 @@ class Setting:
     split: Callable[[str], list[str]] = by_comma
     secret: bool = False
     shown: Callable[[str], str] = str
+    most: int = 0
+    empty: str = ""
+
+    @property
+    def takes_empty(self) -> bool:
+        """An empty value is the default where that is nothing; else it is a mistake, unless it has its own meaning.
+
+        Who writes OGW_LISTEN_ADDRESS=${PLACE:-} had a place in mind: the default could be more open than that.
+        """
+        return not self.default or bool(self.empty)
 
     @property
     def flag(self) -> str:
@@ -113,13 +128,17 @@ class Config:
     """
 
     listen_address: tuple[tuple[str, Optional[int]], ...] = _setting(
-        "listen-address", "0.0.0.0, ::", endpoint, "ADDRESS[:PORT]", _("where to listen, one or several"), listed=True
+        "listen-address",
+        "0.0.0.0, ::",
+        endpoint,
+        "ADDRESS[:PORT]",
+        _("where to listen, one or several"),
+        listed=True,
+        most=256,
     )
-    listen_port: int = _setting(
-        "listen-port", "8080", number(1, 65535), "PORT", _("the port of listen addresses that name none")
-    )
+    listen_port: int = _setting("listen-port", "8080", PORT, "PORT", _("the port of listen addresses that name none"))
     workers: int = _setting(
-        "workers", "auto", worker_count, "NUMBER", _("processes that serve; auto is one for each core")
+        "workers", "auto", NumberOrAuto(1, 128), "NUMBER", _("processes that serve; auto is one for each core")
     )
     allowed_host: tuple[Rule, ...] = _setting(
         "allowed-host", "", None, "RULE", _("a host rule: where clients may go; without any, nowhere"), listed=True
@@ -164,13 +183,13 @@ class Config:
         shown=without_query,
     )
     source_refresh: float = _setting(
-        "source-refresh", "1h", duration(1), "DURATION", _("how often lists are downloaded; files are watched")
+        "source-refresh", "1h", Duration(1), "DURATION", _("how often lists are downloaded; files are watched")
     )
     source_timeout: float = _setting(
-        "source-timeout", "30s", duration(0.2), "DURATION", _("what the download of a list may take")
+        "source-timeout", "30s", Duration(0.2, HOUR), "DURATION", _("what the download of a list may take")
     )
     source_max_size: int = _setting(
-        "source-max-size", "1MiB", size(1024, 64 << 20), "SIZE", _("the largest list, read or downloaded")
+        "source-max-size", "1MiB", Size(1024, 64 << 20), "SIZE", _("the largest list, read or downloaded")
     )
     agent_config: tuple[str, ...] = _setting(
         "agent-config",
@@ -200,7 +219,7 @@ class Config:
     allowed_port: tuple[int, ...] = _setting(
         "allowed-port",
         "443",
-        number(1, 65535),
+        PORT,
         "PORT",
         _("ports that a rule without a port of its own allows"),
         listed=True,
@@ -242,6 +261,7 @@ class Config:
         "ADDRESS[:PORT]",
         _("DNS servers to ask instead of those in /etc/resolv.conf"),
         listed=True,
+        most=32,
     )
     tls_rules: str = _setting(
         "tls-rules",
@@ -337,26 +357,26 @@ class Config:
         denied=True,
     )
     head_timeout: float = _setting(
-        "head-timeout", "10s", duration(0.05), "DURATION", _("from accept to the end of the client's head")
+        "head-timeout", "10s", Duration(0.05), "DURATION", _("from accept to the end of the client's head")
     )
     head_max_size: int = _setting(
-        "head-max-size", "16KiB", size(256, 1 << 20), "SIZE", _("the largest head of a client")
+        "head-max-size", "16KiB", Size(256, 1 << 20), "SIZE", _("the largest head of a client")
     )
-    dns_timeout: float = _setting("dns-timeout", "5s", duration(0.05), "DURATION", _("for a name's look-up"))
+    dns_timeout: float = _setting("dns-timeout", "5s", Duration(0.05, HOUR), "DURATION", _("for a name's look-up"))
     dial_timeout: float = _setting(
-        "dial-timeout", "10s", duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
+        "dial-timeout", "10s", Duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
     )
     handshake_timeout: float = _setting(
-        "handshake-timeout", "10s", duration(0.05), "DURATION", _("from the open tunnel to a verified TLS session")
+        "handshake-timeout", "10s", Duration(0.05), "DURATION", _("from the open tunnel to a verified TLS session")
     )
     handshake_max_size: int = _setting(
-        "handshake-max-size", "64KiB", size(1024, 1 << 20), "SIZE", _("the largest message of a TLS handshake")
+        "handshake-max-size", "64KiB", Size(1024, 1 << 20), "SIZE", _("the largest message of a TLS handshake")
     )
     idle_timeout: float = _setting(
-        "idle-timeout", "1h", duration(0.2), "DURATION", _("a tunnel without a byte for so long is ended")
+        "idle-timeout", "1h", Duration(0.2), "DURATION", _("a tunnel without a byte for so long is ended")
     )
     half_closed_timeout: float = _setting(
-        "half-closed-timeout", "5m", duration(0.2), "DURATION", _("the same, once one direction has ended")
+        "half-closed-timeout", "5m", Duration(0.2), "DURATION", _("the same, once one direction has ended")
     )
     reload_rechecks_tunnels: str = _setting(
         "reload-rechecks-tunnels",
@@ -366,21 +386,25 @@ class Config:
         _("at a reload, end open tunnels that the new configuration would not allow"),
     )
     drain_delay: float = _setting(
-        "drain-delay", "0s", duration(0), "DURATION", _("at a stop, serve on for so long: load balancers move away")
+        "drain-delay", "0s", Duration(0), "DURATION", _("at a stop, serve on for so long: load balancers move away")
     )
     drain_timeout: float = _setting(
-        "drain-timeout", "20s", duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
+        "drain-timeout", "20s", Duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
     )
     tcp_keepalive: float = _setting(
-        "tcp-keepalive", "60s", duration(0), "DURATION", _("TCP keepalive on both sockets of a tunnel; 0 is none")
+        "tcp-keepalive",
+        "60s",
+        Duration(0, LONGEST_KEEPALIVE),
+        "DURATION",
+        _("TCP keepalive on both sockets of a tunnel; 0 is none"),
     )
     max_tunnels: int = _setting(
-        "max-tunnels", "0", number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
+        "max-tunnels", "0", Number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
     )
     max_tunnels_per_client: int = _setting(
         "max-tunnels-per-client",
         "0",
-        number(0, 10_000_000),
+        Number(0, 10_000_000),
         "NUMBER",
         _("tunnels at a time of one client address; 0 is no limit"),
     )
@@ -390,6 +414,7 @@ class Config:
         admin_endpoint,
         "ADDRESS[:PORT]",
         _("where metrics, health and readiness are asked for; empty: only on the socket in run-dir"),
+        empty=_("only on the socket in run-dir"),
     )
     admin_page: str = _setting(
         "admin-page",
@@ -415,7 +440,7 @@ class Config:
     log_interval: float = _setting(
         "log-interval",
         "1h",
-        duration(0.2),
+        Duration(0.2),
         "DURATION",
         _("how often the counters are a line, and each tunnel that has been open for so long is one"),
     )
@@ -468,6 +493,12 @@ class Config:
     @property
     def listen_is_default(self) -> bool:
         return self.is_default("listen-address")
+
+    def has_values_of(self, file: str) -> bool:
+        """Values that are in force stand in this INI file."""
+        mark = f"{file}:"
+        found = (one.source for given in self.origins.values() for one in given if one.source.startswith(mark))
+        return any(source.removeprefix(mark).isdigit() for source in found)
 
     def is_default(self, name: str) -> bool:
         """Nobody set it."""
