@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.settings.files import read_file
 from ogw.settings.ini_file import LARGEST
 from ogw.settings.kinds import require_printable, require_utf_8
 from ogw.settings.settings import PREFIX, Config, Given
+from ogw.tunnel.files import read_file
 
 VARIABLE = PREFIX + "CONFIG"
 

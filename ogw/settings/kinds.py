@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from gettext import gettext as _
 from ipaddress import ip_address
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from ogw.policy.rules import parse_time
 from ogw.wire.relay_proxy import Secret, credentials
@@ -40,6 +40,9 @@ class Bounded:
         """The texts of the least and the greatest value."""
         return tuple(f"{value:.6f}".rstrip("0").rstrip(".") for value in (self.least, self.most))
 
+    def __call__(self, text: str) -> Any:
+        raise NotImplementedError
+
     def _require(self, value: float, unit: str = "") -> None:
         if not self.least <= value <= self.most:
             raise ValueError(
@@ -49,7 +52,7 @@ class Bounded:
             )
 
 
-class Number(Bounded):
+class _Number(Bounded):
     """A whole number."""
 
     def __call__(self, text: str) -> int:
@@ -59,7 +62,7 @@ class Number(Bounded):
         return int(text)
 
 
-class NumberOrAuto(Number):
+class _NumberOrAuto(_Number):
     """A whole number, or auto, which is 0."""
 
     @property
@@ -74,11 +77,8 @@ class NumberOrAuto(Number):
         return super().__call__(text)
 
 
-@dataclass(frozen=True)
-class Duration(Bounded):
+class _Duration(Bounded):
     """Seconds, from 10, 10s, 500ms, 5m, 1h or 2d."""
-
-    most: float = MONTH
 
     def __call__(self, text: str) -> float:
         match = _DURATION.match(text)
@@ -89,7 +89,7 @@ class Duration(Bounded):
         return seconds
 
 
-class Size(Bounded):
+class _Size(Bounded):
     """Bytes, from 16384, 16KiB or 1MiB."""
 
     def __call__(self, text: str) -> int:
@@ -99,6 +99,26 @@ class Size(Bounded):
         value = int(match[1]) * BYTES[match[2]]
         self._require(value, _(" bytes"))
         return value
+
+
+def number(least: int, most: int) -> Bounded:
+    """A whole number within bounds."""
+    return _Number(least, most)
+
+
+def number_or_auto(least: int, most: int) -> Bounded:
+    """The same, or auto."""
+    return _NumberOrAuto(least, most)
+
+
+def duration(least: float, most: float = MONTH) -> Bounded:
+    """Seconds within bounds."""
+    return _Duration(least, most)
+
+
+def size(least: int, most: int) -> Bounded:
+    """Bytes within bounds."""
+    return _Size(least, most)
 
 
 @dataclass(frozen=True)
@@ -120,9 +140,6 @@ class Choice:
 def choice(*words: str) -> Choice:
     """One of a few words."""
     return Choice(words)
-
-
-PORT = Number(1, 65535)
 
 
 def moment(text: str) -> Optional[float]:
@@ -244,6 +261,6 @@ def syslog(text: str) -> Union[str, tuple[str, int], None]:
 
 def _port(text: str) -> int:
     try:
-        return PORT(text)
+        return int(number(1, 65535)(text))
     except ValueError:
         raise ValueError(_("has no port from 1 to 65535 behind its colon")) from None

@@ -11,22 +11,21 @@ from ogw.policy.rules import Rule
 from ogw.policy.subjects import Pattern, parse_pattern
 from ogw.settings.kinds import (
     HOUR,
-    PORT,
-    Duration,
-    Number,
-    NumberOrAuto,
-    Size,
     admin_endpoint,
     choice,
+    duration,
     endpoint,
     guid,
     health_endpoint,
     labels,
     moment,
+    number,
+    number_or_auto,
     plain,
     preset_name,
     region_name,
     secret,
+    size,
     syslog,
     tls_version,
     user_name,
@@ -136,9 +135,11 @@ class Config:
         listed=True,
         most=256,
     )
-    listen_port: int = _setting("listen-port", "8080", PORT, "PORT", _("the port of listen addresses that name none"))
+    listen_port: int = _setting(
+        "listen-port", "8080", number(1, 65535), "PORT", _("the port of listen addresses that name none")
+    )
     workers: int = _setting(
-        "workers", "auto", NumberOrAuto(1, 128), "NUMBER", _("processes that serve; auto is one for each core")
+        "workers", "auto", number_or_auto(1, 128), "NUMBER", _("processes that serve; auto is one for each core")
     )
     allowed_host: tuple[Rule, ...] = _setting(
         "allowed-host", "", None, "RULE", _("a host rule: where clients may go; without any, nowhere"), listed=True
@@ -183,13 +184,13 @@ class Config:
         shown=without_query,
     )
     source_refresh: float = _setting(
-        "source-refresh", "1h", Duration(1), "DURATION", _("how often lists are downloaded; files are watched")
+        "source-refresh", "1h", duration(1), "DURATION", _("how often lists are downloaded; files are watched")
     )
     source_timeout: float = _setting(
-        "source-timeout", "30s", Duration(0.2, HOUR), "DURATION", _("what the download of a list may take")
+        "source-timeout", "30s", duration(0.2, HOUR), "DURATION", _("what the download of a list may take")
     )
     source_max_size: int = _setting(
-        "source-max-size", "1MiB", Size(1024, 64 << 20), "SIZE", _("the largest list, read or downloaded")
+        "source-max-size", "1MiB", size(1024, 64 << 20), "SIZE", _("the largest list, read or downloaded")
     )
     agent_config: tuple[str, ...] = _setting(
         "agent-config",
@@ -219,7 +220,7 @@ class Config:
     allowed_port: tuple[int, ...] = _setting(
         "allowed-port",
         "443",
-        PORT,
+        number(1, 65535),
         "PORT",
         _("ports that a rule without a port of its own allows"),
         listed=True,
@@ -357,26 +358,26 @@ class Config:
         denied=True,
     )
     head_timeout: float = _setting(
-        "head-timeout", "10s", Duration(0.05), "DURATION", _("from accept to the end of the client's head")
+        "head-timeout", "10s", duration(0.05), "DURATION", _("from accept to the end of the client's head")
     )
     head_max_size: int = _setting(
-        "head-max-size", "16KiB", Size(256, 1 << 20), "SIZE", _("the largest head of a client")
+        "head-max-size", "16KiB", size(256, 1 << 20), "SIZE", _("the largest head of a client")
     )
-    dns_timeout: float = _setting("dns-timeout", "5s", Duration(0.05, HOUR), "DURATION", _("for a name's look-up"))
+    dns_timeout: float = _setting("dns-timeout", "5s", duration(0.05, HOUR), "DURATION", _("for a name's look-up"))
     dial_timeout: float = _setting(
-        "dial-timeout", "10s", Duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
+        "dial-timeout", "10s", duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
     )
     handshake_timeout: float = _setting(
-        "handshake-timeout", "10s", Duration(0.05), "DURATION", _("from the open tunnel to a verified TLS session")
+        "handshake-timeout", "10s", duration(0.05), "DURATION", _("from the open tunnel to a verified TLS session")
     )
     handshake_max_size: int = _setting(
-        "handshake-max-size", "64KiB", Size(1024, 1 << 20), "SIZE", _("the largest message of a TLS handshake")
+        "handshake-max-size", "64KiB", size(1024, 1 << 20), "SIZE", _("the largest message of a TLS handshake")
     )
     idle_timeout: float = _setting(
-        "idle-timeout", "1h", Duration(0.2), "DURATION", _("a tunnel without a byte for so long is ended")
+        "idle-timeout", "1h", duration(0.2), "DURATION", _("a tunnel without a byte for so long is ended")
     )
     half_closed_timeout: float = _setting(
-        "half-closed-timeout", "5m", Duration(0.2), "DURATION", _("the same, once one direction has ended")
+        "half-closed-timeout", "5m", duration(0.2), "DURATION", _("the same, once one direction has ended")
     )
     reload_rechecks_tunnels: str = _setting(
         "reload-rechecks-tunnels",
@@ -386,25 +387,25 @@ class Config:
         _("at a reload, end open tunnels that the new configuration would not allow"),
     )
     drain_delay: float = _setting(
-        "drain-delay", "0s", Duration(0), "DURATION", _("at a stop, serve on for so long: load balancers move away")
+        "drain-delay", "0s", duration(0), "DURATION", _("at a stop, serve on for so long: load balancers move away")
     )
     drain_timeout: float = _setting(
-        "drain-timeout", "20s", Duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
+        "drain-timeout", "20s", duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
     )
     tcp_keepalive: float = _setting(
         "tcp-keepalive",
         "60s",
-        Duration(0, LONGEST_KEEPALIVE),
+        duration(0, LONGEST_KEEPALIVE),
         "DURATION",
         _("TCP keepalive on both sockets of a tunnel; 0 is none"),
     )
     max_tunnels: int = _setting(
-        "max-tunnels", "0", Number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
+        "max-tunnels", "0", number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
     )
     max_tunnels_per_client: int = _setting(
         "max-tunnels-per-client",
         "0",
-        Number(0, 10_000_000),
+        number(0, 10_000_000),
         "NUMBER",
         _("tunnels at a time of one client address; 0 is no limit"),
     )
@@ -440,7 +441,7 @@ class Config:
     log_interval: float = _setting(
         "log-interval",
         "1h",
-        Duration(0.2),
+        duration(0.2),
         "DURATION",
         _("how often the counters are a line, and each tunnel that has been open for so long is one"),
     )
