@@ -11,10 +11,11 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.settings.ini_file import LARGEST
-from ogw.settings.kinds import require_printable, require_utf_8
+from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.settings import PREFIX, Config, Given
 from ogw.tunnel.files import read_file
 
+LONGEST_SHOWN = 200  # characters of a path that is wrong
 VARIABLE = PREFIX + "CONFIG"
 
 
@@ -33,12 +34,13 @@ def asked_file(flag: Optional[str], environment: Mapping[str, str], default: str
 def require_path(asked: Given, default: str) -> str:
     """The path that somebody asked for. Raises Unreadable where it is none."""
     try:
+        require_short(asked.text)
         require_utf_8(asked.text)
         require_printable(asked.text)
         if not asked.text.strip():
             raise ValueError(_("is empty; name an INI file, or leave it out for {default}").format(default=default))
     except ValueError as error:
-        raise Unreadable(f"{asked.source}: {asked.text!a} {error}") from None
+        raise Unreadable(f"{asked.source}: {asked.text[:LONGEST_SHOWN]!a} {error}") from None
     return asked.text
 
 

@@ -21,6 +21,7 @@ _NOT_UTF_8 = re.compile(r"[\ud800-\udfff]")  # what Python makes of such bytes i
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, None: 1}
 
+LONGEST = 4096  # characters of one value, as of a path
 HOUR, MONTH = 3600.0, 30 * 86400.0  # seconds
 
 
@@ -197,6 +198,12 @@ def preset_name(text: str) -> str:
 def plain(text: str) -> str:
     """Any text, such as a path."""
     return text
+
+
+def require_short(text: str) -> None:
+    """Raise ValueError for what is longer than any value can be."""
+    if len(text) > LONGEST:
+        raise ValueError(_("is longer than {most} characters").format(most=LONGEST))
 
 
 def require_utf_8(text: str) -> None:

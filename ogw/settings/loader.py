@@ -17,7 +17,7 @@ from ogw.settings import sourced
 from ogw.settings.copies import default_state_dir
 from ogw.settings.ini import IniParser
 from ogw.settings.ini_source import Unreadable, ini_text, require_path
-from ogw.settings.kinds import require_printable, require_utf_8
+from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
@@ -198,9 +198,11 @@ class _Loader:
             single = text if setting.secret else text.strip()
             for one in setting.split(text) if setting.listed else [single]:
                 try:
+                    require_short(one)
                     require_utf_8(one)
-                    values.append(setting.read(one))
+                    value = setting.read(one)
                     require_printable(one)
+                    values.append(value)
                 except ValueError as error:
                     empty = "" if one else _instead(setting)
                     said = HIDDEN if setting.secret else _short(ascii(shown_as(setting, one)))
