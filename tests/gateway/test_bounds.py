@@ -134,6 +134,7 @@ WITHOUT_BOUNDS = {
     "relay-proxy-ca-file": lambda folder, base: [{**RELAY, "relay-proxy-ca-file": base["relay-proxy-ca-file"]}],
     "relay-proxy-bypass": one_and_many("relay-proxy-bypass", [NAME, *RULES], **{"relay-proxy": RELAY["relay-proxy"]}),
     "admin-address": _places("admin-address"),
+    "health-address": _places("health-address"),
     "run-dir": _run_dir,
     "log-file": paths("log-file"),
     "syslog": lambda folder, base: [
