@@ -38,9 +38,7 @@ def tunnels(gateway):
 def test_a_ring_of_gateways_ends_where_it_began(number):
     places = [f"{address()}:{18000 + place}" for place in range(number)]
     with contextlib.ExitStack() as stack:
-        ring = [
-            stack.enter_context(gateway_at(place, places[(at + 1) % number])) for at, place in enumerate(places)
-        ]
+        ring = [stack.enter_context(gateway_at(place, places[(at + 1) % number])) for at, place in enumerate(places)]
         head = asked(places[0])
         assert head.startswith("HTTP/1.1 502 ") and "relay-" in head
         assert "leads back to this gateway" in ring[0].wait_for(reason="relay-loop")["message"]
