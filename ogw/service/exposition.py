@@ -157,18 +157,15 @@ class Exposition:
         relays = min(self._table.gateway.cells[metrics.RELAYS], metrics.MOST_RELAYS)
         if not relays:
             return
-        up, tries, states = {}, {}, {}
+        up, tries = {}, {}
         for number in range(relays):
             label = str(number + 1)
             workers = [row.cells[metrics.RELAY_STATE + number] for row in self._table.rows]
             up[(label,)] = int(max(workers) <= RelayState.UP)
             tries[label, "opened"] = self._table.sum(metrics.RELAY_OPENED + number)
             tries[label, "failed"] = self._table.sum(metrics.RELAY_FAILED + number)
-            for state in RelayState:
-                states[label, state.words] = workers.count(state)
-        told = "0 while a worker lets it rest, or is refused by it; by its place in the list."
+        told = "0 while a worker lets it rest or is refused by it; by its place in the list."
         yield _gauge("ogw_relay_proxy_up", told, up, ["proxy"])
-        yield _gauge("ogw_relay_proxy_workers", "Workers, by what they know of it.", states, ["proxy", "state"])
         yield _counter("ogw_relay_proxy_tries", "Tunnels tried through it.", tries, ["proxy", "result"])
 
     def _processes(self) -> Iterator[Metric]:
