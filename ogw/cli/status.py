@@ -170,8 +170,8 @@ def _relay_state(relay: dict[str, Any]) -> Text:
         "refuses us": (_("refuses us: {why}, {time} ago"), BAD),
         "resting": (_("rests after a failure: {why}, {time} ago"), BAD),
     }[state_of(relay)]
-    seconds = relay.get("seconds")
-    return Text(text.format(why=relay.get("why", "?"), time="?" if seconds is None else duration(seconds)), style=style)
+    age = relay.get("age")
+    return Text(text.format(why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style)
 
 
 def _reasons(state: dict[str, Any]) -> Table:

@@ -37,7 +37,7 @@ def overview(worker: "Worker", _question: Message) -> Any:
         "hosts": hosts.most_common(MOST_NAMES),
         "relay_proxies": [
             {"proxy": str(relay.proxy), "state": int(relay.state), "why": relay.why,
-             "seconds": round(now - relay.since, 1) if relay.state else None,
+             "age": round(now - relay.since, 1) if relay.state else None,
              "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number]}
             for relay in relays
         ],

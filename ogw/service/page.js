@@ -166,7 +166,7 @@
     rows("relays", status.relay_proxies, (one) => one.proxy, (one) => [
       element("th", { scope: "row" }, element("code", {}, one.proxy)),
       element("td", {}, element("span", { class: relayClasses[one.state] }, say(`relay ${one.state}`)),
-        ...[[one.why, one.seconds === null ? "" : ago(one.seconds)].filter(Boolean).join(", ")].filter(Boolean)
+        ...[[one.why, one.age === null ? "" : ago(one.age)].filter(Boolean).join(", ")].filter(Boolean)
           .flatMap((more) => [" ", element("span", { class: "quiet" }, more)])),
       element("td", { class: "n" }, count(one.opened)), element("td", { class: "n" }, count(one.failed))]);
     const reasons = Object.entries(status.reasons).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));

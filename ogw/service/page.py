@@ -209,7 +209,7 @@ def _bar(share: float) -> str:
 
 def _relay(one: dict[str, Any], said: dict[str, str]) -> str:
     state = state_of(one)
-    told = [one.get("why") or "", _ago(one["seconds"], said) if one.get("seconds") is not None else ""]
+    told = [one.get("why") or "", _ago(one["age"], said) if one.get("age") is not None else ""]
     more = ", ".join(filter(None, told))
     return _row(
         f'<th scope="row"><code>{html.escape(one["proxy"])}</code></th>',

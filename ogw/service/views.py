@@ -219,17 +219,17 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
 def _relay_proxy(known: list[dict[str, Any]]) -> dict[str, Any]:
     """What the workers know of one relay proxy: the worst of it, but nothing that another has long known better.
 
-    seconds  since it last opened a tunnel, or did not; None where no worker has tried it
+    age  seconds since it last opened a tunnel, or did not; None where no worker has tried it
     """
-    opened = min((one["seconds"] for one in known if one["state"] == RelayState.UP), default=math.inf)
-    heard = [one for one in known if one["state"] <= RelayState.UP or one["seconds"] < opened + STALE_SECONDS]
-    worst = max(heard, key=lambda one: (one["state"], -(one["seconds"] or 0)))
+    opened = min((one["age"] for one in known if one["state"] == RelayState.UP), default=math.inf)
+    heard = [one for one in known if one["state"] <= RelayState.UP or one["age"] < opened + STALE_SECONDS]
+    worst = max(heard, key=lambda one: (one["state"], -(one["age"] or 0)))
     return {
         "proxy": worst["proxy"],
         "up": worst["state"] == RelayState.UP,
         "state": RelayState(worst["state"]).words,
         "why": worst["why"],
-        "seconds": worst["seconds"],
+        "age": worst["age"],
         "opened": sum(one["opened"] for one in known),
         "failed": sum(one["failed"] for one in known),
     }

@@ -151,7 +151,7 @@ def test_a_relay_that_only_ever_refused_is_not_up(said, why):
             refused(gateway, NAMES[0])
         one = is_told(gateway, "refuses us")
         assert not one["up"] and why in one["why"] and (one["opened"], one["failed"]) == (0, 3)
-        assert 0 <= one["seconds"] < 60
+        assert 0 <= one["age"] < 60
         page = ask(gateway, "/")[2].decode()
         assert "0 of 1 relay proxies up" in page and ">refuses us<" in page
         assert f"refuses us: it answers {why[:3]}" in status_screen(gateway)
@@ -189,7 +189,7 @@ def test_a_target_that_a_relay_does_not_allow_leaves_it_up():
 def test_one_that_was_never_tried_is_not_said_to_be_up():
     with Relay(OPEN) as first, Relay(OPEN) as second, through(first, second) as gateway:
         assert [one["state"] for one in states(gateway)] == ["never tried"] * 2
-        assert states(gateway)[0]["seconds"] is None
+        assert states(gateway)[0]["age"] is None
         assert "0 of 2 relay proxies up, 2 never tried" in ask(gateway, "/")[2].decode()
         assert "never tried" in status_screen(gateway)
         assert metrics(gateway)['ogw_relay_proxy_up{proxy="1"}'] == 1  # nothing is known against it

@@ -72,8 +72,8 @@ def test_a_scheme_that_nobody_registered_is_not_repeated():
 # Of all workers together.
 
 
-def known(state, seconds=None, why="", opened=0, failed=0):
-    return {"proxy": "http://p:1", "state": int(state), "seconds": seconds, "why": why, "opened": opened,
+def known(state, age=None, why="", opened=0, failed=0):
+    return {"proxy": "http://p:1", "state": int(state), "age": age, "why": why, "opened": opened,
             "failed": failed}  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def test_the_worst_that_a_worker_knows_counts_but_not_what_is_long_past(workers,
 
 def test_the_latest_of_the_same_is_told_and_counts_are_added():
     told = _relay_proxy([UP_LONG_AGO, UP, RESTED_LONG_AGO, NEVER])
-    assert (told["seconds"], told["opened"], told["failed"]) == (1.0, 6, 0)
+    assert (told["age"], told["opened"], told["failed"]) == (1.0, 6, 0)
 
 
 # The password.
