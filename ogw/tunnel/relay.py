@@ -242,6 +242,7 @@ class Relays:
 
     def remember(self, before: "Relays") -> None:
         """How those fare that were set before, too; their rest is over, since what was wrong may have been mended."""
+        before._shared.given = self._shared.given  # for tunnels that are dialing with what is no longer right
         known = {relay.proxy: relay for relay in before.relays}
         for place, relay in enumerate(self.relays):
             old = known.pop(relay.proxy, None)

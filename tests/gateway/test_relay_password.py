@@ -158,6 +158,31 @@ def test_credentials_of_its_own_url_are_not_those_of_the_file(file):
             assert relay.tried == ["own"]
 
 
+def test_tunnels_that_were_dialing_when_a_reload_changed_the_password_find_it(tmp_path):
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def meet(_password):
+        waits.set()
+        assert goes_on.wait(30)
+
+    ini = tmp_path / "ogw.ini"
+    ini.write_text("[ogw]\nrelay-proxy-password = old\n")
+    with Relay("new", meet) as relay:
+        words = "--relay-proxy", f"http://{relay.host}:{PORT}", "--relay-proxy-username", USER, "--config", str(ini)
+        with Gateway("--allowed-host", NAME, *words) as gateway:
+            answers = []
+            thread = threading.Thread(target=lambda: answers.extend(all_at_once(gateway, 1)))
+            thread.start()
+            assert waits.wait(30)
+            ini.write_text("[ogw]\nrelay-proxy-password = new\n")
+            gateway.process.send_signal(1)
+            gateway.wait_for(event=109)
+            goes_on.set()
+            thread.join(60)
+            assert b" 200 " in answers[0]
+            assert relay.tried == ["old", "new"]
+
+
 def test_a_reload_reads_the_file_and_tunnels_that_were_dialing_find_the_new_password_too(file):
     waits, goes_on = threading.Event(), threading.Event()
 
