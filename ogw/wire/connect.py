@@ -33,7 +33,9 @@ _FIELD_LINE = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
 _FIRST_WORD = re.compile(rb"[^\x00- :]++")
 _AT = re.compile(rb"@|%40")  # behind user information (RFC 3986, section 3.2.1)
 _NAME_OF_FIELD = re.compile(_TOKEN + rb"\Z")
-_PLACE = re.compile(rb"(?:[A-Za-z]{1,10}://)?(?:\[[0-9A-Fa-f:.]*\]|[0-9A-Za-z_.-]+)(?=[:/]|\Z)")
+_PLACE = re.compile(
+    rb"(?:[A-Za-z][A-Za-z0-9+.-]*+://[^:/?#]++|\[[0-9A-Fa-f:.]*+\]|[^:/?#][^:?#]*+)(?::[0-9]{1,5}\Z|(?=[:/?#]|\Z))"
+)
 _JUDGED = (b"host", b"content-length", b"transfer-encoding")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
@@ -337,7 +339,7 @@ def parse_target(text: bytes) -> Target:
 
 
 def _place(text: bytes) -> str:
-    """A target as a sentence may show it: its host, since what stands behind one may be a password or a token."""
+    """A target as a sentence may show it: up to what may be a password or a token, behind a colon or in a URL."""
     place = _PLACE.match(text)
     return "the target" if place is None else f"the target {quoted(place[0])}"
 

@@ -119,5 +119,7 @@ def test_a_secret_in_user_information_never_shows(before, between, behind):
 def test_the_host_of_a_bad_target_is_still_told():
     assert '"a.example" has no port' in request(b"CONNECT a.example HTTP/1.1\r\n")
     assert '"https://a.example" is a URL' in request(b"CONNECT https://a.example/x HTTP/1.1\r\n")
+    assert '"<svg/onload=alert(1)>" is a URL' in request(b"CONNECT <svg/onload=alert(1)> HTTP/1.1\r\n")
+    assert '"</script><b>x:443" is a URL' in request(b"CONNECT </script><b>x:443 HTTP/1.1\r\n")
     assert 'port of the target "a.example" is not' in request(b"CONNECT a.example:https HTTP/1.1\r\n")
-    assert '"127.1" is a number' in request(b"CONNECT 127.1:443 HTTP/1.1\r\n")
+    assert '"127.1:443" is a number' in request(b"CONNECT 127.1:443 HTTP/1.1\r\n")
