@@ -38,7 +38,8 @@ LARGEST_HEAD = 64 * 1024
 MOST_INTERIM = 16  # answers before the answer (RFC 9110, section 15.2)
 RECEIVE_SIZE = 16 * 1024
 FIRST_REST, LONGEST_REST = 1.0, 60.0  # seconds
-MOST_DOUBTS = 5  # refusals in a row, each of another target or of one that another opened: then it is not the targets
+MOST_DOUBTS = 5  # refusals in a row that tell of the relay proxy, not of a target
+SEVERAL = 3  # of so many targets it is not one of them that is the matter
 MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
 
 WHY = {  # it is not up, in words that are ours
@@ -124,7 +125,8 @@ class Relay:
             self._is_ill = is_ill
             self._doubts = 0
             self._doubted.clear()
-        if self._doubts < MOST_DOUBTS and (others_open_it or target not in self._doubted):
+        tells = others_open_it or target not in self._doubted or len(self._doubted) >= SEVERAL
+        if tells and self._doubts < MOST_DOUBTS:
             self._doubts += 1
             self._doubted.add(target)
         if status == 407 or self._doubts >= MOST_DOUBTS or self.state is not RelayState.UP:

@@ -40,6 +40,14 @@ def test_one_that_opened_is_given_up_after_5xx_for_so_many_targets(relay):
     assert not relay.is_given_up
 
 
+def test_a_few_targets_are_enough_where_they_are_all_that_is_asked_for(relay):
+    relay.has_opened(0.0)
+    refuse(relay, 503, TARGETS[:2] * 50)
+    assert relay.state is RelayState.UP
+    refuse(relay, 503, TARGETS[:3] * 2)
+    assert relay.is_given_up and relay.state is RelayState.REFUSES_US
+
+
 def test_a_target_that_another_opens_counts_each_time(relay):
     refuse(relay, 503, TARGETS[:1] * (MOST_DOUBTS - 1), others_open_it=True)
     assert not relay.is_given_up
