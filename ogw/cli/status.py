@@ -27,6 +27,7 @@ from ogw.cli.screen import (
     table,
     whole,
 )
+from ogw.service.attention import state_of
 
 SERVING, NOT_READY = 0, 1  # exit codes
 NAMES = 12  # columns of the facts' names
@@ -158,9 +159,19 @@ def _workers(state: dict[str, Any]) -> Table:
 def _relay_proxies(state: dict[str, Any]) -> Table:
     shown = table(_("relay proxy"), "")
     for relay in state["relay_proxies"]:
-        told = Text(_("fine"), style=GOOD) if relay["up"] else Text(_("rests after a failure"), style=BAD)
-        shown.add_row(Text(relay["proxy"]), told)
+        shown.add_row(Text(relay["proxy"]), _relay_state(relay))
     return shown
+
+
+def _relay_state(relay: dict[str, Any]) -> Text:
+    text, style = {
+        "never tried": (_("never tried, it may be fine"), ""),
+        "up": (_("fine, opened a tunnel {time} ago"), GOOD),
+        "refuses us": (_("refuses us: {why}, {time} ago"), BAD),
+        "resting": (_("rests after a failure: {why}, {time} ago"), BAD),
+    }[state_of(relay)]
+    age = relay.get("age")
+    return Text(text.format(why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style)
 
 
 def _reasons(state: dict[str, Any]) -> Table:

@@ -24,7 +24,7 @@ from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.metrics import MOST_RELAYS, RELAY_DOWN
+from ogw.report.metrics import MOST_RELAYS, RELAY_STATE
 from ogw.report.refusals import Refusals
 from ogw.report.table import Row, Table
 from ogw.service.answers import answer
@@ -233,12 +233,15 @@ class Worker:
         if self._next is None:
             return
         self._shared.dialer.close()
+        before = self.relays
         (self._config, self._shared), self._next = self._next, None
         self._log.policy = self._shared.policy.hash
         self._log.set_level(self._config.log_level)
         self._ledger.every_refusal = self._config.log_every_refusal == "yes"
         for number in range(MOST_RELAYS):
-            self._row.cells[RELAY_DOWN + number] = 0
+            self._row.cells[RELAY_STATE + number] = 0
+        if self.relays is not None and before is not None:
+            self.relays.remember(before)
         self._sweep_anew()
         gc.collect()
         if recheck:
