@@ -286,6 +286,8 @@ def command_for(
     rule = host if port.isdigit() and int(port) in ports and reason != Reason.PORT_NOT_ALLOWED.token else target
     if reason == Reason.CLIENT_NOT_ALLOWED.token:
         return f"ogw config add allowed-client {shlex.quote(client)} --reload"
+    if not target:
+        return None  # several, which are told as one
     if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token):
         rule = f"{rule} {more}".rstrip()
     elif reason == Reason.ADDRESS_NOT_ALLOWED.token:
