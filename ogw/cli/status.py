@@ -137,8 +137,9 @@ def _facts(state: dict[str, Any]) -> Table:
         (_("copied"), copied),
     ]
     if counted["log_lines_lost"]:
-        lost = _("{lost} of {lines} lines lost: what reads the log is too slow")
-        rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(counted["log_lines"]))))
+        lost = _("{lost} of {lines} lines lost: the log did not take them; its lines of event 302 say why")
+        said = counted["log_lines"] + counted["log_lines_lost"]
+        rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(said))))
     for name, told in rows:
         facts.add_row(Text(name.ljust(NAMES), style=DIM), Text(told))
     return facts

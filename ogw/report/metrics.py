@@ -75,8 +75,10 @@ REPORT_UNTIL = next(_next)  # Unix seconds until when the policy only reports; 0
 ALLOWED = next(_next)  # CONNECTs that were answered with 200
 BYTES_UP = next(_next)
 BYTES_DOWN = next(_next)
-LINES = next(_next)
+LINES_SAID = next(_next)  # log lines: each is written or lost in the end
+LINES = next(_next)  # written
 LINES_LOST = next(_next)
+LINES_TOLD = next(_next)  # of the lost ones: so many a line tells of
 
 MOST_REASONS = 96
 REFUSED = _reserve(MOST_REASONS)  # + index of the reason

@@ -39,8 +39,10 @@ from ogw.report.metrics import (
     STARTED,
 )
 from ogw.report.sinks import open_sink
+from ogw.report.standard import say
 from ogw.report.table import Table
-from ogw.report.writers import Direct, Writer
+from ogw.report.uncaught import report_uncaught_errors
+from ogw.report.writers import Direct
 from ogw.service import admin
 from ogw.service.children import Child, Children
 from ogw.service.control import Channel, Message, packed
@@ -60,6 +62,7 @@ from ogw.settings.settings import Config
 ANSWER_SECONDS = 10.0  # what a worker has to build and take a configuration; a hung one is replaced
 MOST_EARLY_DEATHS = 5  # of workers that never were ready, one after another: then it makes no sense
 MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
+TELL_SECONDS = 1.0  # between two tries to tell of lost log lines, which may not be taken yet
 STRAGGLER_SECONDS = 5.0  # what a worker has to leave, once its own time for the drain is over
 
 Again = Callable[[Config], Config]
@@ -79,7 +82,7 @@ def run(config: Config, again: Again) -> int:
     except (StartError, ListenError) as error:
         log.event(Event.WRONG_CONFIGURATION, str(error))
         if not sys.stdout.isatty() or config.log_file or config.syslog:
-            print(f"ogw: OGW-401 {error}", file=sys.stderr)
+            say(f"ogw: OGW-401 {error}", sys.stderr)
         return 2
     try:
         return supervisor.serve()
@@ -87,14 +90,14 @@ def run(config: Config, again: Again) -> int:
         # The workers notice the end of their channel, close the door and leave.
         told = "".join(traceback.format_exception(error))
         log.event(Event.ERROR, f"{type(error).__name__}: {error}; this is an error of the gateway", traceback=told)
-        print(f"ogw: OGW-400 {type(error).__name__}: {error}; please report it with the log", file=sys.stderr)
+        say(f"ogw: OGW-400 {type(error).__name__}: {error}; please report it with the log", sys.stderr)
         return 70
 
 
 def _cannot_start(message: str) -> int:
-    print(f"ogw: OGW-401 {message}", file=sys.stderr)
+    say(f"ogw: OGW-401 {message}", sys.stderr)
     if not sys.stdout.isatty():
-        print(one_line(Event.WRONG_CONFIGURATION, message), flush=True)
+        say(one_line(Event.WRONG_CONFIGURATION, message), sys.stdout)
     return 2
 
 
@@ -118,7 +121,7 @@ class Supervisor:
         self._door = open_door(config)
         self._table = Table(count)
         self._state = self._table.gateway.cells
-        log.cells = self._state
+        log.count_in(self._state)
         self._selector = selectors.DefaultSelector()
         workers = [
             Child(f"worker {number}", self._be_worker, own, self._table.rows[number])
@@ -171,12 +174,11 @@ class Supervisor:
             now = time.monotonic()
             children.start_due(now)
             self._see_who_is_ready()
-            self._log.count_lines()
             self._give_signs_of_life(now)
             self._report(now)
             if now >= self._next_mode_report:
                 self._tell_of_mode()
-            self._log.count_lines()
+            self._log.report_lost()
             children.wait(self._until_next(now))
             children.reap()
             while self._signals:
@@ -199,7 +201,7 @@ class Supervisor:
         if self._failed:
             self._kill_workers()
             self._log.event(Event.WRONG_CONFIGURATION, self._failed)
-            print(f"ogw: OGW-401 {self._failed}", file=sys.stderr)
+            say(f"ogw: OGW-401 {self._failed}", sys.stderr)
         self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {self._cut} tunnels were cut", count=self._cut)
         self._children.kill(self._children.admin)  # it holds nothing that could be lost
         self._door.close()
@@ -228,18 +230,20 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for sock in (self._bell, self._wakeup):
             sock.close()
-        self._log.close()
+        self._log.leave_behind()
 
     def _be_worker(self, child: Child, channel: Channel) -> int:
         assert child.row is not None
-        log = open_log(self._config, Writer)
-        log.cells = child.row.cells
+        log = self._log.in_child(child.row.cells)
+        report_uncaught_errors(log)
         return Worker(
             self._config, log, child.sockets, channel, self._table, child.row, self._limits, self._via
         ).serve()
 
     def _be_admin(self, child: Child, channel: Channel) -> int:
-        return admin.serve(channel, self._door, self._table, self._config, open_log(self._config, Writer))
+        log = self._log.in_child(self._table.admin.cells)
+        report_uncaught_errors(log)
+        return admin.serve(channel, self._door, self._table, self._config, log)
 
     def _mourn(self, child: Child, pid: int, was_ready: bool) -> None:
         self._questions.forget(child)
@@ -251,6 +255,7 @@ class Supervisor:
             child.row.clear()
             what += f", and {lost} tunnels with it"
             self._early_deaths = 0 if was_ready else self._early_deaths + 1
+        self._log.take_over((self._table.admin if child.row is None else child.row).cells)
         if not self._children.replaces:
             return
         self._state[DEATHS] += 1
@@ -324,6 +329,8 @@ class Supervisor:
         if self._signals or self._asked:
             return 0.0  # heard while it waited for something else, such as the answers at a reload
         times = [self._next_report, self._next_mode_report, *self._children.next_start()]
+        if self._log.untold:
+            times.append(now + TELL_SECONDS)
         if self._draining:
             times.append(self._stop_by)
         if self._refresh is not None and (due := self._refresh.next_time()) is not None:
@@ -410,7 +417,6 @@ class Supervisor:
         elif number == signal.SIGHUP:
             self._reload(by_hand=True)
         elif number == signal.SIGUSR1:
-            self._log.reopen()
             self._children.tell_workers({"order": "reopen"})
 
     def _stop(self) -> None:

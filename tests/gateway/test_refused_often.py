@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 
-from harness.admin import asked
+from harness.admin import ask, asked
 from harness.gateway import ROOT, Gateway, read_all
 
 from ogw.report.refusals import MOST, SHARES
@@ -30,6 +30,7 @@ def test_one_client_with_many_targets_hides_nobody_else_and_has_few_lines():
         assert till["count"] == 4 and len(shown) > 5
         (others,) = [one for one in shown if not one["target"]]
         assert others["client"] == many and others["command"] is None
+        assert ask(gateway, "/")[0] == 200
         remembered = asked(gateway, "/refusals")
         assert not remembered["complete"]
         assert sum(one["count"] for one in remembered["refusals"]) == 3 * targets + 4
