@@ -20,6 +20,7 @@ from ogw.settings.ini_source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password
+from ogw.tunnel.trust import read_ca_file, relay_context
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
 _WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
@@ -309,37 +310,38 @@ class _Loader:
             return  # told already
         if file and password != Secret(""):
             self._mistakes.append(_("relay-proxy-password and relay-proxy-password-file: only one of them can be set"))
-        if file:
-            self._check_password_file(file)
+        if file and password == Secret(""):
+            values["relay_proxy_password"] = self._of_password_file(file)
         if values["relay_proxy_ca_file"]:
             try:
-                ssl.create_default_context(cafile=values["relay_proxy_ca_file"])
+                values["relay_proxy_ca_file"] = read_ca_file(values["relay_proxy_ca_file"])
+                relay_context(values["relay_proxy_ca_file"])
             except OSError as error:  # ssl.SSLError is one, too
-                self._mistakes.append(
-                    _("relay-proxy-ca-file: {file}: {error}").format(
-                        file=values["relay_proxy_ca_file"], error=error.strerror or _("no certificates in it (PEM)")
-                    )
-                )
+                why = _("no certificates in it (PEM)") if isinstance(error, ssl.SSLError) else error.strerror
+                self._mistakes.append(f"relay-proxy-ca-file: {values['relay_proxy_ca_file']}: {why}")
         if (file or password != Secret("")) and user == Secret(""):
             self._mistakes.append(_("relay-proxy-username: set it, too; there is a password for it"))
         if not values["relay_proxy"] and (user != Secret("") or values["relay_proxy_bypass"]):
             self._warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))
 
-    def _check_password_file(self, path: str) -> None:
+    def _of_password_file(self, path: str) -> Secret:
+        """The password, read once as all else is: a worker that is started later must not need the file."""
         try:
-            credentials("", read_password(path))
+            password = credentials("", read_password(path)).password
             if is_open_to_all(path):
                 self._warnings.append(
                     _("relay-proxy-password-file: every user of this machine can read {file}; chmod o-r it").format(
                         file=path
                     )
                 )
+            return password
         except OSError as error:
             self._mistakes.append(f"relay-proxy-password-file: {path}: {error.strerror}")
         except UnicodeDecodeError:
             self._mistakes.append(_("relay-proxy-password-file: {file}: not a text in UTF-8").format(file=path))
         except ValueError as error:
             self._mistakes.append(f"relay-proxy-password-file: {path}: {error}")
+        return Secret("")
 
     def _near(self, name: str, prefix: str) -> str:
         """The name that was probably meant, as the end of a sentence."""

@@ -3,6 +3,7 @@
 import os
 from typing import Optional
 
+from ogw.tunnel.files import read_file
 from ogw.wire.relay_proxy import Credentials, credentials
 
 LARGEST = 4096
@@ -34,8 +35,7 @@ class PasswordSource:
 
 def read_password(path: str) -> str:
     """The password in a file, without the end of its line. Raises OSError, or ValueError where it is no text."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return file.read(LARGEST).removesuffix("\n").removesuffix("\r")
+    return read_file(path, LARGEST)[:LARGEST].decode().removesuffix("\n").removesuffix("\r")
 
 
 def is_open_to_all(path: str) -> bool:
