@@ -27,15 +27,19 @@ _WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
 _BESIDE_FILE = ("relay-proxy-password-file", "relay-proxy-ca-file")  # where relative in the file: to its folder
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 LONGEST_SHOWN = 200  # characters of a wrong value
+MOST_TOLD = 100  # mistakes
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
 
 
 class ConfigError(Exception):
-    """The configuration is wrong: every mistake of it, one line each."""
+    """The configuration is wrong: its mistakes, one line each; of a file that is something else, the first ones."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = tuple(mistakes)
+        told = list(mistakes[:MOST_TOLD])
+        if len(mistakes) > MOST_TOLD:
+            told.append(_("and {number} mistakes more").format(number=len(mistakes) - MOST_TOLD))
+        super().__init__("\n".join(told))
+        self.mistakes = tuple(told)
 
 
 def load(arguments: Sequence[str], environment: Mapping[str, str], before: Optional[Config] = None) -> Config:
@@ -159,11 +163,10 @@ class _Loader:
         ini = IniParser()
         ini.parse(StringIO(contents))
         at_lines = list(ini.mistakes)
-        for key in ini.values.keys() - SETTINGS.keys():
-            line = ini.values[key][0][0]
-            at_lines.append(
-                (line, _("there is no setting {key}{near}").format(key=_short(ascii(key)), near=self._near(key, "")))
-            )
+        unknown = sorted((values[0][0], key) for key, values in ini.values.items() if key not in SETTINGS)
+        for number, (line, key) in enumerate(unknown):
+            near = self._near(key, "") if number < MOST_TOLD else ""
+            at_lines.append((line, _("there is no setting {key}{near}").format(key=_short(ascii(key)), near=near)))
         self._mistakes += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
         return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
 

@@ -275,3 +275,25 @@ def test_config_show_as_json(ini):
 def test_commands_end_with_their_code(words, code, says):
     done = ogw(*words)
     assert (done.returncode, says in done.stdout + done.stderr) == (code, True), done
+
+
+def test_a_file_that_is_something_else_is_told_in_a_hundred_lines(ini):
+    for line in ("key{} = value\n", "no pair {}\n", "allowed-host = a.example\n    *.{}\n"):
+        text = "[ogw]\n" + "".join(line.format(number) for number in range(20_000))
+        found = mistakes(ini(text))
+        assert len(found) == 101 and found[-1].startswith("and ") and found[-1].endswith(" mistakes more")
+
+
+def test_a_line_of_any_length_is_read_in_time_that_grows_with_it(ini):
+    long = 2_000_000
+    for line in (
+        "log-file = " + " " * long + "x",
+        "a" + " " * long,
+        "a" * long,
+        "=" * long,
+        "log-file" + " " * long + "= x",
+    ):
+        try:
+            load(list(ini(f"[ogw]\n{line}\n")), {})
+        except ConfigError as error:
+            assert all(len(mistake) < 1000 for mistake in error.mistakes)
