@@ -156,6 +156,10 @@ def test_each_mistake_in_a_file_says_where_and_what(ini, text, says):
         (["--log-file", "/a", "--syslog", "/b"], "only one of them"),
         (["--syslog", "a:b"], "--syslog: 'a:b' has no port"),
         (["--syslog", ":514"], "is neither a path"),
+        (["--syslog", "a" * 64 + ":514"], "has a host that"),
+        (["--syslog", "a..b"], "has a host that"),
+        (["--syslog", "a b"], "has a host that"),
+        (["--syslog", "1.2.3:514"], "has a host that"),
         (["--dns-server", "10.0.0.1, 10.0.0.2:5353"], "dns-server: all DNS servers must have the same port"),
     ],
 )
