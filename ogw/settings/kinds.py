@@ -10,9 +10,9 @@ from ogw.policy.rules import parse_time
 from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import Secret, credentials
 
-_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
-_DURATION = re.compile(r"((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
-_SIZE = re.compile(r"([1-9][0-9]{0,8})(KiB|MiB)?\Z")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
+_DURATION = re.compile(r"((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
+_SIZE = re.compile(r"([1-9][0-9]{0,17})(KiB|MiB)?\Z")
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _REGION = re.compile(r"[a-z][a-z0-9]{2,39}\Z")
 _LABELS = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?){0,2}\Z")
