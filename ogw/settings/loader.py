@@ -215,7 +215,7 @@ class _Loader:
             return values[0] if values else None
         if not values and not setting.takes_empty and len(self._mistakes) == count:
             source, text = given[-1]
-            self._mistakes.append(f"{_where(source, setting)}: {text!a} names nothing{_instead(setting)}")
+            self._mistakes.append(f"{_where(source, setting)}: {_short(ascii(text))} names nothing{_instead(setting)}")
         if setting.most and len(values) > setting.most:
             self._mistakes.append(
                 _("{name}: {number} values are too many; {most} can be").format(
