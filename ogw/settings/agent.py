@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern
-from ogw.tunnel.files import read_file
+from ogw.tunnel.files import read_file, shown
 
 AUTO = "auto"
 PLACES = (
@@ -69,24 +69,28 @@ def read_agent(places: Sequence[str]) -> Agent:
     certificates: list[Pattern] = []
     mistakes: list[str] = []
     for path in paths:
+        place = shown(path)
         try:
             body = read_file(path, LARGEST)
             if len(body) > LARGEST:
                 raise ValueError(_("larger than {size} bytes").format(size=LARGEST))
             text = body.decode("utf-8-sig")
             if path.endswith(".json"):
-                endpoints = [(path, url) for url in _texts(json.loads(text))]
+                endpoints = [(place, url) for url in _texts(json.loads(text))]
             else:
-                endpoints = list(_endpoints(path, text, certificates, mistakes))
+                endpoints = list(_endpoints(place, text, certificates, mistakes))
         except OSError as error:
-            mistakes.append(f"agent-config: {path}: {error.strerror}")
+            if os.path.lexists(path):  # agents replace their files; one that has just gone is not there
+                mistakes.append(f"agent-config: {place}: {error.strerror}")
             continue
         except (ValueError, RecursionError) as error:
-            mistakes.append(f"agent-config: {path}: {error}")
+            mistakes.append(f"agent-config: {place}: {error}")
             continue
         for source, url in endpoints:
             rules.update((rule, rule) for rule in _rules(url, source))
-    missing = "" if rules or mistakes else _("no endpoint stands in {paths}").format(paths=", ".join(paths[:5]))
+    missing = (
+        "" if rules or mistakes else _("no endpoint stands in {paths}").format(paths=", ".join(map(shown, paths[:5])))
+    )
     return Agent(tuple(rules.values()), tuple(dict.fromkeys(certificates)), missing, tuple(mistakes))
 
 
@@ -108,16 +112,16 @@ def _endpoints(path: str, text: str, certificates: list[Pattern], mistakes: list
 
 
 def _texts(data: Any) -> Iterator[str]:
-    """Every text in a JSON value; names that begin with $ are about the file, not in it."""
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, list):
-        for one in data:
-            yield from _texts(one)
-    elif isinstance(data, dict):
-        for key, one in data.items():
-            if not key.startswith("$"):
-                yield from _texts(one)
+    """Every text in a JSON value, in order; names that begin with $ are about the file, not in it."""
+    left = [data]  # no recursion: how deep it goes is not ours to say
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list):
+            left += reversed(one)
+        elif isinstance(one, dict):
+            left += reversed([value for key, value in one.items() if not key.startswith("$")])
 
 
 def _rules(url: str, source: str) -> list[Rule]:

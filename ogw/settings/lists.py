@@ -4,12 +4,15 @@ Text has one rule a line; lines that begin with # are comments. JSON is a list o
 with such a list in "hosts"; what else the object has is the business of whoever keeps the list.
 """
 
+import codecs
 import json
+import pickle
 import re
 from collections.abc import Iterator, Sequence
 from gettext import gettext as _
 from typing import Any
 
+from ogw.policy.hosts import Policy
 from ogw.policy.rules import Rule, parse_rules
 
 MOST_TOLD = 5  # mistakes of one list
@@ -32,6 +35,8 @@ def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
     """
     if len(body) > max_size:
         raise BadList([_("{where}: larger than {size} bytes (source-max-size)").format(where=where, size=max_size)])
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadList([_("{where}: a text in UTF-16; save it as UTF-8").format(where=where)])
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -56,6 +61,22 @@ def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def prove(rules: Sequence[Rule], where: str) -> None:
+    """Make of them what a gateway makes of them, before they are kept for it to read. Raises BadList.
+
+    Nothing of this can fail, and who is wrong in that learns it here, where the list of before is still in force.
+    """
+    try:
+        for rule in rules:
+            if parse_rules(str(rule), "") != ([rule], []):
+                raise ValueError(f"{rule!r} reads differently from its own text")
+        if Policy(pickle.loads(pickle.dumps(rules))).hash != Policy(rules).hash:
+            raise ValueError("its policy has another hash after it was handed on")
+    except Exception as error:
+        told = _("{where}: cannot be used: {kind}: {error}; this is an error of the gateway")
+        raise BadList([told.format(where=where, kind=type(error).__name__, error=ascii(str(error)[:200]))]) from error
+
+
 def _of_text(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
     """(source, what stands there, whether it must be one rule) of each line."""
     for number, line in enumerate(text.split("\n"), 1):
@@ -67,7 +88,11 @@ def _of_text(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
 def _of_json(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
     try:
         data = json.loads(text, object_pairs_hook=_without_doubles)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise BadList(
+            [_("{where}: not JSON that can be read: too many brackets in one another").format(where=where)]
+        ) from None
+    except ValueError as error:
         raise BadList([_("{where}: not JSON: {error}").format(where=where, error=error)]) from None
     hosts = data.get("hosts") if isinstance(data, dict) else data
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):

@@ -90,7 +90,9 @@ def _of_presets(values: Mapping[str, Any], mistakes: list[str], warnings: list[s
             continue
         used.update(known[name].parameters)
         try:
-            rules, _none = parse_rules("\n".join(known[name].expand(values["cloud"], given)), known[name].source)
+            rules, wrong = parse_rules("\n".join(known[name].expand(values["cloud"], given)), known[name].source)
+            if wrong:
+                raise preset.BadPreset([_("gives no rule with this: {mistake}").format(mistake=wrong[0])])
         except preset.BadPreset as bad:
             mistakes += [_("preset: {name} {mistake}").format(name=name, mistake=mistake) for mistake in bad.mistakes]
         else:
@@ -111,7 +113,7 @@ def seen(values: Mapping[str, Any]) -> Seen:
             paths += _files(sources.files_of, source)
     if values["presets_folder"]:
         paths += _files(preset.files_of, values["presets_folder"])
-    paths += agent.files_of(values["agent_config"])
+    paths += agent.files_of(values["agent_config"])[: agent.MOST + 1]
     return tuple((path, *_look(path)) for path in paths)
 
 
