@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import os
-import ssl
 import time
 from collections.abc import Mapping, Sequence
 from gettext import gettext as _
@@ -20,6 +19,7 @@ from ogw.settings.ini_source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password
+from ogw.tunnel.trust import relay_context
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
 _WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
@@ -313,7 +313,7 @@ class _Loader:
             self._check_password_file(file)
         if values["relay_proxy_ca_file"]:
             try:
-                ssl.create_default_context(cafile=values["relay_proxy_ca_file"])
+                relay_context(values["relay_proxy_ca_file"])
             except OSError as error:  # ssl.SSLError is one, too
                 self._mistakes.append(
                     _("relay-proxy-ca-file: {file}: {error}").format(
@@ -336,8 +336,6 @@ class _Loader:
                 )
         except OSError as error:
             self._mistakes.append(f"relay-proxy-password-file: {path}: {error.strerror}")
-        except UnicodeDecodeError:
-            self._mistakes.append(_("relay-proxy-password-file: {file}: not a text in UTF-8").format(file=path))
         except ValueError as error:
             self._mistakes.append(f"relay-proxy-password-file: {path}: {error}")
 

@@ -7,7 +7,7 @@ import _socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
 import gevent
 from gevent import socket as gevent_socket
@@ -167,10 +167,3 @@ class Leg:
             sock.shutdown(_socket.SHUT_WR)
         except OSError:
             pass
-
-
-def relay_context(ca_file: Optional[str]) -> ssl.SSLContext:
-    """What encrypted relay proxies are verified with: this file, or the system's store. Raises OSError."""
-    context = ssl.create_default_context(cafile=ca_file or None)
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context
