@@ -46,8 +46,16 @@ def close_at_end(dialer: Dialer) -> None:
 def _relays(config: Config, connector: Connector, log: Log, via: bytes, own_ports: Collection[int]) -> Relays:
     user, password = config.relay_proxy_username.reveal(), config.relay_proxy_password.reveal()
     file = config.relay_proxy_password_file
-    given = credentials(user, read_password(file) if file else password) if user else None
+    given = credentials(user, _password_of(file) if file else password) if user else None
     encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
     context = relay_context(config.relay_proxy_ca_file) if encrypted else None
     source = PasswordSource(given, file, partial(log.event, Event.WRONG_CONFIGURATION))
     return Relays(config.relay_proxy, connector, log, via, source, context, own_ports, config.dial_timeout)
+
+
+def _password_of(file: str) -> str:
+    try:
+        return read_password(file)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"relay-proxy-password-file: {file}: {why}") from None

@@ -70,8 +70,8 @@ def prove(rules: Sequence[Rule], where: str) -> None:
         for rule in rules:
             if parse_rules(str(rule), "") != ([rule], []):
                 raise ValueError(f"{rule!r} reads differently from its own text")
-        if Policy(pickle.loads(pickle.dumps(rules))).hash != Policy(rules).hash:
-            raise ValueError("its policy has another hash after it was handed on")
+        if pickle.loads(pickle.dumps(rules)) != rules or not Policy(rules).hash:
+            raise ValueError("its rules are others after they were handed on")
     except Exception as error:
         told = _("{where}: cannot be used: {kind}: {error}; this is an error of the gateway")
         raise BadList([told.format(where=where, kind=type(error).__name__, error=ascii(str(error)[:200]))]) from error
