@@ -4,17 +4,18 @@ import os
 from gettext import gettext as _
 from secrets import token_hex
 
-import gevent
-
 from ogw.cli.plan import Place
+from ogw.policy.addresses import AddressGuard
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
+from ogw.service.dialer import close_at_end
 from ogw.settings.editing import meaning_or_none
 from ogw.settings.ini_file import EditError
 from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
 from ogw.tunnel.connector import Connector, DialError, Mailbox
+from ogw.tunnel.dial import Dialer
 from ogw.tunnel.interrupt import Interruptible
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relays
@@ -57,8 +58,7 @@ def try_proxy(url: str, user: str, password: str, target: str, place: Place) -> 
     except OSError as error:
         raise TrialFailed(f"relay-proxy-ca-file: {error.filename}: {error.strerror}") from None
     finally:
-        connector.close()
-        gevent.sleep(0)  # c-ares' channels are closed in the loop
+        close_at_end(Dialer(connector, AddressGuard()))
     upstream.socket.close()
     if upstream.closed is not None:
         upstream.closed()
