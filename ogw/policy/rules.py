@@ -16,6 +16,7 @@ from ogw.policy.networks import Network, parse_network
 from ogw.wire.connect import LONGEST_NAME, parse_host
 
 LONGEST_SHOWN = 80  # characters of what is wrong, in a message
+MOST_WRONG = 1000  # rules of one text: what has more is no list of rules, and is not read on
 
 _ITEM = re.compile(r'(?:[^,\n"]|"[^"]*")+')
 _WORD = re.compile(r'(?:[^ \t\r"]|"[^"]*")+')
@@ -93,7 +94,7 @@ class _Wrong(Exception):
 
 
 def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule], list[str]]:
-    """All rules of a text, one per line or separated by commas, and a message for each that is wrong.
+    """All rules of a text, one per line or separated by commas, and a message for each of the first that are wrong.
 
     denied  read rules that allow nothing, such as those of denied hosts: they take from=, until= and note= only
     """
@@ -106,6 +107,8 @@ def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule
             mistakes.append(
                 _("{source}: host rule {rule}: {wrong}").format(source=source, rule=_shown(item), wrong=wrong)
             )
+            if len(mistakes) > MOST_WRONG:
+                break
     return rules, mistakes
 
 

@@ -119,7 +119,11 @@ class Refresh:
 
     def _start(self, url: str, source: _Source, now: float) -> None:
         config = self._config
-        pid, pipe = self._aside("download", lambda out: _say(out, download(url, config)))
+        try:
+            pid, pipe = self._aside("download", lambda out: _say(out, download(url, config)))
+        except OSError as error:  # no process or no descriptor is to be had
+            self._ended(url, source, Result(f"the download cannot be started: {error.strerror}", rules=-1), now)
+            return
         reads = READ_SECONDS * config.source_max_size / (1 << 20)
         source.running = _Running(pid, pipe, now + config.source_timeout + KILL_SECONDS + reads)
 

@@ -13,7 +13,7 @@ from gettext import gettext as _
 from typing import Any
 
 from ogw.policy.hosts import Policy
-from ogw.policy.rules import Rule, parse_rules
+from ogw.policy.rules import MOST_WRONG, Rule, parse_rules
 
 MOST_TOLD = 5  # mistakes of one list
 _JSON = re.compile(rb'\s*(?:\{|\[\s*["\]])')  # a bracket alone may be an IPv6 address
@@ -53,8 +53,11 @@ def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
             wrong = [_("{source}: {entry} is not one host rule").format(source=source, entry=ascii(entry[:80]))]
         rules += found
         mistakes += wrong
+        if len(mistakes) > MOST_WRONG:
+            break
     if len(mistakes) > MOST_TOLD:
-        more = len(mistakes) - MOST_TOLD
+        number = len(mistakes) - MOST_TOLD
+        more = str(number) if len(mistakes) <= MOST_WRONG else _("at least {number}").format(number=number)
         mistakes = [*mistakes[:MOST_TOLD], _("{where}: and {more} more").format(where=where, more=more)]
     if mistakes:
         raise BadList(mistakes)

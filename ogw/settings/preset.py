@@ -19,6 +19,7 @@ PARAMETERS = ("workspace", "region", "account", "data-collection-endpoint")  # n
 CODE = "code"  # a region's short name, by the preset's own table
 LARGEST = 1 << 20
 MOST = 1000  # presets of a folder
+MOST_MISTAKES = 100  # that are told of one
 MOST_RULES = 100_000  # that one gives: every combination of what its parameters are
 
 _PLACEHOLDER = re.compile(r"<([a-z-]+)>")
@@ -218,7 +219,8 @@ def _mistakes_in(preset: Preset) -> list[str]:
                 )
             )
         for host in hosts:
-            mistakes += _mistakes_of(host, preset)
+            if len(mistakes) < MOST_MISTAKES:
+                mistakes += _mistakes_of(host, preset)
     return mistakes
 
 

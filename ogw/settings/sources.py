@@ -19,6 +19,7 @@ from ogw.wire.relay_proxy import HIDDEN
 
 SUFFIXES = (".txt", ".json", "")  # of the files of a folder that are read
 MOST = 1000  # files of a folder
+MOST_MISTAKES = 100  # that are told of one
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PLAIN = re.compile(r"[!-~]+\Z")
@@ -91,6 +92,9 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
             mistakes.append(f"allowed-host-source: {shown(one)}: {error.strerror}")
         except BadList as bad:
             mistakes += bad.mistakes
+        if len(mistakes) >= MOST_MISTAKES:
+            mistakes.append(_("allowed-host-source: {path}: its other files are not read").format(path=shown(path)))
+            break
     if mistakes:
         raise BadList(mistakes)
     return tuple(rules)

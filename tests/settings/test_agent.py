@@ -147,3 +147,14 @@ def test_a_dangling_link_or_a_loop_is_a_mistake(tmp_path):
         load([f"--agent-config={tmp_path}"], {})
     first, second = caught.value.mistakes
     assert "x.json: No such file" in first and "y.json: Too many levels of symbolic links" in second
+
+
+def test_no_file_makes_anybody_wait_or_speak_without_an_end(tmp_path):
+    (tmp_path / "omsadmin.conf").write_text("WORKSPACE_ID=x\n" * 200_000)
+    with pytest.raises(ConfigError) as caught:
+        load([f"--agent-config={tmp_path}"], {})
+    assert len(caught.value.mistakes) == 100
+    (tmp_path / "omsadmin.conf").unlink()
+    (tmp_path / "x.json").write_text("[" + ",".join(f'"https://-a{number}.b/"' for number in range(100_000)) + "]")
+    with pytest.raises(ConfigError, match="more than 10000 endpoints are there"):
+        load([f"--agent-config={tmp_path}"], {})

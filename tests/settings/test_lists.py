@@ -91,6 +91,9 @@ def test_a_list_over_the_limit_is_not_read():
 def test_of_many_mistakes_the_first_are_told_and_how_many_more():
     told = mistakes(b"*\n" * 1000)
     assert len(told) == 6 and told[-1] == "list: and 995 more"
+    for body in (b"*\n" * 500_000, b"*," * 500_000, json.dumps(["*"] * 200_000).encode(), b'",' * 500_000):
+        told = mistakes(body)
+        assert len(told) == 6 and told[-1] == "list: and at least 996 more"
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))

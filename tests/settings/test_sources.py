@@ -211,6 +211,13 @@ def test_a_file_whose_name_is_no_text_is_told_as_one_line(tmp_path):
     assert told.startswith(f"{tmp_path}/a\\udcff\\n.txt:1: host rule") and told.isprintable()
 
 
+def test_of_a_folder_full_of_wrong_files_some_are_told(tmp_path):
+    for number in range(200):
+        (tmp_path / f"{number:03}.txt").write_text("*\n" * 2000)
+    told = mistakes(tmp_path)
+    assert len(told) == 103 and told[-1] == f"allowed-host-source: {tmp_path}: its other files are not read"
+
+
 def test_a_dangling_link_in_a_folder_is_a_mistake(tmp_path):
     (tmp_path / "a.txt").symlink_to("nowhere")
     assert mistakes(tmp_path) == [f"allowed-host-source: {tmp_path}/a.txt: No such file or directory"]
