@@ -3,6 +3,7 @@
 import os
 from gettext import gettext as _
 from secrets import token_hex
+from typing import Optional
 
 from ogw.cli.plan import Place
 from ogw.policy.addresses import AddressGuard
@@ -31,11 +32,11 @@ class TrialFailed(Exception):
     """What is wrong with the relay proxy: a sentence."""
 
 
-def try_proxy(url: str, user: str, password: str, target: str, place: Place) -> str:
+def try_proxy(url: str, user: str, password: str, target: str, place: Optional[Place] = None) -> str:
     """Ask for a tunnel to HOST:PORT; the sentence that says it works. Raises TrialFailed, or EditError for a wrong URL.
 
     user, password  for a URL that has none of its own; "" for none
-    place           where an INI file may name DNS servers and authorities
+    place           where an INI file may name DNS servers and authorities; None: the system's
     """
     try:
         proxy = parse_relay_proxy(url)
@@ -44,9 +45,9 @@ def try_proxy(url: str, user: str, password: str, target: str, place: Place) -> 
         raise EditError(f"relay-proxy: {error}") from None
     wanted = parse_target(target.encode())
     log = Log(Direct(open_sink("/dev/null", None)))
-    connector = Connector(Resolver(_dns_servers(place), SECONDS), SECONDS, SECONDS, 0, log.cells)
+    connector = Connector(Resolver(_dns_servers(place) if place else (), SECONDS), SECONDS, SECONDS, 0, log.cells)
     try:
-        context = relay_context(_ca_file(place)) if proxy.encrypted else None
+        context = relay_context(_ca_file(place) if place else None) if proxy.encrypted else None
         via = f"ogw-{token_hex(6)}".encode()
         relays = Relays([proxy], connector, log, via, PasswordSource(given), context, (), SECONDS)
         with Interruptible():

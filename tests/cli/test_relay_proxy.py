@@ -119,7 +119,7 @@ def test_a_trial_gives_a_relay_that_drips_its_time_as_a_whole(monkeypatch):
     with Server(playing(b"HTTP/1.1 200 OK\r\nX: ", drip), port=3128) as relay:
         limit = threading.Timer(20, is_over.set)
         limit.start()
-        with pytest.raises(proxy_trial.TrialFailed, match="does not answer within 1 seconds"):
+        with pytest.raises(proxy_trial.TrialFailed, match="did not answer within 1 s"):
             proxy_trial.try_proxy(f"http://{relay.host}:3128", "", "", "www.example.com:443")
         assert not is_over.is_set()
         is_over.set()
