@@ -327,7 +327,10 @@ class _Loader:
 
     def _check_password_file(self, path: str) -> None:
         try:
-            credentials("", read_password(path))
+            if not credentials("", read_password(path)).password.reveal():
+                self._warnings.append(
+                    _("relay-proxy-password-file: {file} is empty, and so is the password").format(file=path)
+                )
             if is_open_to_all(path):
                 self._warnings.append(
                     _("relay-proxy-password-file: every user of this machine can read {file}; chmod o-r it").format(

@@ -32,7 +32,10 @@ class PasswordSource:
         if not self._file or self.given is None:
             return False
         try:
-            fresh = credentials(self.given.user.reveal(), read_password(self._file))
+            password = read_password(self._file)
+            if not password:
+                raise ValueError(_("is empty"))  # as while it is being written
+            fresh = credentials(self.given.user.reveal(), password)
         except (OSError, ValueError) as error:
             why = str(error.strerror if isinstance(error, OSError) else error)
             if why != self._told:
@@ -61,8 +64,6 @@ def password_in(data: bytes) -> str:
     line = data.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
     if len(line) > LARGEST:
         raise ValueError(_("is larger than {most} bytes").format(most=LARGEST))
-    if not line:
-        raise ValueError(_("is empty"))
     if b"\0" in line:
         raise ValueError(_("has a NUL byte in it, as a text in UTF-16 has; save it as UTF-8"))
     if b"\n" in line or b"\r" in line:

@@ -13,6 +13,9 @@ from ogw.wire.relay_proxy import credentials
 MARK = b"\xef\xbb\xbf"
 # What a file has -> its password.
 GOOD = {
+    b"": "",
+    b"\n": "",
+    MARK + b"\r\n": "",
     b"5ecret": "5ecret",
     b"5ecret\n": "5ecret",
     b"5ecret\r\n": "5ecret",
@@ -26,11 +29,6 @@ GOOD = {
 }
 # And what is wrong.
 BAD = {
-    b"": "is empty",
-    b"\n": "is empty",
-    b"\r\n": "is empty",
-    MARK: "is empty",
-    MARK + b"\r\n": "is empty",
     b"x" * (LARGEST + 1): "is larger than 4096 bytes",
     b"x" * (LARGEST + 1) + b"\n": "is larger than 4096 bytes",
     MARK + b"x" * (LARGEST + 1): "is larger than 4096 bytes",
@@ -72,6 +70,14 @@ def test_a_file_without_a_password_is_a_mistake_at_start_and_is_not_shown(tmp_pa
     assert not any(word in mistake for word in ("5ecret", "one\n", "0xe4", "position", "xxx"))
 
 
+def test_an_empty_file_is_an_empty_password_and_a_warning(tmp_path):
+    (tmp_path / "password").write_bytes(MARK + b"\n")
+    flags = ["--relay-proxy=p.example", "--relay-proxy-username=u", f"--relay-proxy-password-file={tmp_path}/password"]
+    assert (
+        f"relay-proxy-password-file: {tmp_path}/password is empty, and so is the password" in load(flags, {}).warnings
+    )
+
+
 def test_what_is_no_file_is_a_mistake_and_nobody_waits(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
@@ -94,7 +100,7 @@ def test_any_bytes_are_a_password_or_a_mistake(data):
     except ValueError as error:
         assert not isinstance(error, UnicodeError)
     else:
-        assert password and not set(password) & set("\0\r\n") and password.encode() in data
+        assert not set(password) & set("\0\r\n") and password.encode() in data
 
 
 def test_a_rotation_to_no_password_keeps_the_one_of_before_and_is_told_once(tmp_path):
@@ -110,6 +116,9 @@ def test_a_rotation_to_no_password_keeps_the_one_of_before_and_is_told_once(tmp_
         assert source.given.password.reveal() == "first"
         assert why in told[-1] and told[-1].endswith("; the password of before stays")
     assert len(told) < len(BAD), "one line for each reason in a row"
+    for data in (b"", b"\n", MARK):
+        file.write_bytes(data)
+        assert not source.changed() and "is empty" in told[-1]
     file.unlink()
     assert not source.changed() and "No such file" in told[-1]
     file.write_bytes(MARK + b"second\r\n")
