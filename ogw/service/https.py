@@ -49,10 +49,9 @@ class Https:
             config, dial_timeout=min(config.dial_timeout, part), dns_timeout=min(config.dns_timeout, part)
         )
         log = Log(Direct(open_sink("/dev/null", None)))
-        ports = {port for _host, port in config.listen}
         try:
             policy = Policy((), target_networks=EVERYWHERE)
-            self._dialer = dialer_of(limited, policy, log, f"ogw-{token_hex(6)}".encode(), ports)
+            self._dialer = dialer_of(limited, policy, log, f"ogw-{token_hex(6)}".encode(), ())
         except (OSError, ValueError) as error:
             told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
             raise Unreached(told) from None

@@ -49,6 +49,19 @@ def test_the_dns_servers_of_the_settings_are_asked(start, server):
         assert {name for name, _kind in dns.asked} == {NAME}
 
 
+def test_a_server_with_an_ipv6_address_is_asked_by_it(start, authority):
+    with ListServer(authority, name="::1", host="::1", port=8444) as server:
+        with start("--allowed-host-source", "https://[::1]:8444/hosts.txt") as gateway:
+            assert gateway.wait_for(event=111)["count"] == 1
+        assert "\r\nHost: [::1]:8444\r\n" in server.heads[0]
+
+
+def test_a_server_beside_the_gateway_on_the_same_port_is_reached(start, authority):
+    with ListServer(authority, port=8080) as server:
+        with start("--allowed-host-source", server.url) as gateway:
+            assert gateway.wait_for(event=111)["count"] == 1
+
+
 def test_a_name_that_is_not_there_and_a_dns_server_that_is_silent_are_told(start, server):
     with Dns({}) as dns, start("--allowed-host-source", server.url, *dns.flags) as gateway:
         assert f"{NAME}:443: {NAME}: " in failed(gateway) and "(dns-server)" in failed(gateway)
