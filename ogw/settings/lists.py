@@ -16,6 +16,7 @@ from ogw.policy.hosts import Policy
 from ogw.policy.rules import MOST_WRONG, Rule, parse_rules
 
 MOST_TOLD = 5  # mistakes of one list
+MOST_RULES = 250_000  # of all lists: workers that take longer to read them than a reload waits would be replaced
 _JSON = re.compile(rb'\s*(?:\{|\[\s*["\]])')  # a bracket alone may be an IPv6 address
 
 
@@ -53,6 +54,8 @@ def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
             wrong = [_("{source}: {entry} is not one host rule").format(source=source, entry=ascii(entry[:80]))]
         rules += found
         mistakes += wrong
+        if len(rules) > MOST_RULES:
+            raise BadList([_("{where}: more than {most} host rules").format(where=where, most=MOST_RULES)])
         if len(mistakes) > MOST_WRONG:
             break
     if len(mistakes) > MOST_TOLD:

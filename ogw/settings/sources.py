@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ogw.policy.rules import Rule
 from ogw.settings.copies import Copy, read_copy
-from ogw.settings.lists import BadList, read_list
+from ogw.settings.lists import MOST_RULES, BadList, read_list
 from ogw.tunnel.files import read_file, shown
 from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import HIDDEN
@@ -92,6 +92,11 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
             mistakes.append(f"allowed-host-source: {shown(one)}: {error.strerror}")
         except BadList as bad:
             mistakes += bad.mistakes
+        if len(rules) > MOST_RULES:
+            mistakes.append(
+                _("allowed-host-source: {path}: more than {most} host rules").format(path=shown(path), most=MOST_RULES)
+            )
+            break
         if len(mistakes) >= MOST_MISTAKES:
             mistakes.append(_("allowed-host-source: {path}: its other files are not read").format(path=shown(path)))
             break

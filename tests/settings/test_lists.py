@@ -88,6 +88,11 @@ def test_a_list_over_the_limit_is_not_read():
     assert mistakes(b"a.example\n" * 10, 99) == ["list: larger than 99 bytes (source-max-size)"]
 
 
+@pytest.mark.parametrize("body", [b"a\n" * 300_000, b"a," * 300_000, b'["a"' + b',"a"' * 250_000 + b"]"])
+def test_a_list_of_more_rules_than_workers_read_in_time_is_not_read(body):
+    assert mistakes(body) == ["list: more than 250000 host rules"]
+
+
 def test_of_many_mistakes_the_first_are_told_and_how_many_more():
     told = mistakes(b"*\n" * 1000)
     assert len(told) == 6 and told[-1] == "list: and 995 more"

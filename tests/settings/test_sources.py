@@ -233,6 +233,23 @@ def test_a_copy_over_the_limit_or_of_rules_that_are_wrong_now_is_a_warning(tmp_p
         assert any(words in warning for warning in load(flags, {}).warnings)
 
 
+def test_lists_that_are_too_long_together_are_left_out_and_a_downloaded_one_stops_nothing(tmp_path, monkeypatch):
+    for module in ("lists", "sources", "sourced"):
+        monkeypatch.setattr(f"ogw.settings.{module}.MOST_RULES", 10)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a.example\n" * 7)
+    write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"b.example\n" * 4))
+    config = of(folder, URL, state=tmp_path)
+    told = "with it there are more than 10 host rules; it is left out"
+    assert [len(one.rules) for one in config.sourced] == [
+        7
+    ] and f"allowed-host-source: {URL}: {told}" in config.warnings
+    assert mistakes(URL, folder, flags=[f"--state-dir={tmp_path}"]) == [f"allowed-host-source: {folder}: {told}"]
+    (folder / "b.txt").write_text("a.example\n" * 7)
+    assert mistakes(folder) == [f"allowed-host-source: {folder}: more than 10 host rules"]
+
+
 def test_a_copy_is_for_its_owner_alone_and_leaves_no_half_written_file(tmp_path):
     write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"a.example\n"))
     write_copy(str(tmp_path), Copy(URL, "", "", 2.0, b"b.example\n"))
