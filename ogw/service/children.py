@@ -141,9 +141,16 @@ class Children:
         """A child that does one thing and ends, and is nobody's place: its process id, and the pipe that it writes to.
 
         body  is called with the writing end
+
+        Raises OSError.
         """
         reading, writing = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            raise
         if not pid:
 
             def run() -> int:

@@ -1,11 +1,13 @@
 """The dialer that the settings ask for: for workers, and for commands that ask what a worker would do."""
 
 from collections.abc import Collection
+from functools import partial
 
 import gevent
 
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
+from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import Connector
@@ -47,5 +49,5 @@ def _relays(config: Config, connector: Connector, log: Log, via: bytes, own_port
     given = credentials(user, password) if user else None
     encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
     context = relay_context(config.relay_proxy_ca_file) if encrypted else None
-    source = PasswordSource(given, file)
+    source = PasswordSource(given, file, partial(log.event, Event.WRONG_CONFIGURATION))
     return Relays(config.relay_proxy, connector, log, via, source, context, own_ports, config.dial_timeout)

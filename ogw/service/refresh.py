@@ -20,9 +20,11 @@ from ogw.settings.settings import Config
 from ogw.settings.sources import is_url, without_query
 
 LOOK_SECONDS = 1.0  # between looks at the files; a change is taken when it has stood still for one
-KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout
+KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout,
+READ_SECONDS = 5.0  # and for each MiB of source-max-size: it reads the list, and tries all that is made of it
 FIRST_RETRY = 10.0  # after a failure; it doubles up to source-refresh
 TELL_SECONDS = 3600.0  # between lines about a list that cannot be reached
+MOST_SAID = 1 << 16  # bytes that a download says
 JITTER = 0.1  # of source-refresh: many gateways must not ask at the same moment
 
 Aside = Callable[[str, Callable[[int], None]], tuple[int, int]]
@@ -117,8 +119,13 @@ class Refresh:
 
     def _start(self, url: str, source: _Source, now: float) -> None:
         config = self._config
-        pid, pipe = self._aside("download", lambda out: _say(out, download(url, config)))
-        source.running = _Running(pid, pipe, now + config.source_timeout + KILL_SECONDS)
+        try:
+            pid, pipe = self._aside("download", lambda out: _say(out, download(url, config)))
+        except OSError as error:  # no process or no descriptor is to be had
+            self._ended(url, source, Result(f"the download cannot be started: {error.strerror}", rules=-1), now)
+            return
+        reads = READ_SECONDS * config.source_max_size / (1 << 20)
+        source.running = _Running(pid, pipe, now + config.source_timeout + KILL_SECONDS + reads)
 
     def _result(self, running: _Running, now: float) -> Optional[Result]:
         """What a download says, once it has ended; it is ended here where it hangs."""
@@ -129,18 +136,16 @@ class Refresh:
             os.kill(running.pid, signal.SIGKILL)
             os.waitpid(running.pid, 0)
         with open(running.pipe, "rb") as pipe:
-            result = unpacked(pipe.read())
+            result = unpacked(pipe.read(MOST_SAID))
         if result is None:
-            why = (
-                "it ended without a result"
-                if pid
-                else f"it hung, and was killed after {self._config.source_timeout:g} s"
-            )
+            why = "it ended without a result" if pid else "it hung, and was killed"
             return Result(f"the download failed: {why}", rules=-1)
         return result
 
     def _ended(self, url: str, source: _Source, result: Result, now: float) -> bool:
         refresh, shown = self._config.source_refresh, without_query(url)
+        if result.aside:
+            self._log.event(Event.SOURCE_UNREACHABLE, f"{shown}: {result.aside}", source=shown, count=1)
         if result.why:
             source.failures += 1
             source.untold += 1

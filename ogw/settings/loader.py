@@ -331,6 +331,10 @@ class _Loader:
         """The password, read once as all else is: a worker that is started later must not need the file."""
         try:
             password = credentials("", read_password(path)).password
+            if not password.reveal():
+                self._warnings.append(
+                    _("relay-proxy-password-file: {file} is empty, and so is the password").format(file=path)
+                )
             if is_open_to_all(path):
                 self._warnings.append(
                     _("relay-proxy-password-file: every user of this machine can read {file}; chmod o-r it").format(
@@ -340,8 +344,6 @@ class _Loader:
             return password
         except OSError as error:
             self._mistakes.append(f"relay-proxy-password-file: {path}: {error.strerror}")
-        except UnicodeDecodeError:
-            self._mistakes.append(_("relay-proxy-password-file: {file}: not a text in UTF-8").format(file=path))
         except ValueError as error:
             self._mistakes.append(f"relay-proxy-password-file: {path}: {error}")
         return Secret("")

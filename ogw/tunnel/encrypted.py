@@ -62,6 +62,24 @@ class Leg:
         """The peer's, as DER, once the handshake is done."""
         return self._tls.getpeercert(binary_form=True) or b""
 
+    # It is spoken through with these, by the greenlet that made the handshake, or with what `start` gives.
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end, which may be an orderly one or not. Raises OSError."""
+        while True:
+            try:
+                return bytes(self._tls.read(size))
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._receive()
+            except ssl.SSLEOFError:
+                return b""
+
+    def write(self, data: bytes) -> None:
+        """Raises OSError."""
+        self._tls.write(data)
+        self._flush()
+
     def start(self) -> _socket.socket:
         """The plain end, once the handshake is done."""
         ours, theirs = _socket.socketpair()
