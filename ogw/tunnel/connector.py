@@ -5,7 +5,7 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
 from gevent.hub import get_hub
@@ -14,8 +14,9 @@ from greenlet import getcurrent
 from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
 from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.descriptors import NO_DESCRIPTORS
 from ogw.tunnel.ports import IP_LOCAL_PORT_RANGE, local_port_range
-from ogw.tunnel.resolve import Lookup, Resolver
+from ogw.tunnel.resolve import FAMILIES, Lookup, Resolver
 from ogw.wire.connect import Target
 
 READ, WRITE = 1, 2  # libev's event bits
@@ -23,15 +24,18 @@ STAGGER = 0.25  # RFC 8305, section 8: Connection Attempt Delay
 RESOLUTION_DELAY = 0.05  # the same: how long A waits for AAAA
 KEEPALIVE_PROBES = 4
 NO_PORTS = "every local port is in use for this address; widen net.ipv4.ip_local_port_range (sysctl)"
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+MOST_TRIED = 16  # of the allowed addresses of a family: a zone may have thousands
+MOST_TOLD = 5  # of the addresses that did not do
 
 # Of several failures the one that says most about the target is told.
 _REASONS = {
     errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
     errno.ECONNRESET: Reason.CONNECTION_RESET,
     errno.ETIMEDOUT: Reason.CONNECTION_TIMEOUT,
+    **dict.fromkeys(NO_DESCRIPTORS, Reason.NO_DESCRIPTORS),
 }
 _TELLING = (
+    Reason.NO_DESCRIPTORS,
     Reason.CONNECTION_REFUSED,
     Reason.CONNECTION_RESET,
     Reason.CONNECTION_TIMEOUT,
@@ -75,12 +79,15 @@ class Upstream(NamedTuple):
 class Survey(NamedTuple):
     """What a dial would have to choose from.
 
-    addresses  (IP text, what the guard says of it), in the order in which they would be tried
+    addresses  (IP text, what the guard says of it), in the order in which they would be tried: those that would, and
+               some of those that would not
     failure    how the dial would fail without trying any of them; None where it would try one
+    more       how many addresses there are beyond these
     """
 
     addresses: list[tuple[str, Decision]]
     failure: Optional[DialError] = None
+    more: int = 0
 
 
 class Mailbox:
@@ -99,7 +106,7 @@ class Mailbox:
             self._greenlet.switch()
 
     def tell_soon(self, what: Any) -> None:
-        """For those who are not to be left by a switch to a greenlet, like the callbacks of c-ares."""
+        """For those who are not to be left by a switch to a greenlet: a look-up that tells many."""
         self._hub.loop.run_callback(self.tell, what)
 
     def wait(self) -> Any:
@@ -172,18 +179,14 @@ class Connector:
     def connect(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Upstream:
         """Connect to `target`, but only to addresses that `judge` allows. Raises DialError or ClientGone."""
         lookup = self._look_up(target, mailbox)
-        race = Race(target.port, mailbox, self._keepalive, self._ports)
+        race = Race(target.port, judge, mailbox, self._keepalive, self._ports)
         tell_growth = _growth_teller(mailbox)
         if not lookup.done:
             lookup.watch(tell_growth)
-        known: set[str] = set()
         try:
             with Deadline(self._dial_timeout):
                 while True:
-                    for address in lookup.addresses:
-                        if address not in known:
-                            known.add(address)
-                            race.enter(address, judge(address))
+                    race.enter(lookup)
                     winner = race.go_on(more_to_come=not lookup.done)
                     if winner is not None:
                         return winner
@@ -191,8 +194,7 @@ class Connector:
             raise race.too_slow(target, self._dial_timeout) from None
         finally:
             race.close()
-            if not lookup.done:
-                lookup.unwatch(tell_growth)
+            lookup.unwatch(tell_growth)
 
     def survey(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Survey:
         """What `connect` would find. Dials nothing."""
@@ -203,12 +205,16 @@ class Connector:
         except DialError as error:
             return Survey([], error)
         in_time = lookup.done or _await_all_answers(lookup, mailbox, self._dial_timeout)
-        judged = [(address, judge(address)) for address in lookup.addresses]
-        race = Race(target.port, mailbox, self._keepalive, self._ports)
-        for address, decision in judged:
-            race.enter(address, decision)
-        failure = race.lost(target, None if in_time else self._dial_timeout)
-        return Survey(judged, failure)
+        race = Race(target.port, judge, mailbox, self._keepalive, self._ports)
+        race.enter(lookup)
+        judged = list(race.judge_all())
+        shown = [one for one in judged if one[1].allowed]
+        refused = [one for one in judged if not one[1].allowed]
+        shown += refused[:MOST_TOLD]
+        order = {address: number for number, address in enumerate(lookup.addresses)}
+        shown.sort(key=lambda one: order[one[0]])
+        failure = race.lost(target, None if in_time else self._dial_timeout, may_try=len(refused) < len(judged))
+        return Survey(shown, failure, len(order) - len(shown))
 
     def _look_up(self, target: Target, mailbox: Mailbox) -> Lookup:
         """The first addresses to try; more may come while they are tried."""
@@ -223,7 +229,9 @@ class Connector:
                 DNS.observe(self._cells, time.monotonic() - began)
         if not lookup.addresses:
             detail = lookup.detail or f"{target.host} has no address"
-            raise DialError(lookup.failure, f"{detail}; check the name and the DNS server (dns-server)")
+            if lookup.failure is not Reason.NO_DESCRIPTORS:
+                detail += "; check the name and the DNS server (dns-server)"
+            raise DialError(lookup.failure, detail)
         return lookup
 
 
@@ -267,29 +275,52 @@ def _await_all_answers(lookup: Lookup, mailbox: Mailbox, seconds: float) -> bool
 
 
 class Race:
-    """Connection attempts to the addresses of one target, each a stagger after the one before (RFC 8305, section 5)."""
+    """Connection attempts to the addresses of one target, each a stagger after the one before (RFC 8305, section 5).
 
-    def __init__(self, port: int, mailbox: Mailbox, keepalive: float, ports: Optional[bytes]) -> None:
-        self._addresses: deque[str] = deque()  # judged, not tried yet
-        self._ports = ports
+    An address is judged when its turn comes, so that a name with thousands costs no more than what is tried; only the
+    first MOST_TRIED that are allowed are, of each family, and IPv6 and IPv4 in turn.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        judge: Callable[[str], Decision],
+        mailbox: Mailbox,
+        keepalive: float,
+        ports: Optional[bytes],
+    ) -> None:
         self._port = port
+        self._judge = judge
         self._mailbox = mailbox
         self._keepalive = keepalive
+        self._ports = ports
         self._loop = get_hub().loop
+        self._waiting: dict[int, Iterator[str]] = {}  # family -> addresses whose turn did not come yet
+        self._turn = 0  # the place in FAMILIES of the one that is next
+        self._tried = dict.fromkeys(FAMILIES, 0)
+        self._all = 0  # addresses
+        self._dry = True  # none is waiting
         self._attempts: dict[_socket.socket, tuple[str, Any]] = {}
-        self._failures: list[tuple[str, Reason, str]] = []
+        self._failures: list[tuple[str, str]] = []  # address and detail of the first
+        self._reasons: set[Reason] = set()  # of all
         self._stagger: Any = None
+
+    def enter(self, lookup: Lookup) -> None:
+        """What is known of the target's addresses by now."""
+        for family, addresses in lookup.by_family.items():
+            if family not in self._waiting:
+                self._waiting[family] = iter(addresses)
+                self._all += len(addresses)
+                self._dry = False
 
     def go_on(self, more_to_come: bool) -> Optional[Upstream]:
         """Start what is due and wait for one thing to happen; the winner, or None. Raises DialError when all failed."""
         if not self._attempts:
             self._start_next()
         if not self._attempts:
-            if not self._addresses and not more_to_come:
+            if not more_to_come or Reason.NO_DESCRIPTORS in self._reasons:
                 raise self._all_failed()
-            if self._addresses:
-                return None
-        elif self._stagger is None and (self._addresses or more_to_come):
+        elif self._stagger is None and (not self._dry or more_to_come):
             self._stagger = self._loop.timer(STAGGER, STAGGER)
             self._stagger.start(self._mailbox.tell, STAGGER)
         what = self._mailbox.wait()
@@ -299,30 +330,59 @@ class Race:
             return self._settle(what)
         return None
 
+    def _next_address(self) -> str:
+        """The next that may be tried; "" where there is none."""
+        for _family in FAMILIES:
+            family = FAMILIES[self._turn]
+            self._turn = 1 - self._turn
+            if self._tried[family] == MOST_TRIED:
+                continue
+            for address in self._waiting.get(family, ()):
+                decision = self._judge(address)
+                if decision.allowed:
+                    self._tried[family] += 1
+                    return address
+                self._failed(address, decision.reason, decision.detail)
+        self._dry = True
+        return ""
+
+    def judge_all(self) -> Iterator[tuple[str, Decision]]:
+        """Every address up to the last one that would be tried, and what is said of it; none is dialed."""
+        for family, addresses in self._waiting.items():
+            for address in addresses:
+                decision = self._judge(address)
+                if decision.allowed:
+                    self._tried[family] += 1
+                else:
+                    self._failed(address, decision.reason, decision.detail)
+                yield address, decision
+                if self._tried[family] == MOST_TRIED:
+                    break
+
     def _start_next(self) -> None:
-        if not self._addresses:
-            return
-        address = self._addresses.popleft()
-        family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
-        try:
-            sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
-        except OSError as error:
-            if error.errno in NO_DESCRIPTORS:
-                raise DialError(Reason.NO_DESCRIPTORS, f"{error.strerror}: raise the limit of open files") from None
-            self._failed(address, Reason.UNREACHABLE, f"{error.strerror}")
-            return
-        set_up(sock, self._keepalive)
-        if self._ports is not None:
-            sock.setsockopt(_socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, self._ports)
-        code = sock.connect_ex((address, self._port))
-        if code not in (0, errno.EINPROGRESS):
+        """Start one attempt, if there is an address left to try."""
+        while address := self._next_address():
+            family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+            try:
+                sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+            except OSError as error:
+                if error.errno in NO_DESCRIPTORS:
+                    self._failed(address, Reason.NO_DESCRIPTORS, f"{error.strerror}: raise the limit of open files")
+                    return
+                self._failed(address, Reason.UNREACHABLE, f"{error.strerror}")
+                continue
+            set_up(sock, self._keepalive)
+            if self._ports is not None:
+                sock.setsockopt(_socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, self._ports)
+            code = sock.connect_ex((address, self._port))
+            if code in (0, errno.EINPROGRESS):
+                watcher = self._loop.io(sock.fileno(), WRITE)
+                self._attempts[sock] = address, watcher
+                watcher.start(self._mailbox.tell, sock)
+                return
             sock.close()
             told = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
             self._failed(address, _REASONS.get(code, Reason.UNREACHABLE), told)
-            return
-        watcher = self._loop.io(sock.fileno(), WRITE)
-        self._attempts[sock] = address, watcher
-        watcher.start(self._mailbox.tell, sock)
 
     def _settle(self, sock: _socket.socket) -> Optional[Upstream]:
         address, watcher = self._attempts.pop(sock)
@@ -336,22 +396,17 @@ class Race:
         self._start_next()
         return None
 
-    def enter(self, address: str, decision: Decision) -> None:
-        """An address to try, if it may be."""
-        if decision.allowed:
-            self._addresses.append(address)
-        else:
-            self._failed(address, decision.reason, decision.detail)
-
     def _failed(self, address: str, reason: Reason, detail: str) -> None:
-        self._failures.append((address, reason, detail))
+        self._reasons.add(reason)
+        if len(self._failures) < MOST_TOLD:
+            self._failures.append((address, detail))
 
-    def lost(self, target: Target, seconds: Optional[float]) -> Optional[DialError]:
+    def lost(self, target: Target, seconds: Optional[float], may_try: bool) -> Optional[DialError]:
         """How it ends where no address may be tried; None where one may.
 
         seconds  the deadline at which it ends because more addresses may still come; None: all are here
         """
-        if self._addresses:
+        if may_try:
             return None
         return self._all_failed() if seconds is None else self.too_slow(target, seconds)
 
@@ -361,12 +416,13 @@ class Race:
         return DialError(Reason.CONNECTION_TIMEOUT, told)
 
     def story(self) -> str:
-        """What became of each address, for the log."""
-        return "".join(f"; {address}: {detail}" for address, _, detail in self._failures)
+        """What became of the first addresses, and how many there are besides, for the log."""
+        told = "".join(f"; {address}: {detail}" for address, detail in self._failures)
+        more = self._all - len(self._failures)
+        return f"{told}; and {more} more" if told and more else told
 
     def _all_failed(self) -> DialError:
-        reasons = {reason for _, reason, _ in self._failures}
-        told = next(reason for reason in _TELLING if reason in reasons)
+        told = next(reason for reason in _TELLING if reason in self._reasons)
         return DialError(told, self.story().removeprefix("; "))
 
     def close(self) -> None:

@@ -20,7 +20,8 @@ from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.interrupt import Interruptible
-from ogw.tunnel.resolve import Hosts, Resolver
+from ogw.tunnel.name_files import Hosts
+from ogw.tunnel.resolve import Resolver
 from ogw.wire.connect import Target
 
 Result = TypeVar("Result")
