@@ -42,20 +42,30 @@ REFUSED: tuple[tuple[str, str], ...] = (
 # IPv6 forms that carry an IPv4 address: the network, and how far above the lowest bit that address begins.
 CARRIERS: tuple[tuple[IPv6Network, int], ...] = (
     (IPv6Network("::ffff:0:0/96"), 0),  # v4-mapped
+    (IPv6Network("::ffff:0:0:0/96"), 0),  # v4-translated (SIIT, RFC 2765)
     (IPv6Network("::/96"), 0),  # v4-compatible
     (IPv6Network("64:ff9b::/96"), 0),  # NAT64
     (IPv6Network("2002::/16"), 80),  # 6to4
 )
+# The same, by the upper half of the interface identifier, in any network (ISATAP, RFC 5214, section 6.1).
+ISATAP = (0x00005EFE, 0x02005EFE)
 
+_carriers = tuple(
+    (128 - network.prefixlen, int(network.network_address) >> (128 - network.prefixlen), shift)
+    for network, shift in CARRIERS
+)
 _table: Networks[tuple[str, str]] = Networks((ip_network(entry[0]), entry) for entry in REFUSED)
 
 
 def carried(address: Address) -> "IPv4Address | None":
     """The IPv4 address inside an IPv6 one, or None."""
     if isinstance(address, IPv6Address):
-        for network, shift in CARRIERS:
-            if address in network:
-                return IPv4Address((int(address) >> shift) & 0xFFFFFFFF)
+        number = int(address)
+        for below, prefix, shift in _carriers:
+            if number >> below == prefix:
+                return IPv4Address((number >> shift) & 0xFFFFFFFF)
+        if (number >> 32) & 0xFFFFFFFF in ISATAP:
+            return IPv4Address(number & 0xFFFFFFFF)
     return None
 
 
@@ -64,7 +74,7 @@ class AddressGuard:
 
     def __init__(self, allowed: Iterable[Network] = ()) -> None:
         self._allowed: Networks[bool] = Networks((network, True) for network in allowed)
-        self._judge_cached = lru_cache(maxsize=4096)(self._judge)
+        self._judge_cached = lru_cache(maxsize=1024)(self._judge)
 
     def judge(self, address: str, to: tuple[Network, ...] = ()) -> Decision:
         """`address` is IP text of a resolver or a target; `to` holds more networks that are allowed this time."""
@@ -73,17 +83,19 @@ class AddressGuard:
     def _judge(self, text: str, to: tuple[Network, ...]) -> Decision:
         address = ip_address(text)
         inside = carried(address)
+        if self._allows(address, to):
+            return ALLOW
         refused = _table.find(address)
-        if not refused and inside is not None:
+        if not refused and inside is not None and not self._allows(inside, to):
             refused = _table.find(inside)
         if not refused:
             return ALLOW
-        for form in (address, inside):
-            if form is not None and (self._allowed.find(form) or any(form in network for network in to)):
-                return ALLOW
         network, what = refused[0]
         return Decision(
             False,
             Reason.ADDRESS_NOT_ALLOWED,
             f"{text} is in {network} ({what}); to={network} in its host rule or allowed-target-network would allow it",
         )
+
+    def _allows(self, address: Address, to: tuple[Network, ...]) -> bool:
+        return bool(self._allowed.find(address)) or any(address in network for network in to)
