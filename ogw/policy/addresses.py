@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Optional
 
 from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.policy.networks import Address, Network, Networks
@@ -57,7 +58,7 @@ _carriers = tuple(
 _table: Networks[tuple[str, str]] = Networks((ip_network(entry[0]), entry) for entry in REFUSED)
 
 
-def carried(address: Address) -> "IPv4Address | None":
+def carried(address: Address) -> Optional[IPv4Address]:
     """The IPv4 address inside an IPv6 one, or None."""
     if isinstance(address, IPv6Address):
         number = int(address)
@@ -74,28 +75,32 @@ class AddressGuard:
 
     def __init__(self, allowed: Iterable[Network] = ()) -> None:
         self._allowed: Networks[bool] = Networks((network, True) for network in allowed)
-        self._judge_cached = lru_cache(maxsize=1024)(self._judge)
+        self._refusing_cached = lru_cache(maxsize=4096)(self._refusing)
 
     def judge(self, address: str, to: tuple[Network, ...] = ()) -> Decision:
         """`address` is IP text of a resolver or a target; `to` holds more networks that are allowed this time."""
-        return self._judge_cached(address, to)
+        refusing = self._refusing_cached(address, to)
+        if refusing is None:
+            return ALLOW
+        network, what = refusing
+        told = f"to={network} in its host rule or allowed-target-network would allow it"
+        return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address} is in {network} ({what}); {told}")
 
-    def _judge(self, text: str, to: tuple[Network, ...]) -> Decision:
+    def _refusing(self, text: str, to: tuple[Network, ...]) -> Optional[tuple[str, str]]:
+        """The entry of the table that refuses it.
+
+        Whoever allows an IPv6 network allows what is carried in it; who allows an IPv4 network allows what carries its
+        addresses, except where the table refuses the carrier itself.
+        """
         address = ip_address(text)
-        inside = carried(address)
         if self._allows(address, to):
-            return ALLOW
+            return None
         refused = _table.find(address)
-        if not refused and inside is not None and not self._allows(inside, to):
-            refused = _table.find(inside)
         if not refused:
-            return ALLOW
-        network, what = refused[0]
-        return Decision(
-            False,
-            Reason.ADDRESS_NOT_ALLOWED,
-            f"{text} is in {network} ({what}); to={network} in its host rule or allowed-target-network would allow it",
-        )
+            inside = carried(address)
+            if inside is not None and not self._allows(inside, to):
+                refused = _table.find(inside)
+        return refused[0] if refused else None
 
     def _allows(self, address: Address, to: tuple[Network, ...]) -> bool:
         return bool(self._allowed.find(address)) or any(address in network for network in to)

@@ -37,7 +37,8 @@ def dialer_of(config: Config, policy: Policy, log: Log, via: bytes, own: Iterabl
 
 def own_places(config: Config) -> list[tuple[str, int]]:
     """Where a gateway with these settings listens, as far as they say."""
-    return [*config.listen, *([] if config.admin_address is None else [config.admin_address])]
+    places = (*config.listen, config.admin_address, config.health_address)
+    return [place for place in places if place is not None]
 
 
 def _relays(config: Config, connector: Connector, log: Log, via: bytes, own: OwnPlaces) -> Relays:

@@ -47,8 +47,9 @@ def as_text(form, host):
 # The gateway itself.
 
 
+@pytest.mark.parametrize("setting", ["admin-address", "health-address"])
 @pytest.mark.parametrize("listens", ["all", "one"])
-def test_the_admin_port_is_never_dialed(listens):
+def test_the_ports_for_those_who_run_it_are_never_dialed(listens, setting):
     host = address()
     port = free_port(host if listens == "one" else "0.0.0.0")
     admin = f"{host if listens == 'one' else '0.0.0.0'}:{port}"
@@ -56,7 +57,7 @@ def test_the_admin_port_is_never_dialed(listens):
     rules += f", [::/0]:{port}" if listens == "one" else ""
     with (
         Dns({"admin.example": [host]}) as dns,
-        Gateway("--allowed-host", rules, *EVERYTHING, "--admin-address", admin, *dns.flags, listen=host) as gateway,
+        Gateway("--allowed-host", rules, *EVERYTHING, f"--{setting}", admin, *dns.flags, listen=host) as gateway,
     ):
         for target in (f"{host}:{port}", f"admin.example:{port}", f"0.0.0.0:{port}"):
             assert_refused(gateway, target, "is this gateway itself")
@@ -125,10 +126,11 @@ def test_a_relay_proxy_that_is_the_admin_port_is_a_loop():
         assert head.startswith(b"HTTP/1.1 502 Bad Gateway: relay-loop\r\n")
 
 
-def test_explain_says_so_too():
+@pytest.mark.parametrize("setting", ["admin-address", "health-address"])
+def test_explain_says_so_too(setting):
     host = address()
     port = free_port(host)
-    flags = ["--allowed-host", f"127.0.0.0/8:{port} to=127.0.0.0/8", "--admin-address", f"{host}:{port}"]
+    flags = ["--allowed-host", f"127.0.0.0/8:{port} to=127.0.0.0/8", f"--{setting}", f"{host}:{port}"]
     command = [sys.executable, "-m", "ogw", "explain", f"{host}:{port}", "--json", *flags]
     told = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout)
     assert told["reason"] == "address-not-allowed" and "is this gateway itself" in told["detail"]
