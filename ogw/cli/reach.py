@@ -132,12 +132,18 @@ class Outside:
     def _dns_server(self, server: tuple[str, int], where: str, names: Sequence[str]) -> list[Finding]:
         if not names:
             return [untested("dns", where, _("there is no name to ask it for"))]
-        seconds = ask_server(server, names[0], self._config.dns_timeout)
-        if seconds is None:
+        answered = ask_server(server, names[0], self._config.dns_timeout)
+        if answered is None:
             what = _("no answer, when asked for {name}").format(name=names[0])
             do = _("check that server, and the firewalls on the way (UDP and TCP port 53); or set dns-server")
             return [problem("dns", where, what, do)]
+        seconds, keeps_case = answered
         what = _("answers in {milliseconds:.0f} ms").format(milliseconds=seconds * 1000)
+        if not keeps_case:
+            what = _("{what}; it, or something on the way, changes the letters of names: its answers are easier to "
+                     "forge").format(what=what)  # fmt: skip
+            do = _("update it, or ask another server (dns-server), where the network in between is not yours")
+            return [warning("dns", where, what, do)]
         return [ok("dns", where, what)]
 
     # Relay proxies.

@@ -265,6 +265,10 @@ class Servers:
         self._asked += 1
         _Question(self, name, kind, done).start()
 
+    @property
+    def keep_case(self) -> bool:
+        return all(server.keeps_case for server in self._servers)
+
     def rest(self) -> None:
         """Nobody is likely to ask them any more, though somebody may."""
         for server in self._servers:
@@ -388,7 +392,7 @@ class _Question:
 
     def _wait(self, seconds: float) -> None:
         self._timer = get_hub().loop.timer(max(0.0, min(seconds, self._ends - time.monotonic())))
-        self._timer.start(self._late)
+        self._timer.start(self._late, update=True)  # from now, not from when the loop last looked at the clock
 
     def _late(self) -> None:
         assert self._current is not None

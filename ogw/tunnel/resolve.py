@@ -222,6 +222,11 @@ class Resolver:
         self._flying.clear()  # who waits goes on waiting, but nobody else for what another server says
         self.kept.clear()
 
+    @property
+    def keeps_case(self) -> bool:
+        """No DNS server was seen to change letters, so that a forged answer has to guess them."""
+        return self._servers.keep_case
+
     def close(self) -> None:
         """It is replaced by another. Who has it still may go on to look names up, but it keeps nothing any more."""
         self._closed = True
