@@ -80,9 +80,10 @@ class AddressGuard:
     def judge(self, address: str, to: tuple[Network, ...] = ()) -> Decision:
         """`address` is IP text of a resolver or a target; `to` holds more networks that are allowed this time."""
         refusing = self._refusing_cached(address, to)
-        if refusing is None:
-            return ALLOW
-        network, what = refusing
+        return ALLOW if refusing is None else self._refused(address, *refusing)
+
+    @staticmethod
+    def _refused(address: str, network: str, what: str) -> Decision:
         told = f"to={network} in its host rule or allowed-target-network would allow it"
         return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address} is in {network} ({what}); {told}")
 

@@ -50,6 +50,7 @@ class Policy:
     ) -> None:
         self._allowed = HostIndex(allowed)
         self._denied = HostIndex(denied)
+        self._denies_networks = any(rule.network is not None for rule in denied)
         self._ports = frozenset(ports)
         self._clients: Optional[Networks[bool]] = Networks((network, True) for network in clients) if clients else None
         self.guard = AddressGuard(target_networks)
@@ -94,17 +95,19 @@ class Policy:
 
         The guard and the denied hosts say it; `to` holds networks that the guard allows this time.
         """
-        decision = self.denied_address(address, port, client, now)
-        return self.guard.judge(address, to) if decision.allowed else decision
+        if self._denies_networks:
+            decision = self.denied_address(address, port, client, now)
+            if not decision.allowed:
+                return decision
+        return self.guard.judge(address, to)
 
     def denied_address(self, address: str, port: int, client: str, now: Optional[float] = None) -> Decision:
         """The same, by the denied hosts alone: they name networks, too."""
-        if self._denied.has_networks:
-            clock = time.time if now is None else lambda: now
-            for rule in self._denied.find_networks(ip_address(address)):
-                if rule.port in (None, port) and holds(rule, client, clock):
-                    told = f"{address} is denied by {rule} ({rule.source})"
-                    return Decision(False, Reason.ADDRESS_NOT_ALLOWED, told)
+        clock = time.time if now is None else lambda: now
+        for rule in self._denied.find_networks(ip_address(address)):
+            if rule.port in (None, port) and holds(rule, client, clock):
+                told = f"{address} is denied by {rule} ({rule.source})"
+                return Decision(False, Reason.ADDRESS_NOT_ALLOWED, told)
         return ALLOW
 
     def matches(self, target: Target, client: str, now: Optional[float] = None) -> list[Match]:

@@ -55,11 +55,6 @@ class HostIndex:
             dot = host.find(".", dot + 1)
         return found
 
-    @property
-    def has_networks(self) -> bool:
-        """Some of the rules are for addresses."""
-        return bool(self._networks)
-
     def find_networks(self, address: Address) -> list[Rule]:
         """The rules that cover an address, or the IPv4 address that it carries."""
         inside = carried(address)

@@ -26,9 +26,6 @@ class Networks(Generic[Value]):
         numbers = self._by_length.setdefault((network.version, shift), {})
         numbers.setdefault(int(network.network_address) >> shift, []).append(value)
 
-    def __bool__(self) -> bool:
-        return bool(self._by_length)
-
     def find(self, address: Address) -> list[Value]:
         """The values of all networks that contain the address."""
         number, version = int(address), address.version

@@ -95,6 +95,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._hub = get_hub()
+        self.loop = self._hub.loop
         self._greenlet = getcurrent()
         self._mail: deque[Any] = deque()
         self._waits = False
@@ -180,8 +181,8 @@ class Connector:
         """Connect to `target`, but only to addresses that `judge` allows. Raises DialError or ClientGone."""
         lookup = self._look_up(target, mailbox)
         race = Race(target.port, judge, mailbox, self._keepalive, self._ports)
-        tell_growth = _growth_teller(mailbox)
-        if not lookup.done:
+        tell_growth = None if lookup.done else _growth_teller(mailbox)
+        if tell_growth is not None:
             lookup.watch(tell_growth)
         try:
             with Deadline(self._dial_timeout):
@@ -194,7 +195,8 @@ class Connector:
             raise race.too_slow(target, self._dial_timeout) from None
         finally:
             race.close()
-            lookup.unwatch(tell_growth)
+            if tell_growth is not None:
+                lookup.unwatch(tell_growth)
 
     def survey(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Survey:
         """What `connect` would find. Dials nothing."""
@@ -294,12 +296,12 @@ class Race:
         self._mailbox = mailbox
         self._keepalive = keepalive
         self._ports = ports
-        self._loop = get_hub().loop
+        self._loop = mailbox.loop
         self._waiting: dict[int, Iterator[str]] = {}  # family -> addresses whose turn did not come yet
         self._turn = 0  # the place in FAMILIES of the one that is next
-        self._tried = dict.fromkeys(FAMILIES, 0)
+        self._tried = [0, 0]  # in the order of FAMILIES
         self._all = 0  # addresses
-        self._dry = True  # none is waiting
+        self._left = 0  # of them, whose turn may still come
         self._attempts: dict[_socket.socket, tuple[str, Any]] = {}
         self._failures: list[tuple[str, str]] = []  # address and detail of the first
         self._reasons: set[Reason] = set()  # of all
@@ -308,10 +310,10 @@ class Race:
     def enter(self, lookup: Lookup) -> None:
         """What is known of the target's addresses by now."""
         for family, addresses in lookup.by_family.items():
-            if family not in self._waiting:
+            if addresses and family not in self._waiting:
                 self._waiting[family] = iter(addresses)
                 self._all += len(addresses)
-                self._dry = False
+                self._left += len(addresses)
 
     def go_on(self, more_to_come: bool) -> Optional[Upstream]:
         """Start what is due and wait for one thing to happen; the winner, or None. Raises DialError when all failed."""
@@ -320,7 +322,7 @@ class Race:
         if not self._attempts:
             if not more_to_come or Reason.NO_DESCRIPTORS in self._reasons:
                 raise self._all_failed()
-        elif self._stagger is None and (not self._dry or more_to_come):
+        elif self._stagger is None and (self._left or more_to_come):
             self._stagger = self._loop.timer(STAGGER, STAGGER)
             self._stagger.start(self._mailbox.tell, STAGGER)
         what = self._mailbox.wait()
@@ -332,31 +334,32 @@ class Race:
 
     def _next_address(self) -> str:
         """The next that may be tried; "" where there is none."""
-        for _family in FAMILIES:
-            family = FAMILIES[self._turn]
-            self._turn = 1 - self._turn
-            if self._tried[family] == MOST_TRIED:
+        for turn in (self._turn, 1 - self._turn):
+            if self._tried[turn] == MOST_TRIED:
                 continue
-            for address in self._waiting.get(family, ()):
+            for address in self._waiting.get(FAMILIES[turn], ()):
+                self._left -= 1
                 decision = self._judge(address)
                 if decision.allowed:
-                    self._tried[family] += 1
+                    self._tried[turn] += 1
+                    self._turn = 1 - turn
                     return address
                 self._failed(address, decision.reason, decision.detail)
-        self._dry = True
+        self._left = 0
         return ""
 
     def judge_all(self) -> Iterator[tuple[str, Decision]]:
         """Every address up to the last one that would be tried, and what is said of it; none is dialed."""
-        for family, addresses in self._waiting.items():
+        for addresses in self._waiting.values():
+            allowed = 0
             for address in addresses:
                 decision = self._judge(address)
                 if decision.allowed:
-                    self._tried[family] += 1
+                    allowed += 1
                 else:
                     self._failed(address, decision.reason, decision.detail)
                 yield address, decision
-                if self._tried[family] == MOST_TRIED:
+                if allowed == MOST_TRIED:
                     break
 
     def _start_next(self) -> None:

@@ -23,7 +23,7 @@ class OwnPlaces:
     def hold(self, address: str, port: int) -> bool:
         """Whether who dials this address and port comes to the gateway itself, now; addresses come and go."""
         listening = self._by_port.get(port)
-        if listening is None:
+        if listening is None:  # as nearly always
             return False
         dialed = ip_address(address)
         inside = carried(dialed)

@@ -361,8 +361,7 @@ class _Question:
                 self._ask(server)
             except OSError as error:
                 if error.errno in NO_DESCRIPTORS:
-                    detail = f"{error.strerror}: raise the limit of open files"
-                    self._end(Found([], None, Reason.NO_DESCRIPTORS, detail, self._heard))
+                    self._lack_descriptors(error)
                     return
                 self._note(server, error.strerror or str(error))
                 continue
@@ -384,6 +383,9 @@ class _Question:
         try:
             self._streams.append(_Stream(server, self, section))
         except OSError as error:
+            if error.errno in NO_DESCRIPTORS and not (self._cut and self._cut.addresses):
+                self._lack_descriptors(error)
+                return
             self._note(server, f"over TCP: {error.strerror}")
             self._next()
             return
@@ -414,6 +416,10 @@ class _Question:
         silent = self._detail.endswith("does not answer")
         reason = Reason.DNS_TIMEOUT if silent else Reason.DNS_ERROR
         self._end(Found([], None, reason, self._detail, self._heard))
+
+    def _lack_descriptors(self, error: OSError) -> None:
+        detail = f"{error.strerror}: raise the limit of open files"
+        self._end(Found([], None, Reason.NO_DESCRIPTORS, detail, self._heard))
 
     def _end(self, found: Found) -> None:
         self._stop_timer()
