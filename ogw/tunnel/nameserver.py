@@ -258,6 +258,7 @@ class Servers:
         self.only_tcp = conf.only_tcp
         self.count = len(self._servers)
         self.timeout = timeout
+        self._one_in_turn = self._rounds(self._servers[:1])
         self._asked = 0
 
     def ask(self, name: str, kind: int, done: Callable[[Found], None]) -> None:
@@ -277,10 +278,13 @@ class Servers:
     def in_turn(self) -> list[tuple[Server, float]]:
         """Whom to ask, and after how many seconds without an answer the next, too: all within half of the timeout."""
         servers = self._servers
-        if len(servers) > 1:
-            first = self._asked % len(servers) if self._rotate else 0
-            now = time.monotonic()
-            servers = sorted(servers[first:] + servers[:first], key=lambda one: one.asked_last_until > now)
+        if len(servers) == 1:
+            return self._one_in_turn
+        first = self._asked % len(servers) if self._rotate else 0
+        now = time.monotonic()
+        return self._rounds(sorted(servers[first:] + servers[:first], key=lambda one: one.asked_last_until > now))
+
+    def _rounds(self, servers: list[Server]) -> list[tuple[Server, float]]:
         wait = max(self.timeout / max(ROUNDS + 1, 2 * len(servers)), SHORTEST_WAIT)
         return [(server, wait * 2**turn) for turn in range(ROUNDS) for server in servers]
 

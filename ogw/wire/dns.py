@@ -17,6 +17,7 @@ LONGEST_NAME = 255  # bytes on the wire
 MOST_POINTERS = 127  # in one name
 MOST_ALIASES = 16  # CNAME records from the name that was asked for to the one with addresses
 _RECURSION_DESIRED = 0x0100
+_LENGTHS = [bytes((length,)) for length in range(64)]
 _FORMS = {A: (AF_INET, 4), AAAA: (AF_INET6, 16)}
 # 0x20 for each letter, which is the bit that makes it small or capital. No length of a label is a letter.
 _CASE_BITS = bytes(0x20 if 65 <= byte & ~0x20 <= 90 else 0 for byte in range(256))
@@ -55,7 +56,7 @@ def question_section(name: str, kind: int, entropy: bytes = b"") -> bytes:
     A forged answer has to guess them, too. `entropy` is longer than the name; b"": all are small, and an answer may
     have them as it likes.
     """
-    labels = b"".join(bytes((len(label),)) + label for label in name.encode("ascii").split(b".")) + b"\0"
+    labels = b"".join([_LENGTHS[len(label)] + label for label in name.encode("ascii").split(b".")]) + b"\0"
     if entropy:
         bits = int.from_bytes(labels.translate(_CASE_BITS)) & int.from_bytes(entropy[: len(labels) - 1])
         labels = (int.from_bytes(labels) ^ bits).to_bytes(len(labels))
