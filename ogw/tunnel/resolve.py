@@ -14,7 +14,7 @@ from typing import Optional
 from ogw.policy.decision import Reason
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
 from ogw.tunnel.name_files import RESOLV_CONF, Hosts, ResolvConf, WatchedFile, read_resolv_conf
-from ogw.tunnel.nameserver import Found, Servers
+from ogw.tunnel.question import Found, Servers
 from ogw.wire.dns import AAAA, A
 
 FAMILIES = (_socket.AF_INET6, _socket.AF_INET)

@@ -1,7 +1,7 @@
 """What DNS servers are asked, and what they say (RFC 1035): a question to bytes, and bytes to an answer.
 
-There is no OPT record (EDNS): home routers and old servers drop or refuse what carries one, and libc sends none either.
-What does not fit into the 512 bytes without it is asked for again over TCP.
+Mostly there is no OPT record (EDNS): home routers and old servers drop or refuse what carries one, and libc sends none
+either. What does not fit into the 512 bytes without it is asked for again over TCP.
 """
 
 import struct
@@ -13,10 +13,12 @@ INTERNET = 1  # the class
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 CODES = {FORMERR: "FORMERR", SERVFAIL: "SERVFAIL", NOTIMP: "NOTIMP", REFUSED: "REFUSED"}
 HEAD = 12  # bytes
+DATAGRAM = 1232  # bytes that pass everywhere in one piece
 LONGEST_NAME = 255  # bytes on the wire
 MOST_POINTERS = 127  # in one name
 MOST_ALIASES = 16  # CNAME records from the name that was asked for to the one with addresses
 _RECURSION_DESIRED = 0x0100
+_OPT = struct.pack("!BHHIH", 0, 41, DATAGRAM, 0, 0)  # RFC 6891, section 6.1.2
 _LENGTHS = [bytes((length,)) for length in range(64)]
 _FORMS = {A: (AF_INET, 4), AAAA: (AF_INET6, 16)}
 # 0x20 for each letter, which is the bit that makes it small or capital. No length of a label is a letter.
@@ -63,8 +65,10 @@ def question_section(name: str, kind: int, entropy: bytes = b"") -> bytes:
     return labels + struct.pack("!HH", kind, INTERNET)
 
 
-def query(number: int, question: bytes) -> bytes:
-    """The message that asks it."""
+def query(number: int, question: bytes, edns: bool = False) -> bytes:
+    """The message that asks it; with `edns` the answer may have DATAGRAM bytes."""
+    if edns:
+        return struct.pack("!HHHHHH", number, _RECURSION_DESIRED, 1, 0, 0, 1) + question + _OPT
     return struct.pack("!HHHHHH", number, _RECURSION_DESIRED, 1, 0, 0, 0) + question
 
 

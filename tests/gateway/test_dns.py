@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -224,6 +225,26 @@ def test_what_fits_of_a_long_answer_will_do_where_there_is_no_tcp():
     ):
         gateway.tunnel("a.example:8443").close()
         assert (dns.asked.count(("a.example", A)), dns.streams) == (1, 0)
+
+
+@pytest.mark.parametrize("door", ["closed", "silent"])
+def test_a_long_answer_comes_in_one_datagram_where_there_is_no_tcp(door):
+    """From a server that leaves out all of it where it has no room for the whole."""
+    with (
+        Server(echo, port=8443) as upstream,
+        Dns({"a.example": [upstream.host] * 60}, over_tcp=False) as dns,
+        socket.socket() as silent,
+        Gateway("--allowed-host", "a.example:8443", *LOOPBACK, *dns.flags, "--dns-timeout", "8s") as gateway,
+    ):
+        dns._cut = lambda answer: answer[:2] + b"\x83\x80\0\1\0\0\0\0\0\0" + answer[12:27]
+        if door == "silent":
+            silent.bind((dns.host, dns.port))
+            silent.listen()
+        gateway.tunnel("a.example:8443").close()
+        assert [query[10:12] for query in dns.queries if query[-3] == A or query[10:12] != b"\0\0"] == [
+            b"\0\0",
+            b"\0\1",
+        ]
 
 
 @pytest.mark.parametrize("kind", [A, AAAA])

@@ -13,7 +13,7 @@ A, SOA, AAAA = 1, 6, 28
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 SILENT = object()
 TRUNCATED = 0x0200
-MOST = 512  # bytes of an answer over UDP
+MOST, MOST_EDNS = 512, 1232  # bytes of an answer over UDP
 
 
 class Dns:
@@ -75,7 +75,8 @@ class Dns:
                 return
             answer = self._say(query)
             if answer is not SILENT:
-                self._sock.sendto(answer if len(answer) <= MOST else self._cut(answer), client)
+                most = MOST if query[10:12] == b"\0\0" else MOST_EDNS
+                self._sock.sendto(answer if len(answer) <= most else self._cut(answer), client)
 
     def _serve_streams(self):
         while True:

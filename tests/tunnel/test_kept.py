@@ -10,7 +10,7 @@ from gevent.hub import get_hub
 from harness.dns import Dns
 
 from ogw.policy.decision import Reason
-from ogw.tunnel.nameserver import Found
+from ogw.tunnel.question import Found
 from ogw.tunnel.resolve import Kept, Lookup, Resolver, kept_for
 
 

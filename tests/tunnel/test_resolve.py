@@ -186,7 +186,7 @@ def test_a_stream_that_says_nothing_sensible_has_an_end(said, errors):
         for stream in streams:
             stream.close()
     assert errors == []
-    assert nameserver._Stream.open == 0
+    assert nameserver.Stream.open == 0
 
 
 @pytest.mark.parametrize("name", ["localhost", "a.localhost"])

@@ -57,6 +57,12 @@ QUESTION = question_section(NAME, A)
 
 def test_a_question_has_no_opt_record_and_asks_for_recursion():
     assert query(0xABCD, QUESTION) == b"\xab\xcd\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + wire(NAME) + b"\0\1\0\1"
+    with_it = query(0xABCD, QUESTION, edns=True)
+    assert (
+        with_it[10:12] == b"\0\1"
+        and with_it[12:].startswith(QUESTION)
+        and with_it.endswith(bytes.fromhex("00002904d0000000000000"))
+    )
     assert question_section(NAME, AAAA) == wire(NAME) + b"\0\x1c\0\1"
 
 
