@@ -2,10 +2,12 @@
 
 import contextlib
 import os
-import stat
 import time
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Optional
+
+from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.files import read_file
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
 LOOK_AGAIN = 1.0  # seconds between two looks at whether those files changed
@@ -43,15 +45,8 @@ class WatchedFile:
 
 
 def read_lines(path: str, most: int = MOST_BYTES) -> list[bytes]:
-    """The lines of a regular file, of so many bytes at the most. Raises OSError; there are none where it is no file.
-
-    Nothing waits here, whatever is behind the path: the loop does.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return []
-        text = file.read(most + 1)
+    """The lines of a file, of so many bytes at the most. Raises OSError."""
+    text = read_file(path, most)
     lines = text.split(b"\n")
     return lines[:-1] if len(text) > most else lines
 
@@ -70,14 +65,13 @@ class Hosts:
         return None if known is None else list(known)
 
     def _read(self) -> None:
+        lines: list[bytes] = []
         try:
             lines = read_lines(self._file.path)
-        except (FileNotFoundError, NotADirectoryError):
-            self._addresses = {}
-            return
-        except OSError:
-            self._file.look_again()  # no descriptor is left, for example: what was known is better than nothing
-            return
+        except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                self._file.look_again()  # what was known is better than nothing
+                return
         addresses: dict[str, dict[str, None]] = {}
         for line in lines:
             words = line.split(b"#", 1)[0].split()
@@ -104,7 +98,7 @@ class ResolvConf(NamedTuple):
 
 
 def read_resolv_conf(path: str = RESOLV_CONF) -> ResolvConf:
-    """Raises OSError where the file is there and cannot be read."""
+    """Raises OSError where something is there that cannot be read."""
     servers: dict[tuple[str, int], None] = {}
     options: set[bytes] = set()
     lines: list[bytes] = []
