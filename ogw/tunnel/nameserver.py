@@ -21,8 +21,8 @@ LONGEST_DATAGRAM = 4096
 AT_ONCE = 64  # datagrams that are read from one socket before others have their turn
 QUESTIONS_PER_PORT = 64  # go out from one UDP socket, ...
 PORT_SECONDS = 1.0  # ... within so many seconds; then there is another, from another random port, ...
-MOST_PORTS = 64  # ... except when there are so many to one server
-MOST_STREAMS = 256  # TCP connections at a time
+MOST_PORTS = 16  # ... except when there are so many to one server
+MOST_STREAMS = 128  # TCP connections at a time
 
 
 class Asker(Protocol):

@@ -11,13 +11,20 @@ from typing import NamedTuple, Optional
 A, CNAME, SOA, AAAA = 1, 5, 6, 28
 INTERNET = 1  # the class
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
-CODES = {FORMERR: "FORMERR", SERVFAIL: "SERVFAIL", NOTIMP: "NOTIMP", REFUSED: "REFUSED"}
+LAME = 16  # no code of theirs: it knows nothing itself and asks nobody else, which says nothing about the name
+CODES = {
+    FORMERR: "FORMERR",
+    SERVFAIL: "SERVFAIL",
+    NOTIMP: "NOTIMP",
+    REFUSED: "REFUSED",
+    LAME: "nothing, and asks no other server",
+}
 HEAD = 12  # bytes
 DATAGRAM = 1232  # bytes that pass everywhere in one piece
 LONGEST_NAME = 255  # bytes on the wire
 MOST_POINTERS = 127  # in one name
 MOST_ALIASES = 16  # CNAME records from the name that was asked for to the one with addresses
-_RECURSION_DESIRED = 0x0100
+_RECURSION_DESIRED, _AUTHORITATIVE, _ASKS_OTHERS = 0x0100, 0x0400, 0x0080
 _OPT = struct.pack("!BHHIH", 0, 41, DATAGRAM, 0, 0)  # RFC 6891, section 6.1.2
 _LENGTHS = [bytes((length,)) for length in range(64)]
 _FORMS = {A: (AF_INET, 4), AAAA: (AF_INET6, 16)}
@@ -40,7 +47,7 @@ class OtherCase(NotTheAnswer):
 class Answer(NamedTuple):
     """What a server says.
 
-    code       the response code
+    code       the response code, or LAME
     truncated  there is more than fits
     addresses  IP texts, each once, in the server's order
     seconds    for how long that holds, or for how long there is nothing (RFC 2308); None where nothing says it
@@ -80,7 +87,7 @@ def read_answer(data: bytes, question: bytes) -> Answer:
     """
     if len(data) < HEAD:
         raise NotTheAnswer
-    _number, flags, questions, answers, authorities, _more = struct.unpack_from("!HHHHHH", data)
+    _number, flags, questions, answers, authorities, additional = struct.unpack_from("!HHHHHH", data)
     code = flags & 15
     if not flags & 0x8000 or flags & 0x7800:
         raise NotTheAnswer
@@ -92,6 +99,8 @@ def read_answer(data: bytes, question: bytes) -> Answer:
         raise NotTheAnswer
     if asked != question and question != question.lower():
         raise OtherCase
+    if code == NOERROR and not answers and not additional and not flags & (_AUTHORITATIVE | _ASKS_OTHERS):
+        return Answer(LAME, False, [], None)
     truncated = bool(flags & 0x0200)
     try:
         records = _Records(data, question, answers, authorities)

@@ -12,6 +12,7 @@ from harness.gateway import address
 A, SOA, AAAA = 1, 6, 28
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 SILENT = object()
+LAME = 16  # it knows nothing, and asks nobody else
 TRUNCATED = 0x0200
 MOST, MOST_EDNS = 512, 1232  # bytes of an answer over UDP
 
@@ -139,5 +140,7 @@ class Dns:
             ends = 1
             numbers = struct.pack("!IIIII", 1, 1, 1, 1, minimum)
             body += b"\0" + struct.pack("!HHIH", SOA, 1, seconds, 2 + len(numbers)) + b"\0\0" + numbers
+        if answer == LAME:
+            return query[:2] + struct.pack("!HHHHH", 0x8100, 1, 0, 0, 0) + self._questions(query[12:end])
         head = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(records), ends, 0)
         return head + self._questions(query[12:end]) + body

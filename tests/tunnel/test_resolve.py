@@ -11,7 +11,7 @@ import threading
 import gevent
 import pytest
 from gevent.hub import get_hub
-from harness.dns import SERVFAIL, SILENT, A, Dns
+from harness.dns import LAME, SERVFAIL, SILENT, A, Dns
 
 from ogw.policy.decision import Reason
 from ogw.tunnel import nameserver
@@ -73,7 +73,8 @@ def place(dns):
 
 
 @pytest.mark.parametrize(
-    ("answer", "asked"), [(SERVFAIL, 4), (SILENT, 2), (lambda kind, number: SERVFAIL if number < 9 else [], 4)]
+    ("answer", "asked"),
+    [(SERVFAIL, 4), (LAME, 4), (SILENT, 2), (lambda kind, number: SERVFAIL if number < 9 else [], 4)],
 )
 def test_the_next_server_is_asked_where_one_fails_and_a_silent_one_is_not_asked_first_again(answer, asked, errors):
     names = ("a.example", "b.example")

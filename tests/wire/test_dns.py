@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ogw.wire.dns import (
     AAAA,
+    LAME,
     NOERROR,
     NXDOMAIN,
     REFUSED,
@@ -151,6 +152,12 @@ def test_a_ttl_with_its_highest_bit_is_none(ttl):
 def test_an_error_is_read_with_and_without_the_question(code):
     assert read_answer(message(QUESTION, code=code), QUESTION).code == code
     assert read_answer(struct.pack("!HHHHHH", 7, 0x8180 | code, 0, 0, 0, 0), QUESTION).code == code
+
+
+def test_a_server_that_knows_nothing_and_asks_nobody_says_nothing_about_the_name():
+    for flags, code in ((0x8100, LAME), (0x8180, NOERROR), (0x8500, NOERROR)):
+        assert read_answer(message(QUESTION, flags=flags), QUESTION).code == code
+    assert read_answer(message(QUESTION, a(HERE, 60), flags=0x8100), QUESTION).addresses == ["192.0.2.1"]
 
 
 @pytest.mark.parametrize(
