@@ -262,12 +262,25 @@ def test_one_family_failing_leaves_the_other(kind):
 # Without descriptors.
 
 
-def test_without_descriptors_a_look_up_says_so_and_works_again_when_there_are_some():
+def relay(connection):
+    """A relay proxy that is the target itself."""
+    read_head(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    echo(connection)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("over_tcp", [False, True])
+def test_without_descriptors_a_look_up_says_so_and_works_again_when_there_are_some(behind, over_tcp):
+    """Be it the name of the target or that of the relay proxy, and the answer short or long."""
     with (
-        Server(echo, port=8443) as upstream,
-        Dns({"a.example": [upstream.host]}) as dns,
-        Gateway("--allowed-host", "a.example:8443", *LOOPBACK, *dns.flags) as gateway,
-    ):
+        Server(relay if behind else echo, port=8443) as upstream,
+        Dns({"a.example": [upstream.host] * (60 if over_tcp else 1)}) as dns,
+        Gateway(
+            "--allowed-host", "a.example:8443", *LOOPBACK, *dns.flags,
+            *(("--relay-proxy", "http://a.example:8443") if behind else ()),
+        ) as gateway,
+    ):  # fmt: skip
         worker = gateway.workers[0]
         before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
         waiting = [gateway.connect() for _ in range(3)]
