@@ -4,22 +4,21 @@ import _socket
 import errno
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
 from gevent.hub import get_hub
-from greenlet import getcurrent
 
 from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import IP_LOCAL_PORT_RANGE, local_port_range
 from ogw.tunnel.resolve import FAMILIES, Lookup, Resolver
 from ogw.wire.connect import Target
 
-READ, WRITE = 1, 2  # libev's event bits
+WRITE = 2  # libev's event bit
 STAGGER = 0.25  # RFC 8305, section 8: Connection Attempt Delay
 RESOLUTION_DELAY = 0.05  # the same: how long A waits for AAAA
 KEEPALIVE_PROBES = 4
@@ -58,10 +57,6 @@ class DialError(Exception):
         self.status = status
 
 
-class ClientGone(Exception):
-    """The client reset its connection while we were dialing for it."""
-
-
 class Upstream(NamedTuple):
     """An open upstream: a connected, non-blocking socket, the caller's from now on.
 
@@ -88,73 +83,6 @@ class Survey(NamedTuple):
     addresses: list[tuple[str, Decision]]
     failure: Optional[DialError] = None
     more: int = 0
-
-
-class Mailbox:
-    """What happens while the greenlet of a tunnel dials, in order; told from the hub, awaited by the greenlet."""
-
-    def __init__(self) -> None:
-        self._hub = get_hub()
-        self.loop = self._hub.loop
-        self._greenlet = getcurrent()
-        self._mail: deque[Any] = deque()
-        self._waits = False
-        self.before_wait: Optional[Callable[[], None]] = None
-
-    def tell(self, what: Any) -> None:
-        self._mail.append(what)
-        if self._waits:
-            self._greenlet.switch()
-
-    def tell_soon(self, what: Any) -> None:
-        """For those who are not to be left by a switch to a greenlet: a look-up that tells many."""
-        self._hub.loop.run_callback(self.tell, what)
-
-    def wait(self) -> Any:
-        """The next thing that happened; raises ClientGone when it was that."""
-        if self.before_wait is not None:
-            self.before_wait()
-            self.before_wait = None
-        while not self._mail:
-            self._waits = True
-            try:
-                self._hub.switch()
-            finally:
-                self._waits = False
-        what = self._mail.popleft()
-        if what is ClientGone:
-            raise ClientGone
-        return what
-
-
-class ClientWatch:
-    """Sees a client that resets while we dial. Early bytes and a half-close are no reason to stop: they stay unread."""
-
-    def __init__(self, client: _socket.socket, mailbox: Mailbox) -> None:
-        self._client = client
-        self._mailbox = mailbox
-        self._watcher: Any = None
-        mailbox.before_wait = self._start
-
-    def _start(self) -> None:
-        self._watcher = get_hub().loop.io(self._client.fileno(), READ)
-        self._watcher.start(self._readable)
-
-    def _readable(self) -> None:
-        try:
-            self._client.recv(1, _socket.MSG_PEEK)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._watcher.stop()
-            self._mailbox.tell(ClientGone)
-            return
-        self._watcher.stop()
-
-    def close(self) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
 
 
 class Connector:

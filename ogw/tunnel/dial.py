@@ -9,8 +9,9 @@ from typing import Any, Optional
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
-from ogw.tunnel.connector import ClientWatch, Connector, DialError, Mailbox, Survey, Upstream
+from ogw.tunnel.connector import Connector, DialError, Survey, Upstream
 from ogw.tunnel.local import OwnPlaces
+from ogw.tunnel.mailbox import ClientWatch, Mailbox
 from ogw.tunnel.relay import Relays
 from ogw.wire.connect import Target
 

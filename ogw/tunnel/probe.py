@@ -15,11 +15,12 @@ from gevent.hub import get_hub
 from gevent.pool import Pool
 
 from ogw.policy.decision import Reason
-from ogw.tunnel.connector import DialError, Mailbox, Upstream
+from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.interrupt import Interruptible
+from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import Hosts
 from ogw.tunnel.resolve import Resolver
 from ogw.wire.connect import Target

@@ -18,10 +18,11 @@ from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import MOST_RELAYS, RELAY_FAILED, RELAY_OPENED, RELAY_STATE, RelayState
-from ogw.tunnel.connector import READ, Connector, DialError, Mailbox, Upstream
+from ogw.tunnel.connector import Connector, DialError, Upstream
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.local import OwnPlaces
+from ogw.tunnel.mailbox import READ, Mailbox
 from ogw.tunnel.password import PasswordSource
 from ogw.wire.connect import (
     BadResponse,
