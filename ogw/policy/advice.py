@@ -149,7 +149,10 @@ REASONS = {
     ),
     "port-not-allowed": Advice(_("The host is allowed, but not on this port."), _LIST_HOST),
     "address-not-allowed": Advice(
-        _("The host is allowed, but its name leads only to addresses that the address guard refuses."),
+        _(
+            "The host is allowed, but its name leads only to addresses that the address guard refuses, that "
+            "`denied-host` names, or where the gateway itself listens."
+        ),
         _("add `to=NETWORK` to its rule, if its name should lead to a private network"),
     ),
     "not-connect": Advice(

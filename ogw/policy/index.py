@@ -44,9 +44,7 @@ class HostIndex:
         """
         address = target.address
         if address is not None:
-            found = self._networks.find(address)
-            inside = carried(address) if in_any_form else None
-            return found if inside is None else found + self._networks.find(inside)
+            return self.find_networks(address) if in_any_form else self._networks.find(address)
         host = target.host
         found = list(self._names.get(host, ()))
         dot = host.find(".")
@@ -56,6 +54,12 @@ class HostIndex:
             found += self._below.get(host[dot + 1 :], ())
             dot = host.find(".", dot + 1)
         return found
+
+    def find_networks(self, address: Address) -> list[Rule]:
+        """The rules that cover an address, or the IPv4 address that it carries."""
+        inside = carried(address)
+        found = self._networks.find(address)
+        return found if inside is None else found + self._networks.find(inside)
 
     def _find_starred(self, label: str, name: str) -> list[Rule]:
         found: list[Rule] = []

@@ -53,6 +53,7 @@ class Worker:
 
     row  its own of the table
     via  how the gateway names itself to relay proxies
+    own  where the whole gateway listens: (IP text, port)
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Worker:
         row: Row,
         limits: Limits,
         via: bytes,
+        own: Sequence[tuple[str, int]],
     ) -> None:
         self._config = config
         self._log = log
@@ -73,7 +75,7 @@ class Worker:
         self._row = row
         self._limits = limits
         self._via = via
-        self._own_ports = {sock.getsockname()[1] for sock in sockets}
+        self._own = own
         self._pipes = Pipes(limits.pipes)
         self._crew = Crew()
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
@@ -110,7 +112,7 @@ class Worker:
 
     def _build(self, config: Config, policy: Policy) -> Shared:
         """What tunnels share under a configuration. Raises OSError or ValueError where a file cannot be read."""
-        dialer = dialer_of(config, policy, self._log, self._via, self._own_ports)
+        dialer = dialer_of(config, policy, self._log, self._via, self._own)
         return Shared(
             policy,
             dialer,
@@ -251,7 +253,12 @@ class Worker:
         policy = self._shared.policy
         allowed = policy.judge_client(tunnel.client_ip).allowed
         if allowed and tunnel.target:
-            allowed = policy.judge_target(parse_target(tunnel.target.encode()), tunnel.client_ip).allowed
+            target = parse_target(tunnel.target.encode())
+            decision = policy.judge_target(target, tunnel.client_ip)
+            allowed = decision.allowed
+            if allowed and tunnel.upstream and tunnel.shared.dialer.goes_straight(target, tunnel.client_ip):
+                address = tunnel.upstream.rpartition(":")[0].strip("[]")
+                allowed = policy.judge_address(address, target.port, tunnel.client_ip, decision.to).allowed
         if not allowed:
             tunnel.end(Reason.NOT_ALLOWED_AFTER_RELOAD)
 

@@ -14,13 +14,14 @@ from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
-from ogw.tunnel.connector import ClientGone, DialError, Upstream
+from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, is_timeout
 from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.linger import half_close_and_drop, pass_reset_on
+from ogw.tunnel.mailbox import ClientGone
 from ogw.tunnel.refusal import Refused, refusal
 from ogw.tunnel.verify import verify
 from ogw.wire.connect import (

@@ -179,6 +179,15 @@ def test_a_dns_server_that_does_not_answer_is_named_though_another_does(flags, d
     assert one(findings, "hosts")["state"] == "ok"
 
 
+def test_a_dns_server_that_changes_letters_is_named(server, authority_file, tmp_path):
+    with Dns({NAME: [server.host]}, questions=bytes.upper) as dns:
+        flags = ("--allowed-host", NAME, *LOOPBACK, *dns.flags, "--listen-address", address(), "--admin-address", "")
+        code, findings = examined(*flags, "--run-dir", str(tmp_path / "run"), SSL_CERT_FILE=authority_file)
+    found = one(findings, "dns")
+    assert (code, found["state"]) == (0, "warning") and "changes the letters of names" in found["what"]
+    assert one(findings, "hosts")["state"] == "ok"
+
+
 def test_a_relay_proxy_is_asked_with_the_credentials(flags, server, authority_file):
     with Squid({NAME: server.host}, {USER: PASSWORD}) as squid:
         relay = ("--relay-proxy", squid.place, "--relay-proxy-username", USER)
