@@ -105,7 +105,7 @@ class _Side:
         """The last message is accepted, and it is the other side's turn. Raises Malformed if its record goes on."""
         if self.reader.unfinished:
             raise Malformed("more of a handshake behind the message that ends its turn, in the same record")
-        self.passes_to_here()
+        self.passed = self.reader.position
 
 
 class _Waits(enum.Enum):
@@ -284,7 +284,8 @@ class Handshake:
             raise _Reject(Reason.SERVER_NAME_MISMATCH, "the second ClientHello names another server than the first")
         if not second:
             self._judge_server_name(hello)
-        self._judge_offer(hello)
+        if hello.best_version < self._rules.min_version:
+            raise self._offers_too_little(hello)
         if hello.encrypted:
             self.ech_seen = True
             if self._rules.ech == "deny":
@@ -297,15 +298,13 @@ class Handshake:
         self._waits = _Waits.SERVER_HELLO
         self._client.has_said_all()
 
-    def _judge_offer(self, hello: ClientHello) -> None:
+    def _offers_too_little(self, hello: ClientHello) -> _Reject:
         best, least = hello.best_version, self._rules.min_version
-        if best >= least:
-            return
         offered = f"{version_name(best)} at best"
         if not best:
             unknown = ", ".join(map(version_name, hello.versions[:4])) or "nothing"
             offered = f"no version of TLS that there is, only {unknown}"
-        raise _Reject(
+        return _Reject(
             Reason.TLS_VERSION, f"the client offers {offered}, less than {version_name(least)} (tls-min-version)"
         )
 

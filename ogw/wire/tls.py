@@ -141,34 +141,31 @@ class Reader:
 
     def hold(self, data: bytes) -> None:
         """Bytes that are not to be read, but to be taken."""
-        held = self._held
-        if not held:
+        if not self._held:
             self._held = data
-        elif isinstance(held, bytearray):
-            held += data
-        else:
-            self._held = bytearray(held)  # grows in place: a hello may come byte by byte
-            self._held += data
+            return
+        if isinstance(self._held, bytes):
+            self._held = bytearray(self._held)  # grows in place: a hello may come byte by byte
+        self._held += data
 
     def take(self, until: int) -> bytes:
         """The bytes up to there that were not taken yet. What is not read yet is held on to."""
         if until <= self._taken:
             return b""
         held, start = self._held, self._start
-        if until - start == len(held) and self._taken == start and isinstance(held, bytes):
-            piece = held
-        else:
-            piece = bytes(memoryview(held)[self._taken - start : until - start])
-        self._taken = until
         done = min(until, self._begun if self._head else self._at) - start
+        if done == len(held) and self._taken == start and isinstance(held, bytes):
+            self._taken, self._start, self._held = until, until, b""  # all of it, as nearly always
+            return held
+        piece = bytes(memoryview(held)[self._taken - start : until - start])
+        self._taken = until
         if done == len(held):
             self._held = b""
-        elif done > 0:
-            if isinstance(held, bytearray):
-                del held[:done]
-            else:
-                self._held = held[done:]
-        self._start += max(done, 0)
+        elif isinstance(held, bytearray):
+            del held[:done]
+        else:
+            self._held = held[done:]
+        self._start += done
         return piece
 
     def let_go(self) -> None:
@@ -180,7 +177,10 @@ class Reader:
 
         Raises NotTls, OldVersion, Malformed or TooLarge. To be used up, unless nothing is fed any more.
         """
-        self.hold(data)
+        if self._held:
+            self.hold(data)
+        else:
+            self._held = data
         if self._first and data:
             self._judge_first(self._held)
         while True:
