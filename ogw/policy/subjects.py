@@ -3,9 +3,9 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from gettext import gettext as _
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 Attribute = tuple[str, str]  # (object identifier, folded value)
 Rdn = frozenset[Attribute]
@@ -73,6 +73,8 @@ def parse_pattern(text: str) -> Pattern:
     if "=" not in text:
         if not text:
             raise ValueError(_("is empty; a subject such as CN=till-7,O=Example, or one common name"))
+        if len(text) > 1 and text[0] == text[-1] == '"':
+            raise ValueError(_('stands in quotes; write it without them (and a name that has them as CN="""a name""")'))
         return Pattern(common_name=_fold(text))
     subject, as_windows = parse_subject(text), frozenset[Rdn]()
     if "\\" in text:
@@ -279,21 +281,33 @@ class Subjects:
         return Seen(allowed, shown(text))
 
     def _read(self, der: bytes) -> tuple[frozenset[Rdn], str]:
-        """The subject, as it is compared and as text. Whatever goes wrong in the foreign parser is a ValueError."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of what it will not read one day; nobody reads them on standard error
-                subject = self._load(der).subject
-                rdns = frozenset(
-                    frozenset((attribute.oid.dotted_string, _fold(_text(attribute.value))) for attribute in rdn)
-                    for rdn in subject.rdns
-                )
-                return rdns, subject.rfc4514_string()
-        except BaseException as error:
-            # A panic of its Rust part is no Exception; what is thrown into this greenlet is none of its errors.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
-            raise ValueError(f"{type(error).__name__}: {shown(str(error))}") from None
+        """The subject, as it is compared and as text. Raises ValueError."""
+
+        def read() -> tuple[frozenset[Rdn], str]:
+            subject = self._load(der).subject
+            rdns = frozenset(
+                frozenset((attribute.oid.dotted_string, _fold(_text(attribute.value))) for attribute in rdn)
+                for rdn in subject.rdns
+            )
+            return rdns, subject.rfc4514_string()
+
+        return read_by_others(read)
+
+
+Read = TypeVar("Read")
+
+
+def read_by_others(read: Callable[[], Read]) -> Read:
+    """What the parser of another house gives. Whatever goes wrong in it is a ValueError that names what it raised."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it will not read one day; nobody reads them on standard error
+            return read()
+    except BaseException as error:
+        # A panic of its Rust part is no Exception; what is thrown into this greenlet is none of its errors.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"{type(error).__name__}: {shown(str(error))}") from None
 
 
 def _text(value: "str | bytes") -> str:

@@ -95,6 +95,7 @@ def test_two_attributes_in_one_rdn_as_windows_writes_them():
         ("CN=#7", "no hexadecimal digits"),
         ("CN=#4142", "no BER"),
         ("CN=EXAMPLE\\adam", "a backslash itself is written \\\\"),
+        ('"till-7"', "stands in quotes"),
         ("CN=a, O=b+c", "without ="),
         ("CN=a,,O=b", "unknown attribute"),
         ("\u017f=a", "unknown attribute"),  # its capital letter is an S
