@@ -122,9 +122,9 @@ class Worker:
             config.head_timeout,
             config.head_max_size,
             config.handshake_timeout,
-            self._budget,
             self._draining,
             self._via if dialer.relays is not None else b"",
+            self._budget,
         )
 
     def serve(self) -> int:

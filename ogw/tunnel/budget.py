@@ -33,7 +33,7 @@ class Budget:
     held  bytes
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int = 64 << 20) -> None:
         self.most = most
         self.held = 0
         self._clients: dict[Client, dict[Holder, int]] = {}

@@ -3,7 +3,7 @@
 import _socket
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -67,9 +67,9 @@ class Shared:
     head_timeout: float
     head_max_size: int
     handshake_timeout: float
-    budget: Budget
     draining: Draining
     via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
+    budget: Budget = field(default_factory=Budget)  # what all unfinished handshakes may hold
 
 
 class Left(Exception):
