@@ -3,7 +3,9 @@
 A tunnel tells of what it holds when it begins to wait; one whose hello came at once holds nothing, and never does.
 """
 
+from collections.abc import Iterator
 from heapq import heapify, heappop, heapreplace
+from operator import attrgetter
 from typing import Protocol
 
 from ogw.policy.index import parse_client
@@ -18,9 +20,13 @@ def client_of(address: str) -> Client:
 
 
 class Holder(Protocol):
-    """What holds bytes for a client, and can be told to give them up."""
+    """What holds bytes for a client, and can be told to give them up.
+
+    began  a number: that of an older one is less
+    """
 
     client: Client
+    began: int
 
     def give_way(self) -> None:
         """End soon; its bytes are not counted any more. It is called from anywhere, and comes back at once."""
@@ -29,7 +35,7 @@ class Holder(Protocol):
 class Budget:
     """What a worker may hold.
 
-    most  bytes; over it, the client that holds most gives way, what it has held for longest first
+    most  bytes; over it, the client that holds most gives way, its oldest first
     held  bytes
     """
 
@@ -58,10 +64,13 @@ class Budget:
         enough = self.most - self.most // 16
         clients = [(-sum(own.values()), client) for client, own in self._clients.items()]
         heapify(clients)
+        oldest: dict[Client, Iterator[Holder]] = {}
         while self.held > enough:
             size, client = clients[0]
             own = self._clients[client]
-            holder = next(iter(own))
+            if client not in oldest:
+                oldest[client] = iter(sorted(own, key=attrgetter("began")))
+            holder = next(oldest[client])
             size += own[holder]
             self.forget(holder)
             holder.give_way()

@@ -3,6 +3,7 @@
 One greenlet owns both sockets meanwhile; the pair of the duplex starts when there is nothing to judge any more.
 """
 
+from itertools import count
 from typing import Any
 
 from gevent.hub import get_hub
@@ -14,6 +15,7 @@ from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.duplex import WRITE, Duplex, Half
 
 RECEIVE_SIZE = 16 * 1024
+_numbers = count()  # of handshakes: an older one has a lesser number
 
 
 class GaveWay(BaseException):
@@ -59,6 +61,7 @@ class _Verification:
         "_switch",
         "_up",
         "_wait",
+        "began",
         "client",
         "gives_way",
     )
@@ -72,6 +75,7 @@ class _Verification:
         self._budget = budget
         self._held = 0  # bytes that the budget knows of
         self._client_ip = client_ip
+        self.began = next(_numbers)
         self.gives_way = False
 
     def run(self, rest_up: bytes, rest_down: bytes) -> None:

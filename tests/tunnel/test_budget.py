@@ -1,10 +1,14 @@
 """What a worker holds of unfinished handshakes: who gives way, and that the accounts are right."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ogw.tunnel.budget import Budget, client_of
+
+NUMBERS = itertools.count()
 
 
 class Held:
@@ -12,6 +16,7 @@ class Held:
 
     def __init__(self, address, log):
         self.client = client_of(address)
+        self.began = next(NUMBERS)
         self._log = log
 
     def give_way(self):
@@ -30,7 +35,7 @@ def holding(budget, gone, address, *sizes):
     return made
 
 
-def test_who_holds_most_gives_way_what_it_held_for_longest_first(gone):
+def test_who_holds_most_gives_way_its_oldest_first(gone):
     budget = Budget(1000)
     small = holding(budget, gone, "10.0.0.1", 300)
     greedy = holding(budget, gone, "10.0.0.2", 200, 200, 200)
@@ -39,6 +44,15 @@ def test_who_holds_most_gives_way_what_it_held_for_longest_first(gone):
     assert gone == greedy[:1] and budget.held == 900
     budget.holds(small[0], 600)
     assert gone == [greedy[0], small[0]] and budget.held == 600
+
+
+def test_the_oldest_is_the_one_that_began_first_and_not_the_one_that_held_first(gone):
+    budget = Budget(1000)
+    old, new = Held("10.0.0.1", gone), Held("10.0.0.1", gone)
+    budget.holds(new, 400)
+    budget.holds(old, 400)
+    budget.holds(new, 700)
+    assert gone == [old] and budget.held == 700
 
 
 def test_a_client_gives_way_to_itself(gone):
