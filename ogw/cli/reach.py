@@ -17,7 +17,7 @@ from ogw.cli.findings import Finding, ok, problem, untested, warning
 from ogw.policy.advice import REASONS
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import Kind, Rule
-from ogw.policy.subjects import shown
+from ogw.policy.subjects import read_by_others, shown
 from ogw.policy.tls_rules import Mode
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
@@ -214,13 +214,16 @@ class Outside:
         )  # fmt: skip
 
     def _with_certificate(self, where: str, probed: Probed, reached: str) -> Finding:
-        try:
+        def read() -> tuple[str, datetime, datetime]:
             certificate = x509.load_der_x509_certificate(probed.certificate)
-            issuer = shown(certificate.issuer.rfc4514_string())
+            begins, ends = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
+            return shown(certificate.issuer.rfc4514_string()), begins, ends
+
+        try:
+            issuer, begins, ends = read_by_others(read)
         except ValueError:
             return warning("hosts", where, _("{reached}; its certificate cannot be read").format(reached=reached),
                            _("look at it: openssl s_client"))  # fmt: skip
-        begins, ends = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
         if self._youngest is None or begins.timestamp() > self._youngest[0]:
             self._youngest = begins.timestamp(), where
         now = datetime.now(UTC)

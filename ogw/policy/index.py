@@ -69,9 +69,12 @@ class HostIndex:
                 found += by_affixes.get(affixes, ())
         return found
 
-    def covers(self, target: Target, client: str, clock: Callable[[], float] = time.time) -> bool:
+    def covers(
+        self, target: Target, client: str, clock: Callable[[], float] = time.time, in_any_form: bool = False
+    ) -> bool:
         """Whether a rule that holds for this client covers the target, its port included; `clock` gives Unix seconds"""
-        return any(rule.port in (None, target.port) and holds(rule, client, clock) for rule in self.find(target))
+        rules = self.find(target, in_any_form)
+        return any(rule.port in (None, target.port) and holds(rule, client, clock) for rule in rules)
 
     def texts(self) -> list[str]:
         """The canonical text of every rule, sorted, for the policy's hash."""

@@ -32,6 +32,7 @@ from ogw.service.limits import Limits
 from ogw.service.listener import Listener
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
+from ogw.tunnel.budget import Budget
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.duplex import Pipes
 from ogw.tunnel.ledger import Ledger
@@ -80,6 +81,7 @@ class Worker:
         self._crew = Crew()
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
         self._draining = Draining()
+        self._budget = Budget(config.handshake_memory)
         self._shared = self._build(config, policy_of(config))
         self._next: Optional[tuple[Config, Shared]] = None
         log.policy = self._shared.policy.hash
@@ -124,6 +126,7 @@ class Worker:
             config.handshake_timeout,
             self._draining,
             self._via if dialer.relays is not None else b"",
+            self._budget,
         )
 
     def serve(self) -> int:
@@ -242,6 +245,7 @@ class Worker:
             self._row.cells[RELAY_STATE + number] = 0
         if self.relays is not None and before is not None:
             self.relays.remember(before)
+        self._budget.most = self._config.handshake_memory
         self._sweep_anew()
         gc.collect()
         if recheck:

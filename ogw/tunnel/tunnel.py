@@ -3,7 +3,7 @@
 import _socket
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -14,6 +14,7 @@ from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
+from ogw.tunnel.budget import Budget
 from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
@@ -69,6 +70,7 @@ class Shared:
     handshake_timeout: float
     draining: Draining
     via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
+    budget: Budget = field(default_factory=Budget)  # what all unfinished handshakes may hold
 
 
 class Left(Exception):
@@ -313,7 +315,16 @@ class Tunnel:
         policy = self.shared.policy
         handshake = Handshake(policy, request.target, self.client_ip, decision.no_server_name)
         began = time.monotonic()
-        verify(handshake, duplex, request.rest, upstream.rest, self.shared.handshake_timeout)
+        shared = self.shared
+        verify(
+            handshake,
+            duplex,
+            request.rest,
+            upstream.rest,
+            shared.handshake_timeout,
+            shared.budget,
+            self.client_ip,
+        )
         ledger = self.shared.ledger
         if handshake.verified:
             ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began)
@@ -334,6 +345,7 @@ class Tunnel:
                 return handshake.ended.detail
         duplex.close()
         upstream.socket.close()
+        handshake.let_go()
         self._tell_and_let_finish(told)
         return handshake.ended.detail if handshake.ended is not None else ""
 
