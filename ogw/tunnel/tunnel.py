@@ -276,7 +276,9 @@ class Tunnel:
 
     @property
     def state(self) -> str:
-        """Where in its story it is: head, dialing, handshake, open or half-closed."""
+        """Where in its story it is: head, dialing, handshake, open, half-closed or closing."""
+        if self.is_over:
+            return "closing"
         if self.duplex is not None:
             return "half-closed" if self.duplex.half_closed else "open"
         return "handshake" if self.answered else "dialing" if self.target else "head"
