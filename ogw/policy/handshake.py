@@ -165,7 +165,7 @@ class Handshake:
     def _take(self, policy: Policy, no_server_name: bool) -> None:
         self._policy = policy
         self._rules = policy.tls
-        self.only_reports = policy.tls.mode is not Mode.ENFORCE
+        self._only_reports = policy.tls.mode is not Mode.ENFORCE
         self._no_server_name = no_server_name
         self._subjects = policy.tls.subjects_for(self._target, self._client_ip)
 
@@ -213,7 +213,12 @@ class Handshake:
     @property
     def passes(self) -> bool:
         """Nothing is held, or will be: it is verified, or the rules only report."""
-        return self.verified or self.only_reports
+        return self.verified or self._only_reports
+
+    @property
+    def only_reports(self) -> bool:
+        """The rules judge and let pass; also where they were switched off while it went by."""
+        return self._only_reports
 
     @property
     def ech_to_report(self) -> bool:

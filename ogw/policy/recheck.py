@@ -111,6 +111,8 @@ def _judge_answer(policy: Policy, client: str, target: Target, session: Session,
         return Decision(False, Reason.TLS_VERSION, "nobody looked at its handshake (tls-rules)")
     clock: Callable[[], float] = time.time if now is None else lambda: now
     subjects = policy.tls.subjects_for(target, client, clock)
+    if subjects is None and session.server_name not in ("", target.host):
+        subjects = policy.tls.subjects_for(Target(session.server_name, target.port), client, clock)
     if subjects is None or session.certificate == b"":
         return ALLOW
     if session.certificate is None:

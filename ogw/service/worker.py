@@ -233,9 +233,10 @@ class Worker:
     def _take_over(self, recheck: bool) -> None:
         if self._next is None:
             return
-        self._shared.dialer.close()
         before = self.relays
         (self._config, shared), self._next = self._next, None
+        self._shared.dialer.go_on_under(shared.policy)
+        self._shared.dialer.close()
         self._shared.become(shared)
         self._log.policy = self._shared.policy.hash
         self._log.set_level(self._config.log_level)

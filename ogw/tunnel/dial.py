@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import Decision, Reason
+from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
 from ogw.tunnel.connector import ClientWatch, Connector, DialError, Mailbox, Survey, Upstream
 from ogw.tunnel.local import is_local
@@ -36,6 +37,10 @@ class Dialer:
         self._own_ports = frozenset(own_ports)
         self.relays = relays
         self.bypass = bypass
+
+    def go_on_under(self, policy: Policy) -> None:
+        """There is a new policy: it judges the addresses of the dials that still go on, too."""
+        self._guard = policy.guard
 
     def close(self) -> None:
         """It is replaced by another; tunnels that have it still may go on with it."""

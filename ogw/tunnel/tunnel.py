@@ -236,7 +236,10 @@ class Tunnel:
         return decision
 
     def _rest_on(self, decision: Decision) -> None:
-        self.decision = decision
+        was, self.decision = self.decision, decision
+        if decision.reported is not None and was.reported is None:
+            reason, detail = decision.reported.reason, decision.reported.detail
+            self.shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who())
         self.until = math.inf if decision.until == math.inf else decision.until + random.uniform(0, ENDS_SPREAD)
 
     def sweep(self, now: float, wall: float, idle_timeout: float, half_closed_timeout: float) -> None:
@@ -358,9 +361,6 @@ class Tunnel:
         decision = shared.policy.judge_target(request.target, self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
-        if decision.reported is not None:
-            reason, detail = decision.reported.reason, decision.reported.detail
-            shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who())
         self._rest_on(decision)
 
     # 3. Reach it.
