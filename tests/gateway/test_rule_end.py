@@ -1,4 +1,4 @@
-"""An open tunnel ends with what it rests on: its host rule, a `to=`, a no-server-name, the time of policy-mode = report."""
+"""An open tunnel ends with what it rests on: its rule, a `to=`, a no-server-name, the time of policy-mode = report."""
 
 import sys
 import time
