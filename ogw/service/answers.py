@@ -25,8 +25,8 @@ def answer(worker: "Worker", question: Message) -> Any:
 
 def overview(worker: "Worker", _question: Message) -> Any:
     """Who has most tunnels, where to, how the relay proxies fare, and what was refused lately."""
-    clients = Counter(tunnel.client_ip for tunnel in worker.tunnels)
-    hosts = Counter(tunnel.target for tunnel in worker.tunnels if tunnel.target)
+    clients = Counter(tunnel.client_ip for tunnel in worker.tunnels if not tunnel.is_over)
+    hosts = Counter(tunnel.target for tunnel in worker.tunnels if tunnel.target and not tunnel.is_over)
     for tunnel in worker.tunnels:
         tunnel.count_bytes()
     now = time.monotonic()

@@ -11,9 +11,12 @@ import itertools
 import pytest
 from harness.admin import ask
 from harness.dns import Dns
-from harness.gateway import Gateway
-from harness.stages import ANSWER, ASKING, OPEN, Clogged, Stages, relaying, speaking, started, wait_until
-from harness.upstreams import Server, server_context
+from harness.gateway import Gateway, read_exactly
+from harness.hellos import certificates, hello, records
+from harness.stages import ANSWER, ASKING, CERTIFICATE, OPEN, Clogged, Stages, relaying, speaking, started, wait_until
+from harness.upstreams import Server, echo, server_context
+
+NOTHING_SENT = records(certificates())
 
 # By what the new configuration says otherwise: how a tunnel ends that has no 200 yet, one whose handshake goes by, and
 # one that is open, where open ones are judged again.
@@ -142,3 +145,46 @@ def test_a_reload_while_a_relay_proxy_is_asked(change, recheck, at, tmp_path, au
         outcomes = stages.run({stage: lambda: stages.relay(stage)}, lambda: reload(change, f"http://{other.target}"))
         assert outcomes == {stage: expected(stage, change, recheck)}
         stages.assert_accounts_add_up()
+
+
+def served(tmp_path, *lines):
+    """A configuration for targets on loopback, with some lines more."""
+    path = tmp_path / "ogw.ini"
+    path.write_text("\n".join(["[ogw]", "allowed-host = 127.0.0.0/8 no-server-name", *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("mode", ["off", "report"])
+def test_what_was_held_passes_at_once_where_the_tls_rules_are_enforced_no_more(mode, tmp_path):
+    ini = served(tmp_path, "handshake-timeout = 60s")
+    flags = ("--config", str(ini), "--allowed-target-network", "127.0.0.0/8")
+    with Server(echo) as server, Gateway(*flags, tls_rules=None) as running, running.tunnel(server.target) as sock:
+        sock.sendall(hello(None)[:20])
+        served(tmp_path, "handshake-timeout = 60s", f"tls-rules = {mode}")
+        assert ask(running, "/reload", "POST")[0] == 200
+        assert read_exactly(sock, 20) == hello(None)[:20]
+
+
+@pytest.mark.parametrize(
+    ("lines", "certificate", "passes"),
+    [
+        (["allowed-client-certificate = agent-1", "client-certificate-hosts = 192.0.2.1"], CERTIFICATE, True),
+        ([], CERTIFICATE, True),
+        ([], NOTHING_SENT, True),
+        (["allowed-client-certificate = agent-1"], NOTHING_SENT, False),
+        (["allowed-client-certificate = agent-1", "log-interval = 2h"], CERTIFICATE, True),
+    ],
+)
+def test_a_client_certificate_that_is_awaited_goes_by_the_list_in_force_when_it_comes(
+    lines, certificate, passes, tmp_path
+):
+    ini = served(tmp_path, "allowed-client-certificate = agent-1")
+    flags = ("--config", str(ini), "--allowed-target-network", "127.0.0.0/8", "--handshake-timeout", "60s")
+    with Server(speaking(ASKING)) as server, Gateway(*flags, tls_rules=None) as running:
+        with running.tunnel(server.target) as sock:
+            sock.sendall(hello(None))
+            assert read_exactly(sock, len(ASKING)) == ASKING
+            served(tmp_path, *lines)
+            assert ask(running, "/reload", "POST")[0] == 200
+            sock.sendall(certificate)
+            assert (read_exactly(sock, len(certificate)) == certificate) is passes
