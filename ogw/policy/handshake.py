@@ -175,6 +175,9 @@ class Handshake:
         if self.settled or self._names is None:
             return
         seen = self.session
+        if seen.server_name not in ("", self._target.host) and self._subjects is None:
+            other = Target(seen.server_name, self._target.port)
+            self._subjects = policy.tls.subjects_for(other, self._client_ip)
         decision = judge_hello(policy, self._client_ip, self._target, no_server_name, seen)
         if not decision.allowed:
             self.rejection = Rejection(decision.reason, decision.detail)
