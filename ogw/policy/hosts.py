@@ -89,6 +89,15 @@ class Policy:
         until = min((rule.until for rule in holding if rule.until is not None), default=math.inf)
         return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in holding), until=until)
 
+    def judge_address(
+        self, address: str, port: int, client: str, to: tuple[Network, ...] = (), now: Optional[float] = None
+    ) -> Decision:
+        """May this address (IP text) of a target that is allowed be dialed?
+
+        `to` holds networks that the guard allows this time.
+        """
+        return self.guard.judge(address, to)
+
     def matches(self, target: Target, client: str, now: Optional[float] = None) -> list[Match]:
         """Every rule that judge_target looks at for this target, those that deny first."""
         clock = time.time if now is None else lambda: now

@@ -55,7 +55,7 @@ def recheck(
         return decision
     address = address or (target.host if target.address is not None else "")
     if address:
-        judged = policy.guard.judge(address, decision.to)
+        judged = policy.judge_address(address, target.port, client, decision.to, now)
         if not judged.allowed:
             return judged
     if session is None or policy.tls.mode is not Mode.ENFORCE:

@@ -298,6 +298,8 @@ class Worker:
 
     def _out_of_descriptors(self, error: OSError) -> None:
         """Accepting rests for a moment. It may go on for hours: one line, then a count a minute."""
+        for tunnel in tuple(self._lingering):
+            tunnel.end_now(Reason.NO_DESCRIPTORS)
         now = time.monotonic()
         since, count = self._repeats.get(Reason.NO_DESCRIPTORS, (-REPEAT_SECONDS, 0))
         if now - since < REPEAT_SECONDS:
