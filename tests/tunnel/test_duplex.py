@@ -188,6 +188,16 @@ def test_end_is_obeyed_while_idle_and_while_blocked_on_a_slow_sink(pair):
     assert pair.wait() is Reason.IDLE
 
 
+def test_what_has_ended_in_both_directions_keeps_its_reason(pair):
+    pair.client.close()
+    pair.upstream.close()
+    reason = pair.wait()
+    assert reason in (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
+    pair.duplex.end(Reason.KILLED)
+    gevent.sleep(0)
+    assert pair.duplex.reason is reason
+
+
 def test_end_before_the_first_byte_is_obeyed(pair):
     gevent.sleep(0)
     pair.duplex.end(Reason.DRAINED)
