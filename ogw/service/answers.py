@@ -43,7 +43,7 @@ def overview(worker: "Worker", _question: Message) -> Any:
         ],
         "refusals": [
             {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
-             "detail": one.detail, "count": one.count, "last": one.last, "age": round(now - one.seen, 1),
+             "detail": one.detail, "count": one.count, "last": one.last, "age": round(now - one.seen, 6),
              "enforced": one.enforced}
             for one in worker.refusals.latest(MOST_REFUSALS)
         ],
