@@ -275,6 +275,10 @@ REASONS = {
         _("A new configuration does not allow the tunnel any more (`reload-rechecks-tunnels`)."),
         _("nothing, if the change was meant"),
     ),
+    "rule-ended": Advice(
+        _("The host rule that allowed it, or the time in which the policy only reported, is over."),
+        _("`ogw allowed-host add` with a later `until=`, if it is needed still"),
+    ),
     "killed": Advice(_("Somebody ended it with `ogw tunnel kill`."), _NOTHING),
     "worker-died": Advice(
         _("Its worker died. It is counted in the metrics; nobody was left to write its line."), _("see event 405")

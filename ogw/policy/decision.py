@@ -4,6 +4,7 @@ Also the one table of every answer the gateway gives: a reason knows its status,
 """
 
 import enum
+import math
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple, Optional
 
@@ -84,6 +85,7 @@ class Reason(enum.Enum):
     NOT_ALLOWED_AFTER_RELOAD = "not-allowed-after-reload", 0, 108, ""
     KILLED = "killed", 0, 108, ""
     WORKER_DIED = "worker-died", 0, 405, ""  # in the metrics only: nobody is left to write their lines
+    RULE_ENDED = "rule-ended", 0, 108, ""
 
 
 class Decision(NamedTuple):
@@ -94,6 +96,7 @@ class Decision(NamedTuple):
     server name may pass; both are the union over the rules that matched.
 
     reported  no rule allows it, and it passes only because policy-mode is report: what would have been said
+    until     Unix seconds; the first end of something that it rests on, when it is to be asked again
     """
 
     allowed: bool
@@ -102,6 +105,7 @@ class Decision(NamedTuple):
     to: "tuple[IPv4Network | IPv6Network, ...]" = ()
     no_server_name: bool = False
     reported: "Optional[Decision]" = None
+    until: float = math.inf
 
 
 ALLOW = Decision(True, Reason.ALLOWED)

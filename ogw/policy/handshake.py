@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
+from ogw.policy.recheck import Session, judge_hello
 from ogw.policy.tls_rules import Mode
 from ogw.wire.connect import Target, parse_host, quoted
 from ogw.wire.tls import (
@@ -135,13 +136,9 @@ class Handshake:
 
     def __init__(self, policy: Policy, target: Target, client_ip: str, no_server_name: bool) -> None:
         rules = policy.tls
-        self._rules = rules
-        self._only_reports = rules.mode is Mode.REPORT
-        self._policy = policy
         self._target = target
         self._client_ip = client_ip
-        self._no_server_name = no_server_name
-        self._subjects = rules.subjects_for(target, client_ip)
+        self._take(policy, no_server_name)
         self._waits = _Waits.CLIENT_HELLO
         self._client = _Side("the client", Reason.CLIENT_CLOSED, rules.max_size)
         self._server = _Side("the server", Reason.UPSTREAM_CLOSED, rules.max_size)
@@ -152,9 +149,36 @@ class Handshake:
         self.version = 0
         self.ech_seen = False
         self.subject = ""
+        self.certificate: Optional[bytes] = None  # as in policy/recheck.py's Session
         self.verified = False
         self.rejection: Optional[Rejection] = None
         self.ended: Optional[Ending] = None
+
+    def _take(self, policy: Policy, no_server_name: bool) -> None:
+        self._policy = policy
+        self._rules = policy.tls
+        self._only_reports = policy.tls.mode is not Mode.ENFORCE
+        self._no_server_name = no_server_name
+        self._subjects = policy.tls.subjects_for(self._target, self._client_ip)
+
+    def go_on_under(self, policy: Policy, no_server_name: bool) -> None:
+        """There is a new policy: it judges what was seen already, and all that comes."""
+        self._take(policy, no_server_name)
+        if self.settled or self._names is None:
+            return
+        seen = self.session
+        if seen.server_name not in ("", self._target.host) and self._subjects is None:
+            other = Target(seen.server_name, self._target.port)
+            self._subjects = policy.tls.subjects_for(other, self._client_ip)
+        decision = judge_hello(policy, self._client_ip, self._target, no_server_name, seen)
+        if not decision.allowed:
+            self.rejection = Rejection(decision.reason, decision.detail)
+
+    @property
+    def session(self) -> Session:
+        """What was seen."""
+        broken = None if self.rejection is None else self.rejection.reason
+        return Session(self.server_name, self.version, self.ech_seen, self.certificate, broken)
 
     @property
     def settled(self) -> bool:
@@ -190,6 +214,11 @@ class Handshake:
     def passes(self) -> bool:
         """Nothing is held, or will be: it is verified, or the rules only report."""
         return self.verified or self._only_reports
+
+    @property
+    def only_reports(self) -> bool:
+        """The rules judge and let pass; also where they were switched off while it went by."""
+        return self._only_reports
 
     @property
     def ech_to_report(self) -> bool:
@@ -350,18 +379,20 @@ class Handshake:
         )
 
     def _client_certificate(self, body: bytes) -> None:
+        if self._subjects is None:  # a new policy does not look at them any more
+            self._done()
+            return
         chain = read_certificate(body)
         if not chain:
             raise _Reject(
                 Reason.CLIENT_CERTIFICATE_NOT_SENT,
                 "the server asked for a client certificate and the client has sent none (allowed-client-certificate)",
             )
-        assert self._subjects is not None
         try:
             seen = self._subjects.judge(chain[0])
         except ValueError as error:
             raise Malformed(f"a client certificate that cannot be read: {error}") from None
-        self.subject = seen.subject
+        self.subject, self.certificate = seen.subject, chain[0]
         if not seen.allowed:
             raise _Reject(
                 Reason.CLIENT_CERTIFICATE_NOT_ALLOWED,
@@ -432,10 +463,11 @@ class Handshake:
                 self._server.has_said_all()
                 self._waits = _Waits.CERTIFICATE
             else:
+                self.certificate = b""
                 self._done()
 
     def _unseen(self, why: str) -> None:
-        if self._rules.allow_unseen:
+        if self._rules.allow_unseen or self._subjects is None:
             self._done()
             return
         raise _Reject(

@@ -1,6 +1,7 @@
 """Step 2 of the path: which client may go to which host and port. Deny beats allow; the order never matters."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -82,11 +83,13 @@ class Policy:
             refusal = self._refusal(target, client, rules, clock)
             if self._report_until is None or clock() >= self._report_until:
                 return refusal
-            return Decision(True, Reason.ALLOWED, refusal.detail, reported=refusal)
-        if len(holding) == 1 and not holding[0].to and not holding[0].no_server_name:
+            return Decision(True, Reason.ALLOWED, refusal.detail, reported=refusal, until=self._report_until)
+        only = holding[0]
+        if len(holding) == 1 and not only.to and not only.no_server_name and only.until is None:
             return ALLOW
         to = tuple(dict.fromkeys(network for rule in holding for network in rule.to))
-        return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in holding))
+        until = min((rule.until for rule in holding if rule.until is not None), default=math.inf)
+        return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in holding), until=until)
 
     def judge_address(
         self, address: str, port: int, client: str, to: tuple[Network, ...] = (), now: Optional[float] = None

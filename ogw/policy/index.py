@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv6Network, ip_address
 from typing import Optional
 
 from ogw.policy.addresses import carried
@@ -99,3 +99,21 @@ def parse_client(client: str) -> Address:
     """The address of a peer from its text; an interface behind % is left out, and IPv4 is IPv4 in any form."""
     address = ip_address(client.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def client_network(client: str, ipv6_prefix: int) -> str:
+    """As what a client is counted: its address, and for IPv6 the network that one machine has for itself.
+
+    ipv6_prefix  its length, 64 as a rule. Link-local addresses share one network, so each is a client of its own.
+    """
+    return client if ":" not in client else _ipv6_network(client, ipv6_prefix)
+
+
+@lru_cache(maxsize=4096)
+def _ipv6_network(client: str, prefix: int) -> str:
+    address = parse_client(client)
+    if address.version == 4:
+        return str(address)
+    if address.is_link_local or prefix == 128:
+        return client
+    return str(IPv6Network((int(address), prefix), strict=False))

@@ -10,44 +10,47 @@ from typing import Any
 from ogw.report.metrics import CELLS, GAUGES, TUNNELS
 
 DEPTH, WIDTH = 4, 1 << 16  # of a row's sketch of clients: so many counters each is hashed to, and of so many
-ROW_SIZE = CELLS * 8 + DEPTH * WIDTH * 2
+COUNTERS = (DEPTH + 1) * WIDTH  # the last line is that of the addresses
+ROW_SIZE = CELLS * 8 + COUNTERS * 4
 
 
 class Row:
     """What one process counted.
 
     cells    64-bit numbers, in the places that report/metrics.py gives them
-    clients  open tunnels by client, as a count-min sketch: never too few, rarely too many
+    clients  open tunnels by client, as a count-min sketch: never too few, rarely too many; behind it a line of open
+             tunnels by address, which tells how many addresses there are. 32 bits: they cannot run full.
     """
 
     def __init__(self, view: Any) -> None:
         self.cells = view[: CELLS * 8].cast("q")
-        self.clients = view[CELLS * 8 :].cast("H")
+        self.clients = view[CELLS * 8 :].cast("I")
 
     @property
     def tunnels(self) -> int:
         return int(self.cells[TUNNELS])
 
-    def opened(self, client: str) -> None:
-        """A tunnel of this client (its IP address) begins."""
+    def opened(self, client: str, address: str = "") -> None:
+        """A tunnel begins: of this client, as the limits count it, from this IP address, if that is another text."""
         self.cells[TUNNELS] += 1
         counters = self.clients
         for place in places(client):
-            if counters[place] < 0xFFFF:
-                counters[place] += 1
+            counters[place] += 1
+        counters[place_of(address or client)] += 1
 
-    def closed(self, client: str) -> None:
+    def closed(self, client: str, address: str = "") -> None:
+        """It ends; both are what `opened` was told."""
         self.cells[TUNNELS] -= 1
         counters = self.clients
         for place in places(client):
-            if counters[place]:
-                counters[place] -= 1
+            counters[place] -= 1
+        counters[place_of(address or client)] -= 1
 
     def clear(self) -> None:
         """Its worker is dead, and its tunnels with it. What it counted stays."""
         for cell in GAUGES:
             self.cells[cell] = 0
-        self.clients[:] = memoryview(bytes(DEPTH * WIDTH * 2)).cast("H")
+        self.clients[:] = memoryview(bytes(COUNTERS * 4)).cast("I")
 
 
 class Table:
@@ -74,17 +77,26 @@ class Table:
         return int(sum(row.cells[cell] for row in (*self.rows, self.gateway, self.admin)))
 
     def clients(self) -> int:
-        """Distinct clients with an open tunnel: exact for few, within a percent or so for thousands.
+        """Distinct addresses with an open tunnel: exact for few, within a percent or so for thousands.
 
-        Linear counting (Whang et al. 1990) over the first line of the sketches.
+        Linear counting (Whang et al. 1990) over the line of the addresses.
         """
         used = 0
         for row in self.rows:
-            used |= int.from_bytes(row.clients[:WIDTH].tobytes(), "little")
-        empty = memoryview(used.to_bytes(WIDTH * 2, "little")).cast("H").tolist().count(0)
+            used |= int.from_bytes(row.clients[DEPTH * WIDTH :].tobytes(), "little")
+        empty = memoryview(used.to_bytes(WIDTH * 4, "little")).cast("I").tolist().count(0)
         return round(-WIDTH * math.log(max(empty, 1) / WIDTH))
 
 
-def places(client: str) -> list[int]:
-    """Where a client is counted. Python's hash has a secret that a fork inherits, so nobody can aim at another."""
-    return [number * WIDTH + (hash((client, number)) & (WIDTH - 1)) for number in range(DEPTH)]
+def places(client: str) -> tuple[int, int, int, int]:
+    """Where a client is counted: 16 bits of its hash for each line.
+
+    Python's hash of a text has a secret that a fork inherits, so nobody can aim at another.
+    """
+    bits, last = hash(client), WIDTH - 1
+    return (bits & last, WIDTH + (bits >> 16 & last), 2 * WIDTH + (bits >> 32 & last), 3 * WIDTH + (bits >> 48 & last))
+
+
+def place_of(address: str) -> int:
+    """Where an address is counted."""
+    return DEPTH * WIDTH + (hash(address) & (WIDTH - 1))

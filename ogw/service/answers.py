@@ -25,11 +25,10 @@ def answer(worker: "Worker", question: Message) -> Any:
 
 def overview(worker: "Worker", _question: Message) -> Any:
     """Who has most tunnels, where to, how the relay proxies fare, and what was refused lately."""
-    clients = Counter(tunnel.client_ip for tunnel in worker.tunnels)
-    hosts = Counter(tunnel.target for tunnel in worker.tunnels if tunnel.target)
+    clients = Counter(tunnel.client_ip for tunnel in worker.tunnels if not tunnel.is_over)
+    hosts = Counter(tunnel.target for tunnel in worker.tunnels if tunnel.target and not tunnel.is_over)
     for tunnel in worker.tunnels:
         tunnel.count_bytes()
-    now = time.monotonic()
     relays = worker.relays.relays if worker.relays is not None else ()
     cells, now = worker.cells, time.monotonic()
     return {
@@ -43,7 +42,7 @@ def overview(worker: "Worker", _question: Message) -> Any:
         ],
         "refusals": [
             {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
-             "detail": one.detail, "count": one.count, "last": one.last, "age": round(now - one.seen, 1),
+             "detail": one.detail, "count": one.count, "last": one.last, "seen": one.seen,
              "enforced": one.enforced}
             for one in worker.refusals.latest(MOST_REFUSALS)
         ],
@@ -80,7 +79,7 @@ def tunnels(worker: "Worker", question: Message) -> Any:
 
 def refusals(worker: "Worker", question: Message) -> Any:
     """All that it remembers of some events, the latest first."""
-    known, now = worker.refusals, time.monotonic()
+    known = worker.refusals
     return {
         "complete": not known.is_full,
         "refusals": [
@@ -94,7 +93,7 @@ def refusals(worker: "Worker", question: Message) -> Any:
                 one.first,
                 one.last,
                 one.enforced,
-                round(now - one.seen, 1),
+                one.seen,
             ]
             for one in known.latest(MOST_REMEMBERED)
             if one.event in question["events"]

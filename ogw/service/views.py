@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -155,22 +156,21 @@ class Views:
         asked = self._supervisor.ask("refusals", events=[Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED])
         merged: dict[tuple[Any, ...], dict[str, Any]] = {}
         for answer in asked["answers"]:
-            for client, target, reason, event, detail, count, first, last, enforced, age in answer["refusals"]:
+            for client, target, reason, event, detail, count, first, last, enforced, seen in answer["refusals"]:
                 key = client, target, reason, enforced
                 known = merged.get(key)
                 if known is None:
                     merged[key] = {
                         "client": client, "target": target, "reason": reason, "event": event, "detail": detail,
-                        "count": count, "first": first, "last": last, "age": age, "enforced": enforced,
+                        "count": count, "first": first, "last": last, "seen": seen, "enforced": enforced,
                     }  # fmt: skip
                     continue
                 known["count"] += count
                 known["first"] = min(known["first"], first)
-                if age < known["age"]:
-                    known["age"], known["last"], known["detail"] = age, last, detail
-        rows = sorted(merged.values(), key=lambda one: one["age"])
+                if seen > known["seen"]:
+                    known["seen"], known["last"], known["detail"] = seen, last, detail
         return {
-            "refusals": [{**one, "first": timestamp(one["first"]), "last": timestamp(one["last"])} for one in rows],
+            "refusals": [{**one, "first": timestamp(one["first"])} for one in _latest_first(merged.values())],
             "complete": all(answer["complete"] for answer in asked["answers"]) and not asked["missing"],
             "workers_missing": asked["missing"],
         }
@@ -183,6 +183,16 @@ class Views:
             for name, rows in asked["settings"].items()
         }
         return {"settings": shown, "warnings": asked["warnings"]}
+
+
+def _latest_first(refusals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As they are shown: with their age, by the one clock that all processes of a machine have."""
+    now = time.monotonic()
+    return [
+        {**{name: value for name, value in one.items() if name != "seen"},
+         "last": timestamp(one["last"]), "age": round(now - one["seen"], 1)}
+        for one in sorted(refusals, key=lambda one: -one["seen"])
+    ]  # fmt: skip
 
 
 def _merged(asked: dict[str, Any]) -> dict[str, Any]:
@@ -201,16 +211,15 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
             key = one["client"], one["target"], one["reason"], one["enforced"]
             before = refusals.get(key, one)
             count = one["count"] + (before["count"] if before is not one else 0)
-            latest = one if one["age"] < before["age"] else before
+            latest = one if one["seen"] > before["seen"] else before
             refusals[key] = {**latest, "count": count}
-    latest_first = sorted(refusals.values(), key=lambda one: one["age"])[:LATEST_REFUSALS]
+    latest_first = _latest_first(refusals.values())[:LATEST_REFUSALS]
     return {
         "top_clients": [{"client": client, "tunnels": count} for client, count in clients.most_common(TOP)],
         "top_hosts": [{"host": host, "tunnels": count} for host, count in hosts.most_common(TOP)],
         "relay_proxies": [_relay_proxy(known) for known in relays.values()],
         "refusals": [
-            {**one, "last": timestamp(one["last"]), "command": command_for(one["reason"], one["client"], one["target"])}
-            for one in latest_first
+            {**one, "command": command_for(one["reason"], one["client"], one["target"])} for one in latest_first
         ],
         "workers_missing": asked["missing"],
     }

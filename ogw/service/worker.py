@@ -19,6 +19,7 @@ from greenlet import greenlet
 
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
+from ogw.policy.index import client_network
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import MOST_RELAYS, RELAY_STATE
@@ -28,7 +29,7 @@ from ogw.report.uncaught import report_uncaught_errors
 from ogw.service.answers import answer
 from ogw.service.control import Channel, Message, unpacked
 from ogw.service.dialer import dialer_of
-from ogw.service.limits import Limits
+from ogw.service.limits import SPARE_DESCRIPTORS, Limits
 from ogw.service.listener import Listener
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
@@ -39,12 +40,12 @@ from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.refusal import Refused
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.tunnel import Draining, Shared, Tunnel
-from ogw.wire.connect import parse_target
 
 READ, WRITE = 1, 2  # libev's event bits
 END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
 ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
 CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
+MOST_LINGERING = 1000  # clients that were refused and have not closed yet
 REPEAT_SECONDS = 60.0  # a limit that stays reached is one line and a count
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # they reach the whole group
 
@@ -88,6 +89,7 @@ class Worker:
         self._listeners = [Listener(sock, self._take, self._out_of_descriptors) for sock in sockets]
         self._hub = get_hub()
         self.tunnels: set[Tunnel] = set()
+        self._lingering: dict[Tunnel, None] = {}  # those of them that were refused, the oldest first
         self._made = 0
         self._stop = Flag()
         self._stop_now = Flag()
@@ -125,6 +127,7 @@ class Worker:
             config.head_max_size,
             config.handshake_timeout,
             self._draining,
+            self._lingers,
             self._via if dialer.relays is not None else b"",
             self._budget,
         )
@@ -235,9 +238,11 @@ class Worker:
     def _take_over(self, recheck: bool) -> None:
         if self._next is None:
             return
-        self._shared.dialer.close()
         before = self.relays
-        (self._config, self._shared), self._next = self._next, None
+        (self._config, shared), self._next = self._next, None
+        self._shared.dialer.go_on_under(shared.policy)
+        self._shared.dialer.close()
+        self._shared.become(shared)
         self._log.policy = self._shared.policy.hash
         self._log.set_level(self._config.log_level)
         self._ledger.every_refusal = self._config.log_every_refusal == "yes"
@@ -248,33 +253,22 @@ class Worker:
         self._budget.most = self._config.handshake_memory
         self._sweep_anew()
         gc.collect()
-        if recheck:
-            for tunnel in tuple(self.tunnels):
-                self._recheck(tunnel)
+        for tunnel in tuple(self.tunnels):
+            tunnel.policy_changed(recheck)
         self._say({"said": "taken"})
-
-    def _recheck(self, tunnel: Tunnel) -> None:
-        policy = self._shared.policy
-        allowed = policy.judge_client(tunnel.client_ip).allowed
-        if allowed and tunnel.target:
-            target = parse_target(tunnel.target.encode())
-            decision = policy.judge_target(target, tunnel.client_ip)
-            allowed = decision.allowed
-            if allowed and tunnel.upstream and tunnel.shared.dialer.goes_straight(target, tunnel.client_ip):
-                address = tunnel.upstream.rpartition(":")[0].strip("[]")
-                allowed = policy.judge_address(address, target.port, tunnel.client_ip, decision.to).allowed
-        if not allowed:
-            tunnel.end(Reason.NOT_ALLOWED_AFTER_RELOAD)
 
     # Accepting.
 
     def _take(self, client: _socket.socket, address: tuple[Any, ...], first: bytes) -> None:
         """A client is here: start its greenlet, which runs until it first waits. Called in the hub."""
         self._made += 1
-        tunnel = Tunnel(client, address, f"{self._log.process}-{self._made}", self._shared)
-        refused = self._limit_reached(address[0])
+        network = client_network(address[0], self._config.client_ipv6_prefix)
+        tunnel = Tunnel(client, address, f"{self._log.process}-{self._made}", self._shared, network)
+        refused = self._limit_reached(network)
+        if self._lingering and len(self._lingering) >= self._most_lingering():
+            next(iter(self._lingering)).end_now(Reason.NO_DESCRIPTORS)
         self.tunnels.add(tunnel)
-        self._row.opened(address[0])
+        self._row.opened(network, tunnel.client_ip)
         self._crew.run(self._run, tunnel, first, refused)
 
     def _run(self, tunnel: Tunnel, first: bytes, refused: Optional[Refused]) -> None:
@@ -282,24 +276,36 @@ class Worker:
             tunnel.run(first, refused)
         finally:
             self.tunnels.discard(tunnel)
-            self._row.closed(tunnel.client_ip)
+            if self._lingering.pop(tunnel, tunnel) is tunnel:  # else the limits do not count it any more
+                self._row.closed(tunnel.network, tunnel.client_ip)
             if not self.tunnels:
                 self._empty.set()
 
-    def _limit_reached(self, client_ip: str) -> Optional[Refused]:
+    def _lingers(self, tunnel: Tunnel) -> None:
+        """It was refused, and holds its socket only for its client to read the answer: no limit counts it any more."""
+        self._lingering[tunnel] = None
+        self._row.closed(tunnel.network, tunnel.client_ip)
+
+    def _most_lingering(self) -> int:
+        """How many sockets may be held so: those that no tunnel can need, up to a limit."""
+        return min(MOST_LINGERING, 2 * (self._limits.own_tunnels - self._row.tunnels) + SPARE_DESCRIPTORS // 2)
+
+    def _limit_reached(self, network: str) -> Optional[Refused]:
         most = self._config.max_tunnels
-        is_full = self._table.tunnels >= most if most else len(self.tunnels) >= self._limits.own_tunnels
+        is_full = self._table.tunnels >= most if most else self._row.tunnels >= self._limits.own_tunnels
         if is_full:
             return Refused(Reason.TOO_MANY_TUNNELS, f"{self._table.tunnels} tunnels are open (max-tunnels)")
         most = self._config.max_tunnels_per_client
-        if most and self._table.tunnels_of(client_ip) >= most:
+        if most and self._table.tunnels_of(network) >= most:
             return Refused(
-                Reason.TOO_MANY_TUNNELS_FOR_CLIENT, f"{client_ip} has {most} tunnels open (max-tunnels-per-client)"
+                Reason.TOO_MANY_TUNNELS_FOR_CLIENT, f"{network} has {most} tunnels open (max-tunnels-per-client)"
             )
         return None
 
     def _out_of_descriptors(self, error: OSError) -> None:
         """Accepting rests for a moment. It may go on for hours: one line, then a count a minute."""
+        for tunnel in tuple(self._lingering):
+            tunnel.end_now(Reason.NO_DESCRIPTORS)
         now = time.monotonic()
         since, count = self._repeats.get(Reason.NO_DESCRIPTORS, (-REPEAT_SECONDS, 0))
         if now - since < REPEAT_SECONDS:
@@ -330,10 +336,10 @@ class Worker:
 
     def _sweep(self) -> None:
         self._log.report_lost()
-        now = time.monotonic()
+        now, wall = time.monotonic(), time.time()
         idle, half_closed = self._config.idle_timeout, self._config.half_closed_timeout
-        for tunnel in self.tunnels:
-            tunnel.sweep(now, idle, half_closed)
+        for tunnel in tuple(self.tunnels):
+            tunnel.sweep(now, wall, idle, half_closed)
         self._ledger.tell_of_repeats(now)
         self._report_long_tunnels(now)
 
@@ -359,7 +365,7 @@ class Worker:
         self._empty.clear()
         if self.tunnels and not self._stop_now.is_set():
             self._empty.wait(min(ORPHAN_SECONDS, config.drain_timeout) if self._orphaned else config.drain_timeout)
-        cut = len(self.tunnels)
+        cut = len(self.tunnels) - len(self._lingering)
         for tunnel in tuple(self.tunnels):
             tunnel.end(Reason.DRAINED)
         self._empty.clear()

@@ -414,7 +414,14 @@ class Config:
         "0",
         number(0, 10_000_000),
         "NUMBER",
-        _("tunnels at a time of one client address; 0 is no limit"),
+        _("tunnels at a time of one client, an IPv4 address or an IPv6 network; 0 is no limit"),
+    )
+    client_ipv6_prefix: int = _setting(
+        "client-ipv6-prefix",
+        "64",
+        number(1, 128),
+        "LENGTH",
+        _("the prefix length of the IPv6 networks that max-tunnels-per-client counts as one client each"),
     )
     admin_address: Optional[tuple[str, int]] = _setting(
         "admin-address",

@@ -8,24 +8,15 @@ from heapq import heapify, heappop, heapreplace
 from operator import attrgetter
 from typing import Protocol
 
-from ogw.policy.index import parse_client
-
-Client = tuple[int, int]  # the version of its address and, as a number, the address; of IPv6, its /64
-
-
-def client_of(address: str) -> Client:
-    """Whose bytes they are: a network of IPv6 is one client, since each has as many addresses as it wants."""
-    parsed = parse_client(address)
-    return parsed.version, int(parsed) >> (64 if parsed.version == 6 else 0)
-
 
 class Holder(Protocol):
     """What holds bytes for a client, and can be told to give them up.
 
-    began  a number: that of an older one is less
+    client  whose bytes they are, as clients are counted: an address, or a network of IPv6
+    began   a number: that of an older one is less
     """
 
-    client: Client
+    client: str
     began: int
 
     def give_way(self) -> None:
@@ -42,7 +33,7 @@ class Budget:
     def __init__(self, most: int = 64 << 20) -> None:
         self.most = most
         self.held = 0
-        self._clients: dict[Client, dict[Holder, int]] = {}
+        self._clients: dict[str, dict[Holder, int]] = {}
 
     def holds(self, holder: Holder, size: int) -> None:
         """It holds so many bytes from now on. Whoever gives way for it is told before this comes back."""
@@ -64,7 +55,7 @@ class Budget:
         enough = self.most - self.most // 16
         clients = [(-sum(own.values()), client) for client, own in self._clients.items()]
         heapify(clients)
-        oldest: dict[Client, Iterator[Holder]] = {}
+        oldest: dict[str, Iterator[Holder]] = {}
         while self.held > enough:
             size, client = clients[0]
             own = self._clients[client]

@@ -63,12 +63,14 @@ class Upstream(NamedTuple):
     address  "address:port" of the other end
     rest     what came behind the relay proxy's answer: the tunnel's first bytes down
     closed   to be called after the socket was closed, where somebody wants to know
+    judged   the target's own address, which the guard has judged; "" where a relay proxy resolved its name
     """
 
     socket: _socket.socket
     address: str
     rest: bytes = b""
     closed: Optional[Callable[[], None]] = None
+    judged: str = ""
 
 
 class Survey(NamedTuple):
@@ -321,7 +323,8 @@ class Race:
         watcher.close()
         code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         if code == 0:
-            return Upstream(sock, f"[{address}]:{self._port}" if ":" in address else f"{address}:{self._port}")
+            named = f"[{address}]:{self._port}" if ":" in address else f"{address}:{self._port}"
+            return Upstream(sock, named, judged=address)
         sock.close()
         self._failed(address, _REASONS.get(code, Reason.UNREACHABLE), os.strerror(code))
         self._start_next()

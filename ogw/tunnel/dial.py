@@ -39,6 +39,10 @@ class Dialer:
         self.relays = relays
         self.bypass = bypass
 
+    def go_on_under(self, policy: Policy) -> None:
+        """There is a new policy: it judges the addresses of the dials that still go on, too."""
+        self._policy = policy
+
     def close(self) -> None:
         """It is replaced by another; tunnels that have it still may go on with it."""
         self._connector.close()

@@ -178,7 +178,12 @@ class Duplex:
             self.close()
 
     def end(self, reason: Reason) -> None:
-        """Ask both halves to end: for the sweep, the drain and the administrator. It returns at once."""
+        """Ask both halves to end: for the sweep, the drain and the administrator. It returns at once.
+
+        What has ended in both directions keeps its reason.
+        """
+        if self.up.outcome is not None and self.down.outcome is not None:
+            return
         if self.reason in ENDED_IN_ORDER:
             self.reason = reason
         self._loop.run_callback(self._stop_halves)

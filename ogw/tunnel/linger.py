@@ -19,6 +19,10 @@ LINGER_SECONDS, LINGER_BYTES = 2.0, 1 << 20  # after a refusal or an alert
 DELIVER_SECONDS = 5.0  # what a peer has to take what the other one said before its reset
 
 
+class Cut(BaseException):
+    """Thrown into a greenlet that waits here: enough. It comes back as if the time were over."""
+
+
 def half_close_and_drop(sock: _socket.socket) -> None:
     """End our sending side, and read and drop what still comes: for a bounded time, and a bounded amount.
 
@@ -63,7 +67,7 @@ def _drop(sock: _socket.socket, seconds: float, most: float = float("inf"), unti
                 if not size or (until_delivered and unsent(sock) == 0):
                     return
                 most -= size
-    except Expired:
+    except (Expired, Cut):
         pass
     finally:
         watcher.stop()

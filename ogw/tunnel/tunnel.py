@@ -1,17 +1,21 @@
 """The path of one connection, first byte to last. Read `Tunnel.run`: it is the whole story."""
 
 import _socket
+import math
+import random
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.policy.decision import Decision, Reason
+from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
+from ogw.policy.recheck import UNWATCHED, Session, recheck
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
 from ogw.tunnel.budget import Budget
@@ -21,7 +25,7 @@ from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, is_timeout
 from ogw.tunnel.ledger import Ledger
-from ogw.tunnel.linger import half_close_and_drop, pass_reset_on
+from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
 from ogw.tunnel.mailbox import ClientGone
 from ogw.tunnel.refusal import Refused, refusal
 from ogw.tunnel.verify import verify
@@ -34,12 +38,14 @@ from ogw.wire.connect import (
     NotConnect,
     Request,
     RequestReader,
+    Target,
     read_request,
 )
 from ogw.wire.tls import alert
 from ogw.wire.via import Loop, to_pass_on
 
 READ = 1  # libev's event bit
+ENDS_SPREAD = 60.0  # seconds over which tunnels end that rest on one rule: their clients all come again
 RECEIVE_SIZE = 16 * 1024
 HEAD_REASONS: dict[type[HeadError], Reason] = {
     NotConnect: Reason.NOT_CONNECT,
@@ -58,7 +64,12 @@ class Draining:
 
 @dataclass
 class Shared:
-    """What all tunnels of a process share: objects to ask, and limits in seconds and bytes."""
+    """What all tunnels of a process share: objects to ask, and limits in seconds and bytes.
+
+    A new configuration changes what is in it, so whoever decides asks for what is in force then.
+
+    lingers  told of a tunnel that was refused, and only lets its client finish
+    """
 
     policy: Policy
     dialer: Dialer
@@ -69,8 +80,13 @@ class Shared:
     head_max_size: int
     handshake_timeout: float
     draining: Draining
+    lingers: "Callable[[Tunnel], None]"
     via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
     budget: Budget = field(default_factory=Budget)  # what all unfinished handshakes may hold
+
+    def become(self, other: "Shared") -> None:
+        """Take a new configuration."""
+        vars(self).update(vars(other))
 
 
 class Left(Exception):
@@ -85,8 +101,9 @@ class Left(Exception):
 class Ended(BaseException):
     """Thrown into a tunnel that is asked to end before it is open."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, detail: str = "ended before it was open") -> None:
         self.reason = reason
+        self.detail = detail
 
 
 class Tunnel:
@@ -94,32 +111,55 @@ class Tunnel:
 
     __slots__ = (
         "accepted",
+        "address",
         "answered",
+        "asked",
         "client",
         "client_ip",
         "client_name",
+        "decision",
+        "detail",
         "duplex",
         "greenlet",
+        "handshake",
         "id",
+        "is_over",
+        "network",
+        "policy",
         "progress",
         "progress_at",
         "reported",
+        "session",
         "shared",
         "target",
         "told_down",
         "told_up",
+        "until",
         "upstream",
     )
 
-    def __init__(self, client: _socket.socket, address: tuple[Any, ...], tunnel_id: str, shared: Shared) -> None:
+    def __init__(
+        self, client: _socket.socket, address: tuple[Any, ...], tunnel_id: str, shared: Shared, network: str = ""
+    ) -> None:
         self.client = client
+        self.network = network  # as which its client is counted
         self.client_ip: str = address[0]
         self.client_name = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
         self.id = tunnel_id
         self.shared = shared
         self.accepted = self.reported = time.monotonic()
         self.target = ""
-        self.upstream = ""  # the address that was dialed
+        self.upstream = ""  # the address and port that were dialed
+        # What it is judged again by: see policy/recheck.py.
+        self.policy = shared.policy  # that judged it last
+        self.decision = ALLOW
+        self.asked: Optional[Target] = None
+        self.address = ""
+        self.session: Optional[Session] = None
+        self.until = math.inf  # Unix seconds, when what it rests on ends
+        self.handshake: Optional[Handshake] = None  # while it goes by
+        self.is_over = False  # it closes what it owns: nobody throws anything but Cut into it any more
+        self.detail = ""  # of its last line
         self.greenlet: Any = None
         self.answered = False  # the 200 was sent: no HTTP answer exists any more
         self.duplex: Optional[Duplex] = None  # once it copies both ways
@@ -134,9 +174,9 @@ class Tunnel:
             if refusal is not None:
                 raise refusal
             request = self._read_head(first)
-            decision = self._may_it_go(request)
-            upstream, dial_seconds = self._reach(request, decision)
-            self._serve(upstream, dial_seconds, request, decision)
+            self._may_it_go(request)
+            upstream, dial_seconds = self._reach(request)
+            self._serve(upstream, dial_seconds, request.rest)
         except Refused as refused:
             self._refuse(refused)
         except (Left, Ended) as left:
@@ -144,21 +184,79 @@ class Tunnel:
         except Exception as error:
             self._report_own(error)
         finally:
-            self.client.close()
             self.greenlet = None
+            self.client.close()
 
     def end(self, reason: Reason) -> None:
         """Ask this tunnel to end, from anywhere. It returns at once; the tunnel closes what it owns."""
-        if self.duplex is not None:
+        get_hub().loop.run_callback(self.end_now, reason)
+
+    def end_now(self, reason: Reason, detail: str = "") -> None:
+        """The same, from the hub. What ends already only hurries: its reason and its account stay."""
+        if self.greenlet is None:
+            return
+        if self.is_over:
+            self.greenlet.throw(Cut)
+        elif self.duplex is not None:
+            if self.duplex.reason in ENDED_IN_ORDER:
+                self.detail = detail
             self.duplex.end(reason)
         else:
-            get_hub().loop.run_callback(self._end_before_open, reason)
+            self.greenlet.throw(Ended(reason, detail) if detail else Ended(reason))
 
-    def sweep(self, now: float, idle_timeout: float, half_closed_timeout: float) -> None:
-        """End it if no byte was copied for too long: compare counts, instead of a timer per read."""
-        duplex = self.duplex
-        if duplex is None:
+    def policy_changed(self, recheck_open: bool) -> None:
+        """Another policy is in force, from now on for all that is not open yet. Called in the hub.
+
+        recheck_open  and for what is
+        """
+        if (
+            self.greenlet is None
+            or self.is_over
+            or self.asked is None
+            or (self.duplex is not None and not recheck_open)
+        ):
             return
+        decision = self._recheck()
+        if self.duplex is not None:
+            if not decision.allowed:
+                self.end_now(Reason.NOT_ALLOWED_AFTER_RELOAD, decision.detail)
+        elif self.answered:
+            if not decision.allowed:
+                self.end_now(Reason.NOT_ALLOWED_AFTER_RELOAD, decision.detail)
+            elif self.handshake is not None:
+                self.handshake.go_on_under(self.policy, decision.no_server_name)
+                self.greenlet.switch(None)
+        elif not decision.allowed:
+            self.greenlet.throw(Refused(decision.reason, decision.detail))
+
+    def _recheck(self, now: Optional[float] = None) -> Decision:
+        """What the policy in force says of it; what it is allowed from now on, where it is."""
+        assert self.asked is not None
+        self.policy = self.shared.policy
+        decision = recheck(self.policy, self.client_ip, self.asked, self.address, self.session, now)
+        if decision.allowed:
+            self._rest_on(decision)
+        return decision
+
+    def _rest_on(self, decision: Decision) -> None:
+        was, self.decision = self.decision, decision
+        if decision.reported is not None and was.reported is None:
+            reason, detail = decision.reported.reason, decision.reported.detail
+            self.shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who())
+        self.until = math.inf if decision.until == math.inf else decision.until + random.uniform(0, ENDS_SPREAD)
+
+    def sweep(self, now: float, wall: float, idle_timeout: float, half_closed_timeout: float) -> None:
+        """End it if no byte was copied for too long: compare counts, instead of a timer per read.
+
+        wall  the clock's time, by which rules end
+        """
+        duplex = self.duplex
+        if duplex is None or self.is_over:
+            return
+        if wall >= self.until:
+            decision = self._recheck(wall)
+            if not decision.allowed:
+                self.end_now(Reason.RULE_ENDED, decision.detail)
         progress = duplex.up.copied + duplex.down.copied
         self.count_bytes()
         if progress != self.progress:
@@ -184,7 +282,9 @@ class Tunnel:
 
     @property
     def state(self) -> str:
-        """Where in its story it is: head, dialing, handshake, open or half-closed."""
+        """Where in its story it is: head, dialing, handshake, open, half-closed or closing."""
+        if self.is_over:
+            return "closing"
         if self.duplex is not None:
             return "half-closed" if self.duplex.half_closed else "open"
         return "handshake" if self.answered else "dialing" if self.target else "head"
@@ -207,12 +307,13 @@ class Tunnel:
         shared = self.shared
         hub = get_hub()
         client = self.client
+        head_timeout = shared.head_timeout
         reader = RequestReader(shared.head_max_size)
         heard = bool(first)
         watcher = hub.loop.io(client.fileno(), READ)
         watcher.start(getcurrent().switch)
         try:
-            with Deadline(self.accepted + shared.head_timeout - time.monotonic()):
+            with Deadline(self.accepted + head_timeout - time.monotonic()):
                 reader.feed(first)
                 while True:
                     hub.switch()
@@ -231,7 +332,7 @@ class Tunnel:
         except Expired:
             if not heard:
                 raise Left from None
-            detail = f"the head was not complete after {shared.head_timeout:g} s (head-timeout)"
+            detail = f"the head was not complete after {head_timeout:g} s (head-timeout)"
             raise Refused(Reason.HEAD_TIMEOUT, detail) from None
         except OSError as error:
             raise Left(Reason.CLIENT_RESET if heard else None, f"{error.strerror} in the middle of the head") from None
@@ -245,12 +346,16 @@ class Tunnel:
     # 2. May it go?
 
     def _judge_client(self) -> None:
-        decision = self.shared.policy.judge_client(self.client_ip)
+        self.policy = self.shared.policy
+        decision = self.policy.judge_client(self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
 
-    def _may_it_go(self, request: Request) -> Decision:
+    def _may_it_go(self, request: Request) -> None:
         shared = self.shared
+        if self.policy is not shared.policy:
+            self._judge_client()
+        self.asked = request.target
         self.target = str(request.target)
         if shared.ledger.log.debug:
             shared.ledger.log.event(Event.CONNECT_RECEIVED, "", **self._who())
@@ -259,36 +364,38 @@ class Tunnel:
         decision = shared.policy.judge_target(request.target, self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
-        if decision.reported is not None:
-            reason, detail = decision.reported.reason, decision.reported.detail
-            shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who())
-        return decision
+        self._rest_on(decision)
 
     # 3. Reach it.
 
-    def _reach(self, request: Request, decision: Decision) -> tuple[Upstream, float]:
+    def _reach(self, request: Request) -> tuple[Upstream, float]:
         shared = self.shared
         began = time.monotonic()
+        policy = self.policy
         try:
             via = to_pass_on(request.headers, shared.via) if shared.via else ()
-            upstream = shared.dialer.dial(request.target, decision.to, self.client, self.client_ip, via)
+            upstream = shared.dialer.dial(request.target, self.decision.to, self.client, self.client_ip, via)
         except Loop as loop:
             raise Refused(Reason.RELAY_LOOP, loop.detail) from None
         except DialError as error:
             raise Refused(error.reason, error.detail, error.status) from None
         except ClientGone:
             raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
-        self.upstream = upstream.address
+        self.upstream, self.address = upstream.address, upstream.judged
+        if self.shared.policy is not policy:  # its address was judged by another
+            decision = self._recheck()
+            if not decision.allowed:
+                self._close_upstream(upstream, None)
+                raise Refused(decision.reason, decision.detail)
         seconds = time.monotonic() - began
         shared.ledger.opened(seconds)
         return upstream, seconds
 
     # 4 to 6. The 200, the handshake going by, and copying both ways.
 
-    def _serve(self, upstream: Upstream, dial_seconds: float, request: Request, decision: Decision) -> None:
+    def _serve(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
         shared = self.shared
         duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.crew)
-        detail = ""
         self.answered = True
         try:
             # The first bytes on a fresh connection: they fit into its buffer. If the client is gone, its half says so.
@@ -297,76 +404,79 @@ class Tunnel:
             pass
         try:
             if shared.policy.tls.mode is Mode.OFF:
-                duplex.up.rest, duplex.down.rest = request.rest, upstream.rest
+                duplex.up.rest, duplex.down.rest = rest, upstream.rest
+                self.session = UNWATCHED
             else:
-                detail = self._verify(duplex, upstream, request, decision)
+                self._verify(duplex, upstream, rest)
             if duplex.reason is None:
                 self.duplex = duplex  # from here on it is the one to ask for an end
                 duplex.run()
         except Ended as ended:
-            duplex.reason = ended.reason
+            duplex.reason, self.detail = ended.reason, ended.detail
         finally:
-            duplex.close()
-            self._close_upstream(upstream, duplex.reason)
-            self._account(upstream, duplex, dial_seconds, detail)
+            self.is_over = True
+            try:
+                duplex.close()
+                self._close_upstream(upstream, duplex.reason)
+            finally:
+                self._account(upstream, duplex, dial_seconds)
 
-    def _verify(self, duplex: Duplex, upstream: Upstream, request: Request, decision: Decision) -> str:
-        """Let the handshake go by. Where the tunnel ends with it, set `duplex.reason`; more words for its last line."""
-        policy = self.shared.policy
-        handshake = Handshake(policy, request.target, self.client_ip, decision.no_server_name)
+    def _verify(self, duplex: Duplex, upstream: Upstream, rest: bytes) -> None:
+        """Let the handshake go by. Where the tunnel ends with it, set `duplex.reason`."""
+        assert self.asked is not None
+        handshake = Handshake(self.shared.policy, self.asked, self.client_ip, self.decision.no_server_name)
+        self.handshake = handshake
         began = time.monotonic()
         shared = self.shared
-        verify(
-            handshake,
-            duplex,
-            request.rest,
-            upstream.rest,
-            shared.handshake_timeout,
-            shared.budget,
-            self.client_ip,
-        )
+        verify(handshake, duplex, rest, upstream.rest, shared.handshake_timeout, shared.budget, self.network)
+        self.handshake, self.session = None, handshake.session
         ledger = self.shared.ledger
         if handshake.verified:
             ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began)
         rejection = handshake.rejection
         if rejection is not None:
-            passes = policy.tls.mode is Mode.REPORT
+            passes = handshake.only_reports
             ledger.rejected(handshake, rejection, self.client_ip, self.target, self._who(), passes)
         if handshake.passes:
-            return ""
+            if handshake.server_name not in ("", self.asked.host) and not handshake.only_reports:
+                decision = self._recheck()  # it rests on another rule, too, which may have an end of its own
+                if not decision.allowed:
+                    duplex.reason, self.detail = Reason.RULE_ENDED, decision.detail
+            return
         told = b""
         if rejection is not None:
             duplex.reason = rejection.reason
             if rejection.alert is not None and not duplex.down.rest:
                 told = alert(rejection.alert, handshake.version)
         elif handshake.ended is not None:
-            duplex.reason = handshake.ended.reason
+            duplex.reason, self.detail = handshake.ended.reason, handshake.ended.detail
             if duplex.reason not in ENDED_IN_ORDER:
-                return handshake.ended.detail
+                return
         duplex.close()
         upstream.socket.close()
         handshake.let_go()
         self._tell_and_let_finish(told)
-        return handshake.ended.detail if handshake.ended is not None else ""
 
     def _close_upstream(self, upstream: Upstream, reason: Optional[Reason]) -> None:
-        if reason is Reason.CLIENT_RESET:
-            pass_reset_on(upstream.socket)
-        elif reason is Reason.UPSTREAM_RESET:
-            pass_reset_on(self.client)
-        upstream.socket.close()
-        if upstream.closed is not None:
-            upstream.closed()
+        try:
+            if reason is Reason.CLIENT_RESET:
+                pass_reset_on(upstream.socket)
+            elif reason is Reason.UPSTREAM_RESET:
+                pass_reset_on(self.client)
+            upstream.socket.close()
+        finally:
+            if upstream.closed is not None:
+                upstream.closed()
 
     # 7. Account for it.
 
-    def _account(self, upstream: Upstream, duplex: Duplex, dial_seconds: float, detail: str) -> None:
+    def _account(self, upstream: Upstream, duplex: Duplex, dial_seconds: float) -> None:
         ledger = self.shared.ledger
         up, down = duplex.up.copied, duplex.down.copied
         ledger.copied(up - self.told_up, down - self.told_down)
         ledger.closed(
             duplex.reason or Reason.INTERNAL_ERROR,
-            "the peer did not answer for too long" if is_timeout(duplex.error) else detail,
+            "the peer did not answer for too long" if is_timeout(duplex.error) else self.detail,
             self.id,
             self.client_name,
             self.target,
@@ -378,8 +488,7 @@ class Tunnel:
         )
 
     def _account_for_leaving(self, left: "Left | Ended") -> None:
-        detail = "ended before it was open" if isinstance(left, Ended) else left.detail
-        self.shared.ledger.left(left.reason, detail, self._who())
+        self.shared.ledger.left(left.reason, left.detail, self._who())
 
     def _who(self) -> dict[str, Any]:
         return {
@@ -409,16 +518,11 @@ class Tunnel:
 
     def _tell_and_let_finish(self, last_words: bytes) -> None:
         """Say it, half-close, and let the client finish: an answer must survive a client that is still sending."""
+        self.is_over = True
+        self.shared.lingers(self)
         try:
             if last_words:
                 self.client.send(last_words)
             half_close_and_drop(self.client)
-        except (OSError, Ended):
+        except OSError:
             pass  # nobody is there any more to read it
-
-    def _end_before_open(self, reason: Reason) -> None:
-        # Runs in the hub. It may have opened, or ended, since it was asked.
-        if self.duplex is not None:
-            self.duplex.end(reason)
-        elif self.greenlet is not None:
-            self.greenlet.throw(Ended(reason))

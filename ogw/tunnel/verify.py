@@ -10,7 +10,7 @@ from gevent.hub import get_hub
 from greenlet import getcurrent
 
 from ogw.policy.handshake import Handshake
-from ogw.tunnel.budget import Budget, client_of
+from ogw.tunnel.budget import Budget
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.duplex import WRITE, Duplex, Half
 
@@ -29,7 +29,7 @@ def verify(
     rest_down: bytes,
     seconds: float,
     budget: Budget,
-    client_ip: str,
+    client: str,
 ) -> None:
     """Pass the handshake on as far as it may go, until it is settled. What passes and is not sent is the duplex's rest.
 
@@ -37,8 +37,9 @@ def verify(
     rest_down  what came behind the relay proxy's
     seconds    the limit of all of it; then the handshake is rejected
     budget     what all handshakes of the worker may hold
+    client     for whom
     """
-    verification = _Verification(handshake, duplex, budget, client_ip)
+    verification = _Verification(handshake, duplex, budget, client)
     try:
         with Deadline(seconds):
             verification.run(rest_up, rest_down)
@@ -53,7 +54,6 @@ def verify(
 class _Verification:
     __slots__ = (
         "_budget",
-        "_client_ip",
         "_down",
         "_greenlet",
         "_handshake",
@@ -66,7 +66,7 @@ class _Verification:
         "gives_way",
     )
 
-    def __init__(self, handshake: Handshake, duplex: Duplex, budget: Budget, client_ip: str) -> None:
+    def __init__(self, handshake: Handshake, duplex: Duplex, budget: Budget, client: str) -> None:
         self._handshake = handshake
         self._up, self._down = duplex.up, duplex.down
         self._wait = get_hub().switch
@@ -74,7 +74,7 @@ class _Verification:
         self._switch = self._greenlet.switch
         self._budget = budget
         self._held = 0  # bytes that the budget knows of
-        self._client_ip = client_ip
+        self.client = client
         self.began = next(_numbers)
         self.gives_way = False
 
@@ -91,6 +91,9 @@ class _Verification:
             if handshake.held != self._held:
                 self._tell_the_budget()
             half = self._wait()
+            if half is None:  # another policy judges it, and may let more of it pass
+                self._pass_on()
+                continue
             try:
                 data = half.source.recv(RECEIVE_SIZE)
             except BlockingIOError:
@@ -154,8 +157,6 @@ class _Verification:
     def _tell_the_budget(self) -> None:
         held = self._handshake.held + len(self._up.rest) + len(self._down.rest)
         if not self.gives_way and held != self._held:
-            if not self._held:
-                self.client = client_of(self._client_ip)
             self._held = held
             if held:
                 self._budget.holds(self, held)

@@ -1,6 +1,5 @@
 """Refusals read back from logs: the lines of a real log, however they are wrapped, and hostile ones."""
 
-import contextlib
 import gzip
 import io
 import json
@@ -169,5 +168,22 @@ def test_a_line_that_was_cut_or_bent_anywhere_gives_no_error(data):
     whole = data.draw(st.sampled_from([line(), line(True), WRAPPED["docker"](line())])).encode()
     at = data.draw(st.integers(0, len(whole)))
     bent = whole[:at] + data.draw(st.binary(max_size=4)) + whole[at + data.draw(st.integers(0, 9)) :]
-    with contextlib.suppress(OSError, EOFError):  # it may begin as a packed one does
-        list(Recording().read(opened(bent)))
+    assert_read_or_torn(bent)
+
+
+def assert_read_or_torn(data):
+    """Its lines are read; what begins as a packed log does (1f 8b) and is none may be an error of its own."""
+    recording = Recording()
+    try:
+        found = list(recording.read(opened(data)))
+    except (OSError, EOFError):
+        assert data[:2] == b"\x1f\x8b"
+        return
+    assert recording.lines >= 1 and len(found) == recording.refusals <= recording.lines
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x1f\x8b", b"\x1f\x8b\n", b"\x1f\x8b\x08" + line().encode(), b"\x1f" + line().encode()]
+)
+def test_a_line_that_begins_as_a_packed_log_does_is_an_error_of_its_own_or_a_line(data):
+    assert_read_or_torn(data)

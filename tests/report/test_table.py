@@ -65,3 +65,28 @@ def test_a_count_is_cheap(benchmark):
 
     benchmark(count)
     assert cells[BYTES_UP] > 0
+
+
+def test_a_client_may_have_more_tunnels_than_sixteen_bits_count():
+    row = Table(1).rows[0]
+    for _turn in range(70_000):
+        row.opened("192.0.2.1")
+    for _turn in range(1_000):
+        row.closed("192.0.2.1")
+    table_says = Table(2)
+    for own in table_says.rows:
+        own.clients[:] = row.clients
+    assert table_says.tunnels_of("192.0.2.1") == 138_000
+    for _turn in range(69_000):
+        row.closed("192.0.2.1")
+    assert not any(row.clients) and row.tunnels == 0
+
+
+def test_addresses_of_one_network_are_one_client_to_the_limits_and_several_to_the_count():
+    table = Table(1)
+    for number in range(10):
+        table.rows[0].opened("2001:db8::/64", f"2001:db8::{number}")
+    assert (table.tunnels_of("2001:db8::/64"), table.clients()) == (10, 10)
+    for number in range(10):
+        table.rows[0].closed("2001:db8::/64", f"2001:db8::{number}")
+    assert (table.tunnels_of("2001:db8::/64"), table.clients()) == (0, 0)

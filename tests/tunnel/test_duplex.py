@@ -1,18 +1,17 @@
 """The greenlet pair on real sockets: copying, half-closes, resets, and one test for each law of duplex.py."""
 
-import _socket
 import errno
 import gc
 import hashlib
 import os
 import random
 import socket
-import struct
 
 import gevent
 import pytest
 from gevent.hub import get_hub
 from greenlet import greenlet
+from harness.sockets import count_until_end_or_reset, read_exactly, reset, send_all, tcp_pair
 
 from ogw.policy.decision import Reason
 from ogw.tunnel import duplex as duplex_module
@@ -21,64 +20,6 @@ from ogw.tunnel.duplex import BUFFER_SIZE, Duplex, Pipes
 from ogw.tunnel.linger import pass_reset_on, unsent
 
 READ, WRITE = 1, 2
-
-
-def tcp_pair():
-    """Two connected TCP sockets on loopback: (ours, raw and non-blocking; the peer's)."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        peer = socket.create_connection(server.getsockname())
-        ours, _ = server.accept()
-    raw = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, ours.detach())
-    raw.setblocking(False)
-    peer.setblocking(False)
-    return raw, peer
-
-
-def await_io(sock, event):
-    get_hub().wait(get_hub().loop.io(sock.fileno(), event))
-
-
-def read_exactly(sock, size):
-    got = bytearray()
-    while len(got) < size:
-        try:
-            piece = sock.recv(min(65536, size - len(got)))
-        except BlockingIOError:
-            await_io(sock, READ)
-            continue
-        if not piece:
-            break
-        got += piece
-    return bytes(got)
-
-
-def count_until_end_or_reset(sock):
-    count = 0
-    while True:
-        try:
-            piece = sock.recv(65536)
-        except BlockingIOError:
-            await_io(sock, READ)
-            continue
-        except ConnectionResetError:
-            return count
-        if not piece:
-            return count
-        count += len(piece)
-
-
-def send_all(sock, data):
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[sock.send(view) :]
-        except BlockingIOError:
-            await_io(sock, WRITE)
-
-
-def reset(sock):
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 class Pair:
@@ -245,6 +186,16 @@ def test_end_is_obeyed_while_idle_and_while_blocked_on_a_slow_sink(pair):
         pass
     pair.duplex.end(Reason.IDLE)
     assert pair.wait() is Reason.IDLE
+
+
+def test_what_has_ended_in_both_directions_keeps_its_reason(pair):
+    pair.client.close()
+    pair.upstream.close()
+    reason = pair.wait()
+    assert reason in (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
+    pair.duplex.end(Reason.KILLED)
+    gevent.sleep(0)
+    assert pair.duplex.reason is reason
 
 
 def test_end_before_the_first_byte_is_obeyed(pair):
