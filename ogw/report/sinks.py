@@ -1,6 +1,7 @@
 """Where log lines go: standard output, a file of the gateway's own, or the system's log."""
 
 import errno
+import fcntl
 import logging
 import logging.handlers
 import os
@@ -141,6 +142,14 @@ def _write_all(fd: int, data: Union[bytes, bytearray]) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def is_writable(fd: int) -> bool:
+    """Whether it is open for writing. What stands in for a closed standard output is not (cli/streams.py)."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except OSError:
+        return False
 
 
 def open_sink(file: str, syslog: Union[str, tuple[str, int], None]) -> Sink:

@@ -174,12 +174,13 @@ class Health:
         return _answered(environ, start_response, answer)
 
 
-def _healthy(_views: Any) -> Answer:
-    return _text(200, "ok")
+def _healthy(views: Any) -> Answer:
+    why = views.not_alive()
+    return _text(503, why) if why else _text(200, "ok")
 
 
 def _ready(views: Any) -> Answer:
-    why = views.not_ready()
+    why = views.not_alive() or views.not_ready()
     return _text(503, why) if why else _text(200, "ok")
 
 

@@ -28,10 +28,11 @@ from ogw.report.metrics import MOST_RELAYS, RELAY_DOWN
 from ogw.report.refusals import Refusals
 from ogw.report.table import Row, Table
 from ogw.service.answers import answer
-from ogw.service.control import Channel, Message, unpacked
+from ogw.service.control import Channel, TooLarge, unpacked
 from ogw.service.dialer import dialer_of
 from ogw.service.limits import Limits
 from ogw.service.listener import Listener
+from ogw.service.messages import ORDERS, Message, checked
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.crew import Crew
@@ -46,6 +47,7 @@ READ, WRITE = 1, 2  # libev's event bits
 END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
 ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
 CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
+LONGEST_MISTAKE = 1000  # characters
 REPEAT_SECONDS = 60.0  # a limit that stays reached is one line and a count
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # they reach the whole group
 
@@ -82,6 +84,7 @@ class Worker:
         self._draining = Draining()
         self._shared = self._build(config, policy_of(config))
         self._next: Optional[tuple[Config, Shared]] = None
+        self._building = 0  # the number of the reload that is being built
         log.policy = self._shared.policy.hash
         self._listeners = [Listener(sock, self._take, self._out_of_descriptors) for sock in sockets]
         self._hub = get_hub()
@@ -96,6 +99,7 @@ class Worker:
         self._repeats: dict[Reason, tuple[float, int]] = {}
         self._sweeper: Any = None
         self._room: Any = None
+        self._control: Any = None
 
     @property
     def refusals(self) -> Refusals:
@@ -129,8 +133,8 @@ class Worker:
     def serve(self) -> int:
         """Accept until the supervisor says to stop, then drain; the exit code."""
         report_uncaught_errors(self._log)
-        control = self._hub.loop.io(self._channel.fileno(), READ)
-        control.start(self._hear)
+        self._control = self._hub.loop.io(self._channel.fileno(), READ)
+        self._control.start(self._hear)
         self._room = self._hub.loop.io(self._channel.fileno(), WRITE)
         self._sweep_anew()
         for listener in self._listeners:
@@ -140,7 +144,7 @@ class Worker:
         cut = self._drain()
         self._ledger.tell_of_repeats(time.monotonic(), at_once=True)
         self._say({"said": "drained", "cut": cut})
-        control.stop()
+        self._control.stop()
         self._room.stop()
         try:
             self._channel.finish()
@@ -156,10 +160,12 @@ class Worker:
             for message in self._channel.receive():
                 self._obey(message)
         except (EOFError, OSError, ValueError):
+            self._control.stop()
             self._orphan()
 
     def _obey(self, message: Message) -> None:
-        order = message["order"]
+        """Raises ValueError where that is no order."""
+        order = checked(message, "order", ORDERS)
         if order == "drain":
             self._stop.set()
         elif order == "end":
@@ -174,13 +180,26 @@ class Worker:
             self._log.reopen()
             self._report_census()
         elif order == "prepare":
-            gevent.spawn(self._prepare, message["config"])
+            self._building, self._next = message["number"], None
+            gevent.spawn(self._prepare, message["number"], message["config"])
         elif order == "take":
-            self._take_over(message["recheck"])
+            if message["number"] == self._building:
+                self._take_over(message["recheck"])
         elif order == "forget":
-            self._next = None
+            self._building, self._next = 0, None
         elif order == "answer":
-            self._say({"said": "answer", "number": message["number"], "answer": answer(self, message)})
+            self._answer(message)
+
+    def _answer(self, question: Message) -> None:
+        """A question that cannot be answered is answered so, or it would be waited for."""
+        said = {"said": "answer", "number": question["number"]}
+        try:
+            self._say({**said, "answer": answer(self, question)})
+        except TooLarge as error:
+            self._say({**said, "error": str(error)})
+        except Exception as error:
+            self._say({**said, "error": f"{type(error).__name__}"})
+            self._hub.handle_error(self, *sys.exc_info())
 
     def _report_census(self) -> None:
         """For who looks for a leak. It looks at every object of the process, so it is made only where it is read."""
@@ -196,6 +215,7 @@ class Worker:
         )
 
     def _say(self, message: Message) -> None:
+        """Raises TooLarge."""
         try:
             self._channel.send(message)
         except OSError:
@@ -220,14 +240,19 @@ class Worker:
 
     # A new configuration: built by all workers before any takes it.
 
-    def _prepare(self, text: str) -> None:
+    def _prepare(self, number: int, text: str) -> None:
+        mistake = ""
         try:
             # In a thread: ten thousand rules take a while, and the tunnels go on meanwhile.
             config, policy = self._hub.threadpool.apply(_read, (text,))
-            self._next = config, self._build(config, policy)
-            self._say({"said": "prepared", "mistake": ""})
+            built = config, self._build(config, policy)
         except Exception as error:
-            self._say({"said": "prepared", "mistake": f"{type(error).__name__}: {error}"})
+            mistake = f"{type(error).__name__}: {error}"[:LONGEST_MISTAKE]
+        if number != self._building:
+            return  # it was given up, or another is wanted by now
+        if not mistake:
+            self._next = built
+        self._say({"said": "prepared", "number": number, "mistake": mistake})
 
     def _take_over(self, recheck: bool) -> None:
         if self._next is None:
@@ -244,7 +269,7 @@ class Worker:
         if recheck:
             for tunnel in tuple(self.tunnels):
                 self._recheck(tunnel)
-        self._say({"said": "taken"})
+        self._say({"said": "taken", "number": self._building})
 
     def _recheck(self, tunnel: Tunnel) -> None:
         policy = self._shared.policy

@@ -384,6 +384,13 @@ class Config:
         "NUMBER",
         _("tunnels at a time of one client address; 0 is no limit"),
     )
+    hung_timeout: float = _setting(
+        "hung-timeout",
+        "30s",
+        duration(1),
+        "DURATION",
+        _("a worker, or the admin process, that gives no sign of life for so long is killed and replaced"),
+    )
     admin_address: Optional[tuple[str, int]] = _setting(
         "admin-address",
         "127.0.0.1:9180",
