@@ -60,6 +60,11 @@ class Views:
             return "starting"
         return UNANSWERED if cells[metrics.SILENT_WORKERS] else ""
 
+    @property
+    def policy(self) -> str:
+        """The hash of the one in force."""
+        return f"{self._table.gateway.cells[metrics.POLICY]:08x}"
+
     def not_alive(self) -> str:
         """What only a restart mends: the supervisor hangs, so that nobody sees to the workers. "" for nothing."""
         silence = time.monotonic() - self._table.gateway.cells[metrics.ALIVE]
@@ -75,7 +80,7 @@ class Views:
             "state": STATES.get(self.not_ready(), "") or self.not_ready(),
             "started": timestamp(started) if started else None,
             "uptime": round(metrics.STARTED.seconds_ago(cells), 1),
-            "policy": f"{cells[metrics.POLICY]:08x}",
+            "policy": self.policy,
             "policy_mode": self._policy_mode(),
             "listen": self._listen,
             "admin": self._door.place or None,

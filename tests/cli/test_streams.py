@@ -1,4 +1,4 @@
-"""Standard streams that are closed from the start, or broken since: what is opened then is not taken for one of them."""
+"""Standard streams that are closed from the start, or broken since: nothing that is opened takes their place."""
 
 import itertools
 import json

@@ -63,7 +63,8 @@ def test_a_worker_that_cannot_be_replaced_for_want_of_descriptors_is_when_there_
                 gateway.wait_for(event=302, level="error")
                 until(lambda: ask(gateway, "/readyz")[0] == 503)
                 # Time for further tries, of which nobody tells: 0.5 s and 1 s later.
-                until(lambda begun=time.monotonic(): time.monotonic() > begun + 2)
+                begun = time.monotonic()
+                until(lambda: time.monotonic() > begun + 2)
                 sock.sendall(b"y")
                 assert read_exactly(sock, 1) == b"y"
                 assert gateway.workers == [other] and gateway.process.poll() is None
