@@ -22,6 +22,7 @@ from ogw.service.messages import Message
 
 FEW_DEATHS, DEATHS_SECONDS = 3, 10.0  # the back-off begins with so many deaths in so many seconds
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds
+FORSAKEN_SECONDS = 2.0  # what a dead process' clients wait in its queue for the next one
 MOST_STACKS = 1 << 16  # bytes; a pipe holds as many
 
 Body = Callable[["Child", Channel], int]  # what a child does, given its end of the control channel; its exit code
@@ -50,6 +51,7 @@ class Child:
         self.delay = 0.0
         self.tries = 0
         self.has_died = False
+        self._served = 0.0  # until then, by the monotonic clock
         self._deaths: deque[float] = deque(maxlen=FEW_DEATHS)
         self._stacks = -1  # the pipe that it writes them to
 
@@ -61,6 +63,21 @@ class Child:
     def waits(self) -> bool:
         """It is dead, and not replaced at once."""
         return not self.alive and (self.delay > 0 or self.tries > 0)
+
+    @property
+    def answers(self) -> bool:
+        return self.ready and self.unanswered <= 1
+
+    def is_forsaken(self, now: float) -> bool:
+        """Nobody serves its clients, and nobody will in a moment."""
+        return not self.alive and self.has_died and (self.tries > 0 or now >= self._served + FORSAKEN_SECONDS)
+
+    def close_queue(self) -> None:
+        """Who waits in it is reset and comes again, new ones come to the others; the next process opens it anew."""
+        for sock in self.sockets:
+            # Not twice: the second time would mark all that are accepted later as shut down, too.
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def is_due(self, now: float) -> bool:
         """It is to be started."""
@@ -76,10 +93,12 @@ class Child:
 
     def died(self) -> None:
         """Its process is gone; when the next one is to be started. The number may be somebody else's from now on."""
+        now = time.monotonic()
+        if self.ready:
+            self._served = now
         self.pid = 0
         self.ready = False
         self.has_died = True
-        now = time.monotonic()
         self._deaths.append(now)
         often = len(self._deaths) == FEW_DEATHS and now - self._deaths[0] < DEATHS_SECONDS
         self.delay = min(LONGEST_DELAY, self.delay * 2 or FIRST_DELAY) if often else 0.0

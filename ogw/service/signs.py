@@ -79,4 +79,4 @@ class Signs:
 
 def silent(children: Iterable[Child]) -> int:
     """How many do not answer, or are dead and not replaced at once: their share of the clients waits."""
-    return sum(child.waits or (child.ready and child.unanswered > 1) for child in children)
+    return sum(child.waits or (child.ready and not child.answers) for child in children)

@@ -199,7 +199,7 @@ class Supervisor:
         now = time.monotonic()
         children = self._children
         children.start_due(now)
-        self._see_who_is_ready()
+        self._see_who_is_ready(now)
         self._log.count_lines()
         self._give_signs_of_life(now)
         self._report(now)
@@ -257,14 +257,18 @@ class Supervisor:
 
     # Children: their birth and their death.
 
-    def _see_who_is_ready(self) -> None:
+    def _see_who_is_ready(self, now: float) -> None:
         workers, admin_process = self._children.workers, self._children.admin
-        self._state[READY_WORKERS] = sum(worker.ready for worker in workers)
+        self._state[READY_WORKERS] = sum(worker.answers for worker in workers)
         self._state[SILENT_WORKERS] = silent(workers)
         admin_had_its_time = admin_process.ready or admin_process.has_died or admin_process.tries
         if not self._state[STARTED.cell] and self._state[READY_WORKERS] == len(workers) and admin_had_its_time:
             STARTED.is_now(self._state)
             self._say_started()
+        if self._state[READY_WORKERS]:
+            for worker in workers:
+                if worker.is_forsaken(now):
+                    worker.close_queue()
 
     def _leave_behind(self) -> None:
         """In a child."""

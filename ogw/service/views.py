@@ -56,9 +56,9 @@ class Views:
         cells = self._table.gateway.cells
         if cells[metrics.DRAINING]:
             return "draining"
-        if not cells[metrics.READY_WORKERS]:
-            return "starting"
-        return UNANSWERED if cells[metrics.SILENT_WORKERS] else ""
+        if cells[metrics.SILENT_WORKERS] and cells[metrics.STARTED.cell]:
+            return UNANSWERED
+        return "" if cells[metrics.READY_WORKERS] else "starting"
 
     @property
     def policy(self) -> str:

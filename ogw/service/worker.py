@@ -138,6 +138,7 @@ class Worker:
         self._room = self._hub.loop.io(self._channel.fileno(), WRITE)
         self._sweep_anew()
         for listener in self._listeners:
+            listener.open_queue()
             listener.start()
         self._say({"said": "ready"})
         self._stop.wait()

@@ -51,6 +51,14 @@ def serves(gateway, upstream):
         return read_exactly(sock, 1) == b"x"
 
 
+def share(gateway, upstream):
+    """Open tunnels of each worker, when there are 30."""
+    with contextlib.ExitStack() as stack:
+        for _turn in range(30):
+            stack.enter_context(gateway.tunnel(upstream.target))
+        return [one["tunnels"] for one in asked(gateway, "/status")["workers"]]
+
+
 def test_a_worker_that_cannot_be_replaced_for_want_of_descriptors_is_when_there_are_some(upstream):
     with Gateway(*ALLOW, workers=2) as gateway:
         with gateway.tunnel(upstream.target) as sock:
@@ -67,11 +75,14 @@ def test_a_worker_that_cannot_be_replaced_for_want_of_descriptors_is_when_there_
                 until(lambda: time.monotonic() > begun + 2)
                 sock.sendall(b"y")
                 assert read_exactly(sock, 1) == b"y"
+                for _turn in range(20):  # none waits for the worker that is not there
+                    assert serves(gateway, upstream)
                 assert gateway.workers == [other] and gateway.process.poll() is None
             gateway.wait_for(event=100, count=3)
             until(lambda: len(gateway.workers) == 2 and ask(gateway, "/readyz")[0] == 200)
             sock.sendall(b"z")
             assert read_exactly(sock, 1) == b"z"
+        assert all(share(gateway, upstream)), "the replacement opened its queue again"
         told = [line for line in gateway.events(302) if "cannot be started" in line["message"]]
         assert len(told) == 1 and "Too many open files" in told[0]["message"]
         assert serves(gateway, upstream) and gateway.stop() == 0
@@ -147,6 +158,8 @@ def test_a_worker_that_cannot_be_forked_is_when_it_can(upstream, pids):
         assert "Resource temporarily unavailable" in line["message"] and "pids limit" in line["message"]
         until(lambda: ask(gateway, "/readyz")[0] == 503)
         assert gateway.process.poll() is None and other in gateway.workers
+        for _turn in range(20):
+            assert serves(gateway, upstream)
         (pids / "pids.max").write_text("max")
         until(lambda: len(gateway.workers) == 2 and ask(gateway, "/readyz")[0] == 200)
         assert serves(gateway, upstream)
@@ -175,6 +188,8 @@ def test_workers_that_die_while_another_serves_do_not_end_the_gateway(upstream, 
         os.kill(victim, signal.SIGKILL)
         until(lambda: asked(gateway, "/status")["worker_deaths"] >= 6)
         assert gateway.process.poll() is None and other in gateway.workers
+        for _turn in range(20):
+            assert serves(gateway, upstream)
         (tmp_path / "away").rename(folder)
         until(lambda: ask(gateway, "/readyz")[0] == 200)
         assert serves(gateway, upstream)
