@@ -165,6 +165,8 @@ class Supervisor:
         self._next_sign = 0.0
         self._next_report = time.monotonic() + config.log_interval
         self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
+        SIGNALS.keep()
+        self._selector.register(SIGNALS.listen(), selectors.EVENT_READ, lambda _mask: SIGNALS.drain())
         self._take_policy()
 
     def _take_policy(self) -> None:
@@ -181,8 +183,6 @@ class Supervisor:
 
     def serve(self) -> int:
         """Keep the workers running until a signal says to stop; the exit code."""
-        SIGNALS.keep()
-        self._selector.register(SIGNALS.listen(), selectors.EVENT_READ, lambda _mask: SIGNALS.drain())
         gc.collect()
         gc.freeze()  # what is here is shared with the workers, and a collection would touch and so copy it
         self._state[ALIVE] = int(time.monotonic())

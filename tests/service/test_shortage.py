@@ -230,3 +230,36 @@ def test_an_error_that_nobody_foresaw_is_told_once_and_the_gateway_goes_on(upstr
         done = ogw("reload", "--run-dir", gateway.run_dir)
         assert done.returncode == 0, done.stderr
         assert len(gateway.events(400)) == 1 and gateway.stop() == 0
+
+
+SPOILED = """
+import os, sys
+from ogw.service import children
+once = sys.argv[1]
+supervisor = os.getpid()
+class Output:
+    def __init__(self, stream): self._stream = stream
+    def __getattr__(self, name): return getattr(self._stream, name)
+    def flush(self):
+        if os.getpid() not in (supervisor, 0): raise OSError(28, "No space left on device")
+        self._stream.flush()
+def title(text):
+    if text == "ogw: worker 0" and not os.path.exists(once):
+        open(once, "w").close()
+        raise OSError(12, "Cannot allocate memory")
+children.setproctitle = title
+from ogw.cli.main import main
+sys.stdout = Output(sys.stdout)
+sys.exit(main(["run", *sys.argv[2:]]))
+"""
+
+
+def test_a_child_that_fails_before_its_body_ends_and_is_told(upstream, tmp_path):
+    """Its standard output fails as well, at the very end: it must not go on as a second supervisor."""
+    with Gateway(*ALLOW, program=[sys.executable, "-c", SPOILED, str(tmp_path / "once")]) as gateway:
+        line = gateway.wait_for(event=400)
+        assert "worker 0: OSError: [Errno 12] Cannot allocate memory" in line["message"]
+        gateway.wait_for(event=405)
+        assert serves(gateway, upstream)
+        assert len(gateway.children) == 2 and gateway.stop() == 0
+        assert [line["event"] for line in gateway.lines if line["event"] in (101, 102, 405)] == [405, 101, 102]
