@@ -61,8 +61,9 @@ class Child:
 
     @property
     def waits(self) -> bool:
-        """It is dead, and not replaced at once."""
-        return not self.alive and (self.delay > 0 or self.tries > 0)
+        """It died, and its replacement does not serve at once."""
+        late = time.monotonic() >= self._served + FORSAKEN_SECONDS
+        return self.has_died and not self.ready and (self.delay > 0 or self.tries > 0 or late)
 
     @property
     def answers(self) -> bool:

@@ -265,7 +265,7 @@ class Supervisor:
         if not self._state[STARTED.cell] and self._state[READY_WORKERS] == len(workers) and admin_had_its_time:
             STARTED.is_now(self._state)
             self._say_started()
-        if self._state[READY_WORKERS]:
+        if self._state[READY_WORKERS] and not self._draining:
             for worker in workers:
                 if worker.is_forsaken(now):
                     worker.close_queue()

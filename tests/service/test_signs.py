@@ -166,7 +166,7 @@ def test_a_drain_ends_although_a_worker_is_stopped(upstream):
             until(lambda: refused(gateway))
         sock.close()
         assert gateway.process.wait(60) == 0
-        assert gateway.wait_for(event=102)["count"] == 0
+        assert gateway.wait_for(event=102)["count"] == 0 and not gateway.events(400)
 
 
 def refused(gateway):
@@ -192,6 +192,7 @@ def test_who_stops_it_twice_does_not_wait_for_a_worker_that_is_stopped(upstream,
                 assert ogw("drain", "--now", "--run-dir", gateway.run_dir).returncode == 0
             assert gateway.process.wait(60) == 0
         assert gateway.wait_for(event=102)["count"] == 1, "what died with it was cut"
+        assert not gateway.events(400)
         with contextlib.suppress(ConnectionResetError):
             assert read_all(sock) == b""
 
