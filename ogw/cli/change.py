@@ -23,6 +23,7 @@ from ogw.service.reload import NEEDS_RESTART
 from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini import IniParser
 from ogw.settings.ini_file import EditError
+from ogw.settings.ini_source import Unreadable, asked_file
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
 from ogw.settings.settings import SETTINGS
 
@@ -49,12 +50,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def add_config(parser: argparse.ArgumentParser) -> None:
     """The flag that names the file."""
     told = _("the INI file (default: OGW_CONFIG, or {file})").format(file=DEFAULT_FILE)
-    parser.add_argument("--config", metavar="FILE", default="", help=told)
+    parser.add_argument("--config", metavar="FILE", help=told)
 
 
 def file_of(asked: argparse.Namespace) -> str:
-    """The path of the file that is meant."""
-    return str(asked.config or os.environ.get("OGW_CONFIG") or DEFAULT_FILE)
+    """The path of the file that is meant. Raises Failed."""
+    try:
+        return asked_file(asked.config, os.environ, DEFAULT_FILE)
+    except Unreadable as unreadable:
+        failed = Failed(str(unreadable))
+        failed.code = WRONG
+        raise failed from None
 
 
 def gateway_of(asked: argparse.Namespace) -> Gateway:

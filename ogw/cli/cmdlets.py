@@ -324,7 +324,7 @@ def _cut(words: list[str]) -> list[str]:
 
 def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """ogw's flags, which begin with two dashes, and the words that remain. Raises Failed."""
-    asked = argparse.Namespace(config="", run_dir="", reload=False, dry_run=False, json=False, help=False)
+    asked = argparse.Namespace(config=None, run_dir="", reload=False, dry_run=False, json=False, help=False)
     rest: list[str] = []
     left = list(words)
     while left:

@@ -7,6 +7,7 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.report.events import Event
+from ogw.report.standard import say
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import Config
 
@@ -21,9 +22,9 @@ def load_or_tell(words: Sequence[str], log: bool = False) -> Optional[Config]:
     except ConfigError as error:
         for mistake in error.mistakes:
             message = _("wrong configuration: {mistake}").format(mistake=mistake)
-            print(f"ogw: OGW-{Event.WRONG_CONFIGURATION:d} {message}", file=sys.stderr)
+            say(f"ogw: OGW-{Event.WRONG_CONFIGURATION:d} {message}", sys.stderr)
             if log and not sys.stdout.isatty():
                 from ogw.report.log import one_line
 
-                print(one_line(Event.WRONG_CONFIGURATION, mistake))
+                say(one_line(Event.WRONG_CONFIGURATION, mistake), sys.stdout)
         return None

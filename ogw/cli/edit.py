@@ -16,6 +16,7 @@ from ogw.cli.screen import clean
 from ogw.policy.rules import parse_time
 from ogw.settings.editing import Editor, setting_of, split
 from ogw.settings.ini_file import EditError
+from ogw.settings.ini_source import read_ini
 from ogw.settings.ini_text import IniText
 from ogw.settings.settings import Setting, shown_as
 
@@ -202,8 +203,7 @@ def setting_or_fail(name: str) -> Setting:
 def text_of(path: str) -> IniText:
     """The file as it is; one that is not there is empty. Raises Failed."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return IniText(file.read())
+        return IniText(read_ini(path).decode())
     except FileNotFoundError:
         return IniText()
     except OSError as error:

@@ -11,12 +11,14 @@ import socket
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from gettext import gettext as _
+from io import StringIO
 from typing import Any, Optional
 
 from ogw import __version__
 from ogw.cli.commands import Failed
 from ogw.settings import run_dir
 from ogw.settings.ini import IniParser
+from ogw.settings.ini_source import read_ini
 from ogw.settings.loader import DEFAULT_FILE
 
 NO_GATEWAY = 3  # exit code: none was found, it may not be asked, or it does not answer
@@ -138,8 +140,7 @@ def _run_dir_of_file(environment: Mapping[str, str]) -> str:
     """What the INI file says; "" for nothing. A file that is wrong or closed to us is no matter here."""
     parser = IniParser()
     try:
-        with open(environment.get("OGW_CONFIG") or DEFAULT_FILE, encoding="utf-8-sig", newline="\n") as file:
-            parser.parse(file)
+        parser.parse(StringIO(read_ini(environment.get("OGW_CONFIG") or DEFAULT_FILE).decode("utf-8-sig")))
     except (OSError, ValueError):
         return ""
     return parser.values.get("run-dir", [(0, "")])[0][1]

@@ -152,7 +152,7 @@ def _in_file(setting: Setting, path: str) -> list[tuple[str, str]]:
 
 
 def _in_force(setting: Setting, asked: argparse.Namespace) -> "list[tuple[str, str]] | None":
-    config = load_or_tell(["--config", asked.config] if asked.config else [])
+    config = load_or_tell([] if asked.config is None else ["--config", asked.config])
     if config is None:
         return None
     rows = [

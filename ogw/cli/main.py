@@ -138,7 +138,8 @@ def hide_passwords(words: Sequence[str]) -> None:
 def _show_as(words: Sequence[str]) -> None:
     import setproctitle  # here: few need it, and the wait for it is the time that the password can be read
 
-    setproctitle.setproctitle(" ".join(["ogw", *words]))
+    title = " ".join(["ogw", *words])
+    setproctitle.setproctitle(title.encode("utf-8", "backslashreplace").decode())  # it may have bytes that are no UTF-8
 
 
 def _command(words: list[str]) -> int:

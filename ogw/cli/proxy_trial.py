@@ -2,10 +2,11 @@
 
 import socket
 import ssl
+import time
 from gettext import gettext as _
 
 from ogw.settings.ini_file import EditError
-from ogw.wire.connect import HeadError, connect_request, parse_target, read_response
+from ogw.wire.connect import HeadError, ResponseReader, connect_request, parse_target
 from ogw.wire.relay_proxy import credentials, parse_relay_proxy
 
 SECONDS = 10.0
@@ -59,10 +60,12 @@ def _ask(host: str, port: int, encrypted: bool, request: bytes) -> tuple[int, st
         stream = ssl.create_default_context().wrap_socket(connection, server_hostname=host) if encrypted else connection
         with stream:
             stream.sendall(request)
-            data = b""
-            while (response := read_response(data, LIMIT)) is None:
+            reader, until = ResponseReader(LIMIT), time.monotonic() + SECONDS
+            response = None
+            while response is None:
+                stream.settimeout(max(0.001, until - time.monotonic()))  # the limit is that of the whole answer
                 more = stream.recv(4096)
                 if not more:
                     raise ConnectionResetError(0, _("it ends the connection without an answer"))
-                data += more
+                response = reader.feed(more)
             return response.status, response.phrase

@@ -18,4 +18,4 @@ def run(words: list[str]) -> int:
     from ogw.service import supervisor  # here, so that a wrong configuration is told without a wait for gevent
 
     environment = dict(os.environ)
-    return supervisor.run(config, lambda: load(words, environment))
+    return supervisor.run(config, lambda before: load(words, environment, before))

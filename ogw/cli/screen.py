@@ -15,6 +15,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ogw.report.printable import printable
+
 UNLIMITED = 10_000  # columns
 INDENT = 4
 GOOD, BAD, DIM, BOLD, WARN = "green", "red", "dim", "bold", "yellow"
@@ -23,16 +25,12 @@ GOOD, BAD, DIM, BOLD, WARN = "green", "red", "dim", "bold", "yellow"
 def clean(value: Any) -> Any:
     """The same value with every character that is not for reading (escape sequences, direction marks) written out."""
     if isinstance(value, str):
-        return value if value.isprintable() else "".join(map(_visible, value))
+        return printable(value)
     if isinstance(value, list):
         return [clean(one) for one in value]
     if isinstance(value, dict):
         return {clean(name): clean(one) for name, one in value.items()}
     return value
-
-
-def _visible(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def console_of(stream: Optional[TextIO] = None) -> Console:

@@ -27,6 +27,7 @@ from ogw.cli.screen import (
     table,
     whole,
 )
+from ogw.service.attention import state_of
 
 SERVING, NOT_READY = 0, 1  # exit codes
 NAMES = 12  # columns of the facts' names
@@ -137,8 +138,9 @@ def _facts(state: dict[str, Any]) -> Table:
         (_("copied"), copied),
     ]
     if counted["log_lines_lost"]:
-        lost = _("{lost} of {lines} lines lost: what reads the log is too slow")
-        rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(counted["log_lines"]))))
+        lost = _("{lost} of {lines} lines lost: the log did not take them; its lines of event 302 say why")
+        said = counted["log_lines"] + counted["log_lines_lost"]
+        rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(said))))
     for name, told in rows:
         facts.add_row(Text(name.ljust(NAMES), style=DIM), Text(told))
     return facts
@@ -159,9 +161,19 @@ def _workers(state: dict[str, Any]) -> Table:
 def _relay_proxies(state: dict[str, Any]) -> Table:
     shown = table(_("relay proxy"), "")
     for relay in state["relay_proxies"]:
-        told = Text(_("fine"), style=GOOD) if relay["up"] else Text(_("rests after a failure"), style=BAD)
-        shown.add_row(Text(relay["proxy"]), told)
+        shown.add_row(Text(relay["proxy"]), _relay_state(relay))
     return shown
+
+
+def _relay_state(relay: dict[str, Any]) -> Text:
+    text, style = {
+        "never tried": (_("never tried, it may be fine"), ""),
+        "up": (_("fine, opened a tunnel {time} ago"), GOOD),
+        "refuses us": (_("refuses us: {why}, {time} ago"), BAD),
+        "resting": (_("rests after a failure: {why}, {time} ago"), BAD),
+    }[state_of(relay)]
+    age = relay.get("age")
+    return Text(text.format(why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style)
 
 
 def _reasons(state: dict[str, Any]) -> Table:

@@ -40,7 +40,7 @@ def suggest(words: list[str]) -> int:
         _parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
     if asked.json and asked.apply:
         _parser().error(_("--json and --apply do not go together"))
-    config = load_or_tell(["--config", asked.config] if asked.config else [])
+    config = load_or_tell([] if asked.config is None else ["--config", asked.config])
     if config is None:
         return WRONG
     gateway = Gateway(asked.run_dir)
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--since", metavar="TIME", type=_since, help=told)
     parser.add_argument("--json", action="store_true", help=_("as JSON"))
     told = _("the INI file: what it allows is not suggested, and --apply adds to it (default: OGW_CONFIG, or {file})")
-    parser.add_argument("--config", metavar="FILE", default="", help=told.format(file=DEFAULT_FILE))
+    parser.add_argument("--config", metavar="FILE", help=told.format(file=DEFAULT_FILE))
     add_run_dir(parser)
     parser.set_defaults(dry_run=False)
     return parser

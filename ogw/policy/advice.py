@@ -157,7 +157,10 @@ REASONS = {
         _("let the client use the gateway for https only: it sent plain HTTP"),
     ),
     "head-timeout": Advice(_("The head of the request did not end within `head-timeout`."), _TOO_SLOW_OR_LARGE),
-    "head-too-large": Advice(_("The head of the request is larger than `head-max-size`."), _TOO_SLOW_OR_LARGE),
+    "head-too-large": Advice(
+        _("The head of the request is larger than `head-max-size`, or has more than 100 header lines."),
+        _TOO_SLOW_OR_LARGE,
+    ),
     "dns-error": Advice(_("The target's name does not exist, or no DNS server could say."), _NAME),
     "dns-timeout": Advice(_("No DNS server answered within `dns-timeout`."), _NAME),
     "connection-refused": Advice(_("Nobody listens on the target's port."), _TARGET),
@@ -283,6 +286,8 @@ def command_for(
     rule = host if port.isdigit() and int(port) in ports and reason != Reason.PORT_NOT_ALLOWED.token else target
     if reason == Reason.CLIENT_NOT_ALLOWED.token:
         return f"ogw config add allowed-client {shlex.quote(client)} --reload"
+    if not target:
+        return None  # several, which are told as one
     if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token):
         rule = f"{rule} {more}".rstrip()
     elif reason == Reason.ADDRESS_NOT_ALLOWED.token:

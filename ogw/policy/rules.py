@@ -257,13 +257,15 @@ def _with_a_label(text: str, error: ValueError) -> str:
 
 
 def parse_time(text: str) -> float:
-    """Unix seconds from RFC 3339 with a zone. Raises ValueError."""
+    """Unix seconds from RFC 3339 with a zone, which `time_text` can write. Raises ValueError."""
     if not _RFC_3339.match(text):
         raise ValueError(_("is not a time with its zone (RFC 3339), such as 2027-01-31T18:00:00Z"))
     try:
-        return datetime.fromisoformat(text).timestamp()
+        seconds = datetime.fromisoformat(text).timestamp()
+        time_text(seconds)  # in UTC it may lie before the year 1 or behind the year 9999
+        return seconds
     except (ValueError, OverflowError):
-        raise ValueError(_("is not a time that there is")) from None
+        raise ValueError(_("is not a time that there is, in UTC from the year 1 to 9999")) from None
 
 
 def time_text(seconds: float) -> str:

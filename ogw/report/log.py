@@ -7,35 +7,33 @@ the buffer is counted, and the count is a line as soon as there is room again.
 import json
 import logging
 import secrets
-import sys
 import time
 from typing import Any, Optional
 
 from pythonjsonlogger.json import JsonFormatter
 
 from ogw.report.events import CATALOGUE, Event, Field
-from ogw.report.metrics import CELLS, EVENTS, LINES, LINES_LOST
-from ogw.report.sinks import Stream
+from ogw.report.lines import LONGEST
+from ogw.report.metrics import CELLS, EVENTS, LINES, LINES_LOST, LINES_SAID, LINES_TOLD
+from ogw.report.printable import cut, cut_front, encodable, plain, printable, printable_lines
+from ogw.report.sinks import Nowhere
 from ogw.report.writers import Direct, Writer
 
-CUT = " ... "  # where a text was shortened
+CUT = 40  # bytes that tell how much was cut, at most
+SHORTEST = 64  # bytes of a field that is not cut
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+_second: tuple[int, str] = (0, "1970-01-01T00:00:00")  # the last one that was written
 
 
 def timestamp(seconds: float) -> str:
     """Unix seconds as RFC 3339 in UTC, with milliseconds."""
-    whole = int(seconds)
-    return f"{_to_the_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
-
-
-_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
-
-
-def _to_the_second(whole: int) -> str:
     global _second
-    if whole != _second[0]:
-        _second = whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-    return _second[1]
+    whole, second = int(seconds), _second
+    if whole != second[0]:
+        second = _second = whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return f"{second[1]}.{int((seconds - whole) * 1000):03d}Z"
 
 
 class _Json(JsonFormatter):
@@ -53,7 +51,7 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = record.__dict__["fields"]
         reason = f" ({fields[Field.REASON]})" if Field.REASON in fields else ""
-        message = f": {fields[Field.MESSAGE]}" if fields[Field.MESSAGE] else ""
+        message = f": {printable(str(fields[Field.MESSAGE]))}" if fields[Field.MESSAGE] else ""
         rest = "".join(
             f" {name}={value if isinstance(value, (int, float)) else _quoted(value)}"
             for name, value in fields.items()
@@ -69,9 +67,9 @@ def _quoted(value: Any) -> str:
 
 
 class Log:
-    """What the rooms report to: one method for events, two for the lines that every tunnel has.
+    """What the rooms report to: one method for events, two for the lines that every tunnel has. None of them raises.
 
-    cells  where events and lines are counted: those of a row of the shared table
+    cells  where events and lines are counted: those of a row of the shared table; `count_in` sets them
     """
 
     def __init__(
@@ -83,15 +81,26 @@ class Log:
         cells: Any = None,
     ) -> None:
         self._writer = writer
-        self.cells: Any = [0] * CELLS if cells is None else cells
-        self._counted_written = self._counted_lost = 0
+        self.count_in([0] * CELLS if cells is None else cells)
+        self._settled = 0  # of the lost lines: so many are counted, and a line tells of them or is on its way
+        self._counted_lost = 0
+        self._taken_over = 0  # lost lines of processes that died, of which nobody has told
         self._formatter: logging.Formatter = _Text() if text else _Json()
         self._text = text
         self._level = LEVELS[level]
-        self._reported_lost = 0
         self.policy = policy
         self.process = secrets.token_hex(3)
         self.sequence = 0
+
+    def count_in(self, cells: Any) -> None:
+        """From now on lines and events are counted there."""
+        self.cells = self._writer.cells = cells
+
+    def in_child(self, cells: Any) -> "Log":
+        """The same log for a process that was forked: through a buffer, for one that must not wait and says much."""
+        log = Log(Writer(self._writer.fresh()), self._text, policy=self.policy, cells=cells)
+        log._level = self._level
+        return log
 
     @property
     def debug(self) -> bool:
@@ -117,29 +126,45 @@ class Log:
         level = default if level is None else level
         if level < self._level:
             return
-        self._put(self._fitting(self._record(event, level, name, message, reason, fields)))
+        self.sequence += 1
+        self._put(self._line(event, level, name, message, reason, fields))
+
+    def _line(self, event: int, level: int, name: str, message: Any, reason: str, fields: dict[str, Any]) -> str:
+        """Whatever it is to be made of: a report must not end what it reports about."""
+        try:
+            return self._fitting(self._record(event, level, name, message, reason, fields))
+        except Exception as error:
+            told = f"a line that could not be made: {type(error).__name__}"
+            return self._formatter.format(self._record(event, level, name, told, "", {}))
 
     def _fitting(self, record: logging.LogRecord) -> str:
-        """The line. Where a longer one might wait for its reader or be torn, the longest of its texts is shortened."""
+        """The line. The longest of its fields are cut where it is longer than its sink surely takes whole."""
         line = self._formatter.format(record)
+        longest = min(self._writer.longest or LONGEST, LONGEST)
+        if len(line) * 4 <= longest:
+            return line
         fields = record.__dict__["fields"]
-        while self._writer.longest and (over := len(line.encode()) - self._writer.longest) > 0:
-            name = max(fields, key=lambda name: len(fields[name]) if isinstance(fields[name], str) else 0)
-            text: str = fields[name]
-            written = len(json.dumps(text)) / (len(text) or 1)  # bytes of a character: escapes have up to six
-            kept = int(len(text) - over / written) - len(CUT)
-            if kept <= 0:
+        whole: dict[str, str] = {}  # the texts that were cut
+        kept: dict[str, int] = {}  # and how many characters stay of them
+        while (over := len(line.encode("utf-8", "backslashreplace")) - longest) > 0:
+            sizes = {name: len(json.dumps(value)) for name, value in fields.items() if kept.get(name, SHORTEST)}
+            name = max(sizes, key=sizes.__getitem__, default="")
+            if not name or sizes[name] < SHORTEST:
                 break
+            value = fields[name]
+            text = whole.setdefault(name, value if isinstance(value, str) else json.dumps(value))
+            now = kept.get(name, len(text))
+            written = sizes[name] / (now or 1)  # bytes of a character: escapes have up to six
+            kept[name] = max(now // 2, int(now - over / written) - CUT)
             # The end of a traceback says most, of everything else the beginning.
-            fields[name] = CUT + text[-kept:] if name == Field.TRACEBACK else text[:kept] + CUT
+            fields[name] = (cut_front if name == Field.TRACEBACK else cut)(text, kept[name])
             line = self._formatter.format(record)
         return line
 
     def _record(
-        self, event: int, level: int, name: str, message: str, reason: str, fields: dict[str, Any]
+        self, event: int, level: int, name: str, message: Any, reason: str, fields: dict[str, Any]
     ) -> logging.LogRecord:
-        self.sequence += 1
-        record = logging.LogRecord("ogw", level, "", 0, message, None, None)
+        record = logging.LogRecord("ogw", level, "", 0, "", None, None)
         line: dict[str, Any] = {
             Field.TIME: timestamp(time.time()),
             Field.LEVEL: logging.getLevelName(level).lower(),
@@ -148,8 +173,12 @@ class Log:
         }
         if reason:
             line[Field.REASON] = reason
-        line[Field.MESSAGE] = message
-        line.update((field, value) for field, value in fields.items() if value is not None)
+        # In text, fields are quoted as JSON, which writes out the same characters.
+        write = encodable if self._text else printable
+        line[Field.MESSAGE] = plain(message, write)
+        for field, value in fields.items():
+            if value is not None:
+                line[field] = plain(value, printable_lines if field == Field.TRACEBACK else write)
         line[Field.POLICY] = self.policy
         line[Field.PROCESS] = self.process
         line[Field.SEQUENCE] = self.sequence
@@ -170,7 +199,7 @@ class Log:
         duration: float,
     ) -> None:
         """Event 108, the line of every tunnel. Built by hand, at a tenth of the cost; a test holds them equal."""
-        if self._text or message:
+        if self._text or message or "%" in client:
             fields: dict[str, Any] = {
                 Field.TUNNEL: tunnel,
                 Field.CLIENT: client,
@@ -186,7 +215,8 @@ class Log:
         self.cells[EVENTS[Event.TUNNEL_CLOSED]] += 1
         if self._level <= logging.INFO:
             self.sequence += 1
-            # No value needs escaping: reasons are our tokens, the rest are canonical hosts, addresses and numbers.
+            # No value needs escaping: reasons are our tokens, the rest are canonical hosts, addresses (but for the name
+            # of an interface in a link-local one) and numbers.
             self._put(
                 f'{{"time": "{timestamp(time.time())}", "level": "info", "event": 108, "name": "tunnel closed", '
                 f'"reason": "{reason}", "message": "", "tunnel": "{tunnel}", "client": "{client}", '
@@ -207,7 +237,7 @@ class Log:
         ech: bool = False,
     ) -> None:
         """Event 107, the line of every verified session; built by hand like the one of every tunnel."""
-        if self._text or subject or ech:
+        if self._text or subject or ech or "%" in client:
             fields: dict[str, Any] = {
                 Field.TUNNEL: tunnel,
                 Field.CLIENT: client,
@@ -232,31 +262,64 @@ class Log:
             )
 
     def _put(self, line: str) -> None:
-        if self._writer.lost > self._reported_lost:
+        writer = self._writer
+        self.cells[LINES_SAID] += 1
+        if writer.lost != self._settled and not writer.failing:
             self.report_lost()
-        self._writer.put(line)
+        writer.put(line)
+
+    @property
+    def untold(self) -> int:
+        """Lost lines of which no line tells yet."""
+        return max(0, self._writer.lost + self._taken_over - self._writer.told - self._writer.telling)
 
     def report_lost(self) -> None:
-        """Say how many lines were lost, once they are taken again; to be called now and then, since none may follow."""
-        writer = self._writer
-        if writer.lost > self._reported_lost and not writer.failing and writer.has_room:
-            lost, self._reported_lost = writer.lost - self._reported_lost, writer.lost
-            self.event(Event.LIMIT_REACHED, f"{lost} log lines were lost: the log was not taken as fast as it came")
+        """Say how many lines were lost, if they are taken again; to be called now and then, since none may follow."""
+        self.count_lines()
+        writer, untold = self._writer, self.untold
+        if untold and self._level > logging.WARNING:
+            writer.told += untold
+            self.cells[LINES_TOLD] += untold
+        elif untold and not (writer.has_room and self._tell_of(untold)):
+            return
+        self._settled = writer.lost
+
+    def _tell_of(self, untold: int) -> bool:
+        event = Event.LIMIT_REACHED
+        own = self._writer.lost - self._writer.told - self._writer.telling
+        why = self._writer.why if own > 0 else "they were in a process that died"
+        level, name = CATALOGUE[event]
+        self.sequence += 1
+        line = self._line(event, level, name, f"{untold} log lines were lost: {why}", "", {})
+        self.cells[LINES_SAID] += 1
+        if not self._writer.put(line, untold):
+            self.cells[LINES_SAID] -= 1
+            self.sequence -= 1
+            return False
+        self.cells[EVENTS[event]] += 1
+        return True
 
     def count_lines(self) -> None:
-        """Put into the cells how many lines were written and lost since the last time."""
-        written, lost = self._writer.written, self._writer.lost
-        self.cells[LINES] += written - self._counted_written
+        """Put into the cells how many lines were lost since the last time."""
+        self._writer.count()
+        lost = self._writer.lost
         self.cells[LINES_LOST] += lost - self._counted_lost
-        self._counted_written, self._counted_lost = written, lost
+        self._counted_lost = lost
+
+    def take_over(self, cells: Any) -> None:
+        """The process that counted there is dead: what it said and did not write is lost, and told of here."""
+        cells[LINES_LOST] += max(0, cells[LINES_SAID] - cells[LINES] - cells[LINES_LOST])
+        untold = cells[LINES_LOST] - cells[LINES_TOLD]
+        cells[LINES_TOLD] += untold
+        self._taken_over += untold
 
     def set_level(self, level: str) -> None:
         """From now on leave out what is below it: debug, info, warning or error."""
         self._level = LEVELS[level]
 
-    def reopen(self) -> None:
-        """The log file was renamed away."""
-        self._writer.reopen()
+    def leave_behind(self) -> None:
+        """In a process that was forked, where it is the parent's: what was lost is the parent's to count."""
+        self._writer.sink.close()
 
     def close(self) -> None:
         """Write what is gathered, for at most a second."""
@@ -266,6 +329,7 @@ class Log:
 
 def one_line(event: int, message: str, reason: str = "", **fields: Any) -> str:
     """One JSON line for a command that logs without a running gateway."""
-    log = Log(Writer(Stream(sys.stdout.fileno())))
+    log = Log(Direct(Nowhere()))
     default, name = CATALOGUE[event]
-    return log._formatter.format(log._record(event, default, name, message, reason, fields))
+    log.sequence = 1
+    return log._line(event, default, name, message, reason, fields)

@@ -3,6 +3,7 @@
 Cells are 64-bit numbers that only their own process writes: `cells[TUNNELS] += 1` is all that a count costs.
 """
 
+import enum
 import itertools
 import time
 from bisect import bisect_left
@@ -76,8 +77,10 @@ REPORT_UNTIL = next(_next)  # Unix seconds until when the policy only reports; 0
 ALLOWED = next(_next)  # CONNECTs that were answered with 200
 BYTES_UP = next(_next)
 BYTES_DOWN = next(_next)
-LINES = next(_next)
+LINES_SAID = next(_next)  # log lines: each is written or lost in the end
+LINES = next(_next)  # written
 LINES_LOST = next(_next)
+LINES_TOLD = next(_next)  # of the lost ones: so many a line tells of
 
 MOST_REASONS = 96
 REFUSED = _reserve(MOST_REASONS)  # + index of the reason
@@ -90,9 +93,22 @@ TLS_VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", 0x0304: "1.3", 0: "
 VERIFIED = {version: next(_next) for version in TLS_VERSIONS}  # by the protocol's number
 
 MOST_RELAYS = 16  # of those that are counted apart
-RELAY_DOWN = _reserve(MOST_RELAYS)  # a gauge: 1 while it rests
+RELAY_STATE = _reserve(MOST_RELAYS)  # a gauge: a RelayState
 RELAY_OPENED = _reserve(MOST_RELAYS)
 RELAY_FAILED = _reserve(MOST_RELAYS)
+
+
+class RelayState(enum.IntEnum):
+    """How a relay proxy fares; of several workers' the highest counts."""
+
+    NEVER_TRIED = 0
+    UP = 1
+    REFUSES_US = 2  # it answers, but opens no tunnel
+    RESTING = 3  # it failed, and is left out for a while
+
+    @property
+    def words(self) -> str:
+        return self.name.lower().replace("_", " ")
 
 
 class Histogram:
@@ -115,4 +131,4 @@ HANDSHAKE = Histogram(*QUICK)
 DURATION = Histogram(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 CELLS = next(_next)
-GAUGES = (TUNNELS, PROCESS, *range(RELAY_DOWN, RELAY_DOWN + MOST_RELAYS))  # what dies with its worker
+GAUGES = (TUNNELS, PROCESS, *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS))  # what dies with its worker

@@ -16,6 +16,7 @@ from io import BufferedReader
 from typing import Any, Optional
 
 from ogw.report.events import Event, Field
+from ogw.report.refusals import GATHERED
 
 LONGEST_LINE = 1 << 20  # bytes
 MOST_COUNT = 10**12
@@ -157,8 +158,8 @@ def _record(fields: dict[str, Any]) -> Recorded:
         raise ValueError
     reason, client, target, detail = texts
     count = fields.get(Field.COUNT, 1)
-    if type(count) is not int or not 1 <= count <= MOST_COUNT:
-        count = 1
+    if type(count) is not int or not 1 <= count <= MOST_COUNT or GATHERED in detail:
+        count = 1  # of many targets it names the last
     at = _seconds(fields.get(Field.TIME))
     return Recorded(fields[Field.EVENT], reason, client, target, detail, count, at, at)
 

@@ -1,161 +1,264 @@
-"""Where log lines go: standard output, a file of the gateway's own, or the system's log."""
+"""Where log lines go: standard output, a file of the gateway's own, or the system's log.
+
+No sink ever waits, whatever reads it: what is not taken at once is the caller's to keep or to lose.
+"""
 
 import errno
-import fcntl
-import logging
-import logging.handlers
 import os
-import select
 import socket
 import stat
 import sys
+import time
 from collections.abc import Sequence
-from typing import Optional, Protocol, Union
+from typing import Any, Optional, Protocol, Union
 
-PIPE_ATOMIC = 4096  # PIPE_BUF: longer writes interleave with another process's (pipe(7))
+from ogw.report.lines import FILE_ATOMIC, LONGEST, PIPE_ATOMIC, Lines, Torn, is_full, takes
+from ogw.report.stream import Stream
+
+PRIORITY = "<30>ogw: "  # the facility daemon, the severity info (RFC 3164)
+
+Address = Union[str, tuple[str, int]]
 
 
 class Sink(Protocol):
-    """Where lines go. `write` takes whole lines without their ends, blocks while it must, and raises OSError.
+    """Where lines go.
 
-    takes    whether a line would be taken without a wait
-    reopen   the file was renamed away: open it anew
-    longest  bytes of a line that is surely taken whole and without a wait, its end not counted; 0 for any
+    longest  bytes of a line that it may have, its end not counted; 0 for any
+    bounced  lines that were taken, and turned out to be lost later
     """
 
     longest: int
+    bounced: int
 
-    def write(self, lines: Sequence[str]) -> None: ...
+    def write(self, lines: Sequence[str]) -> Optional[int]:
+        """How many of them, the first ones, were taken; None for all. Raises OSError where the first never will be."""
 
-    def takes(self) -> bool: ...
+    def wait(self, seconds: float) -> None:
+        """Until it may take more, or the time is over."""
 
-    def reopen(self) -> None: ...
+    def fresh(self) -> "Sink":
+        """The same place for a process that was forked; a place that is gone is looked for at each write."""
 
     def close(self) -> None: ...
 
 
-class Stream:
-    """An open descriptor: standard output, or a file that somebody else opened."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
-        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
-        self._most = 1 << 20 if is_file else PIPE_ATOMIC
-        self.longest = 0 if is_file else PIPE_ATOMIC - 1
-
-    def write(self, lines: Sequence[str]) -> None:
-        batch = bytearray()
-        for line in lines:
-            data = line.encode() + b"\n"
-            if batch and len(batch) + len(data) > self._most:
-                _write_all(self._fd, batch)
-                batch = bytearray()
-            batch += data
-        _write_all(self._fd, batch)
-
-    def takes(self) -> bool:
-        return bool(self._poll.poll(0))
-
-    def reopen(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass  # it is not ours
-
-
 class File:
-    """A file of its own, opened for appending; opened again when it was renamed away or deleted (logrotate)."""
+    """A file of its own, opened for appending; opened again when it was renamed away or deleted (logrotate).
 
-    longest = 0
+    A FIFO has readers that come and go: while there is none, lines are lost. Raises OSError unless `later`.
+    """
 
-    def __init__(self, path: str) -> None:
+    bounced = 0
+
+    def __init__(self, path: str, torn: Optional[Torn] = None, later: bool = False) -> None:
         self._path = path
-        self._fd = self._open()
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-
-    def write(self, lines: Sequence[str]) -> None:
+        self._fd = -1
+        self.longest = LONGEST
+        self._lines = Lines(FILE_ATOMIC, torn)
         try:
-            there: Optional[os.stat_result] = os.stat(self._path)
+            self._open()
+        except OSError as error:
+            if not later and not (error.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(path).st_mode)):
+                raise
+            self._fd = -1
+        if torn is None and self._fd >= 0 and not _ends_with_a_line(path):
+            self._lines.torn.by = -1
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        try:
+            fd = os.open(self._path, flags)
         except FileNotFoundError:
-            there = None
-        here = os.fstat(self._fd)
-        if there is None or (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev):
-            fresh = self._open()
-            os.close(self._fd)
-            self._fd = fresh
-        _write_all(self._fd, ("\n".join(lines) + "\n").encode())
+            fd = os.open(self._path, flags | os.O_CREAT, 0o640)
+        self.close()
+        self._fd = fd
+        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        self.longest = LONGEST if is_file else PIPE_ATOMIC - 1
+        self._lines = Lines(FILE_ATOMIC if is_file else PIPE_ATOMIC, self._lines.torn)
 
-    def takes(self) -> bool:
-        return True
+    def _is_there(self) -> bool:
+        """What is open is what has the name."""
+        if self._fd < 0:
+            return False
+        try:
+            there = os.stat(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # nobody can say; what is open takes lines
+        try:
+            here = os.fstat(self._fd)
+        except OSError:
+            return False  # of a server that was started anew (NFS)
+        return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
-    def reopen(self) -> None:
-        pass  # every write looks whether the file is still there
+    def write(self, lines: Sequence[str]) -> int:
+        if not self._is_there():
+            was_open = self._fd >= 0
+            self._open()
+            if was_open:
+                self._lines.torn.by = 0
+        try:
+            return self._lines.send(lines, lambda data: os.write(self._fd, data))
+        except BrokenPipeError:
+            self.close()  # the next write looks for another reader
+            raise
+
+    def wait(self, seconds: float) -> None:
+        takes(self._fd, seconds)
+
+    def fresh(self) -> "File":
+        return File(self._path, self._lines.torn, later=True)
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
-class Syslog(logging.handlers.SysLogHandler):
-    """The system's log, through its socket (/dev/log) or to (host, port) over UDP."""
-
-    longest = 0
-
-    def __init__(self, address: Union[str, tuple[str, int]]) -> None:
-        if isinstance(address, str):
-            self._require(address)
-        super().__init__(address=address, facility=logging.handlers.SysLogHandler.LOG_DAEMON)
-        self.ident = "ogw: "
-        self.append_nul = False
-
-    @staticmethod
-    def _require(path: str) -> None:
-        """Raise the OSError that SysLogHandler keeps to itself when nobody listens at its start."""
-        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            with socket.socket(socket.AF_UNIX, kind) as probe:
-                try:
-                    probe.connect(path)
-                    return
-                except OSError as error:
-                    if kind is socket.SOCK_STREAM or error.errno != errno.EPROTOTYPE:
-                        error.filename = path
-                        raise
-
-    def takes(self) -> bool:
+def _ends_with_a_line(path: str) -> bool:
+    """False where the last thing in a file is a torn line, of a disk that was full or a machine that lost power."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return True
+        with open(path, "rb") as file:
+            return file.seek(0, os.SEEK_END) == 0 or (file.seek(-1, os.SEEK_END) >= 0 and file.read() == b"\n")
+    except OSError:
         return True
 
-    def reopen(self) -> None:
-        pass
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        raise
+class Syslog:
+    """The system's log, through its socket (/dev/log) or to (host, port) over UDP. Raises OSError unless `later`.
+
+    A name is looked up once, at the start. When whoever listens has gone, each write tries to connect again.
+    """
+
+    longest = PIPE_ATOMIC - 1 - len(PRIORITY)
+
+    def __init__(self, address: Address, places: Sequence[Any] = (), later: bool = False) -> None:
+        self._address = address
+        self.bounced = 0
+        self._sock: Optional[socket.socket] = None
+        self._lines: Optional[Lines] = None  # of a stream
+        try:
+            self._places = list(places or _places_of(address))
+            self._connect()
+        except OSError as error:
+            # A network that is not there yet is no mistake; a name that nobody knows is.
+            if not later and (isinstance(address, str) or isinstance(error, socket.gaierror)):
+                error.filename = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+                raise
+
+    def _connect(self) -> socket.socket:
+        """Raises OSError, of the last place that was tried."""
+        self.close()
+        failed = OSError(errno.EHOSTUNREACH, "it has no address")
+        for family, kind, place in self._places:
+            sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+            try:
+                sock.connect(place)
+            except OSError as error:
+                sock.close()
+                failed = error
+                if family == socket.AF_UNIX and error.errno != errno.EPROTOTYPE:
+                    break
+                continue
+            self._sock = sock
+            self._lines = Lines(PIPE_ATOMIC, begin=PRIORITY) if kind == socket.SOCK_STREAM else None
+            return sock
+        raise failed
+
+    def write(self, lines: Sequence[str]) -> int:
+        try:
+            return self._write(self._sock or self._connect(), lines)
+        except OSError as error:
+            if is_full(error):
+                return 0
+            if error.errno == errno.EMSGSIZE:
+                raise
+        try:
+            return self._write(self._connect(), lines)
+        except OSError as error:
+            if is_full(error):
+                return 0
+            self.close()
+            raise
+
+    def _write(self, sock: socket.socket, lines: Sequence[str]) -> int:
+        if self._lines is not None:
+            return self._lines.send(lines, lambda data: sock.send(data))
+        for taken, line in enumerate(lines):
+            try:
+                self._send(sock, f"{PRIORITY}{line}".encode("utf-8", "backslashreplace"))
+            except OSError:
+                if taken:
+                    return taken
+                raise
+        return len(lines)
+
+    def _send(self, sock: socket.socket, data: bytes) -> None:
+        try:
+            sock.send(data)
+        except ConnectionRefusedError:
+            if sock.family == socket.AF_UNIX:
+                raise
+            self.bounced += 1  # over UDP it is about an earlier line
+            if len(self._places) > 1:
+                self._places = [*self._places[1:], self._places[0]]  # such as the other family of localhost
+                raise
+            sock.send(data)
+
+    def wait(self, seconds: float) -> None:
+        if self._sock is None:
+            time.sleep(seconds)  # until it is worth another try to connect
+        else:
+            takes(self._sock.fileno(), seconds)
+
+    def fresh(self) -> "Syslog":
+        return Syslog(self._address, self._places, later=True)
+
+    def close(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+
+def _places_of(address: Address) -> list[tuple[int, int, Any]]:
+    """(family, kind, where) of each socket that could be it."""
+    if isinstance(address, str):
+        return [(socket.AF_UNIX, kind, address) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+    found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
+    return [(family, socket.SOCK_DGRAM, place) for family, _kind, _protocol, _name, place in found]
+
+
+class Nowhere:
+    """Takes everything and keeps nothing."""
+
+    longest = PIPE_ATOMIC - 1
+    bounced = 0
 
     def write(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self.emit(logging.LogRecord("ogw", logging.INFO, "", 0, line, None, None))
+        pass
+
+    def wait(self, seconds: float) -> None:
+        pass
+
+    def fresh(self) -> "Nowhere":
+        return self
+
+    def close(self) -> None:
+        pass
 
 
-def _write_all(fd: int, data: Union[bytes, bytearray]) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def is_writable(fd: int) -> bool:
-    """Whether it is open for writing. What stands in for a closed standard output is not (cli/streams.py)."""
-    try:
-        return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-    except OSError:
-        return False
-
-
-def open_sink(file: str, syslog: Union[str, tuple[str, int], None]) -> Sink:
+def open_sink(file: str, syslog: Optional[Address]) -> Sink:
     """The file, the system's log, or standard output. Raises OSError."""
     if file:
         return File(file)
     if syslog:
         return Syslog(syslog)
-    return Stream(sys.stdout.fileno())
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed", "standard output")
+    try:
+        return Stream(sys.stdout.fileno())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; open it, or set log-file or syslog", "standard output") from None

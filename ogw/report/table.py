@@ -1,4 +1,4 @@
-"""What all processes count together: one shared table made before the fork, a row per worker and one of the supervisor.
+"""What all processes count together: one shared table made before the fork, a row per worker and two more.
 
 An increment costs nanoseconds and no lock, since only its own process writes a row; sums are made when asked.
 """
@@ -54,10 +54,11 @@ class Table:
     """The rows. Made by the supervisor; after a fork all processes see the same memory."""
 
     def __init__(self, workers: int) -> None:
-        self._memory = mmap.mmap(-1, (workers + 1) * ROW_SIZE)
+        self._memory = mmap.mmap(-1, (workers + 2) * ROW_SIZE)
         view = memoryview(self._memory)
-        self.rows = [Row(view[number * ROW_SIZE : (number + 1) * ROW_SIZE]) for number in range(workers + 1)]
+        self.rows = [Row(view[number * ROW_SIZE : (number + 1) * ROW_SIZE]) for number in range(workers + 2)]
         self.gateway = self.rows.pop()  # the supervisor's
+        self.admin = self.rows.pop()  # the admin process'
 
     @property
     def tunnels(self) -> int:
@@ -69,8 +70,8 @@ class Table:
         return int(min(sum(row.clients[place] for row in self.rows) for place in places(client)))
 
     def sum(self, cell: int) -> int:
-        """Of all workers and the supervisor."""
-        return int(sum(row.cells[cell] for row in (*self.rows, self.gateway)))
+        """Of all workers, the supervisor and the admin process."""
+        return int(sum(row.cells[cell] for row in (*self.rows, self.gateway, self.admin)))
 
     def clients(self) -> int:
         """Distinct clients with an open tunnel: exact for few, within a percent or so for thousands.

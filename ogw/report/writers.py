@@ -1,87 +1,186 @@
-"""What stands between the log and its sink: a bounded buffer emptied by a thread, or nothing at all."""
+"""What stands between the log and its sink: a bounded buffer emptied by a thread, or nothing at all.
+
+Every line that is put is written or lost, and counted as one of them: `lost` and the cell LINES say how many.
+"""
 
 import os
 import threading
+import time
 from collections import deque
-from typing import Optional
+from collections.abc import Sequence
+from typing import Any, Optional
 
+from ogw.report.metrics import CELLS, LINES, LINES_TOLD
 from ogw.report.sinks import Sink
 
 BUFFER_LINES = 10_000
 GATHER_SECONDS = 0.1  # lines wait at most twice this long
+LOOK_SECONDS = 0.1  # how long a sink that takes nothing is waited for before the thread looks whether to end
 CLOSE_SECONDS = 1.0
+SLOW = "they were not taken as fast as they came"
+
+
+class News(str):
+    """A line that tells of so many lost ones."""
+
+    tells: int
+
+    def __new__(cls, line: str, tells: int) -> "News":
+        news = super().__new__(cls, line)
+        news.tells = tells
+        return news
+
+
+def why_of(error: BaseException) -> str:
+    """What is wrong with a sink, in a few words."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _bounced(sink: Sink) -> int:
+    """Lines that it took and that turned out to be lost since the last time."""
+    bounced = getattr(sink, "bounced", 0)
+    if bounced:
+        sink.bounced = 0
+    return bounced
 
 
 class Direct:
     """A writer without buffer and thread, for a process that says little and must never wait for a reader."""
 
     def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.longest = sink.longest
+        self.sink = sink
+        self.cells: Any = [0] * CELLS
         self.lost = 0
+        self.told = 0  # of those lost: so many a line that was taken tells of
+        self._told_last = 0  # by the last line
+        self.telling = 0
         self.failing = False
+        self.why = SLOW
         self.has_room = True
         self.written = 0
 
-    def put(self, line: str) -> bool:
-        """Write it now, or lose it where that would have to wait."""
+    @property
+    def longest(self) -> int:
+        return self.sink.longest
+
+    def put(self, line: str, tells: int = 0) -> bool:
+        """Write it now, or lose it where that would have to wait. News (`tells`) that is not taken was never said."""
         try:
-            if not self._sink.takes():
-                raise BlockingIOError
-            self._sink.write([line])
-        except (OSError, ValueError):
-            self.failing = True
-            self.lost += 1
+            taken, why = self.sink.write([line]) != 0, SLOW
+        except Exception as error:
+            taken, why = False, why_of(error)
+        bounced = self._take_back()
+        self.failing = not taken or bounced > 0
+        if not taken:
+            self.why = why
+            self.lost += not tells
             return False
-        self.failing = False
         self.written += 1
+        self.cells[LINES] += 1
+        self._tell(tells)
         return True
 
-    def reopen(self) -> None:
-        self._sink.reopen()
+    def _tell(self, lines: int) -> None:
+        self._told_last = lines
+        self.told += lines
+        self.cells[LINES_TOLD] += lines
+
+    def _take_back(self) -> int:
+        """Lines that were taken and bounced are lost, and if the last was news, it told nobody."""
+        bounced = _bounced(self.sink)
+        if bounced:
+            self.lost += bounced
+            self.written -= bounced
+            self.cells[LINES] -= bounced
+            self._tell(-self._told_last)
+            self._told_last = 0
+        return bounced
+
+    def count(self) -> None:
+        self._take_back()
+
+    def fresh(self) -> Sink:
+        """The same place, for a child."""
+        return self.sink.fresh()
 
     def close(self, seconds: float = 0.0) -> None:
-        self._sink.close()
+        self.count()
+        self.sink.close()
 
 
 class Writer:
-    """The bounded buffer between the loop and a sink, and the thread that empties it."""
+    """The bounded buffer between the loop and a sink, and the thread that empties it.
+
+    lost  those that found no room, or that the sink refused; up to date after `count`
+    """
 
     def __init__(self, sink: Sink, most_lines: int = BUFFER_LINES) -> None:
-        self._sink = sink
-        self.longest = sink.longest
+        self.sink = sink
+        self.cells: Any = [0] * CELLS
         self._most = most_lines
         self._lines: deque[str] = deque()
         self._wake = threading.Event()
         self._closing = threading.Event()
+        self._until = 0.0  # when the thread gives up, once it is closing
         self._thread: Optional[threading.Thread] = None
         self._pid = 0
-        self.lost = 0  # lines that found no room, or that the sink refused
-        self.failing = False  # the last write failed
+        self.lost = 0
+        self.why = SLOW
+        # Only the thread changes these:
+        self._refused = 0
         self.written = 0
+        self.told = 0  # of those lost: so many a line that was taken tells of
+        self._told_last = 0  # by the last lines
+        self._answered = 0  # of `_asked`
+        self.failing = False  # the last write failed
+        # And only the loop these:
+        self._counted = 0  # of `_refused`
+        self._asked = 0  # lines that news on their way tell of
 
-    def put(self, line: str) -> bool:
-        """Take a line without ever blocking; False if there was no room for it."""
+    @property
+    def longest(self) -> int:
+        return self.sink.longest
+
+    def put(self, line: str, tells: int = 0) -> bool:
+        """Take a line without ever blocking; False if there was no room for it. `tells`: of so many lost ones."""
+        if self._refused != self._counted:
+            self.count()
         if len(self._lines) >= self._most:
             self.lost += 1
             return False
+        if tells:
+            line = News(line, tells)
+            self._asked += tells
         self._lines.append(line)
-        if not self._wake.is_set():
-            self._start()
+        if not self._wake.is_set() and self._is_started():
             self._wake.set()
         return True
+
+    def count(self) -> None:
+        refused = self._refused
+        self.lost += refused - self._counted
+        self._counted = refused
+
+    @property
+    def telling(self) -> int:
+        """Lost lines that news on their way tell of."""
+        return self._asked - self._answered
 
     @property
     def has_room(self) -> bool:
         """Whether a line and the news of lost lines both find room."""
         return len(self._lines) + 2 <= self._most
 
-    def _start(self) -> None:
+    def _is_started(self) -> bool:
         # With the first line, and in the process that logs: a thread does not live through a fork.
         if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="log writer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False  # a limit of the system; the next line tries again
+            self._pid, self._thread = os.getpid(), thread
+        return True
 
     def _run(self) -> None:
         while True:
@@ -93,27 +192,68 @@ class Writer:
                 batch.append(self._lines.popleft())
             if self._lines:
                 self._wake.set()
-            if batch:
-                self._write(batch)
-            if self._closing.is_set() and not self._lines:
+            self._write(batch)
+            if self._closing.is_set() and (not self._lines or self._is_late()):
+                self._lose(list(self._lines))
+                self._lines.clear()
                 return
 
-    def _write(self, batch: list[str]) -> None:
-        try:
-            self._sink.write(batch)
-        except (OSError, ValueError):
-            self.failing = True
-            self.lost += len(batch)
-        else:
-            self.failing = False
-            self.written += len(batch)
+    def _is_late(self) -> bool:
+        return self._closing.is_set() and time.monotonic() >= self._until
 
-    def reopen(self) -> None:
-        self._sink.reopen()
+    def _write(self, batch: Sequence[str]) -> None:
+        waited = False
+        while batch:
+            try:
+                taken = self.sink.write(batch)
+            except Exception as error:
+                self.failing, self.why = True, why_of(error)
+                self._lose(batch[:1])
+                batch = batch[1:]
+                continue
+            if taken != 0:
+                self.failing, waited = False, False
+                taken = len(batch) if taken is None else taken
+                self._took(batch[:taken])
+                batch = batch[taken:]
+            elif self._is_late():
+                self._lose(batch)
+                return
+            else:
+                self.why = SLOW
+                if waited:
+                    time.sleep(LOOK_SECONDS / 10)  # it said that it takes something, and took nothing
+                self.sink.wait(LOOK_SECONDS)
+                waited = True
+
+    def _took(self, lines: Sequence[str]) -> None:
+        bounced = _bounced(self.sink)
+        self.written += len(lines) - bounced
+        self.cells[LINES] += len(lines) - bounced
+        told = tells = sum(line.tells for line in lines if isinstance(line, News)) if self.telling else 0
+        if bounced:  # and the news among them, or before them, may be what bounced
+            self._refused += bounced
+            self.failing = True
+            told = -self._told_last
+        self._told_last = 0 if bounced else tells
+        if told:
+            self.told += told
+            self.cells[LINES_TOLD] += told
+        self._answered += tells
+
+    def _lose(self, lines: Sequence[str]) -> None:
+        self._refused += len(lines)
+        if self.telling:
+            self._answered += sum(line.tells for line in lines if isinstance(line, News))
+
+    def fresh(self) -> Sink:
+        return self.sink.fresh()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Give what is gathered `seconds` to be written; a sink that does not take it is left alone."""
+        """Give what is gathered `seconds` to be written; what a sink does not take by then is lost."""
+        self._until = time.monotonic() + seconds
         self._closing.set()
         self._wake.set()
         if self._thread is not None and self._pid == os.getpid():
-            self._thread.join(seconds)
+            self._thread.join(seconds + 2 * LOOK_SECONDS)
+        self.count()

@@ -24,6 +24,7 @@ from ogw.service.views import Views
 from ogw.settings.settings import Config
 
 THREADS = 8
+REST_SECONDS = 10  # after which it looks whether log lines were lost
 
 
 def serve(channel: Channel, door: Door, table: Table, config: Config, log: Log) -> int:
@@ -44,7 +45,7 @@ def serve(channel: Channel, door: Door, table: Table, config: Config, log: Log) 
             server = server_of(sock, app, THREADS, config.head_timeout)
             threading.Thread(target=server.run, name=name, daemon=True).start()
     channel.send({"said": "ready"})
-    supervisor.listen()
+    supervisor.listen(log.report_lost)
     log.close()
     return 0
 
@@ -95,12 +96,13 @@ class Supervisor(Asker):
             if self._channel.wants_write:
                 self._channel.finish()
 
-    def listen(self) -> None:
+    def listen(self, now_and_then: Callable[[], None]) -> None:
         """Hear the answers, until there is nobody any more to give one."""
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         while True:
-            poll.poll()
+            if not poll.poll(REST_SECONDS * 1000):
+                now_and_then()
             try:
                 for message in self._channel.receive():
                     self._hear(message)

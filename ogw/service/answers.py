@@ -33,12 +33,13 @@ def overview(worker: "Worker", _question: Message) -> Any:
         tunnel.count_bytes()
     now = time.monotonic()
     relays = worker.relays.relays if worker.relays is not None else ()
-    cells = worker.cells
+    cells, now = worker.cells, time.monotonic()
     return {
         "clients": clients.most_common(MOST_NAMES),
         "hosts": hosts.most_common(MOST_NAMES),
         "relay_proxies": [
-            {"proxy": str(relay.proxy), "up": not relay.rest,
+            {"proxy": str(relay.proxy), "state": int(relay.state), "why": relay.why,
+             "age": round(now - relay.since, 1) if relay.state else None,
              "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number]}
             for relay in relays
         ],

@@ -6,6 +6,11 @@ from typing import Any
 NEARLY_FULL = 0.9  # of max-tunnels
 
 
+def state_of(relay: dict[str, Any]) -> str:
+    """How a relay proxy fares, as /status says it: never tried, up, refuses us, resting."""
+    return str(relay.get("state") or ("up" if relay["up"] else "resting"))
+
+
 def attention(status: dict[str, Any]) -> list[str]:
     """A sentence for each thing that is wrong or soon will be. `status` as service/views.py makes it."""
     told = []
@@ -16,10 +21,13 @@ def attention(status: dict[str, Any]) -> list[str]:
         )
         told.append(text.format(until=status["policy_mode"]["until"], count=f"{counters['reported']:,}"))
     for relay in status["relay_proxies"]:
-        if not relay["up"]:
-            told.append(
-                _("Relay proxy {proxy} rests: it failed, and is tried again soon.").format(proxy=relay["proxy"])
-            )
+        sentence = {
+            "resting": _("Relay proxy {proxy} rests: it failed, and is tried again soon{why}."),
+            "refuses us": _("Relay proxy {proxy} opens no tunnel for this gateway{why}."),
+        }.get(state_of(relay))
+        if sentence is not None:
+            why = f" ({relay['why']})" if relay.get("why") else ""
+            told.append(sentence.format(proxy=relay["proxy"], why=why))
     if most and counters["tunnels"] >= most * NEARLY_FULL:
         text = _("{tunnels} of {most} tunnels are open; what comes beyond them is refused (max-tunnels, open files).")
         told.append(text.format(tunnels=f"{counters['tunnels']:,}", most=f"{most:,}"))

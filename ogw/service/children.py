@@ -24,6 +24,7 @@ FEW_DEATHS, DEATHS_SECONDS = 3, 10.0  # the back-off begins with so many deaths 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds
 FORSAKEN_SECONDS = 2.0  # what a dead process' clients wait in its queue for the next one
 MOST_STACKS = 1 << 16  # bytes; a pipe holds as many
+LONGEST_WAIT = 3600.0  # seconds of one wait: epoll takes no more than 2^31 ms; whoever wants to wait longer asks again
 
 Body = Callable[["Child", Channel], int]  # what a child does, given its end of the control channel; its exit code
 
@@ -198,8 +199,8 @@ class Children:
         return [child.start_at for child in self.all if self.replaces and not child.alive]
 
     def wait(self, seconds: float) -> None:
-        """Until something happens on a watched socket, and what it says is done; or until the time is over."""
-        for key, mask in self._selector.select(seconds):
+        """Until something happens on a watched socket, and what it says is done; or the time is over, or an hour is."""
+        for key, mask in self._selector.select(min(seconds, LONGEST_WAIT)):
             key.data(mask)
 
     def reap(self) -> None:

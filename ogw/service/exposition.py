@@ -18,6 +18,7 @@ from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.events import Event
+from ogw.report.metrics import RelayState
 from ogw.report.table import Table
 
 ERRORS = [number for number in metrics.EVENTS if number >= Event.ERROR]
@@ -156,15 +157,15 @@ class Exposition:
         relays = min(self._table.gateway.cells[metrics.RELAYS], metrics.MOST_RELAYS)
         if not relays:
             return
-        up = {}
-        tries = {}
+        up, tries = {}, {}
         for number in range(relays):
             label = str(number + 1)
-            rests = any(row.cells[metrics.RELAY_DOWN + number] for row in self._table.rows)
-            up[(label,)] = int(not rests)
+            workers = [row.cells[metrics.RELAY_STATE + number] for row in self._table.rows]
+            up[(label,)] = int(max(workers) <= RelayState.UP)
             tries[label, "opened"] = self._table.sum(metrics.RELAY_OPENED + number)
             tries[label, "failed"] = self._table.sum(metrics.RELAY_FAILED + number)
-        yield _gauge("ogw_relay_proxy_up", "0 while a worker lets it rest; by its place in the list.", up, ["proxy"])
+        told = "0 while a worker lets it rest or is refused by it; by its place in the list."
+        yield _gauge("ogw_relay_proxy_up", told, up, ["proxy"])
         yield _counter("ogw_relay_proxy_tries", "Tunnels tried through it.", tries, ["proxy", "result"])
 
     def _processes(self) -> Iterator[Metric]:

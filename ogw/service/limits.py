@@ -7,6 +7,7 @@ import resource
 from ogw.settings.settings import Config
 
 SPARE_DESCRIPTORS = 64  # listeners, log, DNS, and clients that are being refused
+OWN_DESCRIPTORS, OF_A_CHILD = 16, 3  # of the supervisor, and for each worker besides its listening sockets
 MOST_PIPES = 200
 MOST_WORKERS = 128
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -35,12 +36,19 @@ class Limits:
 
 
 def limits_of(config: Config, workers: int) -> Limits:
-    """Raises StartError where there are too few for a single tunnel."""
+    """Raises StartError where there are too few for a single tunnel, or for the sockets of all workers."""
     descriptors = raise_descriptor_limit()
     limits = Limits(descriptors, workers)
     if limits.own_tunnels < 1:
         raise StartError(
             f"{descriptors} open files are too few for a tunnel; raise the limit (ulimit -n, LimitNOFILE=)"
+        )
+    places = len(config.listen)
+    needed = workers * (places + OF_A_CHILD) + OWN_DESCRIPTORS
+    if needed > descriptors:
+        raise StartError(
+            f"workers = {workers}, each with a socket on {places} listen-address, need {needed} open files, and "
+            f"{descriptors} are allowed; raise the limit (ulimit -n, LimitNOFILE=), or lower one of the two"
         )
     return limits
 

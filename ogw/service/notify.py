@@ -1,8 +1,12 @@
 """What systemd is told (sd_notify(3)): a datagram to the socket in NOTIFY_SOCKET; nothing where there is none."""
 
 import os
+import re
 import socket
 import time
+
+LEAST_SECONDS = 0.01  # between two signs of life: whoever wants them faster gets no process that does nothing else
+_MICROSECONDS = re.compile(r"[1-9][0-9]{0,17}\Z")
 
 
 def notify(*lines: str) -> None:
@@ -28,7 +32,7 @@ def watchdog_seconds() -> float:
     """How often systemd wants a sign of life; 0 for never."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
-    try:
-        return int(os.environ.get("WATCHDOG_USEC", "0")) / 2_000_000
-    except ValueError:
+    asked = os.environ.get("WATCHDOG_USEC", "")
+    if not _MICROSECONDS.match(asked):
         return 0.0
+    return max(int(asked) / 2_000_000, LEAST_SECONDS)

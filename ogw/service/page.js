@@ -24,6 +24,7 @@
     return d ? `${d} d ${h % 24} h` : h ? `${h} h ${m % 60} min` : m ? `${m} min` : `${s} s`;
   }
   const span = (seconds) => (seconds >= 60 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds)} s`);
+  const relayClasses = { "never tried": "quiet", up: "works", "refuses us": "rests", resting: "rests" };
   function ago(age) {
     const s = Math.floor(age);
     if (s < 2) return say("just_now");
@@ -146,12 +147,13 @@
   }
   function state() {
     const where = $("state"), name = lost ? "lost" : status.state, relays = status.relay_proxies;
+    const number = (which) => relays.filter((one) => one.state === which).length;
     where.className = `state ${name}`;
     document.body.classList.toggle("lost-now", lost);
     write(where.querySelector("strong"), lost ? say("lost") : say(status.state));
     write(where.querySelector("span"), lost ? say("lost_more", { time: clock(now()) })
-      : say(relays.length ? "listens_relays" : "listens", {
-        listen: status.listen.join(", "), up: relays.filter((one) => one.up).length, all: relays.length }));
+      : say(number("never tried") ? "listens_untried" : relays.length ? "listens_relays" : "listens", {
+        listen: status.listen.join(", "), up: number("up"), untried: number("never tried"), all: relays.length }));
     document.title = lost ? `${say("lost")} – ogw`
       : `${say(status.state)}, ${say("tunnels_open", {
         count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw`;
@@ -163,7 +165,9 @@
     more();
     rows("relays", status.relay_proxies, (one) => one.proxy, (one) => [
       element("th", { scope: "row" }, element("code", {}, one.proxy)),
-      element("td", {}, element("span", { class: one.up ? "works" : "rests" }, say(one.up ? "works" : "rests"))),
+      element("td", {}, element("span", { class: relayClasses[one.state] }, say(`relay ${one.state}`)),
+        ...[[one.why, one.age === null ? "" : ago(one.age)].filter(Boolean).join(", ")].filter(Boolean)
+          .flatMap((more) => [" ", element("span", { class: "quiet" }, more)])),
       element("td", { class: "n" }, count(one.opened)), element("td", { class: "n" }, count(one.failed))]);
     const reasons = Object.entries(status.reasons).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
     counted("reasons", reasons);

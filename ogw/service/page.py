@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import Any
 
+from ogw.service.attention import state_of
 from ogw.service.history import SPAN, Point
 from ogw.service.page_texts import texts
 
@@ -21,6 +22,7 @@ _HERE = pathlib.Path(__file__).parent
 PAGE = Template((_HERE / "page.html").read_text(encoding="utf-8"))
 STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
 SCRIPT = (_HERE / "page.js").read_text(encoding="utf-8")
+RELAY_CLASSES = {"never tried": "quiet", "up": "works", "refuses us": "rests", "resting": "rests"}
 SMOOTH = 10.0  # seconds that what happens a second is taken over
 
 
@@ -63,9 +65,10 @@ def rendered(status: dict[str, Any], points: Sequence[Point]) -> str:
 
 
 def _listens(status: dict[str, Any], said: dict[str, str]) -> str:
-    relays = status["relay_proxies"]
-    text = said["listens_relays" if relays else "listens"]
-    return text.format(listen=", ".join(status["listen"]), up=sum(one["up"] for one in relays), all=len(relays))
+    states = [state_of(one) for one in status["relay_proxies"]]
+    name = "listens_untried" if "never tried" in states else "listens_relays" if states else "listens"
+    counts = {"up": states.count("up"), "untried": states.count("never tried"), "all": len(states)}
+    return said[name].format(listen=", ".join(status["listen"]), **counts)
 
 
 def _inert(value: Any) -> str:
@@ -205,10 +208,13 @@ def _bar(share: float) -> str:
 
 
 def _relay(one: dict[str, Any], said: dict[str, str]) -> str:
-    state = "works" if one["up"] else "rests"
+    state = state_of(one)
+    told = [one.get("why") or "", _ago(one["age"], said) if one.get("age") is not None else ""]
+    more = ", ".join(filter(None, told))
     return _row(
         f'<th scope="row"><code>{html.escape(one["proxy"])}</code></th>',
-        f'<td><span class="{state}">{html.escape(said[state])}</span></td>',
+        f'<td><span class="{RELAY_CLASSES[state]}">{html.escape(said[f"relay {state}"])}</span>',
+        f' <span class="quiet">{html.escape(more)}</span></td>' if more else "</td>",
         f'<td class="n">{_count(one["opened"])}</td>',
         f'<td class="n">{_count(one["failed"])}</td>',
     )

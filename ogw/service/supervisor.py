@@ -5,7 +5,6 @@ hub nor a thread: a replacement is ready at once, and has the same version of ev
 upgraded underneath.
 """
 
-import errno
 import gc
 import logging
 import math
@@ -41,9 +40,11 @@ from ogw.report.metrics import (
     SILENT_WORKERS,
     STARTED,
 )
-from ogw.report.sinks import is_writable, open_sink
+from ogw.report.sinks import open_sink
+from ogw.report.standard import say
 from ogw.report.table import Table
-from ogw.report.writers import Direct, Writer
+from ogw.report.uncaught import report_uncaught_errors
+from ogw.report.writers import Direct
 from ogw.service import admin
 from ogw.service.children import Child, Children
 from ogw.service.control import Channel, TooLarge
@@ -71,15 +72,16 @@ DRAINS = "the gateway is draining"
 LEAVE_SECONDS = 2.0  # what the last processes have to be gone once they were killed
 MOST_EARLY_DEATHS = 5  # of workers that never were ready, one after another: then it makes no sense
 MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
+TELL_SECONDS = 1.0  # between two tries to tell of lost log lines, which may not be taken yet
 STRAGGLER_SECONDS = 5.0  # what a worker has to leave, once its own time for the drain is over
 
-Again = Callable[[], Config]
+Again = Callable[[Config], Config]
 
 
 def run(config: Config, again: Again) -> int:
     """Serve until a signal says to stop; the exit code. Everything that can be wrong at start is one line.
 
-    again  reads the configuration anew, for a reload
+    again  reads the configuration anew, for a reload, given the one in force
     """
     try:
         log = open_log(config, Direct)
@@ -90,7 +92,7 @@ def run(config: Config, again: Again) -> int:
     except (StartError, ListenError, OSError, MemoryError) as error:
         log.event(Event.WRONG_CONFIGURATION, str(error))
         if not sys.stdout.isatty() or config.log_file or config.syslog:
-            print(f"ogw: OGW-401 {error}", file=sys.stderr)
+            say(f"ogw: OGW-401 {error}", sys.stderr)
         return 2
     try:
         return supervisor.serve()
@@ -98,21 +100,19 @@ def run(config: Config, again: Again) -> int:
         # The workers notice the end of their channel, close the door and leave.
         told = "".join(traceback.format_exception(error))
         log.event(Event.ERROR, f"{type(error).__name__}: {error}; this is an error of the gateway", traceback=told)
-        print(f"ogw: OGW-400 {type(error).__name__}: {error}; please report it with the log", file=sys.stderr)
+        say(f"ogw: OGW-400 {type(error).__name__}: {error}; please report it with the log", sys.stderr)
         return 70
 
 
 def _cannot_start(message: str) -> int:
-    print(f"ogw: OGW-401 {message}", file=sys.stderr)
-    if not sys.stdout.isatty() and is_writable(sys.stdout.fileno()):
-        print(one_line(Event.WRONG_CONFIGURATION, message))
+    say(f"ogw: OGW-401 {message}", sys.stderr)
+    if not sys.stdout.isatty():
+        say(one_line(Event.WRONG_CONFIGURATION, message), sys.stdout)
     return 2
 
 
 def open_log(config: Config, writer: Callable[[Any], Any]) -> Log:
     """The log that the settings ask for. Raises OSError."""
-    if not config.log_file and not config.syslog and not is_writable(sys.stdout.fileno()):
-        raise OSError(errno.EBADF, "it is closed; open it, or set log-file or syslog", "standard output")
     on_terminal = sys.stdout.isatty() and not config.log_file and not config.syslog
     text = config.log_format == "text" or (config.log_format == "auto" and on_terminal)
     return Log(writer(open_sink(config.log_file, config.syslog)), text, config.log_level)
@@ -130,7 +130,7 @@ class Supervisor:
         self._door = open_door(config)
         self._table = Table(count)
         self._state = self._table.gateway.cells
-        log.cells = self._state
+        log.count_in(self._state)
         self._selector = selectors.DefaultSelector()
         workers = [
             Child(f"worker {number}", self._be_worker, own, self._table.rows[number])
@@ -153,7 +153,14 @@ class Supervisor:
         self._via = f"ogw-{secrets.token_hex(6)}".encode()
         self._asked: list[Message] = []  # by the admin process
         self._before = config  # the last reload
-        self._wishes = Wishes(self._children, log, again, self._reload_begins, self._put_in_force, self._reload_ended)
+        self._wishes = Wishes(
+            self._children,
+            log,
+            lambda: again(self._config),
+            self._reload_begins,
+            self._put_in_force,
+            self._reload_ended,
+        )
         self._trouble = 0  # errors that were not told yet
         self._trouble_told = -math.inf
         self._early_deaths = 0
@@ -200,12 +207,11 @@ class Supervisor:
         children = self._children
         children.start_due(now)
         self._see_who_is_ready(now)
-        self._log.count_lines()
         self._give_signs_of_life(now)
         self._report(now)
         if now >= self._next_mode_report:
             self._tell_of_mode()
-        self._log.count_lines()
+        self._log.report_lost()
         children.wait(self._until_next(now))
         self._signs.work(time.monotonic())
         children.reap()
@@ -240,7 +246,7 @@ class Supervisor:
         if self._failed:
             self._kill_workers()
             self._log.event(Event.WRONG_CONFIGURATION, self._failed)
-            print(f"ogw: OGW-401 {self._failed}", file=sys.stderr)
+            say(f"ogw: OGW-401 {self._failed}", sys.stderr)
         self._children.end(self._children.admin)  # it holds nothing that could be lost
         self._children.wait_for_end(LEAVE_SECONDS)
         self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {self._cut} tunnels were cut", count=self._cut)
@@ -276,29 +282,29 @@ class Supervisor:
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._log.close()
+        self._log.leave_behind()
 
     def _fail(self, name: str, error: BaseException) -> None:
         """In a child that ends by an error."""
         message = f"{name}: {type(error).__name__}: {error}; it ends"
         told = "".join(traceback.format_exception(error))
         try:
-            log = open_log(self._config, Direct)
-            log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=told)
-            log.close()
+            open_log(self._config, Direct).event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=told)
         except OSError:
-            print(f"ogw: OGW-400 {message}", file=sys.stderr)
+            say(f"ogw: OGW-400 {message}", sys.stderr)
 
     def _be_worker(self, child: Child, channel: Channel) -> int:
         assert child.row is not None
-        log = open_log(self._config, Writer)
-        log.cells = child.row.cells
+        log = self._log.in_child(child.row.cells)
+        report_uncaught_errors(log)
         return Worker(
             self._config, log, child.sockets, channel, self._table, child.row, self._limits, self._via
         ).serve()
 
     def _be_admin(self, child: Child, channel: Channel) -> int:
-        return admin.serve(channel, self._door, self._table, self._config, open_log(self._config, Writer))
+        log = self._log.in_child(self._table.admin.cells)
+        report_uncaught_errors(log)
+        return admin.serve(channel, self._door, self._table, self._config, log)
 
     def _mourn(self, child: Child, pid: int, was_ready: bool) -> None:
         self._signs.forget(child)
@@ -313,6 +319,7 @@ class Supervisor:
             child.row.clear()
             what += f", and {lost} tunnels with it"
             self._early_deaths = 0 if was_ready else self._early_deaths + 1
+        self._log.take_over((self._table.admin if child.row is None else child.row).cells)
         if not self._children.replaces:
             self._cut += 0 if child in self._drained else lost
             for sock in child.sockets:
@@ -404,6 +411,8 @@ class Supervisor:
             return 0.0
         times = [now + ALIVE_SECONDS, self._next_report, self._next_mode_report, self._signs.next_time()]
         times += self._children.next_start()
+        if self._log.untold:
+            times.append(now + TELL_SECONDS)
         if self._draining:
             times.append(self._stop_by if now < self._stop_by else self._stop_by + LEAVE_SECONDS)
         if self._refresh is not None and (due := self._refresh.next_time()) is not None:
@@ -489,7 +498,6 @@ class Supervisor:
             if number == signal.SIGTERM:
                 self._stop()
             elif number == signal.SIGUSR1:
-                self._log.reopen()
                 self._children.tell_workers({"order": "reopen"})
             elif not self._draining:
                 self._wishes.add(Wish(by_hand=True))

@@ -1,5 +1,6 @@
 """What the admin process shows, as plain values: the state of the gateway, its tunnels, its configuration."""
 
+import math
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.events import Event
 from ogw.report.log import timestamp
+from ogw.report.metrics import RelayState
 from ogw.report.table import Table
 from ogw.service.app import Asker
 from ogw.service.attention import attention
@@ -28,6 +30,7 @@ LATEST_REFUSALS = 20
 MOST_SILENCE = 60.0  # seconds that the supervisor may be busy, such as with a long list of rules
 UNANSWERED = "a worker does not answer, and its share of the clients waits"
 STATES = {"": "serving", UNANSWERED: "partly"}
+STALE_SECONDS = 60.0  # what a worker saw of a relay proxy so long before another opened a tunnel is of the past
 FRESH_SECONDS = 1.0  # several people who look at the page cost the workers one question
 
 
@@ -200,16 +203,13 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
     answers = asked["answers"]
     clients: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
-    relays: dict[str, dict[str, Any]] = {}
+    relays: dict[str, list[dict[str, Any]]] = {}
     refusals: dict[tuple[str, str, str, bool], dict[str, Any]] = {}
     for answer in answers:
         clients.update(dict(answer["clients"]))
         hosts.update(dict(answer["hosts"]))
         for relay in answer["relay_proxies"]:
-            known = relays.setdefault(relay["proxy"], {"proxy": relay["proxy"], "up": True, "opened": 0, "failed": 0})
-            known["up"] = known["up"] and relay["up"]
-            known["opened"] += relay["opened"]
-            known["failed"] += relay["failed"]
+            relays.setdefault(relay["proxy"], []).append(relay)
         for one in answer["refusals"]:
             key = one["client"], one["target"], one["reason"], one["enforced"]
             before = refusals.get(key, one)
@@ -220,10 +220,29 @@ def _merged(asked: dict[str, Any]) -> dict[str, Any]:
     return {
         "top_clients": [{"client": client, "tunnels": count} for client, count in clients.most_common(TOP)],
         "top_hosts": [{"host": host, "tunnels": count} for host, count in hosts.most_common(TOP)],
-        "relay_proxies": list(relays.values()),
+        "relay_proxies": [_relay_proxy(known) for known in relays.values()],
         "refusals": [
             {**one, "last": timestamp(one["last"]), "command": command_for(one["reason"], one["client"], one["target"])}
             for one in latest_first
         ],
         "workers_missing": asked["missing"],
+    }
+
+
+def _relay_proxy(known: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the workers know of one relay proxy: the worst of it, but nothing that another has long known better.
+
+    age  seconds since it last opened a tunnel, or did not; None where no worker has tried it
+    """
+    opened = min((one["age"] for one in known if one["state"] == RelayState.UP), default=math.inf)
+    heard = [one for one in known if one["state"] <= RelayState.UP or one["age"] < opened + STALE_SECONDS]
+    worst = max(heard, key=lambda one: (one["state"], -(one["age"] or 0)))
+    return {
+        "proxy": worst["proxy"],
+        "up": worst["state"] == RelayState.UP,
+        "state": RelayState(worst["state"]).words,
+        "why": worst["why"],
+        "age": worst["age"],
+        "opened": sum(one["opened"] for one in known),
+        "failed": sum(one["failed"] for one in known),
     }

@@ -9,9 +9,7 @@ import logging
 import signal
 import socket
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -24,9 +22,10 @@ from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.metrics import MOST_RELAYS, RELAY_DOWN
+from ogw.report.metrics import MOST_RELAYS, RELAY_STATE
 from ogw.report.refusals import Refusals
 from ogw.report.table import Row, Table
+from ogw.report.uncaught import report_uncaught_errors
 from ogw.service.answers import answer
 from ogw.service.control import Channel, TooLarge, unpacked
 from ogw.service.dialer import dialer_of
@@ -132,7 +131,8 @@ class Worker:
 
     def serve(self) -> int:
         """Accept until the supervisor says to stop, then drain; the exit code."""
-        report_uncaught_errors(self._log)
+        report = report_uncaught_errors(self._log)
+        self._hub.print_exception = lambda context, kind, error, trace: report(kind, error, trace, context)
         self._control = self._hub.loop.io(self._channel.fileno(), READ)
         self._control.start(self._hear)
         self._room = self._hub.loop.io(self._channel.fileno(), WRITE)
@@ -178,7 +178,6 @@ class Worker:
         elif order == "ping":
             self._say({"said": "pong"})
         elif order == "reopen":
-            self._log.reopen()
             self._report_census()
         elif order == "prepare":
             self._building, self._next = message["number"], None
@@ -259,12 +258,15 @@ class Worker:
         if self._next is None:
             return
         self._shared.dialer.close()
+        before = self.relays
         (self._config, self._shared), self._next = self._next, None
         self._log.policy = self._shared.policy.hash
         self._log.set_level(self._config.log_level)
         self._ledger.every_refusal = self._config.log_every_refusal == "yes"
         for number in range(MOST_RELAYS):
-            self._row.cells[RELAY_DOWN + number] = 0
+            self._row.cells[RELAY_STATE + number] = 0
+        if self.relays is not None and before is not None:
+            self.relays.remember(before)
         self._sweep_anew()
         gc.collect()
         if recheck:
@@ -349,7 +351,6 @@ class Worker:
         for tunnel in self.tunnels:
             tunnel.sweep(now, idle, half_closed)
         self._ledger.tell_of_repeats(now)
-        self._log.count_lines()
         self._report_long_tunnels(now)
 
     def _report_long_tunnels(self, now: float) -> None:
@@ -394,27 +395,3 @@ class Worker:
 def _read(text: str) -> tuple[Config, Policy]:
     config = unpacked(text)
     return config, policy_of(config)
-
-
-def report_uncaught_errors(log: Log) -> None:
-    """An error that nobody caught is event 400 with its traceback in a field, never a bare traceback."""
-
-    def report(kind: type[BaseException], error: Optional[BaseException], trace: Any, where: str) -> None:
-        try:
-            told = "".join(traceback.format_exception(kind, error, trace))
-            log.event(
-                Event.ERROR,
-                f"uncaught error in {where}: {kind.__name__}: {error}; please report it",
-                Reason.INTERNAL_ERROR.token,
-                traceback=told,
-            )
-        except Exception:
-            pass  # the report of an error must not raise another in the loop
-
-    hub = get_hub()
-    hub.print_exception = lambda context, kind, error, trace: report(kind, error, trace, f"{context!r}"[:200])
-    sys.excepthook = lambda kind, error, trace: report(kind, error, trace, "the process")
-    threading.excepthook = lambda args: report(args.exc_type, args.exc_value, args.exc_traceback, f"{args.thread}")
-    sys.unraisablehook = lambda args: report(
-        args.exc_type, args.exc_value, args.exc_traceback, f"{args.object!r}"[:200]
-    )

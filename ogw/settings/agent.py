@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern
-from ogw.settings.files import read_file
+from ogw.tunnel.files import read_file
 
 AUTO = "auto"
 PLACES = (

@@ -185,6 +185,10 @@ class Editor:
                 meaning(setting, value)
         values = [value if setting.secret else value.strip() for value in values]
         values = [] if values == [""] else values
+        if not values and not setting.takes_empty:
+            told = _("{name} cannot be empty; without it in the file its default holds: {default}")
+            self._outcome.said.append(told.format(name=setting.name, default=setting.default))
+            return self.unset(setting)
         if before == values and setting.name in self._text:
             self._outcome.said.append(_("{name} is that already").format(name=setting.name))
             return False

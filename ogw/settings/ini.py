@@ -10,7 +10,7 @@ from configargparse import ConfigFileParser
 
 SECTION = "ogw"
 HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
-_KEY = re.compile(r"([^\s=\[#;][^=]*?)[ \t]*=[ \t]*(.*)\Z")
+_NO_KEY = re.compile(r"[\s\[#;]|\Z")  # what no key begins with
 
 
 class IniParser(ConfigFileParser):  # type: ignore[misc]
@@ -51,14 +51,14 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         if header is not None:
             self._open(number, header[1].strip())
             return
-        pair = _KEY.match(line)
+        key, equals, value = line.partition("=")
         self._key = ""
-        if pair is None:
+        if not equals or _NO_KEY.match(key):
             self._wrong(number, _("neither `key = value` nor a comment; further values of a list are indented"))
         elif not self._section:
             self._wrong(number, _("stands before any section; the file begins with [ogw]"))
         elif self._section == SECTION:
-            self._take(number, pair[1], pair[2].strip())
+            self._take(number, key.rstrip(" \t"), value.strip())
 
     def _open(self, number: int, name: str) -> None:
         self._section = name

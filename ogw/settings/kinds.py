@@ -1,7 +1,6 @@
 """Kinds of settings: a reader takes one text and gives its value, or raises ValueError saying what is right."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from gettext import gettext as _
 from ipaddress import ip_address
@@ -17,20 +16,35 @@ _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _REGION = re.compile(r"[a-z][a-z0-9]{2,39}\Z")
 _LABELS = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?){0,2}\Z")
 _ENDPOINT = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::(.*))?\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NOT_UTF_8 = re.compile(r"[\ud800-\udfff]")  # what Python makes of such bytes in flags and variables
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, None: 1}
 
-Reader = Callable[[str], Any]
+LONGEST = 4096  # characters of one value, as of a path
+HOUR, MONTH = 3600.0, 30 * 86400.0  # seconds
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """The least and the most a number may be."""
+class Bounded:
+    """Reads values between a least and a greatest one, both of which are taken.
+
+    most  what the kernel's call, or the library's, takes that is given the value; what the gateway itself waits for or
+          counts is bounded by what makes sense
+    """
 
     least: float
     most: float
 
-    def check(self, value: float, unit: str = "") -> None:
+    @property
+    def extremes(self) -> tuple[str, ...]:
+        """The texts of the least and the greatest value."""
+        return tuple(f"{value:.6f}".rstrip("0").rstrip(".") for value in (self.least, self.most))
+
+    def __call__(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def _require(self, value: float, unit: str = "") -> None:
         if not self.least <= value <= self.most:
             raise ValueError(
                 _("must be from {least} to {most}{unit}").format(
@@ -39,47 +53,73 @@ class Bounds:
             )
 
 
-def number(least: int, most: int) -> Reader:
-    """A whole number within bounds."""
-    bounds = Bounds(least, most)
+class _Number(Bounded):
+    """A whole number."""
 
-    def read(text: str) -> int:
+    def __call__(self, text: str) -> int:
         if not _NUMBER.match(text):
             raise ValueError(_("is not a whole number"))
-        bounds.check(int(text))
+        self._require(int(text))
         return int(text)
 
-    return read
+
+class _NumberOrAuto(_Number):
+    """A whole number, or auto, which is 0."""
+
+    @property
+    def extremes(self) -> tuple[str, ...]:
+        return (*super().extremes, "auto")
+
+    def __call__(self, text: str) -> int:
+        if text == "auto":
+            return 0
+        if not _NUMBER.match(text):
+            raise ValueError(_("is neither auto nor a whole number"))
+        return super().__call__(text)
 
 
-def duration(least: float) -> Reader:
-    """Seconds, from 10, 10s, 500ms, 5m, 1h or 2d; up to 30 days."""
-    bounds = Bounds(least, 30 * 86400)
+class _Duration(Bounded):
+    """Seconds, from 10, 10s, 500ms, 5m, 1h or 2d."""
 
-    def read(text: str) -> float:
+    def __call__(self, text: str) -> float:
         match = _DURATION.match(text)
         if match is None:
             raise ValueError(_("is not a duration, such as 10s, 500ms, 5m or 1h"))
         seconds = float(match[1]) * SECONDS[match[2]]
-        bounds.check(seconds, _(" seconds"))
+        self._require(seconds, _(" seconds"))
         return seconds
 
-    return read
 
-
-def size(least: int, most: int) -> Reader:
+class _Size(Bounded):
     """Bytes, from 16384, 16KiB or 1MiB."""
-    bounds = Bounds(least, most)
 
-    def read(text: str) -> int:
+    def __call__(self, text: str) -> int:
         match = _SIZE.match(text)
         if match is None:
             raise ValueError(_("is not a size, such as 16384, 16KiB or 1MiB"))
         value = int(match[1]) * BYTES[match[2]]
-        bounds.check(value, _(" bytes"))
+        self._require(value, _(" bytes"))
         return value
 
-    return read
+
+def number(least: int, most: int) -> Bounded:
+    """A whole number within bounds."""
+    return _Number(least, most)
+
+
+def number_or_auto(least: int, most: int) -> Bounded:
+    """The same, or auto."""
+    return _NumberOrAuto(least, most)
+
+
+def duration(least: float, most: float = MONTH) -> Bounded:
+    """Seconds within bounds."""
+    return _Duration(least, most)
+
+
+def size(least: int, most: int) -> Bounded:
+    """Bytes within bounds."""
+    return _Size(least, most)
 
 
 @dataclass(frozen=True)
@@ -93,15 +133,14 @@ class Choice:
             raise ValueError(_("is none of {words}").format(words=", ".join(self.words)))
         return text
 
+    @property
+    def extremes(self) -> tuple[str, ...]:
+        return self.words
+
 
 def choice(*words: str) -> Choice:
     """One of a few words."""
     return Choice(words)
-
-
-def worker_count(text: str) -> int:
-    """A number of processes; 0 for auto."""
-    return 0 if text == "auto" else int(number(1, 128)(text))
 
 
 def moment(text: str) -> Optional[float]:
@@ -158,9 +197,25 @@ def preset_name(text: str) -> str:
 
 def plain(text: str) -> str:
     """Any text, such as a path."""
-    if "\0" in text:
-        raise ValueError(_("has a NUL character in it"))
     return text
+
+
+def require_short(text: str) -> None:
+    """Raise ValueError for what is longer than any value can be."""
+    if len(text) > LONGEST:
+        raise ValueError(_("is longer than {most} characters").format(most=LONGEST))
+
+
+def require_utf_8(text: str) -> None:
+    """Raise ValueError for bytes that are not: no reader, no log line and no relay proxy could take them."""
+    if _NOT_UTF_8.search(text):
+        raise ValueError(_("has bytes in it that are not UTF-8"))
+
+
+def require_printable(text: str, separators: str = "") -> None:
+    """Raise ValueError for control characters, which are in no value of any setting; those of `separators` are."""
+    if any(one not in separators for one in _CONTROL.findall(text)):
+        raise ValueError(_("has a control character in it"))
 
 
 def endpoint(text: str) -> tuple[str, Optional[int]]:

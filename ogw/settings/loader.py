@@ -16,6 +16,8 @@ from ogw.policy.rules import Rule, parse_rules, time_text
 from ogw.settings import sourced
 from ogw.settings.copies import default_state_dir
 from ogw.settings.ini import IniParser
+from ogw.settings.ini_source import Unreadable, ini_text, require_path
+from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
@@ -23,6 +25,7 @@ from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 _WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
 _BESIDE_FILE = ("relay-proxy-password-file", "relay-proxy-ca-file")  # where relative in the file: to its folder
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
+LONGEST_SHOWN = 200  # characters of a wrong value
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
 
 
@@ -34,9 +37,12 @@ class ConfigError(Exception):
         self.mistakes = tuple(mistakes)
 
 
-def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
-    """The configuration that flags, variables and the file add up to. Raises ConfigError with all mistakes at once."""
-    return _Loader(arguments, environment).load()
+def load(arguments: Sequence[str], environment: Mapping[str, str], before: Optional[Config] = None) -> Config:
+    """The configuration that flags, variables and the file add up to. Raises ConfigError with all mistakes at once.
+
+    before  the one in force, at a reload
+    """
+    return _Loader(arguments, environment, before).load()
 
 
 def help_text(program: str) -> str:
@@ -74,7 +80,8 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
 
 
 class _Loader:
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], before: Optional[Config]) -> None:
+        self._before = before
         self._arguments = list(arguments)
         self._environment = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
         self._state_dir = default_state_dir(environment)
@@ -113,10 +120,10 @@ class _Loader:
             if flag.startswith("-"):
                 near = self._near(flag, "--")
                 self._mistakes.append(
-                    _("{flag}: there is no such flag{near}").format(flag=ascii(flag)[1:-1], near=near)
+                    _("{flag}: there is no such flag{near}").format(flag=_short(ascii(flag)[1:-1]), near=near)
                 )
             elif not after_unknown_flag:
-                self._mistakes.append(_("{word}: neither a flag nor the value of one").format(word=ascii(word)))
+                self._mistakes.append(_("{word}: neither a flag nor the value of one").format(word=_short(ascii(word))))
             after_unknown_flag = flag.startswith("-")
         for name in [name for name, values in texts.items() if None in values]:
             self._mistakes.append(_("--{name}: its value is missing").format(name=name))
@@ -130,7 +137,7 @@ class _Loader:
             # A warning only: Kubernetes sets OGW_PORT and OGW_SERVICE_* for a Service that is named ogw.
             self._warnings.append(
                 _("{variable}: there is no such setting, the variable is ignored{near}").format(
-                    variable=variable, near=self._near(variable, PREFIX)
+                    variable=_short(ascii(variable)[1:-1]), near=self._near(variable, PREFIX)
                 )
             )
         return {
@@ -139,22 +146,13 @@ class _Loader:
         }
 
     def _from_file(self, asked: Optional[Given]) -> dict[str, list[Given]]:
-        path = asked.text if asked else DEFAULT_FILE
         try:
-            with open(path, encoding="utf-8-sig", newline="\n") as file:
-                contents = file.read()
-        except FileNotFoundError as error:
-            if asked:
-                self._mistakes.append(f"{asked.source}: {path}: {error.strerror}")
+            path = require_path(asked, DEFAULT_FILE) if asked else DEFAULT_FILE
+            contents = ini_text(path, asked.source if asked else "", self._before)
+        except Unreadable as unreadable:
+            self._mistakes.append(str(unreadable))
             return {}
-        except OSError as error:
-            if asked:
-                self._mistakes.append(f"{asked.source}: {path}: {error.strerror}")
-            else:
-                self._warnings.append(_("{path}: {error}; going on without it").format(path=path, error=error.strerror))
-            return {}
-        except ValueError:
-            self._mistakes.append(_("{path}: not a text file in UTF-8").format(path=path))
+        if contents is None:
             return {}
         # Read beside configargparse, which would forget the lines and replace lists instead of adding them up.
         ini = IniParser()
@@ -163,7 +161,7 @@ class _Loader:
         for key in ini.values.keys() - SETTINGS.keys():
             line = ini.values[key][0][0]
             at_lines.append(
-                (line, _("there is no setting {key}{near}").format(key=ascii(key), near=self._near(key, "")))
+                (line, _("there is no setting {key}{near}").format(key=_short(ascii(key)), near=self._near(key, "")))
             )
         self._mistakes += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
         return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
@@ -195,18 +193,32 @@ class _Loader:
         if setting.read is None:
             return self._rules(setting, given)
         values: list[Any] = []
+        count = len(self._mistakes)
         for source, text in given:
             single = text if setting.secret else text.strip()
             for one in setting.split(text) if setting.listed else [single]:
                 try:
-                    values.append(setting.read(one))
+                    require_short(one)
+                    require_utf_8(one)
+                    value = setting.read(one)
+                    require_printable(one)
+                    values.append(value)
                 except ValueError as error:
-                    where = source if source.startswith(("--", PREFIX)) else f"{source}: {setting.name}"
-                    said = HIDDEN if setting.secret else ascii(shown_as(setting, one))
-                    self._mistakes.append(f"{where}: {said} {error}")
-        if setting.listed:
-            return tuple(values)
-        return values[0] if values else None
+                    empty = "" if one else _instead(setting)
+                    said = HIDDEN if setting.secret else _short(ascii(shown_as(setting, one)))
+                    self._mistakes.append(f"{_where(source, setting)}: {said} {error}{empty}")
+        if not setting.listed:
+            return values[0] if values else None
+        if not values and not setting.takes_empty and len(self._mistakes) == count:
+            source, text = given[-1]
+            self._mistakes.append(f"{_where(source, setting)}: {text!a} names nothing{_instead(setting)}")
+        if setting.most and len(values) > setting.most:
+            self._mistakes.append(
+                _("{name}: {number} values are too many; {most} can be").format(
+                    name=setting.name, number=len(values), most=setting.most
+                )
+            )
+        return tuple(values)
 
     def _warn_of_flag(self, setting: Setting, given: list[Given]) -> None:
         for source, text in given:
@@ -219,6 +231,12 @@ class _Loader:
     def _rules(self, setting: Setting, given: list[Given]) -> tuple[Rule, ...]:
         rules: list[Rule] = []
         for source, text in given:
+            try:
+                require_utf_8(text)
+                require_printable(text, separators="\t\n\r")
+            except ValueError as error:
+                self._mistakes.append(f"{_where(source, setting)}: {_short(ascii(text))} {error}")
+                continue
             found, mistakes = parse_rules(text, source, setting.denied)
             rules += found
             self._mistakes += mistakes
@@ -337,6 +355,19 @@ def _beside(given: Given, path: str) -> str:
     """A path that the INI file names; a relative one is meant from its folder, not from wherever somebody is."""
     file, colon, _line = given.source.rpartition(":")
     return os.path.join(os.path.dirname(os.path.abspath(file)), path) if colon else path
+
+
+def _where(source: str, setting: Setting) -> str:
+    return source if source.startswith(("--", PREFIX)) else f"{source}: {setting.name}"
+
+
+def _instead(setting: Setting) -> str:
+    """What to do about an empty value, as the end of a sentence."""
+    return _("; it is empty: leave it out for the default, {default}").format(default=setting.default)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _last(given: list[Given]) -> Optional[Given]:

@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from ogw.policy.rules import parse_rules
-from ogw.settings.files import read_file
+from ogw.tunnel.files import read_file
 
 CLOUDS = ("public", "government", "china")
 PARAMETERS = ("workspace", "region", "account", "data-collection-endpoint")  # names of settings, each a list

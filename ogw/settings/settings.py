@@ -10,6 +10,7 @@ from ogw.policy.networks import Network, parse_network
 from ogw.policy.rules import Rule
 from ogw.policy.subjects import Pattern, parse_pattern
 from ogw.settings.kinds import (
+    HOUR,
     admin_endpoint,
     choice,
     duration,
@@ -19,6 +20,7 @@ from ogw.settings.kinds import (
     labels,
     moment,
     number,
+    number_or_auto,
     plain,
     preset_name,
     region_name,
@@ -27,7 +29,6 @@ from ogw.settings.kinds import (
     syslog,
     tls_version,
     user_name,
-    worker_count,
 )
 from ogw.settings.preset import CLOUDS
 from ogw.settings.sourced import Seen, Sourced
@@ -36,6 +37,7 @@ from ogw.wire.relay_proxy import HIDDEN, RelayProxy, Secret, parse_relay_proxy, 
 
 PREFIX = "OGW_"
 DEFAULT = "default"
+LONGEST_KEEPALIVE = 32767  # seconds (linux/tcp.h, MAX_TCP_KEEPIDLE)
 
 
 class Given(NamedTuple):
@@ -65,6 +67,8 @@ class Setting:
     split     for lists: a text to its values
     secret    its value is never shown
     shown     how a value may be shown, where a part of it is secret
+    most      for lists: how many values, where each costs open files or time; 0 for any number
+    empty     what an empty value means where that is neither the default nor a mistake (`takes_empty`)
     """
 
     name: str
@@ -77,6 +81,16 @@ class Setting:
     split: Callable[[str], list[str]] = by_comma
     secret: bool = False
     shown: Callable[[str], str] = str
+    most: int = 0
+    empty: str = ""
+
+    @property
+    def takes_empty(self) -> bool:
+        """An empty value is the default where that is nothing; else it is a mistake, unless it has its own meaning.
+
+        Who writes OGW_LISTEN_ADDRESS=${PLACE:-} had a place in mind: the default could be more open than that.
+        """
+        return not self.default or bool(self.empty)
 
     @property
     def flag(self) -> str:
@@ -113,13 +127,19 @@ class Config:
     """
 
     listen_address: tuple[tuple[str, Optional[int]], ...] = _setting(
-        "listen-address", "0.0.0.0, ::", endpoint, "ADDRESS[:PORT]", _("where to listen, one or several"), listed=True
+        "listen-address",
+        "0.0.0.0, ::",
+        endpoint,
+        "ADDRESS[:PORT]",
+        _("where to listen, one or several"),
+        listed=True,
+        most=256,
     )
     listen_port: int = _setting(
         "listen-port", "8080", number(1, 65535), "PORT", _("the port of listen addresses that name none")
     )
     workers: int = _setting(
-        "workers", "auto", worker_count, "NUMBER", _("processes that serve; auto is one for each core")
+        "workers", "auto", number_or_auto(1, 128), "NUMBER", _("processes that serve; auto is one for each core")
     )
     allowed_host: tuple[Rule, ...] = _setting(
         "allowed-host", "", None, "RULE", _("a host rule: where clients may go; without any, nowhere"), listed=True
@@ -167,7 +187,7 @@ class Config:
         "source-refresh", "1h", duration(1), "DURATION", _("how often lists are downloaded; files are watched")
     )
     source_timeout: float = _setting(
-        "source-timeout", "30s", duration(0.2), "DURATION", _("what the download of a list may take")
+        "source-timeout", "30s", duration(0.2, HOUR), "DURATION", _("what the download of a list may take")
     )
     source_max_size: int = _setting(
         "source-max-size", "1MiB", size(1024, 64 << 20), "SIZE", _("the largest list, read or downloaded")
@@ -242,6 +262,7 @@ class Config:
         "ADDRESS[:PORT]",
         _("DNS servers to ask instead of those in /etc/resolv.conf"),
         listed=True,
+        most=32,
     )
     tls_rules: str = _setting(
         "tls-rules",
@@ -342,7 +363,7 @@ class Config:
     head_max_size: int = _setting(
         "head-max-size", "16KiB", size(256, 1 << 20), "SIZE", _("the largest head of a client")
     )
-    dns_timeout: float = _setting("dns-timeout", "5s", duration(0.05), "DURATION", _("for a name's look-up"))
+    dns_timeout: float = _setting("dns-timeout", "5s", duration(0.05, HOUR), "DURATION", _("for a name's look-up"))
     dial_timeout: float = _setting(
         "dial-timeout", "10s", duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
     )
@@ -372,7 +393,11 @@ class Config:
         "drain-timeout", "20s", duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
     )
     tcp_keepalive: float = _setting(
-        "tcp-keepalive", "60s", duration(0), "DURATION", _("TCP keepalive on both sockets of a tunnel; 0 is none")
+        "tcp-keepalive",
+        "60s",
+        duration(0, LONGEST_KEEPALIVE),
+        "DURATION",
+        _("TCP keepalive on both sockets of a tunnel; 0 is none"),
     )
     max_tunnels: int = _setting(
         "max-tunnels", "0", number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
@@ -397,6 +422,7 @@ class Config:
         admin_endpoint,
         "ADDRESS[:PORT]",
         _("where metrics, health and readiness are asked for; empty: only on the socket in run-dir"),
+        empty=_("only on the socket in run-dir"),
     )
     admin_page: str = _setting(
         "admin-page",
@@ -475,6 +501,12 @@ class Config:
     @property
     def listen_is_default(self) -> bool:
         return self.is_default("listen-address")
+
+    def has_values_of(self, file: str) -> bool:
+        """Values that are in force stand in this INI file."""
+        mark = f"{file}:"
+        found = (one.source for given in self.origins.values() for one in given if one.source.startswith(mark))
+        return any(source.removeprefix(mark).isdigit() for source in found)
 
     def is_default(self, name: str) -> bool:
         """Nobody set it."""

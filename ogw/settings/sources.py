@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from ogw.policy.rules import Rule
 from ogw.settings.copies import read_copy
-from ogw.settings.files import read_file
 from ogw.settings.lists import BadList, read_list
+from ogw.tunnel.files import read_file
 from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import HIDDEN
 

@@ -2,7 +2,7 @@
 
 import _socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Optional
 
@@ -41,8 +41,17 @@ class Dialer:
         """It is replaced by another; tunnels that have it still may go on with it."""
         self._connector.close()
 
-    def dial(self, target: Target, to: tuple[Any, ...], client: _socket.socket, client_ip: str) -> Upstream:
+    def dial(
+        self,
+        target: Target,
+        to: tuple[Any, ...],
+        client: _socket.socket,
+        client_ip: str,
+        via: Sequence[bytes] = (),
+    ) -> Upstream:
         """Connect to the target, whose addresses may also lie in the networks `to`.
+
+        via  the request's own Via, for a relay proxy
 
         Raises DialError, or ClientGone when the client resets its connection meanwhile.
         """
@@ -54,7 +63,7 @@ class Dialer:
             survey = self._survey_behind_relay(target, to)
             if survey.failure is not None:
                 raise survey.failure
-            return self.relays.dial(target, mailbox)
+            return self.relays.dial(target, mailbox, via)
         finally:
             client_watch.close()
 

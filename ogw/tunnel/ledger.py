@@ -22,7 +22,8 @@ from ogw.report.metrics import (
     REPORTED,
     VERIFIED,
 )
-from ogw.report.refusals import Refusals
+from ogw.report.printable import detail_of
+from ogw.report.refusals import GATHERED, Refusals
 from ogw.wire.tls import version_name
 
 
@@ -111,14 +112,23 @@ class Ledger:
         cells[CLOSED + reason.index] += 1
         DURATION.observe(cells, duration)
         self.log.tunnel_closed(
-            reason.token, detail, tunnel, client, target, upstream, bytes_up, bytes_down, dial, duration
+            reason.token,
+            detail and detail_of(detail),
+            tunnel,
+            client,
+            target,
+            upstream,
+            bytes_up,
+            bytes_down,
+            dial,
+            duration,
         )
 
     def left(self, reason: Optional[Reason], detail: str, fields: dict[str, Any]) -> None:
         """Its client went away before it was open; without a reason it never said a byte."""
         if reason is not None:
             self.cells[CLOSED + reason.index] += 1
-            self.log.event(Event.TUNNEL_CLOSED, detail, reason.token, **fields)
+            self.log.event(Event.TUNNEL_CLOSED, detail_of(detail), reason.token, **fields)
         elif self.log.debug:
             self.log.event(Event.CONNECT_RECEIVED, "the client connected and said nothing", **fields)
 
@@ -127,11 +137,11 @@ class Ledger:
         for one in self.refusals.due(now, at_once):
             self.log.event(
                 one.event,
-                f"{one.untold} more like this; the last: {one.detail}",
+                f"{one.untold} more {GATHERED if one.gathered else 'like this'}; the last: {one.detail}",
                 one.reason,
                 counted=False,
                 client=one.client,
-                target=one.target or None,
+                target=one.latest or None,
                 count=one.untold,
                 enforced=None if one.enforced else False,
             )
@@ -142,5 +152,6 @@ class Ledger:
         now, wall = time.monotonic(), time.time()
         every = self.every_refusal or reason is Reason.INTERNAL_ERROR
         enforced = fields.get("enforced") is not False
+        detail = detail_of(detail)
         if self.refusals.is_news(client, target, reason.token, reason.event, detail, now, wall, every, enforced):
             self.log.event(reason.event, detail, reason.token, counted=False, **fields)

@@ -26,8 +26,10 @@ class PasswordSource:
             fresh = credentials(self.given.user.reveal(), read_password(self._file))
         except (OSError, ValueError):
             return False
-        before, self.given = self.given, fresh
-        return fresh != before
+        if fresh == self.given or not fresh.password.reveal():
+            return False  # an empty file is one that is being written
+        self.given = fresh
+        return True
 
 
 def read_password(path: str) -> str:

@@ -31,9 +31,11 @@ from ogw.wire.connect import (
     HeadTooLarge,
     NotConnect,
     Request,
+    RequestReader,
     read_request,
 )
 from ogw.wire.tls import alert
+from ogw.wire.via import Loop, to_pass_on
 
 READ = 1  # libev's event bit
 RECEIVE_SIZE = 16 * 1024
@@ -198,39 +200,42 @@ class Tunnel:
         except HeadError as error:
             raise Refused(HEAD_REASONS[type(error)], error.detail) from None
 
-    def _await_head(self, data: bytes) -> Request:
+    def _await_head(self, first: bytes) -> Request:
         shared = self.shared
         hub = get_hub()
         client = self.client
+        reader = RequestReader(shared.head_max_size)
+        heard = bool(first)
         watcher = hub.loop.io(client.fileno(), READ)
         watcher.start(getcurrent().switch)
         try:
             with Deadline(self.accepted + shared.head_timeout - time.monotonic()):
+                reader.feed(first)
                 while True:
                     hub.switch()
                     try:
                         more = client.recv(RECEIVE_SIZE)
                     except BlockingIOError:
                         continue
-                    if not data and more:
-                        self._judge_client()
-                    data += more
-                    request = read_request(data, shared.head_max_size) if more else None
-                    if request is not None:
-                        return request
                     if not more:
                         break
+                    if not heard:
+                        self._judge_client()
+                        heard = True
+                    request = reader.feed(more)
+                    if request is not None:
+                        return request
         except Expired:
-            if not data:
+            if not heard:
                 raise Left from None
             detail = f"the head was not complete after {shared.head_timeout:g} s (head-timeout)"
             raise Refused(Reason.HEAD_TIMEOUT, detail) from None
         except OSError as error:
-            raise Left(Reason.CLIENT_RESET if data else None, f"{error.strerror} in the middle of the head") from None
+            raise Left(Reason.CLIENT_RESET if heard else None, f"{error.strerror} in the middle of the head") from None
         finally:
             watcher.stop()
             watcher.close()
-        if not data:
+        if not heard:
             raise Left
         raise Refused(Reason.BAD_REQUEST, "the client closed in the middle of its head")
 
@@ -248,11 +253,6 @@ class Tunnel:
             shared.ledger.log.event(Event.CONNECT_RECEIVED, "", **self._who())
         if shared.draining.now:
             raise Refused(Reason.DRAINING, "the gateway is draining")
-        if shared.via and any(name == b"via" and shared.via in value for name, value in request.headers):
-            raise Refused(
-                Reason.RELAY_LOOP,
-                "this request was here before: the relay proxy leads back to this gateway; check relay-proxy",
-            )
         decision = shared.policy.judge_target(request.target, self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
@@ -264,16 +264,20 @@ class Tunnel:
     # 3. Reach it.
 
     def _reach(self, request: Request, decision: Decision) -> tuple[Upstream, float]:
+        shared = self.shared
         began = time.monotonic()
         try:
-            upstream = self.shared.dialer.dial(request.target, decision.to, self.client, self.client_ip)
+            via = to_pass_on(request.headers, shared.via) if shared.via else ()
+            upstream = shared.dialer.dial(request.target, decision.to, self.client, self.client_ip, via)
+        except Loop as loop:
+            raise Refused(Reason.RELAY_LOOP, loop.detail) from None
         except DialError as error:
             raise Refused(error.reason, error.detail, error.status) from None
         except ClientGone:
             raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
         self.upstream = upstream.address
         seconds = time.monotonic() - began
-        self.shared.ledger.opened(seconds)
+        shared.ledger.opened(seconds)
         return upstream, seconds
 
     # 4 to 6. The 200, the handshake going by, and copying both ways.

@@ -1,7 +1,9 @@
 """CONNECT heads, both ways: bytes to a Request or a Response, and our answers to bytes.
 
-Readers take all that came so far and say a value, None for "need more", or one HeadError. They judge in the order of
-the bytes, so the same bytes cut anywhere give the same outcome. What stands behind a head is its `rest`.
+Readers say a value, None for "need more", or one HeadError. They judge in the order of the bytes, so the same bytes cut
+anywhere give the same outcome. The functions take all that came so far; the classes take it piece by piece and keep
+their place, so that a peer that sends a byte at a time costs no more than its bytes. What stands behind a head is its
+`rest`.
 """
 
 import re
@@ -13,6 +15,7 @@ from typing import NamedTuple, Optional
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 LONGEST_NAME = 253  # RFC 1035, section 2.3.4, as text without the final dot
+MOST_FIELDS = 100  # header lines of a head
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -21,6 +24,19 @@ _LINE = re.compile(rb"[\t -~\x80-\xff]*+")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):(.*+)\Z", re.DOTALL)
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/1\.([01])\Z")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: (.*+))?\Z", re.DOTALL)
+# What nearly every client sends, as a whole: what these take, the classes take in the same way.
+_FIELD_LINES = rb"((?:" + _TOKEN + rb"+:[\t -~\x80-\xff]*+\r\n){0,%d}+)\r\n" % MOST_FIELDS
+_REQUEST = re.compile(rb"CONNECT ([!-~]++) HTTP/1\.([01])\r\n" + _FIELD_LINES)
+_RESPONSE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*+))?\r\n" + _FIELD_LINES)
+_FIELD_LINE = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
+# The beginning of a line that may be quoted: no secret is expected in front of a colon.
+_FIRST_WORD = re.compile(rb"[^\x00- :]++")
+_AT = re.compile(rb"@|%40")  # behind user information (RFC 3986, section 3.2.1)
+_NAME_OF_FIELD = re.compile(_TOKEN + rb"\Z")
+_PLACE = re.compile(
+    rb"(?:[A-Za-z][A-Za-z0-9+.-]*+://[^:/?#]++|\[[0-9A-Fa-f:.]*+\]|[^:/?#][^:?#]*+)(?::[0-9]{1,5}\Z|(?=[:/?#]|\Z))"
+)
+_JUDGED = (b"host", b"content-length", b"transfer-encoding")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 # What inet_aton(3) would take for an address: its last part is a decimal, octal or hexadecimal number.
@@ -93,58 +109,136 @@ def read_request(data: bytes, limit: int) -> Optional[Request]:
     """The CONNECT request that `data` begins with (RFC 9112, sections 2 to 6; RFC 9110, section 9.3.6).
 
     None while it is incomplete. Raises NotConnect, BadRequest, BadTarget, or HeadTooLarge when its first `limit` bytes
-    hold no blank line.
+    hold no blank line, or too many header lines.
     """
-    lines = _lines(data[:limit], BadRequest)
-    target: Optional[Target] = None
-    version = b""
+    whole = _REQUEST.match(data, 0, limit)
+    if whole is None:
+        return RequestReader(limit).feed(data)
+    target = parse_target(whole[1])
     headers: Fields = []
-    for line, end in lines:
-        if target is not None:
-            if not line:
-                return Request(target, f"1.{version.decode()}", headers, data[end:])
-            field = _field(line, BadRequest)
+    for name, value in _FIELD_LINE.findall(whole[3]):
+        field = name.lower(), value.rstrip(b" \t")
+        if field[0] in _JUDGED:
             _judge_field(field, headers)
-            headers.append(field)
-        elif line or end > 2:  # one empty line before the request is nothing (RFC 9112, section 2.2)
-            target, version = _request_line(line)
-    if len(data) >= limit:
-        raise HeadTooLarge(f"the head is larger than {limit} bytes (head-max-size)")
-    return None
+        headers.append(field)
+    return Request(target, "1.1" if whole[2] == b"1" else "1.0", headers, data[whole.end() :])
 
 
 def read_response(data: bytes, limit: int) -> Optional[Response]:
     """The response head that `data` begins with; None while it is incomplete. Raises BadResponse or HeadTooLarge."""
-    status_line: Optional[re.Match[bytes]] = None
-    headers: Fields = []
-    for line, end in _lines(data[:limit], BadResponse):
-        if status_line is None:
-            status_line = _STATUS_LINE.match(line)
-            if status_line is None:
-                raise BadResponse(f"not an HTTP/1 status line: {quoted(line)}")
-        elif line:
-            headers.append(_field(line, BadResponse))
-        else:
-            phrase = (status_line[2] or b"").decode("ascii", "replace").replace("\ufffd", "?").replace("\t", " ")
-            return Response(int(status_line[1]), phrase.strip()[:100], headers, data[end:])
-    if len(data) >= limit:
-        raise HeadTooLarge(f"the answer's head is larger than {limit} bytes")
-    return None
+    return ResponseReader(limit).feed(data)
 
 
-def _lines(data: bytes, error: type[HeadError]) -> Iterator[tuple[bytes, int]]:
-    """Each complete line without its CRLF, and where the next one begins. A forbidden byte raises where it stands."""
-    begin = 0
-    while True:
-        stop = _LINE.match(data, begin).end()  # type: ignore[union-attr]  # it matches nothing, too
-        mark = data[stop : stop + 2]
-        if mark == b"\r\n":
-            yield data[begin:stop], stop + 2
-            begin = stop + 2
-        elif mark in (b"", b"\r"):
-            return
-        else:
-            raise error(_forbidden(mark[0], stop))
+class _Reader:
+    """The lines of a head that comes in pieces: what was looked at is not looked at again.
+
+    limit  so many bytes are looked at
+    """
+
+    __slots__ = ("_begin", "_data", "_error", "_limit", "_looked")
+
+    def __init__(self, limit: int, error: type[HeadError]) -> None:
+        self._data = bytearray()
+        self._begin = 0  # of the line that is not complete
+        self._looked = 0
+        self._limit = limit
+        self._error = error
+
+    def _lines(self, more: bytes) -> Iterator[bytes]:
+        """Each line that is complete now, without its CRLF. A forbidden byte raises where it stands."""
+        data = self._data
+        data += more
+        end = min(len(data), self._limit)
+        while True:
+            stop = self._looked = _LINE.match(data, self._looked, end).end()  # type: ignore[union-attr]  # or nothing
+            mark = bytes(data[stop : min(stop + 2, end)])
+            if mark == b"\r\n":
+                line = bytes(data[self._begin : stop])
+                self._begin = self._looked = stop + 2
+                yield line
+            elif mark in (b"", b"\r"):
+                return
+            else:
+                raise self._error(_forbidden(mark[0], stop))
+
+    def _field(self, line: bytes, before: Fields) -> tuple[bytes, bytes]:
+        """The header line behind so many others."""
+        if len(before) == MOST_FIELDS:
+            raise HeadTooLarge(f"the head has more than {MOST_FIELDS} header lines")
+        return _field(line, len(before) + 1, self._error)
+
+    @property
+    def _rest(self) -> bytes:
+        return bytes(self._data[self._begin :])
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._data) >= self._limit
+
+
+class RequestReader(_Reader):
+    """Reads the CONNECT request of one client, piece by piece, as `read_request` does."""
+
+    __slots__ = ("_headers", "_target", "_version")
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit, BadRequest)
+        self._target: Optional[Target] = None
+        self._version = ""
+        self._headers: Fields = []
+
+    def feed(self, more: bytes) -> Optional[Request]:
+        """What came next; the request once it is complete. Raises as `read_request` does."""
+        headers = self._headers
+        for line in self._lines(more):
+            if self._target is None:
+                if line or self._begin > 2:  # one empty line before the request is nothing (RFC 9112, section 2.2)
+                    self._target, self._version = _request_line(line)
+            elif line:
+                field = self._field(line, headers)
+                _judge_field(field, headers)
+                headers.append(field)
+            else:
+                return Request(self._target, self._version, headers, self._rest)
+        if self._is_full:
+            raise HeadTooLarge(f"the head is larger than {self._limit} bytes (head-max-size)")
+        return None
+
+
+class ResponseReader(_Reader):
+    """Reads one answer of a relay proxy, piece by piece."""
+
+    __slots__ = ("_headers", "_phrase", "_status")
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit, BadResponse)
+        self._status = 0
+        self._phrase = ""
+        self._headers: Fields = []
+
+    def feed(self, more: bytes) -> Optional[Response]:
+        """What came next; the answer once its head is complete. Raises BadResponse or HeadTooLarge."""
+        whole = None if self._data else _RESPONSE.match(more, 0, self._limit)
+        if whole is not None:
+            headers = [(name.lower(), value.rstrip(b" \t")) for name, value in _FIELD_LINE.findall(whole[3])]
+            return Response(int(whole[1]), _phrase(whole[2]), headers, more[whole.end() :])
+        for line in self._lines(more):
+            if not self._status:
+                parts = _STATUS_LINE.match(line)
+                if parts is None:
+                    raise BadResponse("not an HTTP/1 status line" + _beginning(line))
+                self._status, self._phrase = int(parts[1]), _phrase(parts[2])
+            elif line:
+                self._headers.append(self._field(line, self._headers))
+            else:
+                return Response(self._status, self._phrase, self._headers, self._rest)
+        if self._is_full:
+            raise HeadTooLarge(f"the answer's head is larger than {self._limit} bytes")
+        return None
+
+
+def _phrase(raw: Optional[bytes]) -> str:
+    return (raw or b"").decode("ascii", "replace").replace("\ufffd", "?").replace("\t", " ").strip()[:100]
 
 
 def _forbidden(byte: int, position: int) -> str:
@@ -159,7 +253,7 @@ def _forbidden(byte: int, position: int) -> str:
     return f"a control character (0x{byte:02x}) at byte {position}"
 
 
-def _request_line(line: bytes) -> tuple[Target, bytes]:
+def _request_line(line: bytes) -> tuple[Target, str]:
     parts = _REQUEST_LINE.match(line)
     if parts is None:
         raise BadRequest(_what_instead(line))
@@ -170,7 +264,7 @@ def _request_line(line: bytes) -> tuple[Target, bytes]:
         raise NotConnect(
             f"the method is {quoted(method)}; only CONNECT is served: use the gateway for https, not for http"
         )
-    return parse_target(target), minor
+    return parse_target(target), f"1.{minor.decode()}"
 
 
 def _what_instead(line: bytes) -> str:
@@ -182,22 +276,33 @@ def _what_instead(line: bytes) -> str:
         if words[2] in (b"HTTP/2.0", b"HTTP/2", b"HTTP/3"):
             return f"{words[2].decode()} is not spoken here, HTTP/1.0 and HTTP/1.1 are"
         if not re.match(rb"HTTP/1\.[01]\Z", words[2]):
-            return f"the version is {quoted(words[2])}; HTTP/1.0 and HTTP/1.1 are spoken here"
+            version = f" is {quoted(words[2])}" if re.match(rb"HTTP/[0-9.]{1,8}\Z", words[2]) else " is none"
+            return f"the version{version}; HTTP/1.0 and HTTP/1.1 are spoken here"
     if len(words) in (1, 2) and re.match(rb"[A-Z]+\Z", words[0]):
         return "a request line without a version (HTTP/0.9)"
-    return f"not a request line: {quoted(line)}"
+    return "not a request line" + _beginning(line)
 
 
-def _field(line: bytes, error: type[HeadError]) -> tuple[bytes, bytes]:
+def _beginning(line: bytes) -> str:
+    """What a sentence may show of a line that is not understood: its first word, and none of one with credentials."""
+    word = _FIRST_WORD.match(line)
+    return f": {quoted(word[0])}" if word is not None and not _AT.search(line) else ""
+
+
+def _field(line: bytes, number: int, error: type[HeadError]) -> tuple[bytes, bytes]:
+    """Name and value of the header line with this number; what is wrong with it is told without its value."""
     parts = _FIELD.match(line)
     if parts is not None:
         return parts[1].lower(), parts[2].strip(b" \t")
     if line[0] in b" \t":
         raise error("a header line that continues the one before it (obs-fold, RFC 9112, section 5.2)")
-    name = line.split(b":", 1)[0]
-    if name != line and name[-1:] in (b" ", b"\t"):
-        raise error(f"white space before the colon of a header: {quoted(line)}")
-    raise error(f"not a header line: {quoted(line)}")
+    name, colon, _value = line.partition(b":")
+    if not colon:
+        raise error(f"not a header line: number {number} has no colon")
+    bare = name.rstrip(b" \t")
+    if not _NAME_OF_FIELD.match(bare):
+        raise error(f"not a header line: number {number} has no valid name in front of its colon")
+    raise error(f"white space before the colon of a header: {quoted(bare)}")
 
 
 def _judge_field(field: tuple[bytes, bytes], before: Fields) -> None:
@@ -207,30 +312,36 @@ def _judge_field(field: tuple[bytes, bytes], before: Fields) -> None:
             raise BadRequest("two Host headers")
     elif name == b"content-length":
         if value != b"0":
-            raise BadRequest(f"a CONNECT request has no body, but Content-Length is {quoted(value)}")
+            raise BadRequest("a CONNECT request has no body, but this one has a Content-Length that is not 0")
     elif name == b"transfer-encoding":
-        raise BadRequest(f"a CONNECT request has no body, but Transfer-Encoding is {quoted(value)}")
+        raise BadRequest("a CONNECT request has no body, but this one has a Transfer-Encoding")
 
 
 @lru_cache(maxsize=4096)
 def parse_target(text: bytes) -> Target:
     """An authority-form request-target (RFC 9112, section 3.2.3). Raises BadTarget."""
     host, colon, port = text.rpartition(b":")
-    if text[:1] == b"/" or text == b"*":
-        raise BadTarget(f"the target is {quoted(text)}; CONNECT wants host:port (authority-form)")
-    if b"/" in text:
-        raise BadTarget(f"the target {quoted(text)} is a URL or has a path; CONNECT wants host:port (authority-form)")
-    if b"@" in text:
+    if _AT.search(text):
         raise BadTarget("the target carries user information; CONNECT wants host:port alone")
+    if text[:1] == b"/" or text == b"*":
+        raise BadTarget("the target is a path or a star; CONNECT wants host:port (authority-form)")
+    if b"/" in text:
+        raise BadTarget(f"{_place(text)} is a URL or has a path; CONNECT wants host:port (authority-form)")
     if not colon or text.endswith(b"]"):
-        raise BadTarget(f"the target {quoted(text)} has no port")
+        raise BadTarget(f"{_place(text)} has no port")
     if not _PORT.match(port) or int(port) > 65535:
-        raise BadTarget(f"the port of the target {quoted(text)} is not a number from 1 to 65535")
+        raise BadTarget(f"the port of {_place(text)} is not a number from 1 to 65535")
     try:
         name, address = parse_host(host)
     except ValueError as error:
-        raise BadTarget(f"the host of the target {quoted(text)} {error}") from None
+        raise BadTarget(f"the host of {_place(text)} {error}") from None
     return Target(name, int(port), address)
+
+
+def _place(text: bytes) -> str:
+    """A target as a sentence may show it: up to what may be a password or a token, behind a colon or in a URL."""
+    place = _PLACE.match(text)
+    return "the target" if place is None else f"the target {quoted(place[0])}"
 
 
 def parse_host(text: bytes) -> tuple[str, Optional[IPv4Address | IPv6Address]]:

@@ -12,6 +12,10 @@ PORTS = {"http": 80, "https": 443}
 
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#]*)(?:[/?#].*)?\Z", re.DOTALL)
 _PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?\Z")
+# A user name and a password whose host was forgotten: what stands behind the colon is no port.
+_NO_PORT = re.compile(
+    r"(\A(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:\[[^\]]*\]|[^:/\[\]]*):)(?!//|[0-9]{1,5}(?:[/?#]|\Z)).+", re.DOTALL
+)
 _SEPARATOR_BEHIND_PASSWORDS = re.compile(r",\s*(?=https?://)|\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -107,6 +111,6 @@ def without_credentials(text: str) -> str:
     """The text of a relay proxy, or of what was meant to be one, as it may be shown."""
     front, at, rest = text.rpartition("@")
     if not at:
-        return text
+        return _NO_PORT.sub(rf"\1{HIDDEN}", text)
     scheme, slashes, _userinfo = front.partition("://")
     return f"{scheme}{slashes}{HIDDEN}@{rest}" if slashes else f"{HIDDEN}@{rest}"

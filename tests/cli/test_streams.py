@@ -74,7 +74,7 @@ def test_without_a_log_file_a_closed_standard_output_is_one_clear_line(tmp_path,
     code, out, err = ended(["run", *ALLOW, "--listen-address", address(), "--run-dir", tmp_path], redirected)
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
-    assert line.startswith("ogw: OGW-401 the log cannot be written: standard output: it is closed")
+    assert line.startswith("ogw: OGW-401 the log cannot be written: standard output: it is not open")
     assert "log-file" in line
 
 

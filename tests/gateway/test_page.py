@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 from harness.browser import block_scripts, browser, complaints, look
 from harness.gateway import Gateway, address
+from harness.relays import PORT, playing
 from harness.upstreams import Server, echo
 from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.common.by import By
@@ -66,6 +67,23 @@ def shows(chrome, selector, part):
 
 def refuse(gateway, target):
     gateway.ask(target)[0].close()
+
+
+def test_how_a_relay_proxy_fares_is_told_as_it_changes(chrome):
+    said = [b"HTTP/1.1 407 Who?\r\n\r\n"]
+    with Server(lambda connection: playing(said[0])(connection), port=PORT) as relay:
+        flags = "--relay-proxy", f"http://{relay.host}:{PORT}", "--allowed-host", "www.bench.example"
+        with started(*flags) as gateway:
+            chrome.get(gateway.page)
+            shows(chrome, "#state", "0 of 1 relay proxies up, 1 never tried")
+            refuse(gateway, "www.bench.example:443")
+            shows(chrome, '[data-t="relays"]', "refuses us it answers 407 (Proxy Authentication Required), ")
+            until(chrome, lambda: text(chrome, "#state").endswith("0 of 1 relay proxies up"))
+            said[0] = b"HTTP/1.1 200 OK\r\n\r\n"
+            gateway.tunnel("www.bench.example:443").close()
+            shows(chrome, "#state", "1 of 1 relay proxies up")
+            shows(chrome, '[data-t="relays"] .works', "up")
+            assert complaints(chrome) == []
 
 
 def test_a_tunnel_and_a_refusal_appear_by_themselves(chrome, gateway, upstream):

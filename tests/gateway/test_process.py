@@ -106,6 +106,15 @@ def test_too_few_open_files_are_one_clear_line():
     assert "60 open files are too few" in said
 
 
+def test_too_few_open_files_for_all_workers_are_one_clear_line():
+    (said,) = fails_to_start(
+        *ALLOW,
+        *("--listen-address", address(), "--workers", "100"),
+        command=["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"],
+    )
+    assert "workers = 100, each with a socket on 1 listen-address, need 416 open files, and 200 are allowed" in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_with_code_0(number):
     with Gateway(*ALLOW, tls_rules=None) as gateway:

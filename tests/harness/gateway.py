@@ -42,6 +42,7 @@ class Gateway:
     tls_rules  what most tests do not need: their servers speak plain bytes; None leaves the default
     workers    one, where a test does not ask for more
     forgets    events that are counted in `counts` like all, but whose lines are not kept: there are millions
+    stdout     where its standard output goes instead; then its lines are the test's to read
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Gateway:
         tls_rules="off",
         workers=1,
         forgets=(),
+        stdout=subprocess.PIPE,
     ):
         self.address = address() if listen is None else listen
         words = [] if listen == "" else ["--listen-address", self.address, "--listen-port", "8080"]
@@ -80,7 +82,7 @@ class Gateway:
             cwd=ROOT,
             env={**inherited, **(environment or {})},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             process_group=0,
@@ -134,7 +136,7 @@ class Gateway:
         self._reads.set()
 
     def _read_log(self):
-        for line in self.process.stdout:
+        for line in self.process.stdout or ():
             self._reads.wait()
             try:
                 entry = json.loads(line)
@@ -225,7 +227,8 @@ class Gateway:
             raise AssertionError(f"the gateway did not stop: {self.lines[-10:]}, {self.stderr}") from None
         for thread in self._threads:
             thread.join(10)
-        self.process.stdout.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self.process.stderr.close()
         self._folder.cleanup()
         assert not any("unreadable" in line for line in self.lines), self.lines

@@ -94,3 +94,20 @@ def test_what_stands_before_the_last_at_is_never_shown(front, place):
     secret = "S3CRET"
     for text in (f"http://{front}{secret}@{place}", f"{front}{secret}@{place}"):
         assert secret not in without_credentials(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://till:s3cret", "http://till:(hidden)"),
+        ("till:s3cret", "till:(hidden)"),
+        ("http://till:s3cret%40p.example:3128", "http://till:(hidden)"),
+        ("http://till:12345678", "http://till:(hidden)"),
+        ("http://p.example:3128/x", "http://p.example:3128/x"),
+        ("http://[::1]:3128", "http://[::1]:3128"),
+        ("ftp://x", "ftp://x"),
+        ("http://p:99999", "http://p:99999"),
+    ],
+)
+def test_a_password_whose_host_was_forgotten_is_not_shown_as_a_port(text, shown):
+    assert without_credentials(text) == shown

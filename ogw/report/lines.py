@@ -1,0 +1,112 @@
+"""Whole lines for a stream of bytes, of which a part may be taken."""
+
+import errno
+import mmap
+import os
+import select
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+PIPE_ATOMIC = 4096  # PIPE_BUF: longer writes interleave with another process's (pipe(7))
+FILE_ATOMIC = 1 << 20
+LONGEST = 32 << 10  # bytes of a line in a file; what reads it has a limit, too
+
+Send = Callable[[bytes], int]
+
+
+class Torn:
+    """Whether the last line at a place has no end yet, because only a part of it was taken. All processes share it."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 8)
+        self._by = memoryview(self._memory).cast("q")
+
+    @property
+    def by(self) -> int:
+        """The process that wrote the part; 0 for none, -1 for one before this gateway."""
+        return int(self._by[0])
+
+    @by.setter
+    def by(self, process: int) -> None:
+        self._by[0] = process
+
+
+class Lines:
+    """Whole lines for a stream of bytes. One that was torn is ended before the next, or its rest is sent.
+
+    most   bytes of a write, unless a line is longer
+    begin  what stands before each line
+    """
+
+    def __init__(self, most: int, torn: Optional[Torn] = None, begin: str = "") -> None:
+        self._most = most
+        self._begin = begin
+        self.torn = torn or Torn()
+        self._line: Optional[str] = None  # that we tore, if it is given again,
+        self._rest = b""  # and what of it is still to be sent
+
+    def send(self, lines: Sequence[str], send: Send) -> int:
+        """How many were taken. Raises OSError where it was none."""
+        taken = 0
+        while taken < len(lines):
+            torn = self.torn.by
+            data, ends = self._piece(lines, taken, torn)
+            try:
+                sent = send(data)
+            except OSError as error:
+                if taken or is_full(error):
+                    return taken
+                raise
+            if sent == len(data):
+                taken += len(ends)
+                if torn:
+                    self.torn.by, self._line = 0, None
+                continue
+            whole = bisect_right(ends, sent)
+            taken += whole
+            self._stopped(data, ends[whole - 1] if whole else 0, sent, ends[whole], lines[taken])
+            break
+        return taken
+
+    def _piece(self, lines: Sequence[str], first: int, torn: int) -> tuple[bytes, list[int]]:
+        """As many lines as one write may have, and where each of them ends."""
+        if torn and torn == os.getpid() and lines[first] is self._line:
+            data = self._rest
+        else:
+            data = b"\n" * bool(torn) + self._encoded(lines[first])
+        pieces, end = [data], len(data)
+        ends = [end]
+        for number in range(first + 1, len(lines)):
+            data = self._encoded(lines[number])
+            end += len(data)
+            if end > self._most:
+                break
+            pieces.append(data)
+            ends.append(end)
+        return b"".join(pieces), ends
+
+    def _stopped(self, data: bytes, start: int, sent: int, end: int, line: str) -> None:
+        if not sent:
+            return
+        is_torn = sent > start and data[sent - 1 : sent] != b"\n"
+        self.torn.by = os.getpid() if is_torn else 0
+        self._line, self._rest = (line, data[sent:end]) if is_torn else (None, b"")
+
+    def _encoded(self, line: str) -> bytes:
+        try:
+            return f"{self._begin}{line}\n".encode()
+        except UnicodeEncodeError:
+            return f"{self._begin}{line}\n".encode("utf-8", "backslashreplace")
+
+
+def is_full(error: OSError) -> bool:
+    """It takes nothing now, but may later."""
+    return isinstance(error, BlockingIOError) or error.errno == errno.ENOBUFS
+
+
+def takes(fd: int, seconds: float) -> bool:
+    """Whether it takes something within so many seconds."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))

@@ -1,0 +1,33 @@
+"""A file that somebody else keeps, read whole, within a limit, and only if it is a file: no pipe makes anybody wait.
+
+No gevent here: the settings are read through it, too.
+"""
+
+import errno
+import os
+import stat
+from gettext import gettext as _
+
+
+def read_file(path: str, most: int) -> bytes:
+    """At most `most` bytes and one more, which says that there are more. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        require_file(os.fstat(descriptor), path)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(most + 1)
+    finally:
+        os.close(descriptor)  # open() leaves it open where it fails
+
+
+def require_file(status: os.stat_result, path: str) -> None:
+    """Raises OSError where it is a folder, a pipe, a socket or a device."""
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, _("is neither a file nor a folder"), path)
+
+
+def shown(path: str) -> str:
+    """A path as a message may show it: a name that is no text in UTF-8, or has line breaks in it, is escaped."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in path)

@@ -1,0 +1,429 @@
+"""The whole gateway while what takes its log hangs, is full, closed or torn: only lines are lost, and counted."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from harness.admin import ask, metrics
+from harness.gateway import ROOT, read_exactly
+from harness.peers import peer, root
+from harness.sinks import Mute, Pipe, SystemLog, Terminal, drained, lines_of, until
+from harness.upstreams import Server, echo
+
+# The sweep, in which lost lines are told of, comes four times in the shortest of the limits that it looks after.
+ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8", "--half-closed-timeout", "2s")
+LONG = pytest.mark.long
+SECONDS = 20  # more than any of it needs, and less than a hang
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with Server(echo) as server:
+        yield server
+
+
+def talk(gateway, target, times=1):
+    for _turn in range(times):
+        with gateway.tunnel(target) as sock:
+            sock.sendall(b"hello")
+            assert read_exactly(sock, 5) == b"hello"
+
+
+def reload(gateway):
+    taken = gateway.metric('ogw_reloads_total{result="taken"}')
+    os.kill(gateway.pid, signal.SIGHUP)
+    until(lambda: gateway.metric('ogw_reloads_total{result="taken"}') == taken + 1, SECONDS, "it did not reload")
+    assert ask(gateway, "/reload", "POST")[0] == 200
+
+
+def lives(gateway, upstream):
+    """Everything but the log goes on."""
+    talk(gateway, upstream.target, 40)  # their lines are more than a pipe of a page takes
+    reload(gateway)
+    worker = gateway.workers[0]
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: metrics(gateway)["ogw_worker_deaths_total"] == 1, SECONDS, "nobody noticed the death")
+    until(lambda: gateway.is_ready() and worker not in gateway.workers, SECONDS, "it was not replaced")
+    talk(gateway, upstream.target, 3)
+    os.kill(gateway.admin, signal.SIGKILL)
+    until(gateway.is_ready, SECONDS, "the admin process was not replaced")
+    reload(gateway)
+
+
+def ends(gateway, number=signal.SIGTERM):
+    assert gateway.stop(number, seconds=SECONDS) == 0
+
+
+def told_of(lines):
+    """How many lines the log says were lost."""
+    return sum(int(line["message"].split()[0]) for line in lines if "log lines were lost" in line.get("message", ""))
+
+
+def tells(gateway, read):
+    """It says how many lines were lost, all of them, and what it says is what it counted."""
+    told = until(lambda: told_of(read()), SECONDS, "it did not tell of lost lines")
+    until(lambda: told_of(read()) == gateway.lost, SECONDS, lambda: f"{told} of {gateway.lost}: {read()[-3:]}")
+
+
+def assert_whole(lines, torn=0):
+    """No line is glued to another; so many pieces of torn ones stand alone."""
+    pieces = [line["unreadable"] for line in lines if "unreadable" in line]
+    assert len(pieces) <= torn, pieces
+    assert not any('{"time"' in piece[1:] for piece in pieces), pieces
+
+
+def assert_counts_add_up(lines, lost, processes=()):
+    """Lines are numbered by those who write them: the numbers that are missing are those of the lost ones."""
+    missing = 0
+    for process in {line["process"] for line in lines if "process" in line}:
+        numbers = [line["sequence"] for line in lines if line.get("process") == process]
+        assert len(numbers) == len(set(numbers))
+        missing += max(numbers) - len(numbers)
+    assert missing <= lost
+
+
+# Standard output.
+
+
+def test_a_pipe_that_nobody_reads(upstream):
+    with Pipe() as pipe, Mute(*ALLOW, stdout=pipe.writing, workers=2) as gateway:
+        lives(gateway, upstream)
+        assert gateway.lost > 0
+        words = [sys.executable, "-m", "ogw", "status", "--run-dir", gateway.run_dir]
+        shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
+        lost, of = re.search(r"(\d+) of (\d+) lines lost", shown).groups()
+        assert int(lost) == gateway.lost and int(of) == gateway.lost + gateway.metric("ogw_log_lines_total")
+        tells(gateway, pipe.read)
+        ends(gateway)
+        assert_whole(pipe.read())
+        assert_counts_add_up(pipe.read(), told_of(pipe.read()))
+
+
+@LONG
+def test_a_pipe_that_nobody_reads_at_the_end(upstream):
+    with Pipe() as pipe, Mute(*ALLOW, stdout=pipe.writing, workers=3) as gateway:
+        lives(gateway, upstream)
+        ends(gateway, signal.SIGINT)
+        assert_whole(pipe.read())
+
+
+def test_a_pipe_that_is_closed(upstream):
+    with Pipe() as pipe, Mute(*ALLOW, stdout=pipe.writing, workers=2) as gateway:
+        pipe.hang_up()
+        lives(gateway, upstream)
+        until(lambda: gateway.lost > 10, SECONDS)
+        ends(gateway)
+
+
+def test_a_pipe_of_another_user_that_nobody_reads(upstream):
+    """It cannot be opened anew with flags of our own, as where a container's runtime made it."""
+    root()
+    as_nobody = [peer("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    with tempfile.TemporaryDirectory() as folder, Pipe() as pipe:
+        os.chown(folder, 65534, 65534)
+        reads = subprocess.run([*as_nobody, sys.executable, "-c", "import ogw"], cwd=ROOT, capture_output=True)
+        if reads.returncode:
+            pytest.skip("somebody else cannot read this tree")
+        flags = ("--run-dir", folder, "--state-dir", folder)
+        gateway = Mute(*ALLOW, *flags, command=as_nobody, stdout=pipe.writing, workers=2)
+        gateway.run_dir = folder
+        with gateway:
+            lives(gateway, upstream)
+            tells(gateway, pipe.read)
+            ends(gateway)
+            assert_whole(pipe.read())
+
+
+def test_a_terminal_that_is_stopped(upstream):
+    with Terminal() as terminal, Mute(*ALLOW, stdout=terminal.other, workers=2) as gateway:
+        until(lambda: any(line.get("event") == 101 for line in terminal.read()))
+        terminal.press(b"\x13")
+        lives(gateway, upstream)
+        assert gateway.lost > 0
+        terminal.press(b"\x11")
+        tells(gateway, terminal.read)
+        ends(gateway)
+        assert_whole(terminal.read())
+
+
+@LONG
+def test_a_terminal_that_stays_stopped_and_one_that_nobody_reads(upstream):
+    with Terminal() as terminal, Mute(*ALLOW, stdout=terminal.other, workers=2) as gateway:
+        talk(gateway, upstream.target, 300)  # more than it holds
+        terminal.press(b"\x13")
+        lives(gateway, upstream)
+        ends(gateway)
+        assert_whole(terminal.read(), torn=3)
+
+
+@LONG
+def test_a_terminal_that_was_not_read_for_a_while(upstream):
+    with Terminal() as terminal, Mute(*ALLOW, stdout=terminal.other, workers=2) as gateway:
+        talk(gateway, upstream.target, 300)
+        lives(gateway, upstream)
+        tells(gateway, terminal.read)
+        talk(gateway, upstream.target, 10)
+        ends(gateway)
+        assert_whole(terminal.read(), torn=3)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        socket.SOCK_STREAM,
+        pytest.param(socket.SOCK_DGRAM, marks=LONG),
+        pytest.param(socket.SOCK_SEQPACKET, marks=LONG),
+    ],
+)
+def test_a_socket_that_nobody_reads(upstream, kind):
+    """Such as the journal's, to which systemd connects standard output."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    data = b""
+
+    def read():
+        nonlocal data
+        with contextlib.suppress(BlockingIOError):
+            while piece := ours.recv(1 << 16, socket.MSG_DONTWAIT):
+                data += piece
+        return lines_of(data)
+
+    with ours, theirs, Mute(*ALLOW, stdout=theirs.fileno(), workers=2) as gateway:
+        lives(gateway, upstream)
+        assert gateway.lost > 0
+        tells(gateway, read)
+        ends(gateway)
+        assert_whole(read(), torn=3 if kind == socket.SOCK_STREAM else 0)  # as its buffer is this small
+
+
+@LONG
+def test_a_device_that_is_full(upstream):
+    with open("/dev/full", "wb") as full, Mute(*ALLOW, stdout=full.fileno(), workers=2) as gateway:
+        lives(gateway, upstream)
+        until(lambda: gateway.lost > 10, SECONDS)
+        ends(gateway)
+
+
+# A file.
+
+
+def test_a_log_file_that_is_a_full_device(upstream):
+    with Mute(*ALLOW, "--log-file", "/dev/full", workers=2) as gateway:
+        lives(gateway, upstream)
+        until(lambda: gateway.lost > 10, SECONDS)
+        ends(gateway)
+
+
+def test_the_metrics_count_each_line_of_the_file_and_each_that_died_with_its_process(upstream, tmp_path):
+    path = tmp_path / "ogw.log"
+    with Mute(*ALLOW, "--log-file", str(path), workers=2) as gateway:
+        lives(gateway, upstream)
+        talk(gateway, upstream.target, 20)
+        until(lambda: gateway.metric("ogw_log_lines_total") == path.read_bytes().count(b"\n"), SECONDS)
+        for worker in gateway.workers:
+            os.kill(worker, signal.SIGSTOP)  # what it says from now on, it cannot write
+        socks = [gateway.connect() for _turn in range(2)]
+        for worker in gateway.workers:
+            os.kill(worker, signal.SIGKILL)
+        until(lambda: metrics(gateway)["ogw_worker_deaths_total"] == 4, SECONDS)
+        until(lambda: gateway.metric("ogw_log_lines_total") == path.read_bytes().count(b"\n"), SECONDS)
+        for sock in socks:
+            sock.close()
+        ends(gateway)
+    lines = lines_of(path.read_bytes())
+    assert_whole(lines)
+    assert_counts_add_up(lines, told_of(lines))
+
+
+@pytest.mark.parametrize("given", ["log-file", pytest.param("standard output", marks=LONG)])
+def test_a_disk_that_is_full_and_then_is_not(upstream, given):
+    root()
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([peer("mount"), "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
+        try:
+            path, ballast = pathlib.Path(folder, "ogw.log"), pathlib.Path(folder, "ballast")
+            with contextlib.ExitStack() as stack:
+                more = {"stdout": stack.enter_context(open(path, "ab")).fileno()} if given != "log-file" else {}
+                flags = ("--log-file", str(path)) if given == "log-file" else ()
+                gateway = stack.enter_context(Mute(*ALLOW, *flags, workers=2, **more))
+                until(lambda: path.read_bytes().endswith(b"\n"))
+                with contextlib.suppress(OSError):
+                    ballast.write_bytes(b"x" * (1 << 20))
+                lives(gateway, upstream)
+                until(lambda: gateway.lost > 10, SECONDS)
+                ballast.unlink()
+                talk(gateway, upstream.target, 5)
+                tells(gateway, lambda: lines_of(path.read_bytes()))
+                ends(gateway)
+                assert_whole(lines_of(path.read_bytes()), torn=10)
+        finally:
+            subprocess.run([peer("umount"), "-l", folder], check=True)
+
+
+def test_a_log_file_whose_folder_is_gone_after_its_rotation(upstream, tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    path = folder / "ogw.log"
+    with Mute(*ALLOW, "--log-file", str(path), workers=2) as gateway:
+        until(lambda: path.read_bytes())
+        path.rename(tmp_path / "old.log")
+        folder.rmdir()
+        lives(gateway, upstream)
+        until(lambda: gateway.lost > 10, SECONDS)
+        folder.mkdir()
+        talk(gateway, upstream.target, 5)
+        tells(gateway, lambda: lines_of(path.read_bytes()) if path.exists() else [])
+        ends(gateway)
+        assert_whole(lines_of(path.read_bytes()))
+
+
+@LONG
+def test_a_log_file_whose_folder_is_read_only_after_its_rotation(upstream, tmp_path):
+    root()
+    path = tmp_path / "ogw.log"
+    with Mute(*ALLOW, "--log-file", str(path), workers=2) as gateway:
+        until(lambda: path.read_bytes())
+        path.rename(tmp_path / "ogw.log.1")
+        subprocess.run([peer("mount"), "--bind", tmp_path, tmp_path], check=True)
+        try:
+            subprocess.run([peer("mount"), "-o", "remount,bind,ro", tmp_path], check=True)
+            lives(gateway, upstream)
+            until(lambda: gateway.lost > 10, SECONDS)
+        finally:
+            subprocess.run([peer("umount"), "-l", tmp_path], check=True)
+        talk(gateway, upstream.target, 5)
+        tells(gateway, lambda: lines_of(path.read_bytes()) if path.exists() else [])
+        ends(gateway)
+
+
+@LONG
+def test_a_log_file_that_became_a_folder(upstream, tmp_path):
+    path = tmp_path / "ogw.log"
+    with Mute(*ALLOW, "--log-file", str(path)) as gateway:
+        until(lambda: path.read_bytes())
+        path.unlink()
+        path.mkdir()
+        lives(gateway, upstream)
+        until(lambda: gateway.lost > 3, SECONDS)
+        path.rmdir()
+        tells(gateway, lambda: lines_of(path.read_bytes()) if path.is_file() else [])
+        ends(gateway)
+
+
+@pytest.mark.parametrize(("kind", "says"), [("folder", "Is a directory"), ("socket", "No such device or address")])
+def test_a_log_file_that_is_none_is_a_mistake_at_the_start(tmp_path, kind, says):
+    path = str(tmp_path / "log")
+    with socket.socket(socket.AF_UNIX) as sock:
+        os.mkdir(path) if kind == "folder" else sock.bind(path)
+        words = [sys.executable, "-m", "ogw", "run", "--allowed-host", "a.example", "--log-file", path]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == f"ogw: OGW-401 the log cannot be written: {path}: {says}\n"
+
+
+def test_a_fifo_whose_reader_comes_and_goes_and_hangs(upstream, tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with Mute(*ALLOW, "--log-file", str(path), workers=2) as gateway:
+        lives(gateway, upstream)  # before anybody reads
+        until(lambda: gateway.lost > 10, SECONDS)
+        data = b""
+
+        def read():
+            nonlocal data
+            data += drained(fd)
+            return lines_of(data)
+
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        talk(gateway, upstream.target, 5)
+        tells(gateway, read)
+        os.close(fd)
+        talk(gateway, upstream.target, 5)
+        reload(gateway)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        tells(gateway, read)
+        talk(gateway, upstream.target, 200)  # more than it takes
+        reload(gateway)
+        ends(gateway)
+        assert_whole(read())
+        os.close(fd)
+
+
+@LONG
+def test_a_torn_line_of_an_earlier_run_is_ended_first(upstream, tmp_path):
+    path = tmp_path / "ogw.log"
+    path.write_text('{"time": "2026-')
+    with Mute(*ALLOW, "--log-file", str(path), workers=2) as gateway:
+        talk(gateway, upstream.target, 3)
+        ends(gateway)
+    assert_whole(lines_of(path.read_bytes()), torn=1)
+
+
+# The system's log.
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, pytest.param(socket.SOCK_STREAM, marks=LONG)])
+def test_a_system_log_that_hangs(upstream, tmp_path, kind):
+    with SystemLog(str(tmp_path / "log"), kind) as log:
+        with Mute(*ALLOW, "--syslog", log.place, "--log-level", "debug", workers=2) as gateway:
+            until(log.read)
+            talk(gateway, upstream.target, 300 if kind == socket.SOCK_STREAM else 20)
+            for _turn in range(5 if kind == socket.SOCK_DGRAM else 0):
+                reload(gateway)
+            lives(gateway, upstream)
+            if kind == socket.SOCK_DGRAM:
+                assert gateway.lost > 0
+                tells(gateway, log.read)
+            ends(gateway)
+            assert_whole(log.read())
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, pytest.param(socket.SOCK_STREAM, marks=LONG)])
+def test_a_system_log_that_goes_away_and_comes_back(upstream, tmp_path, kind):
+    with SystemLog(str(tmp_path / "log"), kind) as log:
+        with Mute(*ALLOW, "--syslog", log.place, workers=2) as gateway:
+            until(log.read)
+            log.go()
+            lives(gateway, upstream)
+            until(lambda: gateway.lost > 10, SECONDS)
+            log.come()
+            talk(gateway, upstream.target, 5)
+            tells(gateway, log.read)
+            ends(gateway)
+            assert_whole(log.read(), torn=1)
+
+
+def test_a_system_log_that_is_gone_over_udp(upstream):
+    with SystemLog(("127.0.0.1", 0)) as log:
+        with Mute(*ALLOW, "--syslog", log.place, workers=2) as gateway:
+            until(log.read)
+            log.go()
+            lives(gateway, upstream)
+            until(lambda: gateway.lost > 10, SECONDS)
+            log.come()
+            talk(gateway, upstream.target, 5)
+            until(lambda: told_of(log.read()) > 10, SECONDS)
+            ends(gateway)
+            assert_whole(log.read())
+
+
+# Standard error.
+
+
+def test_standard_error_that_nobody_reads_does_not_keep_it_from_ending():
+    with Pipe() as pipe:
+        with contextlib.suppress(BlockingIOError):
+            os.set_blocking(pipe.writing, False)
+            while os.write(pipe.writing, bytes(4096)):
+                pass
+        os.set_blocking(pipe.writing, True)
+        words = [sys.executable, "-m", "ogw", "run", "--log-file", "/nowhere/ogw.log"]
+        done = subprocess.run(words, cwd=ROOT, stdout=pipe.writing, stderr=pipe.writing, timeout=60)
+        assert done.returncode == 2
