@@ -11,7 +11,7 @@ from ogw.service.children import Child, Children
 
 MOST_UNANSWERED = 3  # asks; within the time that a child is given, however badly they lie to the moment when it hung
 STARTING = 10  # times as many while it starts: it does nothing else then, such as build a long list of rules
-STACKS_SECONDS = 1.0  # what a hung child has to tell what it does, or to answer after all
+STACKS_SECONDS = 1.0  # what a hung child has at most to tell what it does, or to answer after all
 
 
 class Signs:
@@ -38,7 +38,11 @@ class Signs:
 
     @property
     def _period(self) -> float:
-        return self._seconds / (MOST_UNANSWERED + 1)
+        return (self._seconds - self._for_stacks) / (MOST_UNANSWERED + 1)
+
+    @property
+    def _for_stacks(self) -> float:
+        return min(STACKS_SECONDS, self._seconds / 10)
 
     def next_time(self) -> float:
         return min([self._next, *self._given_up.values()])
@@ -70,7 +74,7 @@ class Signs:
         if is_late:
             child.unanswered = 0
         if child.unanswered >= MOST_UNANSWERED * (1 if child.ready else STARTING):
-            self._given_up[child] = now + STACKS_SECONDS
+            self._given_up[child] = now + self._for_stacks
             child.ask_for_stacks()
             return
         child.unanswered += 1
