@@ -179,7 +179,7 @@ def _try(answers: Answers, place: Place) -> bool:
     for url in answers.values["relay-proxy"]:
         print(_("  trying it ..."), flush=True)
         try:
-            told = try_proxy(url, answers.username, answers.password or "", target_of(answers, place))
+            told = try_proxy(url, answers.username, answers.password or "", target_of(answers, place), place)
         except TrialFailed as error:
             _mistake(str(error))
             if not agrees(_("Use it all the same?"), False):
@@ -196,8 +196,8 @@ def target_of(answers: Answers, place: Place) -> str:
         for rule in rules:
             pattern = str(rule.pattern)
             if not any(character in pattern for character in "*/") and not pattern.startswith("."):
-                host, _colon, port = text.split()[0].rpartition(":")
-                return f"{host}:{port}" if host and port.isdigit() else f"{pattern}:443"
+                host = f"[{pattern}]" if ":" in pattern else pattern
+                return f"{host}:{rule.port or 443}"
     return ANY_TARGET
 
 

@@ -1,71 +1,79 @@
-"""A relay proxy is tried before it is configured: reached, and asked for a tunnel with its credentials."""
+"""A relay proxy is tried before it is configured: asked for a tunnel with its credentials, as workers do it."""
 
-import socket
-import ssl
-import time
+import os
 from gettext import gettext as _
+from secrets import token_hex
+from typing import Optional
 
+from ogw.cli.plan import Place
+from ogw.policy.addresses import AddressGuard
+from ogw.report.log import Log
+from ogw.report.sinks import open_sink
+from ogw.report.writers import Direct
+from ogw.service.dialer import close_at_end
+from ogw.settings.editing import meaning_or_none
 from ogw.settings.ini_file import EditError
-from ogw.wire.connect import HeadError, ResponseReader, connect_request, parse_target
+from ogw.settings.loader import DEFAULT_FILE
+from ogw.settings.settings import SETTINGS
+from ogw.tunnel.connector import Connector, DialError, Mailbox
+from ogw.tunnel.dial import Dialer
+from ogw.tunnel.interrupt import Interruptible
+from ogw.tunnel.password import PasswordSource
+from ogw.tunnel.relay import Relays
+from ogw.tunnel.resolve import Resolver
+from ogw.tunnel.trust import relay_context
+from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import credentials, parse_relay_proxy
 
 SECONDS = 10.0
-LIMIT = 65536
 
 
 class TrialFailed(Exception):
     """What is wrong with the relay proxy: a sentence."""
 
 
-def try_proxy(url: str, user: str, password: str, target: str) -> str:
+def try_proxy(url: str, user: str, password: str, target: str, place: Optional[Place] = None) -> str:
     """Ask for a tunnel to HOST:PORT; the sentence that says it works. Raises TrialFailed, or EditError for a wrong URL.
 
     user, password  for a URL that has none of its own; "" for none
+    place           where an INI file may name DNS servers and authorities; None: the system's
     """
     try:
         proxy = parse_relay_proxy(url)
-        own = proxy.credentials or (credentials(user, password) if user else None)
+        given = credentials(user, password) if user else None
     except ValueError as error:
         raise EditError(f"relay-proxy: {error}") from None
+    wanted = parse_target(target.encode())
+    log = Log(Direct(open_sink("/dev/null", None)))
+    connector = Connector(Resolver(_dns_servers(place) if place else (), SECONDS), SECONDS, SECONDS, 0, log.cells)
     try:
-        wanted = parse_target(target.encode())
-        fields = [("Proxy-Authorization", own.header)] if own else []
-        status, phrase = _ask(proxy.target.host, proxy.target.port, proxy.encrypted,
-                              connect_request(wanted, fields))  # fmt: skip
-    except ssl.SSLError as error:
-        raise TrialFailed(_("{proxy}: TLS with it failed: {error}").format(
-            proxy=proxy, error=getattr(error, "verify_message", "") or error.reason or error)) from None  # fmt: skip
-    except TimeoutError:
-        raise TrialFailed(_("{proxy} does not answer within {s:.0f} seconds").format(proxy=proxy, s=SECONDS)) from None
+        context = relay_context(_ca_file(place) if place else None) if proxy.encrypted else None
+        via = f"ogw-{token_hex(6)}".encode()
+        relays = Relays([proxy], connector, log, via, PasswordSource(given), context, (), SECONDS)
+        with Interruptible():
+            upstream = relays.dial(wanted, Mailbox())
+    except DialError as error:
+        # An address that the URL names need not be told twice.
+        told = error.detail.replace(f" cannot be reached: {proxy.target.host}: ", " cannot be reached: ")
+        raise TrialFailed(told) from None
     except OSError as error:
-        raise TrialFailed(_("{proxy} cannot be reached: {error}").format(
-            proxy=proxy, error=error.strerror or error)) from None  # fmt: skip
-    except HeadError as error:
-        raise TrialFailed(_("{proxy} does not speak HTTP: {error}").format(proxy=proxy, error=error)) from None
-    if 200 <= status < 300:
-        return _("{proxy} opens a tunnel to {target}").format(proxy=proxy, target=wanted)
-    if status == 407 and own:
-        raise TrialFailed(
-            _("{proxy} answers 407: it does not accept the user name or the password").format(proxy=proxy)
-        )
-    if status == 407:
-        raise TrialFailed(_("{proxy} answers 407: it wants a user name and a password").format(proxy=proxy))
-    raise TrialFailed(_("{proxy} answers {status} {phrase} when asked for {target}").format(
-        proxy=proxy, status=status, phrase=phrase, target=wanted))  # fmt: skip
+        raise TrialFailed(f"relay-proxy-ca-file: {error.filename}: {error.strerror}") from None
+    finally:
+        close_at_end(Dialer(connector, AddressGuard()))
+    upstream.socket.close()
+    if upstream.closed is not None:
+        upstream.closed()
+    return _("{proxy} opens a tunnel to {target}").format(proxy=proxy, target=wanted)
 
 
-def _ask(host: str, port: int, encrypted: bool, request: bytes) -> tuple[int, str]:
-    """The status and the phrase of the answer."""
-    with socket.create_connection((host, port), SECONDS) as connection:
-        stream = ssl.create_default_context().wrap_socket(connection, server_hostname=host) if encrypted else connection
-        with stream:
-            stream.sendall(request)
-            reader, until = ResponseReader(LIMIT), time.monotonic() + SECONDS
-            response = None
-            while response is None:
-                stream.settimeout(max(0.001, until - time.monotonic()))  # the limit is that of the whole answer
-                more = stream.recv(4096)
-                if not more:
-                    raise ConnectionResetError(0, _("it ends the connection without an answer"))
-                response = reader.feed(more)
-            return response.status, response.phrase
+def _dns_servers(place: Place) -> list[tuple[str, int]]:
+    setting = SETTINGS["dns-server"]
+    listed = [meaning_or_none(setting, one) for text in place.texts(setting.name) for one in setting.split(text)]
+    return [(one[0], one[1] or 53) for one in listed if one is not None]
+
+
+def _ca_file(place: Place) -> str:
+    texts = place.texts("relay-proxy-ca-file")
+    if not texts or not texts[0]:
+        return ""
+    return place.root + os.path.join(os.path.dirname(DEFAULT_FILE), texts[0])

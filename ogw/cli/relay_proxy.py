@@ -16,7 +16,8 @@ from ogw.cli.parser import parser_of
 from ogw.settings.editing import Editor, WrongValue
 from ogw.settings.ini_file import EditError
 from ogw.settings.settings import SETTINGS, shown_as
-from ogw.tunnel.password import LARGEST
+from ogw.tunnel.files import read_file
+from ogw.tunnel.password import LARGEST, password_in
 from ogw.wire.relay_proxy import credentials
 
 URL, USER, PASSWORD, FILE = (
@@ -90,9 +91,10 @@ def _from_stdin() -> str:
     try:
         if sys.stdin.isatty():
             return getpass.getpass(_("Password of the relay proxy: "))
-        return sys.stdin.readline(LARGEST).rstrip("\r\n")
-    except (EOFError, UnicodeDecodeError):
-        raise Failed(_("standard input has no password in UTF-8; nothing was changed")) from None
+        return password_in(sys.stdin.buffer.readline(2 * LARGEST))
+    except (EOFError, ValueError) as error:
+        why = error if isinstance(error, ValueError) else _("is missing")
+        raise Failed(_("standard input: the password {why}; nothing was changed").format(why=why)) from None
 
 
 def clear(words: list[str]) -> int:
@@ -190,8 +192,7 @@ def _keep(editor: Editor, ini: str, password: str) -> str:
 
 def _contents(path: str) -> Optional[bytes]:
     try:
-        with open(path, "rb") as file:
-            return file.read(LARGEST + 1)
+        return read_file(path, 1 << 20)  # whatever it is, it may have to be put back
     except FileNotFoundError:
         return None
 

@@ -4,6 +4,7 @@ import grp
 import os
 
 from ogw.settings.ini_file import EditError
+from ogw.tunnel.password import read_password
 
 SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes
 
@@ -11,9 +12,8 @@ SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes
 def has_password(path: str, password: str) -> bool:
     """Whether this password stands in the file."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read() == password + "\n"
-    except (OSError, UnicodeDecodeError):
+        return read_password(path) == password
+    except (OSError, ValueError):
         return False
 
 

@@ -13,7 +13,10 @@ from ipaddress import ip_network
 from typing import Optional
 
 from ogw.policy.networks import Network, parse_network
-from ogw.wire.connect import parse_host
+from ogw.wire.connect import LONGEST_NAME, parse_host
+
+LONGEST_SHOWN = 80  # characters of what is wrong, in a message
+MOST_WRONG = 1000  # rules of one text: what has more is no list of rules, and is not read on
 
 _ITEM = re.compile(r'(?:[^,\n"]|"[^"]*")+')
 _WORD = re.compile(r'(?:[^ \t\r"]|"[^"]*")+')
@@ -23,6 +26,7 @@ _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"
 )
 _RELATIVE = re.compile(r"[0-9]+[smhdw]\Z")
+_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # spaces of other widths (category Zs)
 
 
 class Kind(enum.Enum):
@@ -90,7 +94,7 @@ class _Wrong(Exception):
 
 
 def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule], list[str]]:
-    """All rules of a text, one per line or separated by commas, and a message for each that is wrong.
+    """All rules of a text, one per line or separated by commas, and a message for each of the first that are wrong.
 
     denied  read rules that allow nothing, such as those of denied hosts: they take from=, until= and note= only
     """
@@ -100,10 +104,11 @@ def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule
         try:
             rules.append(_rule(item, source, denied))
         except _Wrong as wrong:
-            shown = item if len(item) <= 80 else f"{item[:80]}..."
             mistakes.append(
-                _("{source}: host rule {rule}: {wrong}").format(source=source, rule=ascii(shown), wrong=wrong)
+                _("{source}: host rule {rule}: {wrong}").format(source=source, rule=_shown(item), wrong=wrong)
             )
+            if len(mistakes) > MOST_WRONG:
+                break
     return rules, mistakes
 
 
@@ -143,7 +148,7 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
             message = _("{word} is not an attribute; those are {known}")
             if name in ("to", "no-server-name"):
                 message = _("{word} says what is allowed; a rule of this list can have {known}")
-            raise _Wrong(message.format(word=ascii(name), known=", ".join(known)))
+            raise _Wrong(message.format(word=_shown(name), known=", ".join(known)))
         if bool(equals) == (name == "no-server-name") or (equals and not value.strip('"')):
             right = {"no-server-name": "no-server-name", "until": "until=2027-01-31T18:00:00Z", "note": 'note="why"'}
             raise _Wrong(_("{name} is written {right}").format(name=name, right=right.get(name, f"{name}=10.1.0.0/16")))
@@ -158,7 +163,7 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
         to=_networks("to", values),
         until=_until(values["until"][0]) if "until" in values else None,
         no_server_name="no-server-name" in values,
-        note=values.get("note", [""])[0].replace('"', ""),
+        note=_note(values["note"][0]) if "note" in values else "",
         source=source,
     )
 
@@ -167,8 +172,19 @@ def _networks(name: str, values: dict[str, list[str]]) -> tuple[Network, ...]:
     try:
         return tuple(sorted({parse_network(text) for text in values.get(name, ())}, key=str))
     except ValueError as error:
-        shown = ascii(" ".join(values[name]))
+        shown = _shown(" ".join(values[name]))
         raise _Wrong(_("{name}={value}: {error}").format(name=name, value=shown, error=error)) from None
+
+
+def _note(text: str) -> str:
+    """Notes are shown in terminals, logs and on the page: printable characters, with plain spaces between them."""
+    note = _SPACE.sub(" ", text.replace('"', ""))
+    for character in note:
+        if not character.isprintable():
+            raise _Wrong(
+                _("a note has printable characters only, and U+{code:04X} is none").format(code=ord(character))
+            )
+    return note
 
 
 def _split_port(pattern: str) -> tuple[str, Optional[int]]:
@@ -186,7 +202,7 @@ def _split_port(pattern: str) -> tuple[str, Optional[int]]:
     if port is None:
         return body, None
     if not _PORT.match(port) or int(port) > 65535:
-        raise _Wrong(_("the port is a number from 1 to 65535, as in {body}:8443").format(body=ascii(body)[1:-1]))
+        raise _Wrong(_("the port is a number from 1 to 65535, as in {body}:8443").format(body=_shown(body)[1:-1]))
     return body, int(port)
 
 
@@ -206,7 +222,7 @@ def _pattern(text: str) -> dict[str, object]:
         _require_two_labels(name, f".{name}")
         return {"kind": Kind.BOTH, "name": name}
     try:
-        name, address = parse_host(f"[{text}]".encode() if ":" in text else text.encode())
+        name, address = parse_host(_bytes(f"[{text}]" if ":" in text else text))
     except ValueError as error:
         raise _Wrong(_("the host {error}").format(error=_with_a_label(text, error))) from None
     if address is not None:
@@ -215,7 +231,9 @@ def _pattern(text: str) -> dict[str, object]:
 
 
 def _star(text: str) -> dict[str, object]:
-    first, _dot, rest = text.lower().partition(".")
+    first, _dot, rest = text.partition(".")
+    if first.isascii():  # or it is refused: U+212A in lower case is k
+        first = first.lower()
     if "*" in rest or not _STARRED.match(first):
         raise _Wrong(_("one star may stand in the first label: *.example.com or agent*.example.com"))
     if not rest:
@@ -230,7 +248,7 @@ def _star(text: str) -> dict[str, object]:
 
 def _name(text: str) -> str:
     try:
-        name, address = parse_host(text.encode())
+        name, address = parse_host(_bytes(text))
     except ValueError as error:
         raise _Wrong(_("the host {error}").format(error=_with_a_label(text, error))) from None
     if address is not None:
@@ -242,13 +260,23 @@ def _require_two_labels(name: str, pattern: str) -> None:
     if "." not in name:
         raise _Wrong(
             _("{pattern} is too wide: two labels must stand behind the star or the dot, as in *.example.com").format(
-                pattern=ascii(pattern)
+                pattern=_shown(pattern)
             )
         )
 
 
+def _bytes(text: str) -> bytes:
+    """Half a surrogate pair, as JSON and command lines may have one, is as little a host's name as other non-ASCII."""
+    return text.encode(errors="surrogatepass")
+
+
+def _shown(text: str) -> str:
+    """What was given, as a message may quote it: in quotes, escaped and cut."""
+    return ascii(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
+
+
 def _with_a_label(text: str, error: ValueError) -> str:
-    if not text.isascii():
+    if not text.isascii() and len(text) <= LONGEST_NAME:
         try:
             return _("is not ASCII; its A-label form is {name}").format(name=text.encode("idna").decode("ascii"))
         except UnicodeError:
@@ -277,14 +305,11 @@ def _until(text: str) -> float:
     if _RELATIVE.match(text):
         raise _Wrong(
             _("until={text} would begin anew at every start; write the time itself: until=2027-01-31T18:00:00Z").format(
-                text=text
+                text=_shown(text)[1:-1]
             )
         )
     try:
         return parse_time(text)
-    except ValueError:
-        raise _Wrong(
-            _("until={text} is not a time with its zone (RFC 3339): until=2027-01-31T18:00:00Z").format(
-                text=ascii(text)
-            )
-        ) from None
+    except ValueError as error:
+        what = error if _RFC_3339.match(text) else _("is not a time with its zone")
+        raise _Wrong(f"until={_shown(text)} {what} (RFC 3339): until=2027-01-31T18:00:00Z") from None

@@ -137,11 +137,11 @@ class Aside:
     def is_open(self) -> bool:
         return self._pipe >= 0
 
-    def said(self) -> bytes:
-        """All that it said, once it is over."""
+    def said(self, most: int) -> bytes:
+        """What it said, at most so many bytes, once it is over."""
         with open(self._pipe, "rb") as pipe:
             self._pipe = -1
-            return pipe.read()
+            return pipe.read(most)
 
     def kill(self) -> None:
         """What it would have said does not matter any more. It may take its time, where it waits for a disk."""

@@ -1,19 +1,21 @@
 """The dialer that the settings ask for: for workers, and for commands that ask what a worker would do."""
 
 from collections.abc import Collection
+from functools import partial
 
 import gevent
 
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
+from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
-from ogw.tunnel.encrypted import relay_context
-from ogw.tunnel.password import PasswordSource, read_password
+from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
+from ogw.tunnel.trust import relay_context
 from ogw.wire.relay_proxy import credentials
 
 
@@ -44,8 +46,8 @@ def close_at_end(dialer: Dialer) -> None:
 def _relays(config: Config, connector: Connector, log: Log, via: bytes, own_ports: Collection[int]) -> Relays:
     user, password = config.relay_proxy_username.reveal(), config.relay_proxy_password.reveal()
     file = config.relay_proxy_password_file
-    given = credentials(user, read_password(file) if file else password) if user else None
+    given = credentials(user, password) if user else None
     encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
     context = relay_context(config.relay_proxy_ca_file) if encrypted else None
-    source = PasswordSource(given, file)
+    source = PasswordSource(given, file, partial(log.event, Event.WRONG_CONFIGURATION))
     return Relays(config.relay_proxy, connector, log, via, source, context, own_ports, config.dial_timeout)

@@ -19,9 +19,11 @@ from ogw.settings.settings import Config
 from ogw.settings.sources import is_url, without_query
 
 LOOK_SECONDS = 1.0  # between looks at the files; a change is taken when it has stood still for one
-KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout
+KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout,
+READ_SECONDS = 5.0  # and for each MiB of source-max-size: it reads the list, and tries all that is made of it
 FIRST_RETRY = 10.0  # after a failure; it doubles up to source-refresh
 TELL_SECONDS = 3600.0  # between lines about a list that cannot be reached
+MOST_SAID = 1 << 16  # bytes that a download says
 JITTER = 0.1  # of source-refresh: many gateways must not ask at the same moment
 
 StartAside = Callable[[str, Callable[[int], None]], Aside]
@@ -103,11 +105,7 @@ class Refresh:
                     source.running = None
                     changed |= self._ended(url, source, result, now)
             if source.running is None and now >= source.due:
-                try:
-                    self._start(url, source, now)
-                except (OSError, MemoryError) as error:
-                    why = error.strerror if isinstance(error, OSError) else "there is no memory"
-                    self._ended(url, source, Result(f"the download could not be started: {why}", rules=-1), now)
+                self._start(url, source, now)
         return changed | self._look(now)
 
     def stop(self) -> None:
@@ -119,22 +117,29 @@ class Refresh:
 
     def _start(self, url: str, source: _Source, now: float) -> None:
         config = self._config
-        child = self._aside("download", lambda out: _say(out, download(url, config)))
-        source.running = _Running(child, now + config.source_timeout + KILL_SECONDS)
+        try:
+            child = self._aside("download", lambda out: _say(out, download(url, config)))
+        except (OSError, MemoryError) as error:  # no process or no descriptor is to be had
+            why = error.strerror if isinstance(error, OSError) else "there is no memory"
+            self._ended(url, source, Result(f"the download cannot be started: {why}", rules=-1), now)
+            return
+        reads = READ_SECONDS * config.source_max_size / (1 << 20)
+        source.running = _Running(child, now + config.source_timeout + KILL_SECONDS + reads)
 
     def _result(self, running: _Running, now: float) -> Optional[Result]:
         """What a download says, once it has ended; it is ended here where it hangs."""
         if running.child.is_over:
-            said = unpacked(running.child.said())
+            said = unpacked(running.child.said(MOST_SAID))
             return said or Result("the download failed: it ended without a result", rules=-1)
         if now < running.until:
             return None
         running.child.kill()
-        after = f"{self._config.source_timeout:g} s"
-        return Result(f"the download failed: it hung, and was killed after {after}", rules=-1)
+        return Result("the download failed: it hung, and was killed", rules=-1)
 
     def _ended(self, url: str, source: _Source, result: Result, now: float) -> bool:
         refresh, shown = self._config.source_refresh, without_query(url)
+        if result.aside:
+            self._log.event(Event.SOURCE_UNREACHABLE, f"{shown}: {result.aside}", source=shown, count=1)
         if result.why:
             source.failures += 1
             source.untold += 1

@@ -8,13 +8,13 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from gettext import gettext as _
 from typing import Any, NamedTuple
 
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern
-from ogw.tunnel.files import read_file
+from ogw.tunnel.files import read_file, shown
 
 AUTO = "auto"
 PLACES = (
@@ -25,6 +25,8 @@ INSIDE = ("omsadmin.conf", "*/conf/omsadmin.conf", "*.json")  # of a folder that
 ENDPOINTS = ("OMS_ENDPOINT", "DSC_ENDPOINT")
 LARGEST = 4 << 20
 MOST = 1000  # files
+MOST_ENDPOINTS = 10_000  # of all files
+MOST_MISTAKES = 100  # that are told of all files
 
 GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _URL = re.compile(r"https://([A-Za-z0-9.-]{1,253})(?::([0-9]{1,5}))?(?:[/?#]\S*)?\Z", re.IGNORECASE)
@@ -65,34 +67,46 @@ def read_agent(places: Sequence[str]) -> Agent:
         return Agent(missing=_("no file of an agent is there: {where}").format(where=where))
     if len(paths) > MOST:
         return Agent(mistakes=(_("agent-config: more than {most} files are there").format(most=MOST),))
-    rules: dict[Rule, Rule] = {}
+    endpoints: dict[str, str] = {}  # URL -> where it stands
     certificates: list[Pattern] = []
     mistakes: list[str] = []
     for path in paths:
+        if len(mistakes) >= MOST_MISTAKES:
+            mistakes.append(_("agent-config: the other files are not read"))
+            break
+        place = shown(path)
         try:
             body = read_file(path, LARGEST)
             if len(body) > LARGEST:
                 raise ValueError(_("larger than {size} bytes").format(size=LARGEST))
             text = body.decode("utf-8-sig")
+            found: Iterable[tuple[str, str]]
             if path.endswith(".json"):
-                endpoints = [(path, url) for url in _texts(json.loads(text))]
+                found = ((place, url) for url in _texts(json.loads(text)) if _URL.match(url))
             else:
-                endpoints = list(_endpoints(path, text, certificates, mistakes))
+                found = _endpoints(place, text, certificates, mistakes)
+            for source, url in found:
+                if url not in endpoints:
+                    endpoints[url] = source
+                    if len(endpoints) > MOST_ENDPOINTS:
+                        raise ValueError(_("more than {most} endpoints are there").format(most=MOST_ENDPOINTS))
         except OSError as error:
-            mistakes.append(f"agent-config: {path}: {error.strerror}")
-            continue
+            if os.path.lexists(path):  # agents replace their files; one that has just gone is not there
+                mistakes.append(f"agent-config: {place}: {error.strerror}")
         except (ValueError, RecursionError) as error:
-            mistakes.append(f"agent-config: {path}: {error}")
-            continue
-        for source, url in endpoints:
-            rules.update((rule, rule) for rule in _rules(url, source))
-    missing = "" if rules or mistakes else _("no endpoint stands in {paths}").format(paths=", ".join(paths[:5]))
+            mistakes.append(f"agent-config: {place}: {error}")
+    rules = {rule: rule for url, source in endpoints.items() for rule in _rules(url, source)}
+    missing = (
+        "" if rules or mistakes else _("no endpoint stands in {paths}").format(paths=", ".join(map(shown, paths[:5])))
+    )
     return Agent(tuple(rules.values()), tuple(dict.fromkeys(certificates)), missing, tuple(mistakes))
 
 
 def _endpoints(path: str, text: str, certificates: list[Pattern], mistakes: list[str]) -> Iterator[tuple[str, str]]:
     """(where, URL) of each endpoint of the older agent's file."""
     for number, line in enumerate(text.split("\n"), 1):
+        if len(mistakes) >= MOST_MISTAKES:
+            return
         key, _equals, value = line.strip().partition("=")
         value = value.strip().strip('"')
         if key == "WORKSPACE_ID":
@@ -108,16 +122,16 @@ def _endpoints(path: str, text: str, certificates: list[Pattern], mistakes: list
 
 
 def _texts(data: Any) -> Iterator[str]:
-    """Every text in a JSON value; names that begin with $ are about the file, not in it."""
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, list):
-        for one in data:
-            yield from _texts(one)
-    elif isinstance(data, dict):
-        for key, one in data.items():
-            if not key.startswith("$"):
-                yield from _texts(one)
+    """Every text in a JSON value, in order; names that begin with $ are about the file, not in it."""
+    left = [data]  # no recursion: how deep it goes is not ours to say
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list):
+            left += reversed(one)
+        elif isinstance(one, dict):
+            left += reversed([value for key, value in one.items() if not key.startswith("$")])
 
 
 def _rules(url: str, source: str) -> list[Rule]:

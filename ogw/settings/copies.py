@@ -1,13 +1,23 @@
 """The last good copy of a list that was downloaded, in state-dir: a line of JSON about it, then the list itself."""
 
+import errno
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from gettext import gettext as _
 from typing import NamedTuple, Optional
 
+from ogw.tunnel.files import read_file
+
 HEAD_SIZE = 1 << 14
+NEW, UNUSABLE = ".new-", ".unusable"  # how names begin or end that are no copies: half written, and set aside
+MOST_UNUSABLE = 10  # that are kept for whoever wants to know
+HALF_WRITTEN_SECONDS = 3600.0  # then nobody writes it any more
+_NO_FILE = (errno.EISDIR, errno.EINVAL, errno.ELOOP)
 
 
 class Copy(NamedTuple):
@@ -42,22 +52,54 @@ def place_of(state_dir: str, url: str) -> str:
 def read_copy(state_dir: str, url: str, max_size: int) -> Optional[Copy]:
     """The copy, or None where there is none. Raises OSError, or ValueError where it is damaged or too large."""
     try:
-        with open(place_of(state_dir, url), "rb") as file:
-            data = file.read(HEAD_SIZE + max_size + 1)
+        data = read_file(place_of(state_dir, url), HEAD_SIZE + max_size)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
     line, newline, body = data.partition(b"\n")
     if len(body) > max_size:
-        raise ValueError(f"larger than {max_size} bytes (source-max-size)")
+        raise ValueError(_("larger than {size} bytes (source-max-size)").format(size=max_size))
+    copy = _copy(line, body) if newline and len(line) <= HEAD_SIZE else None
+    if copy is None or copy.url != url:
+        raise ValueError(_("it is damaged"))
+    return copy
+
+
+def _copy(line: bytes, body: bytes) -> Optional[Copy]:
+    """None where they do not belong together."""
     try:
         head = json.loads(line)
-        copy = Copy(head["url"], str(head["etag"]), str(head["modified"]), float(head["fetched"]), body)
-        whole = newline and copy.url == url and head["sha256"] == hashlib.sha256(body).hexdigest()
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise ValueError("it is damaged")
-    return copy
+        copy = Copy(head["url"], head["etag"], head["modified"], float(head["fetched"]), body)
+        whole = head["sha256"] == hashlib.sha256(body).hexdigest()
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+    return copy if whole and all(isinstance(text, str) for text in (copy.etag, copy.modified)) else None
+
+
+def set_aside(state_dir: str, url: str) -> str:
+    """A copy that cannot be used gets a name that says so, and is not read again: its new place. Raises OSError."""
+    place = place_of(state_dir, url)
+    aside = f"{place}.{time.time_ns()}{UNUSABLE}"  # no name of before: what stands there may be a folder
+    os.rename(place, aside)
+    old = sorted(_with_times(os.path.dirname(place), lambda name: name.endswith(UNUSABLE)))
+    for _time, path in old[:-MOST_UNUSABLE]:
+        with suppress(OSError):
+            os.unlink(path)
+    return aside
+
+
+def _with_times(folder: str, wanted: Callable[[str], bool]) -> list[tuple[float, str]]:
+    """(Unix seconds of its last change, path) of the files in a folder whose names are wanted."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if wanted(entry.name):
+                with suppress(OSError):
+                    found.append((entry.stat(follow_symlinks=False).st_ctime, entry.path))
+    return found
 
 
 def write_copy(state_dir: str, copy: Copy) -> None:
@@ -72,7 +114,11 @@ def write_copy(state_dir: str, copy: Copy) -> None:
         "fetched": copy.fetched,
         "sha256": hashlib.sha256(copy.body).hexdigest(),
     }
-    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
+    for changed, path in _with_times(folder, lambda name: name.startswith(NEW)):
+        if changed < time.time() - HALF_WRITTEN_SECONDS:  # of a download that was killed
+            with suppress(OSError):
+                os.unlink(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=NEW, dir=folder)
     try:
         with open(descriptor, "wb") as file:
             file.write(json.dumps(head).encode() + b"\n" + copy.body)

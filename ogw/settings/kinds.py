@@ -7,11 +7,12 @@ from ipaddress import ip_address
 from typing import Any, Optional, Union
 
 from ogw.policy.rules import parse_time
+from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import Secret, credentials
 
-_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
-_DURATION = re.compile(r"((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
-_SIZE = re.compile(r"([1-9][0-9]{0,8})(KiB|MiB)?\Z")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
+_DURATION = re.compile(r"((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
+_SIZE = re.compile(r"([1-9][0-9]{0,17})(KiB|MiB)?\Z")
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _REGION = re.compile(r"[a-z][a-z0-9]{2,39}\Z")
 _LABELS = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?){0,2}\Z")
@@ -260,10 +261,15 @@ def syslog(text: str) -> Union[str, tuple[str, int], None]:
         return text or None
     host, colon, port = text.rpartition(":")
     if not colon:
-        return text, 514
+        host = text
     if not host or ":" in host.strip("[]"):
         raise ValueError(_("is neither a path, such as /dev/log, nor HOST:PORT"))
-    return host, _port(port)
+    number = _port(port) if colon else 514
+    try:
+        parse_host(host.encode())  # a name that there can be: the resolver is asked for no other
+    except ValueError as error:
+        raise ValueError(_("has a host that {error}").format(error=error)) from None
+    return host, number
 
 
 def _port(text: str) -> int:

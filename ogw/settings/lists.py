@@ -4,15 +4,19 @@ Text has one rule a line; lines that begin with # are comments. JSON is a list o
 with such a list in "hosts"; what else the object has is the business of whoever keeps the list.
 """
 
+import codecs
 import json
+import pickle
 import re
 from collections.abc import Iterator, Sequence
 from gettext import gettext as _
 from typing import Any
 
-from ogw.policy.rules import Rule, parse_rules
+from ogw.policy.hosts import Policy
+from ogw.policy.rules import MOST_WRONG, Rule, parse_rules
 
 MOST_TOLD = 5  # mistakes of one list
+MOST_RULES = 250_000  # of all lists: workers that take longer to read them than a reload waits would be replaced
 _JSON = re.compile(rb'\s*(?:\{|\[\s*["\]])')  # a bracket alone may be an IPv6 address
 
 
@@ -32,6 +36,8 @@ def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
     """
     if len(body) > max_size:
         raise BadList([_("{where}: larger than {size} bytes (source-max-size)").format(where=where, size=max_size)])
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadList([_("{where}: a text in UTF-16; save it as UTF-8").format(where=where)])
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -48,12 +54,33 @@ def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
             wrong = [_("{source}: {entry} is not one host rule").format(source=source, entry=ascii(entry[:80]))]
         rules += found
         mistakes += wrong
+        if len(rules) > MOST_RULES:
+            raise BadList([_("{where}: more than {most} host rules").format(where=where, most=MOST_RULES)])
+        if len(mistakes) > MOST_WRONG:
+            break
     if len(mistakes) > MOST_TOLD:
-        more = len(mistakes) - MOST_TOLD
+        number = len(mistakes) - MOST_TOLD
+        more = str(number) if len(mistakes) <= MOST_WRONG else _("at least {number}").format(number=number)
         mistakes = [*mistakes[:MOST_TOLD], _("{where}: and {more} more").format(where=where, more=more)]
     if mistakes:
         raise BadList(mistakes)
     return tuple(rules)
+
+
+def prove(rules: Sequence[Rule], where: str) -> None:
+    """Make of them what a gateway makes of them, before they are kept for it to read. Raises BadList.
+
+    Nothing of this can fail, and who is wrong in that learns it here, where the list of before is still in force.
+    """
+    try:
+        for rule in rules:
+            if parse_rules(str(rule), "") != ([rule], []):
+                raise ValueError(f"{rule!r} reads differently from its own text")
+        if pickle.loads(pickle.dumps(rules)) != rules or not Policy(rules).hash:
+            raise ValueError("its rules are others after they were handed on")
+    except Exception as error:
+        told = _("{where}: cannot be used: {kind}: {error}; this is an error of the gateway")
+        raise BadList([told.format(where=where, kind=type(error).__name__, error=ascii(str(error)[:200]))]) from error
 
 
 def _of_text(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
@@ -67,7 +94,11 @@ def _of_text(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
 def _of_json(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
     try:
         data = json.loads(text, object_pairs_hook=_without_doubles)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise BadList(
+            [_("{where}: not JSON that can be read: too many brackets in one another").format(where=where)]
+        ) from None
+    except ValueError as error:
         raise BadList([_("{where}: not JSON: {error}").format(where=where, error=error)]) from None
     hosts = data.get("hosts") if isinstance(data, dict) else data
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):

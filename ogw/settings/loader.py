@@ -20,21 +20,26 @@ from ogw.settings.ini_source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password
+from ogw.tunnel.trust import read_ca_file, relay_context
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
 _WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
 _BESIDE_FILE = ("relay-proxy-password-file", "relay-proxy-ca-file")  # where relative in the file: to its folder
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 LONGEST_SHOWN = 200  # characters of a wrong value
+MOST_TOLD = 100  # mistakes
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
 
 
 class ConfigError(Exception):
-    """The configuration is wrong: every mistake of it, one line each."""
+    """The configuration is wrong: its mistakes, one line each; of a file that is something else, the first ones."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = tuple(mistakes)
+        told = list(mistakes[:MOST_TOLD])
+        if len(mistakes) > MOST_TOLD:
+            told.append(_("and {number} mistakes more").format(number=len(mistakes) - MOST_TOLD))
+        super().__init__("\n".join(told))
+        self.mistakes = tuple(told)
 
 
 def load(arguments: Sequence[str], environment: Mapping[str, str], before: Optional[Config] = None) -> Config:
@@ -158,11 +163,10 @@ class _Loader:
         ini = IniParser()
         ini.parse(StringIO(contents))
         at_lines = list(ini.mistakes)
-        for key in ini.values.keys() - SETTINGS.keys():
-            line = ini.values[key][0][0]
-            at_lines.append(
-                (line, _("there is no setting {key}{near}").format(key=_short(ascii(key)), near=self._near(key, "")))
-            )
+        unknown = sorted((values[0][0], key) for key, values in ini.values.items() if key not in SETTINGS)
+        for number, (line, key) in enumerate(unknown):
+            near = self._near(key, "") if number < MOST_TOLD else ""
+            at_lines.append((line, _("there is no setting {key}{near}").format(key=_short(ascii(key)), near=near)))
         self._mistakes += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
         return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
 
@@ -211,7 +215,7 @@ class _Loader:
             return values[0] if values else None
         if not values and not setting.takes_empty and len(self._mistakes) == count:
             source, text = given[-1]
-            self._mistakes.append(f"{_where(source, setting)}: {text!a} names nothing{_instead(setting)}")
+            self._mistakes.append(f"{_where(source, setting)}: {_short(ascii(text))} names nothing{_instead(setting)}")
         if setting.most and len(values) > setting.most:
             self._mistakes.append(
                 _("{name}: {number} values are too many; {most} can be").format(
@@ -309,37 +313,40 @@ class _Loader:
             return  # told already
         if file and password != Secret(""):
             self._mistakes.append(_("relay-proxy-password and relay-proxy-password-file: only one of them can be set"))
-        if file:
-            self._check_password_file(file)
+        if file and password == Secret(""):
+            values["relay_proxy_password"] = self._of_password_file(file)
         if values["relay_proxy_ca_file"]:
             try:
-                ssl.create_default_context(cafile=values["relay_proxy_ca_file"])
+                values["relay_proxy_ca_file"] = read_ca_file(values["relay_proxy_ca_file"])
+                relay_context(values["relay_proxy_ca_file"])
             except OSError as error:  # ssl.SSLError is one, too
-                self._mistakes.append(
-                    _("relay-proxy-ca-file: {file}: {error}").format(
-                        file=values["relay_proxy_ca_file"], error=error.strerror or _("no certificates in it (PEM)")
-                    )
-                )
+                why = _("no certificates in it (PEM)") if isinstance(error, ssl.SSLError) else error.strerror
+                self._mistakes.append(f"relay-proxy-ca-file: {values['relay_proxy_ca_file']}: {why}")
         if (file or password != Secret("")) and user == Secret(""):
             self._mistakes.append(_("relay-proxy-username: set it, too; there is a password for it"))
         if not values["relay_proxy"] and (user != Secret("") or values["relay_proxy_bypass"]):
             self._warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))
 
-    def _check_password_file(self, path: str) -> None:
+    def _of_password_file(self, path: str) -> Secret:
+        """The password, read once as all else is: a worker that is started later must not need the file."""
         try:
-            credentials("", read_password(path))
+            password = credentials("", read_password(path)).password
+            if not password.reveal():
+                self._warnings.append(
+                    _("relay-proxy-password-file: {file} is empty, and so is the password").format(file=path)
+                )
             if is_open_to_all(path):
                 self._warnings.append(
                     _("relay-proxy-password-file: every user of this machine can read {file}; chmod o-r it").format(
                         file=path
                     )
                 )
+            return password
         except OSError as error:
             self._mistakes.append(f"relay-proxy-password-file: {path}: {error.strerror}")
-        except UnicodeDecodeError:
-            self._mistakes.append(_("relay-proxy-password-file: {file}: not a text in UTF-8").format(file=path))
         except ValueError as error:
             self._mistakes.append(f"relay-proxy-password-file: {path}: {error}")
+        return Secret("")
 
     def _near(self, name: str, prefix: str) -> str:
         """The name that was probably meant, as the end of a sentence."""

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,15 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from ogw.policy.rules import parse_rules
-from ogw.tunnel.files import read_file
+from ogw.tunnel.files import read_file, shown
 
 CLOUDS = ("public", "government", "china")
 PARAMETERS = ("workspace", "region", "account", "data-collection-endpoint")  # names of settings, each a list
 CODE = "code"  # a region's short name, by the preset's own table
 LARGEST = 1 << 20
-MOST = 1000
+MOST = 1000  # presets of a folder
+MOST_MISTAKES = 100  # that are told of one
+MOST_RULES = 100_000  # that one gives: every combination of what its parameters are
 
 _PLACEHOLDER = re.compile(r"<([a-z-]+)>")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
@@ -86,6 +89,8 @@ class Preset(NamedTuple):
                 missing.update((name, None) for name in without if name not in self.optional)
                 continue
             choices = [values.get(name) or [f"<{name}>"] for name in names]
+            if len(texts) + math.prod(map(len, choices)) > MOST_RULES:
+                raise _too_many()
             for chosen in product(*choices):
                 filled = dict(zip(names, chosen, strict=True))
                 texts[_PLACEHOLDER.sub(lambda match, filled=filled: filled[match[1]], host)] = None  # type: ignore[misc]
@@ -100,6 +105,8 @@ class Preset(NamedTuple):
         regions = values["region"] or (["<region>"] if partly else [])
         # An endpoint's own region may have a number behind it (name.westeurope-1): then it is given with it.
         endpoints = values["data-collection-endpoint"]
+        if len(endpoints) * len(regions) > MOST_RULES:
+            raise _too_many()
         values["data-collection-endpoint"] = [
             full for name in endpoints for full in ([name] if "." in name else [f"{name}.{r}" for r in regions])
         ]
@@ -118,6 +125,10 @@ class Preset(NamedTuple):
         return values
 
 
+def _too_many() -> BadPreset:
+    return BadPreset([_("gives more than {most} host rules").format(most=MOST_RULES)])
+
+
 def presets(folder: str = "") -> dict[str, Preset]:
     """All by name: those that came with ogw, and those of a folder, which beat them. Raises BadPreset, or OSError."""
     found = {}
@@ -128,12 +139,12 @@ def presets(folder: str = "") -> dict[str, Preset]:
     mistakes: list[str] = []
     for path in files_of(folder) if folder else ():
         try:
-            preset = parse_preset(os.path.basename(path).removesuffix(".json"), read_file(path, LARGEST), path)
+            preset = parse_preset(os.path.basename(path).removesuffix(".json"), read_file(path, LARGEST), shown(path))
             found[preset.name] = preset
         except OSError as error:
-            mistakes.append(f"{path}: {error.strerror}")
+            mistakes.append(f"{shown(path)}: {error.strerror}")
         except BadPreset as bad:
-            mistakes += [f"{path}: {mistake}" for mistake in bad.mistakes]
+            mistakes += [f"{shown(path)}: {mistake}" for mistake in bad.mistakes]
     if mistakes:
         raise BadPreset(mistakes)
     return dict(sorted(found.items()))
@@ -154,8 +165,10 @@ def parse_preset(name: str, body: bytes, place: str) -> Preset:
     if not _NAME.match(name):
         raise BadPreset([_("its name is to have lower-case letters, digits and hyphens: my-service.json")])
     try:
-        data = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        data = json.loads(body.decode("utf-8-sig"))
+    except RecursionError:
+        raise BadPreset([_("is not JSON that can be read: too many brackets in one another")]) from None
+    except ValueError as error:
         raise BadPreset([_("is not JSON in UTF-8: {error}").format(error=error)]) from None
     if not isinstance(data, dict):
         raise BadPreset([_("is not a JSON object")])
@@ -206,7 +219,8 @@ def _mistakes_in(preset: Preset) -> list[str]:
                 )
             )
         for host in hosts:
-            mistakes += _mistakes_of(host, preset)
+            if len(mistakes) < MOST_MISTAKES:
+                mistakes += _mistakes_of(host, preset)
     return mistakes
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Optional
 from ogw.policy.rules import Rule, parse_rules
 from ogw.policy.subjects import Pattern
 from ogw.settings import agent, preset, sources
-from ogw.settings.lists import BadList
+from ogw.settings.lists import MOST_RULES, BadList
 
 Seen = tuple[tuple[Any, ...], ...]
 
@@ -58,7 +58,13 @@ def gather(values: Mapping[str, Any]) -> Elsewhere:
         except BadList as bad:
             mistakes += bad.mistakes
         else:
-            sourced.append(Sourced("allowed-host-source", sources.without_query(source), rules))
+            place = sources.without_query(source)
+            if sum(len(one.rules) for one in sourced) + len(rules) <= MOST_RULES:
+                sourced.append(Sourced("allowed-host-source", place, rules))
+                continue
+            told = _("allowed-host-source: {place}: with it there are more than {most} host rules; it is left out")
+            # A list that somebody else made longer stops nothing.
+            (warnings if sources.is_url(source) else mistakes).append(told.format(place=place, most=MOST_RULES))
     found = agent.read_agent(values["agent_config"]) if values["agent_config"] else agent.Agent()
     mistakes += found.mistakes
     if found.rules:
@@ -90,7 +96,9 @@ def _of_presets(values: Mapping[str, Any], mistakes: list[str], warnings: list[s
             continue
         used.update(known[name].parameters)
         try:
-            rules, _none = parse_rules("\n".join(known[name].expand(values["cloud"], given)), known[name].source)
+            rules, wrong = parse_rules("\n".join(known[name].expand(values["cloud"], given)), known[name].source)
+            if wrong:
+                raise preset.BadPreset([_("gives no rule with this: {mistake}").format(mistake=wrong[0])])
         except preset.BadPreset as bad:
             mistakes += [_("preset: {name} {mistake}").format(name=name, mistake=mistake) for mistake in bad.mistakes]
         else:
@@ -111,7 +119,7 @@ def seen(values: Mapping[str, Any]) -> Seen:
             paths += _files(sources.files_of, source)
     if values["presets_folder"]:
         paths += _files(preset.files_of, values["presets_folder"])
-    paths += agent.files_of(values["agent_config"])
+    paths += agent.files_of(values["agent_config"])[: agent.MOST + 1]
     return tuple((path, *_look(path)) for path in paths)
 
 

@@ -6,19 +6,20 @@ Nothing here uses the network: the supervisor has the URLs downloaded (service/r
 import errno
 import os
 import re
-from collections.abc import Sequence
 from gettext import gettext as _
+from typing import Optional
 from urllib.parse import urlsplit
 
 from ogw.policy.rules import Rule
-from ogw.settings.copies import read_copy
-from ogw.settings.lists import BadList, read_list
-from ogw.tunnel.files import read_file
+from ogw.settings.copies import Copy, read_copy
+from ogw.settings.lists import MOST_RULES, BadList, read_list
+from ogw.tunnel.files import read_file, shown
 from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import HIDDEN
 
 SUFFIXES = (".txt", ".json", "")  # of the files of a folder that are read
 MOST = 1000  # files of a folder
+MOST_MISTAKES = 100  # that are told of one
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PLAIN = re.compile(r"[!-~]+\Z")
@@ -81,32 +82,61 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
     try:
         paths = files_of(path)
     except OSError as error:
-        raise BadList([f"allowed-host-source: {path}: {error.strerror}"]) from None
+        raise BadList([f"allowed-host-source: {shown(path)}: {error.strerror}"]) from None
     for one in paths:
         try:
-            rules += read_list(read_file(one, max_size), one, max_size)
+            rules += read_list(read_file(one, max_size), shown(one), max_size)
         except OSError as error:
-            mistakes.append(f"allowed-host-source: {one}: {error.strerror}")
+            if one != path and not os.path.lexists(one):
+                continue  # taken out of its folder in this moment
+            mistakes.append(f"allowed-host-source: {shown(one)}: {error.strerror}")
         except BadList as bad:
             mistakes += bad.mistakes
+        if len(rules) > MOST_RULES:
+            mistakes.append(
+                _("allowed-host-source: {path}: more than {most} host rules").format(path=shown(path), most=MOST_RULES)
+            )
+            break
+        if len(mistakes) >= MOST_MISTAKES:
+            mistakes.append(_("allowed-host-source: {path}: its other files are not read").format(path=shown(path)))
+            break
     if mistakes:
         raise BadList(mistakes)
     return tuple(rules)
 
 
-def read_url(url: str, state_dir: str, max_size: int) -> tuple[tuple[Rule, ...], str]:
-    """The rules of the last good copy of a URL's list, and a sentence where there is none."""
-    shown = without_query(url)
+class BadCopy(ValueError):
+    """There is a copy, but it cannot be used: a sentence says why."""
+
+
+def read_good_copy(url: str, state_dir: str, max_size: int) -> Optional[tuple[Copy, tuple[Rule, ...]]]:
+    """The last good copy of a URL's list, and its rules; None where there is none. Raises BadCopy or OSError.
+
+    Whatever is wrong with it: it is a file of our own making, and must not stop a gateway that could do without.
+    """
     try:
         copy = read_copy(state_dir, url, max_size)
-        if copy is None:
-            return (), _("allowed-host-source: {url}: there is no copy yet; the gateway fetches it").format(url=shown)
-        return read_list(copy.body, shown, max_size), ""
-    except OSError as error:
-        why: Sequence[str] = [f"{error.filename}: {error.strerror}"]
+        return copy and (copy, read_list(copy.body, without_query(url), max_size))
+    except OSError:
+        raise
     except BadList as bad:
-        why = bad.mistakes
-    except ValueError as error:
-        why = [str(error)]
+        raise BadCopy("; ".join(bad.mistakes)) from None
+    except Exception as error:
+        raise BadCopy(str(error) if isinstance(error, ValueError) else type(error).__name__) from error
+
+
+def read_url(url: str, state_dir: str, max_size: int) -> tuple[tuple[Rule, ...], str]:
+    """The rules of the last good copy of a URL's list, and a sentence where there is none."""
+    place = without_query(url)
+    try:
+        found = read_good_copy(url, state_dir, max_size)
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+    except BadCopy as bad:
+        why = str(bad)
+    else:
+        if found is not None:
+            return found[1], ""
+        return (), _("allowed-host-source: {url}: there is no copy yet; the gateway fetches it").format(url=place)
     told = _("allowed-host-source: {url}: its copy cannot be used: {why}; the gateway fetches it anew")
-    return (), told.format(url=shown, why="; ".join(why))
+    return (), told.format(url=place, why=why)

@@ -7,7 +7,7 @@ import _socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
 import gevent
 from gevent import socket as gevent_socket
@@ -61,6 +61,24 @@ class Leg:
     def certificate(self) -> bytes:
         """The peer's, as DER, once the handshake is done."""
         return self._tls.getpeercert(binary_form=True) or b""
+
+    # It is spoken through with these, by the greenlet that made the handshake, or with what `start` gives.
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end, which may be an orderly one or not. Raises OSError."""
+        while True:
+            try:
+                return bytes(self._tls.read(size))
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._receive()
+            except ssl.SSLEOFError:
+                return b""
+
+    def write(self, data: bytes) -> None:
+        """Raises OSError."""
+        self._tls.write(data)
+        self._flush()
 
     def start(self) -> _socket.socket:
         """The plain end, once the handshake is done."""
@@ -167,10 +185,3 @@ class Leg:
             sock.shutdown(_socket.SHUT_WR)
         except OSError:
             pass
-
-
-def relay_context(ca_file: Optional[str]) -> ssl.SSLContext:
-    """What encrypted relay proxies are verified with: this file, or the system's store. Raises OSError."""
-    context = ssl.create_default_context(cafile=ca_file or None)
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context

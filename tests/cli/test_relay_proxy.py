@@ -30,22 +30,44 @@ def test_set_get_and_clear(file):
     assert "not set in the file" in file.told("relay-proxy", "clear", code=1)
 
 
-def test_a_password_from_standard_input_goes_into_a_file_of_its_own(file):
-    end = subprocess.run(
+def set_by_stdin(file, said):
+    return subprocess.run(
         [*OGW, "relay-proxy", "set", URL, "--username", "u", "--password-stdin"],
-        input="5ecret\n",
+        input=said,
         env=clean(OGW_CONFIG=str(file.path), OGW_RUN_DIR=str(file.folder), OGW_LOG_FILE=str(file.log)),
         cwd=ROOT,
         capture_output=True,
-        text=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize("said", [b"5ecret\n", b"5ecret", b"\xef\xbb\xbf5ecret\r\n", b"5ecret\nmore\n"])
+def test_a_password_from_standard_input_goes_into_a_file_of_its_own(file, said):
+    end = set_by_stdin(file, said)
     assert end.returncode == 0, end
     secret = file.folder / "relay-proxy.password"
     assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("5ecret\n", 0o600)
-    assert "5ecret" not in file.text + file.log.read_text() + end.stdout + end.stderr
+    assert "5ecret" not in file.text + file.log.read_text() + end.stdout.decode() + end.stderr.decode()
     file.done("relay-proxy", "clear")
     assert not secret.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"x" * 4097, b"is larger than 4096 bytes"),
+        ("5ecret\n".encode("utf-16"), b"UTF-16"),
+        (b"5ec\0ret\n", b"NUL byte"),
+        (b"\xff\n", b"not a text in UTF-8"),
+        (b"", b"is empty"),
+        (b"\n", b"is empty"),
+    ],
+)
+def test_what_is_no_password_changes_nothing(file, said, words):
+    before = file.text
+    end = set_by_stdin(file, said)
+    assert end.returncode != 0 and words in end.stderr and b"nothing was changed" in end.stderr and file.text == before
+    assert not (file.folder / "relay-proxy.password").exists()
 
 
 def test_a_password_file_that_somebody_else_made_stays(file):
@@ -97,7 +119,7 @@ def test_a_trial_gives_a_relay_that_drips_its_time_as_a_whole(monkeypatch):
     with Server(playing(b"HTTP/1.1 200 OK\r\nX: ", drip), port=3128) as relay:
         limit = threading.Timer(20, is_over.set)
         limit.start()
-        with pytest.raises(proxy_trial.TrialFailed, match="does not answer within 1 seconds"):
+        with pytest.raises(proxy_trial.TrialFailed, match="did not answer within 1 s"):
             proxy_trial.try_proxy(f"http://{relay.host}:3128", "", "", "www.example.com:443")
         assert not is_over.is_set()
         is_over.set()

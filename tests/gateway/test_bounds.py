@@ -218,6 +218,7 @@ def test_no_wait_is_longer_than_an_hour(base, tmp_path, authority):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_bounds_of_each_setting(base, tmp_path, authority, name):
     if name == "listen-port" and os.geteuid() != 0:

@@ -1,6 +1,7 @@
 """The grammar of host rules: what is taken, what is refused, and that each mistake says what is wrong."""
 
 import string
+from datetime import UTC, timedelta, timezone
 from ipaddress import ip_network
 
 import pytest
@@ -54,11 +55,11 @@ def test_all_attributes_are_read():
 
 def test_rules_stand_one_per_line_or_between_commas_and_quotes_hold_together():
     rules, mistakes = parse_rules(
-        'a.example, b.example\r\n\n ,,\tc.example note="one, two\nthree" ,d.example\n', "OGW_ALLOWED_HOST"
+        'a.example, b.example\r\n\n ,,\tc.example note="one, two,three" ,d.example\n', "OGW_ALLOWED_HOST"
     )
     assert mistakes == []
     assert [rule.name for rule in rules] == ["a.example", "b.example", "c.example", "d.example"]
-    assert rules[2].note == "one, two\nthree"
+    assert rules[2].note == "one, two,three"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,13 @@ def test_rules_stand_one_per_line_or_between_commas_and_quotes_hold_together():
         ("user@a.example", "not a valid host name"),
         ("b\u00fccher.example", "xn--bcher-kva.example"),
         ("\u212a.example.org", "A-label"),
+        ("*.\u212aube.example", "A-label"),
+        (".\u212aube.example", "A-label"),
+        ("\u212a*.example.org", "one star"),
+        ("AGENT*.b\u00fccher.example", "xn--bcher-kva.example"),
+        ("a\ud800.example", "not ASCII"),
+        ("*.a\ud800.example", "not ASCII"),
+        ("\udcff", "not ASCII"),
         ("10.0.0", "four decimal parts"),
         ("0x7f.1", "four decimal parts"),
         ("10.0.0.1/8", "10.0.0.0/8 is the network"),
@@ -108,10 +116,25 @@ def test_rules_stand_one_per_line_or_between_commas_and_quotes_hold_together():
         ("a.example until=2027-01-31", "RFC 3339"),
         ("a.example until=2027-01-31T18:00:00", "RFC 3339"),
         ("a.example until=2027-13-31T18:00:00Z", "RFC 3339"),
+        ("a.example until=2027-02-29T18:00:00Z", "a time that there is"),
+        ("a.example until=2027-01-31T24:00:01Z", "a time that there is"),
+        ("a.example until=2027-01-31T18:00:00+24:00", "a time that there is"),
+        ("a.example until=2016-12-31T23:59:60Z", "a time that there is"),
+        ("a.example until=9999-12-31T23:59:59-00:01", "from the year 1 to 9999"),
+        ("a.example until=9999-12-31T23:59:59-01:00", "from the year 1 to 9999"),
+        ("a.example until=9999-12-31T23:59:59.999999Z", "from the year 1 to 9999"),
+        ("a.example until=0001-01-01T00:00:00+00:01", "from the year 1 to 9999"),
+        ("a.example until=0001-01-01T00:00:00+23:59", "from the year 1 to 9999"),
+        ("a.example until=0000-01-01T00:00:00Z", "a time that there is"),
         ("a.example until=2027-01-31T18:00:00Z until=2027-01-31T18:00:00Z", "twice"),
         ("a.example note=", 'note="why"'),
         ('a.example note=""', 'note="why"'),
         ('a.example note="open', "not closed"),
+        *((f'a.example note="a{chr(code)}b"', f"U+{code:04X}") for code in (*range(32), 0x7F, 0x80, 0x85, 0x9B, 0xAD)),
+        *(
+            (f'a.example note="a{chr(code)}b"', f"U+{code:04X}")
+            for code in (0x200B, 0x200E, 0x2028, 0x2029, 0x202E, 0x2066, 0xD800, 0xDFFF, 0xE000, 0xFEFF, 0x10FFFF)
+        ),
     ],
 )
 def test_each_mistake_says_where_and_what(text, says):
@@ -120,6 +143,32 @@ def test_each_mistake_says_where_and_what(text, says):
     assert len(mistakes) == 1
     assert mistakes[0].startswith("/etc/ogw/ogw.ini:12: host rule ")
     assert says in mistakes[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["a.example until={}", "a.example until={}h", "a.example from={}", "a.example {}", "{}:x", "*.{}/", "{}"]
+)
+def test_a_mistake_does_not_grow_with_what_is_wrong(text):
+    for letter in ("9", "a", "\u00fc", "\x00"):
+        (mistake,) = parse_rules(text.format(letter * 1_000_000), "x")[1]
+        assert len(mistake) < 2000 and mistake.isprintable()
+
+
+@pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999+00:00"])
+def test_the_first_and_the_last_time_are_taken(end):
+    rule = one(f"a.example until={end}")
+    assert one(str(rule)) == rule and str(one(str(rule))) == str(rule)
+
+
+@pytest.mark.parametrize(
+    "note", ["b\u00fccher", "\u79d8\u5bc6", "a, b # c", "1 < 2 & '3'", "\\", "e\u0301", "\U0001f511"]
+)
+def test_a_note_in_any_language_is_taken(note):
+    assert one(f'a.example note="{note}"').note == note
+
+
+def test_spaces_of_other_widths_are_spaces_in_a_note():
+    assert one('a.example note="a\u00a0b\u3000c"').note == "a b c"
 
 
 def test_a_wrong_rule_does_not_hide_the_others():
@@ -137,6 +186,7 @@ def test_a_rule_that_allows_nothing_takes_no_attribute_that_allows(attribute):
     assert one('a.example from=10.0.0.0/8 until=2027-01-31T18:00:00Z note="x"', denied=True).clients
 
 
+NOTED = st.characters(exclude_characters='"').filter(str.isprintable)
 LABEL = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=8).map(lambda text: f"x{text}x")
 NAME = st.lists(LABEL, min_size=2, max_size=4).map(".".join)
 NETWORK = st.sampled_from(["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1"])
@@ -148,8 +198,10 @@ ATTRIBUTES = st.lists(
         NETWORK.map("from={}".format),
         NETWORK.map("to={}".format),
         st.just("no-server-name"),
-        st.just("until=2027-01-31T18:00:00Z"),
-        st.just('note="a, b"'),
+        st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(-timedelta(hours=12))]))
+        .filter(lambda time: 1 < time.year < 9999)
+        .map(lambda time: f"until={time.isoformat()}"),
+        st.text(NOTED, min_size=1).map('note="{}"'.format),
     ),
     max_size=4,
     unique_by=lambda text: text.partition("=")[0],

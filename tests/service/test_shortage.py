@@ -119,7 +119,7 @@ def test_a_download_that_cannot_be_started_is_tried_again(authority, authority_f
             with without_descriptors(gateway.pid):
                 gateway.process.send_signal(signal.SIGHUP)  # by hand: the lists are wanted, too
                 line = gateway.wait_for(event=301)
-                assert "could not be started: Too many open files" in line["message"]
+                assert "cannot be started: Too many open files" in line["message"]
                 assert "last good list stays" in line["message"]
             before = len(server.heads)
             gateway.process.send_signal(signal.SIGHUP)

@@ -131,3 +131,30 @@ def test_auto_finds_what_agents_keep_in_their_well_known_places(tmp_path):
     command = [peer("unshare"), "--mount", "sh", "-c", script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert len(done.stdout.split()) == 3, done.stderr
+
+
+def test_texts_deep_down_in_json_are_found_without_a_limit_of_ours(tmp_path):
+    depth = 900  # the reader of JSON has its own
+    url = '"https://a.example.com/"'
+    (tmp_path / "x.json").write_text("[" * depth + ",".join([url] * 1000) + "]" * depth, "utf-8-sig")
+    assert hosts(tmp_path) == ["a.example.com"]
+
+
+def test_a_dangling_link_or_a_loop_is_a_mistake(tmp_path):
+    (tmp_path / "x.json").symlink_to("nowhere")
+    (tmp_path / "y.json").symlink_to("y.json")
+    with pytest.raises(ConfigError) as caught:
+        load([f"--agent-config={tmp_path}"], {})
+    first, second = caught.value.mistakes
+    assert "x.json: No such file" in first and "y.json: Too many levels of symbolic links" in second
+
+
+def test_no_file_makes_anybody_wait_or_speak_without_an_end(tmp_path):
+    (tmp_path / "omsadmin.conf").write_text("WORKSPACE_ID=x\n" * 200_000)
+    with pytest.raises(ConfigError) as caught:
+        load([f"--agent-config={tmp_path}"], {})
+    assert len(caught.value.mistakes) == 100
+    (tmp_path / "omsadmin.conf").unlink()
+    (tmp_path / "x.json").write_text("[" + ",".join(f'"https://-a{number}.b/"' for number in range(100_000)) + "]")
+    with pytest.raises(ConfigError, match="more than 10000 endpoints are there"):
+        load([f"--agent-config={tmp_path}"], {})

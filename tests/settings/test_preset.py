@@ -203,3 +203,30 @@ def test_partly_expanded_every_missing_parameter_stays_a_placeholder(name):
     assert all("<" not in host for host in preset.expand("public", GIVEN, partly=True))
     asked = {parameter for parameter, host in itertools.product(GIVEN, none) if f"<{parameter}>" in host}
     assert asked | ({"region"} if any("<code>" in host for host in none) else set()) == set(preset.parameters)
+
+
+def preset_file(folder, *rules, mark=""):
+    about = {"does": "x", "date": "2026-11-24", "page": "y", "clouds": {"public": list(rules)}}
+    (folder / "own.json").write_text(mark + json.dumps(about))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_preset(tmp_path):
+    preset_file(tmp_path, "a.example", mark="\ufeff")
+    assert of(f"--presets-folder={tmp_path}", "--preset=own") == ["a.example"]
+
+
+def test_a_preset_with_too_many_combinations_is_refused_before_they_are_made(tmp_path):
+    preset_file(tmp_path, "<account>.<region>.<data-collection-endpoint>.example")
+    ids = ",".join(f"01234567-89ab-cdef-0123-{number:012}" for number in range(100))
+    regions = ",".join(f"region{number}" for number in range(50))
+    flags = [f"--presets-folder={tmp_path}", "--preset=own", f"--account={ids}", f"--region={regions}"]
+    for endpoints in (100, 3000):
+        names = ",".join(f"e{number}" for number in range(endpoints))
+        told = mistakes(*flags, f"--data-collection-endpoint={names}")
+        assert told == ["preset: own gives more than 100000 host rules"]
+
+
+def test_a_rule_that_is_none_with_these_parameters_is_a_mistake(tmp_path):
+    preset_file(tmp_path, f"{'a' * 40}-<account>.example", "b.example")
+    flags = [f"--presets-folder={tmp_path}", "--preset=own", "--account=01234567-89ab-cdef-0123-456789abcdef"]
+    assert "preset: own gives no rule with this: preset own of 2026-11-24: host rule" in mistakes(*flags)[0]

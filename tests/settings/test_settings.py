@@ -155,7 +155,21 @@ def test_each_mistake_in_a_file_says_where_and_what(ini, text, says):
         (["--log-level", "trace"], "--log-level: 'trace' is none of debug, info, warning, error"),
         (["--log-file", "/a", "--syslog", "/b"], "only one of them"),
         (["--syslog", "a:b"], "--syslog: 'a:b' has no port"),
+        (["--listen-port", "99999999999"], "--listen-port: '99999999999' must be from 1 to 65535"),
+        (["--idle-timeout", "99999999999d"], "must be from 0.2 to 2592000 seconds"),
+        (["--head-max-size", "99999999999MiB"], "must be from 256 to 1048576 bytes"),
+        (["--tcp-keepalive", "12h"], "--tcp-keepalive: '12h' must be from 0 to 32767 seconds"),
+        (["--dns-timeout", "61m"], "--dns-timeout: '61m' must be from 0.05 to 3600 seconds"),
+        (["--source-timeout", "2h"], "--source-timeout: '2h' must be from 0.2 to 3600 seconds"),
+        (["--workers", "many"], "--workers: 'many' is neither auto nor a whole number"),
+        (["--workers", "129"], "--workers: '129' must be from 1 to 128"),
+        (["--listen-address", ",".join(["127.0.0.1"] * 257)], "listen-address: 257 values are too many; 256 can be"),
+        (["--dns-server", ",".join(["127.0.0.1"] * 33)], "dns-server: 33 values are too many; 32 can be"),
         (["--syslog", ":514"], "is neither a path"),
+        (["--syslog", "a" * 64 + ":514"], "has a host that"),
+        (["--syslog", "a..b"], "has a host that"),
+        (["--syslog", "a b"], "has a host that"),
+        (["--syslog", "1.2.3:514"], "has a host that"),
         (["--dns-server", "10.0.0.1, 10.0.0.2:5353"], "dns-server: all DNS servers must have the same port"),
     ],
 )
@@ -275,3 +289,25 @@ def test_config_show_as_json(ini):
 def test_commands_end_with_their_code(words, code, says):
     done = ogw(*words)
     assert (done.returncode, says in done.stdout + done.stderr) == (code, True), done
+
+
+def test_a_file_that_is_something_else_is_told_in_a_hundred_lines(ini):
+    for line in ("key{} = value\n", "no pair {}\n", "allowed-host = a.example\n    *.{}\n"):
+        text = "[ogw]\n" + "".join(line.format(number) for number in range(20_000))
+        found = mistakes(ini(text))
+        assert len(found) == 101 and found[-1].startswith("and ") and found[-1].endswith(" mistakes more")
+
+
+def test_a_line_of_any_length_is_read_in_time_that_grows_with_it(ini):
+    long = 2_000_000
+    for line in (
+        "log-file = " + " " * long + "x",
+        "a" + " " * long,
+        "a" * long,
+        "=" * long,
+        "log-file" + " " * long + "= x",
+    ):
+        try:
+            load(list(ini(f"[ogw]\n{line}\n")), {})
+        except ConfigError as error:
+            assert all(len(mistake) < 1000 for mistake in error.mistakes)

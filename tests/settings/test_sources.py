@@ -1,10 +1,14 @@
 """Where lists are kept: files, folders, URLs; what is read, and what a wrong one says at load."""
 
+import hashlib
+import json
 import os
+import pathlib
+import time
 
 import pytest
 
-from ogw.settings.copies import Copy, default_state_dir, place_of, read_copy, write_copy
+from ogw.settings.copies import MOST_UNUSABLE, Copy, default_state_dir, place_of, read_copy, set_aside, write_copy
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
 from ogw.settings.sourced import seen
@@ -118,7 +122,34 @@ def test_a_url_is_read_from_its_copy_alone_and_none_is_a_warning(tmp_path):
     assert read_copy(str(tmp_path), URL, 100) == Copy(URL, '"e"', "", 1.0, b"a.example\n")
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"{}\n", b"x" * 20_000, b'{"url": 7}\na.example', None])
+def head(**fields):
+    """A copy whose first line is like none that a gateway writes."""
+    body = b"a.example\n"
+    good = {"url": URL, "etag": "", "modified": "", "fetched": 1.0, "sha256": hashlib.sha256(body).hexdigest()}
+    return json.dumps({**good, **fields}).encode() + b"\n" + body
+
+
+DAMAGED = [
+    b"",
+    b"{}",
+    b"{}\n",
+    b"x" * 20_000,
+    b'{"url": 7}\na.example',
+    b"[" * 100_000 + b"\na.example",
+    b'{"fetched":' + b"[" * 10_000 + b"\na.example",
+    b"\xff\xfe{\x00}\x00\na.example",
+    head(fetched=10**400),
+    head(fetched=None),
+    head(fetched=[]),
+    head(etag=["x"]),
+    head(modified=7),
+    head(sha256=7),
+    head(url=[URL]),
+    head(more="x" * 20_000),
+]
+
+
+@pytest.mark.parametrize("data", [*DAMAGED, None])
 def test_a_damaged_copy_is_a_warning(tmp_path, data):
     write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"a.example\n"))
     path = place_of(str(tmp_path), URL)
@@ -131,11 +162,92 @@ def test_a_damaged_copy_is_a_warning(tmp_path, data):
     assert any(f"{URL}: its copy cannot be used: it is damaged" in warning for warning in config.warnings)
 
 
+def test_a_copy_that_is_no_file_is_a_warning_and_nobody_waits(tmp_path):
+    path = pathlib.Path(place_of(str(tmp_path), URL))
+    path.parent.mkdir()
+    makers = {"Is a directory": path.mkdir, "is neither a file": lambda: os.mkfifo(path)}
+    for words, make in {**makers, "symbolic links": lambda: path.symlink_to(path)}.items():
+        make()
+        assert any("its copy cannot be used" in one and words in one for one in of(URL, state=tmp_path).warnings)
+        aside = set_aside(str(tmp_path), URL)
+        assert aside.endswith(".unusable") and os.path.lexists(aside) and not os.path.lexists(path)
+        assert any("there is no copy yet" in one for one in of(URL, state=tmp_path).warnings)
+
+
+def test_a_copy_of_which_no_policy_can_be_made_is_a_warning(tmp_path):
+    for line in (b"a.example until=9999-12-31T23:59:59-01:00", b"a.example until=0001-01-01T00:00:00+01:00"):
+        write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"b.example\n" + line))
+        config = of(URL, state=tmp_path)
+        assert hosts(config) == [] and policy_of(config).hash
+        assert any(f"its copy cannot be used: {URL}:2: host rule" in warning for warning in config.warnings)
+
+
+def test_of_copies_that_were_set_aside_only_the_last_ones_are_kept(tmp_path):
+    for number in range(MOST_UNUSABLE + 5):
+        write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"%d.example\n" % number))
+        last = set_aside(str(tmp_path), URL)
+    left = sorted(os.listdir(tmp_path / "lists"))
+    assert len(left) == MOST_UNUSABLE and os.path.basename(last) in left
+
+
+def test_what_a_download_that_was_killed_left_half_written_is_cleared_away(tmp_path):
+    (tmp_path / "lists").mkdir()
+    old, new = tmp_path / "lists" / ".new-a", tmp_path / "lists" / ".new-b"
+    for path in (old, new):
+        path.write_text("half")
+    later = time.time() + 7200
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ogw.settings.copies.time.time", lambda: later)
+        write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"a.example\n"))
+    assert not old.exists() and not new.exists()
+    new.write_text("half")
+    write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"a.example\n"))
+    assert new.exists(), "somebody may still write it"
+
+
+def test_a_file_whose_name_is_no_text_is_told_as_one_line(tmp_path):
+    (pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff\n.txt"))).write_text("*\n")
+    (told,) = mistakes(tmp_path)
+    assert told.startswith(f"{tmp_path}/a\\udcff\\n.txt:1: host rule") and told.isprintable()
+
+
+def test_of_a_folder_full_of_wrong_files_some_are_told(tmp_path):
+    for number in range(200):
+        (tmp_path / f"{number:03}.txt").write_text("*\n" * 2000)
+    told = mistakes(tmp_path)
+    assert len(told) == 101 and told[-1] == "and 3 mistakes more"
+
+
+def test_a_dangling_link_in_a_folder_is_a_mistake(tmp_path):
+    (tmp_path / "a.txt").symlink_to("nowhere")
+    assert mistakes(tmp_path) == [f"allowed-host-source: {tmp_path}/a.txt: No such file or directory"]
+    (tmp_path / "a.txt").unlink()
+    (tmp_path / "a.txt").symlink_to("a.txt")
+    assert "symbolic links" in mistakes(tmp_path)[0]
+
+
 def test_a_copy_over_the_limit_or_of_rules_that_are_wrong_now_is_a_warning(tmp_path):
     for body, words in ((b"#" * 2000, "larger than 1024 bytes"), (b"*\n", "host rule '*'")):
         write_copy(str(tmp_path), Copy(URL, "", "", 1.0, body))
         flags = [f"--allowed-host-source={URL}", f"--state-dir={tmp_path}", "--source-max-size=1KiB"]
         assert any(words in warning for warning in load(flags, {}).warnings)
+
+
+def test_lists_that_are_too_long_together_are_left_out_and_a_downloaded_one_stops_nothing(tmp_path, monkeypatch):
+    for module in ("lists", "sources", "sourced"):
+        monkeypatch.setattr(f"ogw.settings.{module}.MOST_RULES", 10)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a.example\n" * 7)
+    write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"b.example\n" * 4))
+    config = of(folder, URL, state=tmp_path)
+    told = "with it there are more than 10 host rules; it is left out"
+    assert [len(one.rules) for one in config.sourced] == [
+        7
+    ] and f"allowed-host-source: {URL}: {told}" in config.warnings
+    assert mistakes(URL, folder, flags=[f"--state-dir={tmp_path}"]) == [f"allowed-host-source: {folder}: {told}"]
+    (folder / "b.txt").write_text("a.example\n" * 7)
+    assert mistakes(folder) == [f"allowed-host-source: {folder}: more than 10 host rules"]
 
 
 def test_a_copy_is_for_its_owner_alone_and_leaves_no_half_written_file(tmp_path):

@@ -1,0 +1,41 @@
+"""What encrypted relay proxies are verified with. No gevent here: the settings are checked with it, too."""
+
+import codecs
+import errno
+import os
+import ssl
+from typing import Optional
+
+from ogw.tunnel.files import read_file
+
+LARGEST = 16 << 20  # bytes of a file with authorities
+
+
+class CaFile(str):
+    """The path of a file with authorities, and what was in it: who needs them later must not need the file."""
+
+    data: bytes
+
+
+def read_ca_file(path: str) -> CaFile:
+    """Raises OSError."""
+    found = CaFile(path)
+    found.data = read_file(path, LARGEST)
+    if len(found.data) > LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return found
+
+
+def relay_context(ca_file: Optional[str]) -> ssl.SSLContext:
+    """With this file, or the system's store. Raises OSError; ssl.SSLError, which is one, where it has no certificates.
+
+    A byte order mark would hide the first certificate of a file from OpenSSL.
+    """
+    if not ca_file:
+        context = ssl.create_default_context()
+    else:
+        data = (ca_file if isinstance(ca_file, CaFile) else read_ca_file(ca_file)).data
+        text = data.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").replace("\ufffd", "?")
+        context = ssl.create_default_context(cadata=text or "\n")  # "" would mean the system's store
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context

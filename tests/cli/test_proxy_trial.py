@@ -1,0 +1,93 @@
+"""A relay proxy is tried with the gateway's own client for CONNECT and its own resolver."""
+
+import contextlib
+import time
+
+import pytest
+from harness.dns import Dns
+from harness.gateway import address
+from harness.relays import PORT, Haproxy, Squid, playing
+from harness.upstreams import Server, echo
+
+from ogw.cli import proxy_trial
+from ogw.cli.dialogue import target_of
+from ogw.cli.plan import Answers, Place
+from ogw.cli.proxy_trial import TrialFailed, try_proxy
+
+OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Where an INI file may be written."""
+    (tmp_path / "etc" / "ogw").mkdir(parents=True)
+    return Place(str(tmp_path), False, None)
+
+
+def ini(place, *lines):
+    with open(place.ini, "w", encoding="utf-8") as file:
+        file.write("\n".join(["[ogw]", *lines, ""]))
+
+
+@pytest.mark.parametrize("target", ["[2001:db8::1]:8443", "www.example.com:443"])
+def test_it_is_asked_as_for_a_tunnel(place, target):
+    heads = []
+    with Server(playing(b"HTTP/1.1 103 Hm\r\n\r\n" + OPEN, echo, heads=heads), port=PORT) as relay:
+        assert f"opens a tunnel to {target}" in try_proxy(f"http://{relay.host}:{PORT}", "u", "p", target, place)
+    lines = heads[0].decode().split("\r\n")
+    assert lines[:2] == [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    assert "Proxy-Authorization: Basic dTpw" in lines
+
+
+def test_the_dns_servers_and_the_authorities_of_the_ini_file_count(place, authority, authority_file):
+    leaf = authority.issue_cert("relay.bench.example")
+    with Server(echo) as server, Squid({"www.example.com": server.host}) as squid:
+        with Haproxy(squid.place, leaf.private_key_and_cert_chain_pem.bytes()) as haproxy:
+            with Dns({"relay.bench.example": [haproxy.host]}) as dns:
+                asked = f"https://relay.bench.example:{PORT}", "", "", "www.example.com:443", place
+                ini(place, f"dns-server = {dns.host}:{dns.port}")
+                with pytest.raises(TrialFailed, match="is not to be trusted"):
+                    try_proxy(*asked)
+                with open(authority_file, "rb") as file, open(f"{place.root}/etc/ogw/ca.pem", "wb") as copy:
+                    copy.write(file.read())
+                ini(place, f"dns-server = {dns.host}:{dns.port}", "relay-proxy-ca-file = ca.pem")
+                assert "opens a tunnel" in try_proxy(*asked)
+
+
+def drip(connection):
+    with contextlib.suppress(OSError):
+        while True:
+            connection.sendall(b"H")
+            time.sleep(0.02)  # a slow peer is what this is about
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ([b"SSH-2.0-x\r\n"], "is no HTTP proxy"),
+        ([b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000], "answers too much"),
+        ([], "closed"),
+        ([b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\n\r\n"], "answers 407 and wants credentials"),
+        ([b"HTTP/1.1 200 OK\r\nX", drip], "did not answer within 1 s"),
+    ],
+)
+def test_what_a_bad_one_says(place, monkeypatch, said, words):
+    monkeypatch.setattr(proxy_trial, "SECONDS", 1.0)
+    with Server(playing(*said), port=PORT) as relay:
+        with pytest.raises(TrialFailed, match=words):
+            try_proxy(f"http://{relay.host}:{PORT}", "", "", "a.example:443", place)
+    with pytest.raises(TrialFailed, match=r"3128 cannot be reached: Connection refused"):
+        try_proxy(f"http://{address()}:3128", "", "", "a.example:443", place)
+
+
+@pytest.mark.parametrize(
+    ("rule", "target"),
+    [
+        ("2001:db8::1", "[2001:db8::1]:443"),
+        ("[2001:db8::1]:8443", "[2001:db8::1]:8443"),
+        ("a.example:8443 note=x", "a.example:8443"),
+        ("192.0.2.1", "192.0.2.1:443"),
+    ],
+)
+def test_the_target_that_it_is_tried_with(place, rule, target):
+    assert target_of(Answers(values={"allowed-host": [rule]}), place) == target

@@ -1,0 +1,129 @@
+"""The password file: what is its password, what is none and why, and what is told of one that went wrong later."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ogw.settings.loader import ConfigError, load
+from ogw.tunnel.password import LARGEST, PasswordSource, password_in, read_password
+from ogw.wire.relay_proxy import credentials
+
+MARK = b"\xef\xbb\xbf"
+# What a file has -> its password.
+GOOD = {
+    b"": "",
+    b"\n": "",
+    MARK + b"\r\n": "",
+    b"5ecret": "5ecret",
+    b"5ecret\n": "5ecret",
+    b"5ecret\r\n": "5ecret",
+    MARK + b"5ecret": "5ecret",
+    MARK + b"5ecret\r\n": "5ecret",
+    MARK + MARK + b"x": "\ufeffx",
+    b" 5 ecret \n": " 5 ecret ",
+    "p\u00e4ss:\u20ac\n".encode(): "p\u00e4ss:\u20ac",
+    b"x" * LARGEST: "x" * LARGEST,
+    MARK + b"x" * LARGEST + b"\r\n": "x" * LARGEST,
+}
+# And what is wrong.
+BAD = {
+    b"x" * (LARGEST + 1): "is larger than 4096 bytes",
+    b"x" * (LARGEST + 1) + b"\n": "is larger than 4096 bytes",
+    MARK + b"x" * (LARGEST + 1): "is larger than 4096 bytes",
+    b"x" * 1_000_000: "is larger than 4096 bytes",
+    b"one\ntwo": "has more than one line",
+    b"one\ntwo\n": "has more than one line",
+    b"one\r\ntwo\r\n": "has more than one line",
+    b"one\rtwo": "has more than one line",
+    b"one\n\n": "has more than one line",
+    b"\none\n": "has more than one line",
+    b"a\0b": "has a NUL byte in it",
+    "5ecret\n".encode("utf-16-le"): "has a NUL byte in it",
+    "5ecret\n".encode("utf-16-be"): "has a NUL byte in it",
+    "5ecret\n".encode("utf-16"): "is a text in UTF-16",
+    b"\xfe\xff" + "5ecret\n".encode("utf-16-be"): "is a text in UTF-16",
+    "5ecret\n".encode("utf-32"): "is a text in UTF-16",
+    b"\xff\xfe": "is a text in UTF-16",
+    b"p\xe4ss": "is not a text in UTF-8",
+}
+
+
+@pytest.mark.parametrize("data", GOOD)
+def test_the_password_of_a_file(tmp_path, data):
+    (tmp_path / "password").write_bytes(data)
+    assert read_password(str(tmp_path / "password")) == GOOD[data]
+
+
+@pytest.mark.parametrize("data", [*BAD, b"tab\tbed", b"bell\x07"])
+def test_a_file_without_a_password_is_a_mistake_at_start_and_is_not_shown(tmp_path, data):
+    (tmp_path / "password").write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        load(
+            ["--relay-proxy=p.example", "--relay-proxy-username=u", f"--relay-proxy-password-file={tmp_path}/password"],
+            {},
+        )
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith(f"relay-proxy-password-file: {tmp_path}/password: ")
+    assert BAD.get(data, "has a control character") in mistake
+    assert not any(word in mistake for word in ("5ecret", "one\n", "0xe4", "position", "xxx"))
+
+
+def test_an_empty_file_is_an_empty_password_and_a_warning(tmp_path):
+    (tmp_path / "password").write_bytes(MARK + b"\n")
+    flags = ["--relay-proxy=p.example", "--relay-proxy-username=u", f"--relay-proxy-password-file={tmp_path}/password"]
+    assert (
+        f"relay-proxy-password-file: {tmp_path}/password is empty, and so is the password" in load(flags, {}).warnings
+    )
+
+
+def test_what_is_no_file_is_a_mistake_and_nobody_waits(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    places = {
+        tmp_path / "pipe": "is neither a file nor a folder",
+        "/dev/zero": "is neither a file nor a folder",
+        tmp_path: "Is a directory",
+        tmp_path / "loop": "Too many levels of symbolic links",
+        tmp_path / "none": "No such file or directory",
+    }
+    for place, words in places.items():
+        with pytest.raises(ConfigError, match=f"relay-proxy-password-file: {place}: {words}"):
+            load(["--relay-proxy=p.example", "--relay-proxy-username=u", f"--relay-proxy-password-file={place}"], {})
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_a_password_or_a_mistake(data):
+    try:
+        password = password_in(data)
+    except ValueError as error:
+        assert not isinstance(error, UnicodeError)
+    else:
+        assert not set(password) & set("\0\r\n") and password.encode() in data
+
+
+def test_a_rotation_to_no_password_keeps_the_one_of_before_and_is_told_once(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("first")
+    told = []
+    source = PasswordSource(credentials("u", "first"), str(file), told.append)
+    assert not source.changed() and told == []
+    for data, why in BAD.items():
+        file.write_bytes(data)
+        for _time in range(3):
+            assert not source.changed()
+        assert source.given.password.reveal() == "first"
+        assert why in told[-1] and told[-1].endswith("; the password of before stays")
+    assert len(told) < len(BAD), "one line for each reason in a row"
+    for data in (b"", b"\n", MARK):
+        file.write_bytes(data)
+        assert not source.changed() and "is empty" in told[-1]
+    file.unlink()
+    assert not source.changed() and "No such file" in told[-1]
+    file.write_bytes(MARK + b"second\r\n")
+    count = len(told)
+    assert source.changed() and source.given.password.reveal() == "second"
+    assert not source.changed() and len(told) == count
+    file.write_bytes(b"")
+    assert not source.changed() and len(told) == count + 1, "told anew, after it was well again"
