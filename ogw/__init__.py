@@ -17,7 +17,7 @@ The path of a connection, accept to close:
     tunnel/tunnel.py     tells the story from here on, top to bottom:
       wire/connect.py      1. read the head
       policy/hosts.py      2. may it go?
-      tunnel/dial.py       3. reach it   (tunnel/connector.py, ports.py, resolve.py, relay.py, policy/addresses.py)
+      tunnel/dial.py       3. reach it   (tunnel/connector.py, resolve.py, question.py, relay.py, policy/addresses.py)
       wire/connect.py      4. answer
       tunnel/verify.py     5. let the handshake go by   (policy/handshake.py, wire/tls.py)
       tunnel/duplex.py     6. copy both ways   (tunnel/linger.py: its last moments)

@@ -138,6 +138,8 @@ def _screen(told: dict[str, Any]) -> list[RenderableType]:
     for number, one in enumerate(told["addresses"]):
         verdict = (_("may be dialed"), GOOD) if one["allowed"] else (one["detail"], BAD)
         fact(_("addresses") if not number else "", one["address"], "  ", verdict)
+    if told["more_addresses"]:
+        fact("", (_("and {number} more").format(number=f"{told['more_addresses']:,}"), DIM))
     for number, line in enumerate(_tls(told["tls"]) if told["tls"] else ()):
         fact(_("TLS") if not number else "", line)
     return [*parts, facts]

@@ -19,7 +19,7 @@ from ogw.policy.tls_rules import Mode
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
-from ogw.service.dialer import close_at_end, dialer_of
+from ogw.service.dialer import dialer_of, own_places
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import PREFIX, Config
 from ogw.tunnel.connector import Survey
@@ -37,11 +37,11 @@ class Explainer:
         self._config = config
         self.policy = policy_of(config)
         log = Log(Direct(open_sink("/dev/null", None)))
-        ports = {port for _host, port in config.listen}
-        self._dialer = dialer_of(config, self.policy, log, secrets.token_bytes(6).hex().encode(), ports)
+        own = own_places(config)
+        self._dialer = dialer_of(config, self.policy, log, secrets.token_bytes(6).hex().encode(), own)
 
     def close(self) -> None:
-        close_at_end(self._dialer)
+        self._dialer.close()
 
     def explain(self, asked: bytes, client: str, at: Optional[float] = None) -> dict[str, Any]:
         """What the gateway would do with `CONNECT asked` of this client (IP text), now or `at` Unix seconds:
@@ -52,12 +52,13 @@ class Explainer:
         rules     every rule that matches the host: list, rule, source, holds, decides, obstacle
         way       None where it is refused before that, else: through ("straight" or "relay proxy"), relay_proxies,
                   bypass (the rule), resolved_here
-        addresses each with what the guard says of it
+        addresses each that would be tried, and some that would not, with what is said of it
+        more_addresses  how many others there are
         tls       what will be asked of the session; None where there is none
         """
         told: dict[str, Any] = {"asked": asked.decode("ascii", "backslashreplace"), "target": None, "client": client}
         told |= {"at": None if at is None else time_text(at), "policy": self.policy.hash}
-        empty: dict[str, Any] = {"rules": [], "way": None, "addresses": [], "tls": None}
+        empty: dict[str, Any] = {"rules": [], "way": None, "addresses": [], "more_addresses": 0, "tls": None}
         decision = self.policy.judge_client(client)
         if not decision.allowed:
             return {**told, **self._answer(decision, client, ""), **empty}
@@ -82,9 +83,12 @@ class Explainer:
             refused = Decision(False, survey.failure.reason, survey.failure.detail, reported=decision.reported)
             judged = [address for address, _judged in survey.addresses]
             told |= self._answer(refused, client, str(target), matches, judged)
+            if any(not self.policy.denied_address(one, target.port, client, at).allowed for one in judged):
+                told["command"] = None  # its addresses may not be dialed, wherever the guard would let them lie
         else:
             told |= self._answer(decision, client, str(target), matches)
         told |= {"rules": empty["rules"], "way": self._way(target, client, at), "addresses": _addresses(survey)}
+        told["more_addresses"] = survey.more
         told["tls"] = None if survey.failure is not None else self._tls(target, client, decision, at)
         return told
 

@@ -6,18 +6,17 @@ from secrets import token_hex
 from typing import Optional
 
 from ogw.cli.plan import Place
-from ogw.policy.addresses import AddressGuard
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
-from ogw.service.dialer import close_at_end
 from ogw.settings.editing import meaning_or_none
 from ogw.settings.ini_file import EditError
 from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
-from ogw.tunnel.connector import Connector, DialError, Mailbox
-from ogw.tunnel.dial import Dialer
+from ogw.tunnel.connector import Connector, DialError
 from ogw.tunnel.interrupt import Interruptible
+from ogw.tunnel.local import OwnPlaces
+from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
@@ -49,7 +48,7 @@ def try_proxy(url: str, user: str, password: str, target: str, place: Optional[P
     try:
         context = relay_context(_ca_file(place) if place else None) if proxy.encrypted else None
         via = f"ogw-{token_hex(6)}".encode()
-        relays = Relays([proxy], connector, log, via, PasswordSource(given), context, (), SECONDS)
+        relays = Relays([proxy], connector, log, via, PasswordSource(given), context, OwnPlaces(()), SECONDS)
         with Interruptible():
             upstream = relays.dial(wanted, Mailbox())
     except DialError as error:
@@ -59,7 +58,7 @@ def try_proxy(url: str, user: str, password: str, target: str, place: Optional[P
     except OSError as error:
         raise TrialFailed(f"relay-proxy-ca-file: {error.filename}: {error.strerror}") from None
     finally:
-        close_at_end(Dialer(connector, AddressGuard()))
+        connector.close()
     upstream.socket.close()
     if upstream.closed is not None:
         upstream.closed()

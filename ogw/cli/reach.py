@@ -17,16 +17,16 @@ from ogw.cli.findings import Finding, ok, problem, untested, warning
 from ogw.policy.advice import REASONS
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import Kind, Rule
-from ogw.policy.subjects import shown
+from ogw.policy.subjects import read_by_others, shown
 from ogw.policy.tls_rules import Mode
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
-from ogw.service.dialer import close_at_end, dialer_of
+from ogw.service.dialer import dialer_of, own_places
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
+from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
 from ogw.tunnel.probe import Probe, Probed, ask_server, in_parallel
-from ogw.tunnel.resolve import RESOLV_CONF
 from ogw.wire.connect import Target, parse_target
 from ogw.wire.tls import version_name
 
@@ -89,9 +89,9 @@ class Outside:
         self._policy: Policy = policy_of(config)
         self._wanted = wanted
         self._wide = wide
-        self._ports = {port for _host, port in config.listen}
+        self._own = own_places(config)
         self._log = Log(Direct(open_sink("/dev/null", None)))
-        self._dialer = dialer_of(config, self._policy, self._log, VIA, self._ports)
+        self._dialer = dialer_of(config, self._policy, self._log, VIA, self._own)
         context = ssl.create_default_context()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of versions that somebody may need all the same
@@ -107,7 +107,7 @@ class Outside:
         try:
             results = in_parallel([job for _area, _where, job in self.jobs], AT_A_TIME, seconds, finished)
         finally:
-            close_at_end(self._dialer)
+            self._dialer.close()
         found: list[Finding] = []
         for (area, where, _job), result in zip(self.jobs, results, strict=True):
             late = untested(area, where, _("not finished within {seconds:g} s").format(seconds=seconds),
@@ -132,12 +132,18 @@ class Outside:
     def _dns_server(self, server: tuple[str, int], where: str, names: Sequence[str]) -> list[Finding]:
         if not names:
             return [untested("dns", where, _("there is no name to ask it for"))]
-        seconds = ask_server(server, names[0], self._config.dns_timeout)
-        if seconds is None:
+        answered = ask_server(server, names[0], self._config.dns_timeout)
+        if answered is None:
             what = _("no answer, when asked for {name}").format(name=names[0])
             do = _("check that server, and the firewalls on the way (UDP and TCP port 53); or set dns-server")
             return [problem("dns", where, what, do)]
+        seconds, keeps_case = answered
         what = _("answers in {milliseconds:.0f} ms").format(milliseconds=seconds * 1000)
+        if not keeps_case:
+            what = _("{what}; it, or something on the way, changes the letters of names: its answers are easier to "
+                     "forge").format(what=what)  # fmt: skip
+            do = _("update it, or ask another server (dns-server), where the network in between is not yours")
+            return [warning("dns", where, what, do)]
         return [ok("dns", where, what)]
 
     # Relay proxies.
@@ -157,7 +163,7 @@ class Outside:
             what = _("there is no plain host to ask it for; `--host HOST` names one")
             return [untested("relay proxy", where, what)]
         alone = dataclasses.replace(self._config, relay_proxy=(proxy,), relay_proxy_bypass=())
-        dialer = dialer_of(alone, self._policy, self._log, VIA, self._ports)
+        dialer = dialer_of(alone, self._policy, self._log, VIA, self._own)
         one = behind[0]
         to = self._policy.judge_target(one.target, one.client).to
         probed = Probe(dialer, ssl.create_default_context(), 1.0).try_target(one.target, to, one.client, tls=False)
@@ -208,13 +214,16 @@ class Outside:
         )  # fmt: skip
 
     def _with_certificate(self, where: str, probed: Probed, reached: str) -> Finding:
-        try:
+        def read() -> tuple[str, datetime, datetime]:
             certificate = x509.load_der_x509_certificate(probed.certificate)
-            issuer = shown(certificate.issuer.rfc4514_string())
+            begins, ends = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
+            return shown(certificate.issuer.rfc4514_string()), begins, ends
+
+        try:
+            issuer, begins, ends = read_by_others(read)
         except ValueError:
             return warning("hosts", where, _("{reached}; its certificate cannot be read").format(reached=reached),
                            _("look at it: openssl s_client"))  # fmt: skip
-        begins, ends = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
         if self._youngest is None or begins.timestamp() > self._youngest[0]:
             self._youngest = begins.timestamp(), where
         now = datetime.now(UTC)
@@ -277,11 +286,9 @@ def _utc(certificate: x509.Certificate, name: str) -> datetime:
 def resolv_conf() -> list[tuple[str, int]]:
     """The DNS servers of the system."""
     try:
-        with open(RESOLV_CONF, encoding="utf-8", errors="replace") as file:
-            lines = [line.split() for line in file]
+        return read_resolv_conf().servers
     except OSError:
         return []
-    return [(words[1].partition("%")[0], 53) for words in lines if len(words) > 1 and words[0] == "nameserver"]
 
 
 def _no_dns_server(needed: bool) -> list[Finding]:

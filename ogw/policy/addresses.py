@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Optional
 
 from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.policy.networks import Address, Network, Networks
@@ -42,20 +43,30 @@ REFUSED: tuple[tuple[str, str], ...] = (
 # IPv6 forms that carry an IPv4 address: the network, and how far above the lowest bit that address begins.
 CARRIERS: tuple[tuple[IPv6Network, int], ...] = (
     (IPv6Network("::ffff:0:0/96"), 0),  # v4-mapped
+    (IPv6Network("::ffff:0:0:0/96"), 0),  # v4-translated (SIIT, RFC 2765)
     (IPv6Network("::/96"), 0),  # v4-compatible
     (IPv6Network("64:ff9b::/96"), 0),  # NAT64
     (IPv6Network("2002::/16"), 80),  # 6to4
 )
+# The same, by the upper half of the interface identifier, in any network (ISATAP, RFC 5214, section 6.1).
+ISATAP = (0x00005EFE, 0x02005EFE)
 
+_carriers = tuple(
+    (128 - network.prefixlen, int(network.network_address) >> (128 - network.prefixlen), shift)
+    for network, shift in CARRIERS
+)
 _table: Networks[tuple[str, str]] = Networks((ip_network(entry[0]), entry) for entry in REFUSED)
 
 
-def carried(address: Address) -> "IPv4Address | None":
+def carried(address: Address) -> Optional[IPv4Address]:
     """The IPv4 address inside an IPv6 one, or None."""
     if isinstance(address, IPv6Address):
-        for network, shift in CARRIERS:
-            if address in network:
-                return IPv4Address((int(address) >> shift) & 0xFFFFFFFF)
+        number = int(address)
+        for below, prefix, shift in _carriers:
+            if number >> below == prefix:
+                return IPv4Address((number >> shift) & 0xFFFFFFFF)
+        if (number >> 32) & 0xFFFFFFFF in ISATAP:
+            return IPv4Address(number & 0xFFFFFFFF)
     return None
 
 
@@ -64,26 +75,33 @@ class AddressGuard:
 
     def __init__(self, allowed: Iterable[Network] = ()) -> None:
         self._allowed: Networks[bool] = Networks((network, True) for network in allowed)
-        self._judge_cached = lru_cache(maxsize=4096)(self._judge)
+        self._refusing_cached = lru_cache(maxsize=4096)(self._refusing)
 
     def judge(self, address: str, to: tuple[Network, ...] = ()) -> Decision:
         """`address` is IP text of a resolver or a target; `to` holds more networks that are allowed this time."""
-        return self._judge_cached(address, to)
+        refusing = self._refusing_cached(address, to)
+        return ALLOW if refusing is None else self._refused(address, *refusing)
 
-    def _judge(self, text: str, to: tuple[Network, ...]) -> Decision:
+    @staticmethod
+    def _refused(address: str, network: str, what: str) -> Decision:
+        told = f"to={network} in its host rule or allowed-target-network would allow it"
+        return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address} is in {network} ({what}); {told}")
+
+    def _refusing(self, text: str, to: tuple[Network, ...]) -> Optional[tuple[str, str]]:
+        """The entry of the table that refuses it.
+
+        Whoever allows an IPv6 network allows what is carried in it; who allows an IPv4 network allows what carries its
+        addresses, except where the table refuses the carrier itself.
+        """
         address = ip_address(text)
-        inside = carried(address)
+        if self._allows(address, to):
+            return None
         refused = _table.find(address)
-        if not refused and inside is not None:
-            refused = _table.find(inside)
         if not refused:
-            return ALLOW
-        for form in (address, inside):
-            if form is not None and (self._allowed.find(form) or any(form in network for network in to)):
-                return ALLOW
-        network, what = refused[0]
-        return Decision(
-            False,
-            Reason.ADDRESS_NOT_ALLOWED,
-            f"{text} is in {network} ({what}); to={network} in its host rule or allowed-target-network would allow it",
-        )
+            inside = carried(address)
+            if inside is not None and not self._allows(inside, to):
+                refused = _table.find(inside)
+        return refused[0] if refused else None
+
+    def _allows(self, address: Address, to: tuple[Network, ...]) -> bool:
+        return bool(self._allowed.find(address)) or any(address in network for network in to)

@@ -92,7 +92,10 @@ EVENTS = {
         _("look at the detail: a name, a certificate, a proxy on the way; until then new hosts are refused"),
     ),
     302: Advice(
-        _("A limit is reached, so that a client got 503, or accepting paused for a moment."),
+        _(
+            "A limit is reached, so that a client got 503, an unfinished TLS handshake was ended, or accepting paused "
+            "for a moment."
+        ),
         _("raise the limit that the line names, add workers, or find the client that takes it all: `ogw top`"),
     ),
     400: Advice(
@@ -149,7 +152,10 @@ REASONS = {
     ),
     "port-not-allowed": Advice(_("The host is allowed, but not on this port."), _LIST_HOST),
     "address-not-allowed": Advice(
-        _("The host is allowed, but its name leads only to addresses that the address guard refuses."),
+        _(
+            "The host is allowed, but its name leads only to addresses that the address guard refuses, that "
+            "`denied-host` names, or where the gateway itself listens."
+        ),
         _("add `to=NETWORK` to its rule, if its name should lead to a private network"),
     ),
     "not-connect": Advice(
@@ -238,6 +244,10 @@ REASONS = {
     "client-certificate-unseen": Advice(
         _("Whether the client has an allowed certificate cannot be seen from outside in this session."),
         _("TLS 1.3 or a resumed session hides it; `unseen-client-certificate = allow` lets such sessions pass"),
+    ),
+    "too-many-handshake-bytes": Advice(
+        _("The worker held more than `handshake-memory` of unfinished TLS handshakes, and this client most of them."),
+        _("find out why that client begins so many sessions and finishes none; raise `handshake-memory` if it may"),
     ),
     # How tunnels end.
     "client-closed": Advice(_("Both sides are done; the client was the first to say so."), _NOTHING),

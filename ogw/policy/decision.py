@@ -70,6 +70,7 @@ class Reason(enum.Enum):
     CLIENT_CERTIFICATE_NOT_ALLOWED = "client-certificate-not-allowed", 0, 105, ""
     CLIENT_CERTIFICATE_NOT_SENT = "client-certificate-not-sent", 0, 105, ""
     CLIENT_CERTIFICATE_UNSEEN = "client-certificate-unseen", 0, 105, ""
+    TOO_MANY_HANDSHAKE_BYTES = "too-many-handshake-bytes", 0, 302, ""
 
     # How an open tunnel ended.
     CLIENT_CLOSED = "client-closed", 0, 108, ""

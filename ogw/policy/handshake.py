@@ -20,6 +20,7 @@ from ogw.wire.tls import (
     FATAL,
     HANDSHAKE,
     LARGEST_RECORD,
+    VERSIONS,
     Alert,
     ClientHello,
     Kind,
@@ -51,6 +52,7 @@ ALERTS: dict[Reason, Optional[Alert]] = {
     Reason.CLIENT_CERTIFICATE_NOT_ALLOWED: Alert.ACCESS_DENIED,
     Reason.CLIENT_CERTIFICATE_NOT_SENT: Alert.HANDSHAKE_FAILURE,
     Reason.CLIENT_CERTIFICATE_UNSEEN: Alert.ACCESS_DENIED,
+    Reason.TOO_MANY_HANDSHAKE_BYTES: Alert.INTERNAL_ERROR,
 }
 
 
@@ -80,41 +82,30 @@ class _Reject(Exception):
 
 
 class _Side:
-    """One direction: its reader, and the bytes of it that are held.
+    """One direction: its reader, which holds its bytes, and up to where in the stream they may go on."""
 
-    passed, taken  positions in the stream: up to where bytes may go on, and up to where they went
-    """
-
-    __slots__ = ("ending", "held", "name", "passed", "reader", "taken")
+    __slots__ = ("ending", "name", "passed", "reader")
 
     def __init__(self, name: str, ending: Reason, limit: int) -> None:
         self.name = name
         self.ending = ending
         self.reader = Reader(limit)
-        self.held = bytearray()
         self.passed = 0
-        self.taken = 0
 
     @property
     def kept(self) -> int:
         """How many bytes may not go on yet."""
-        return self.taken + len(self.held) - self.passed
+        return self.reader.end - self.passed
 
     def passes_to_here(self) -> None:
+        """The last message is accepted: it passes, and with it the whole records up to where none is unfinished."""
         self.passed = self.reader.position
 
-    def take(self, everything: bool) -> bytes:
-        held = self.held
-        if not held:
-            return b""
-        piece = bytes(held)
-        if everything:
-            held.clear()
-        else:
-            piece = piece[: max(0, self.passed - self.taken)]
-            del held[: len(piece)]
-        self.taken += len(piece)
-        return piece
+    def has_said_all(self) -> None:
+        """The last message is accepted, and it is the other side's turn. Raises Malformed if its record goes on."""
+        if self.reader.unfinished:
+            raise Malformed("more of a handshake behind the message that ends its turn, in the same record")
+        self.passed = self.reader.position
 
 
 class _Waits(enum.Enum):
@@ -138,7 +129,8 @@ class Handshake:
     rejection  the rules say no
     ended      a peer gave the handshake up
 
-    Where the rules only report, everything passes on at once, whatever is said of it.
+    What is accepted passes in whole records, up to the end of the last message accepted; from where it is rejected on,
+    nothing does. Where the rules only report, everything passes on at once, whatever is said of it.
     """
 
     def __init__(self, policy: Policy, target: Target, client_ip: str, no_server_name: bool) -> None:
@@ -178,11 +170,16 @@ class Handshake:
 
     def take_up(self) -> bytes:
         """What may go to the server now."""
-        return self._client.take(everything=self.passes or self._up_is_open)
+        return self._take_of(self._client)
 
     def take_down(self) -> bytes:
         """What may go to the client now."""
-        return self._server.take(everything=self.passes)
+        return self._take_of(self._server)
+
+    @property
+    def held(self) -> int:
+        """How many bytes of both sides are held."""
+        return self._client.reader.held + self._server.reader.held
 
     @property
     def awaits_client(self) -> bool:
@@ -218,21 +215,35 @@ class Handshake:
             Reason.HANDSHAKE_TIMEOUT, f"there was no {awaited} after {seconds:g} s (handshake-timeout)"
         )
 
-    @property
-    def _up_is_open(self) -> bool:
-        """What the client sends behind an accepted ClientHello passes, unless its certificate is awaited."""
-        return self._subjects is None and self._waits is _Waits.SERVER_HELLO
+    def gave_way(self, most: int) -> None:
+        """What its worker holds of handshakes is too much, and its client holds most of it: a rejection, too."""
+        self.rejection = Rejection(
+            Reason.TOO_MANY_HANDSHAKE_BYTES,
+            f"the worker held more than {most} bytes of unfinished handshakes, and this client most of them "
+            "(handshake-memory)",
+        )
 
-    def _judge(self, side: "_Side", data: bytes, judge: Callable[[Message], None]) -> None:
-        side.held += data
+    def let_go(self) -> None:
+        """Nothing of what is held will pass: do not hold it while the client is let finish."""
+        for side in (self._client, self._server):
+            side.reader.let_go()
+
+    def _take_of(self, side: _Side) -> bytes:
+        reader = side.reader
+        if self.verified or self._only_reports:
+            return reader.take(reader.end)
+        return b"" if self.rejection is not None else reader.take(side.passed)
+
+    def _judge(self, side: _Side, data: bytes, judge: Callable[[Message], None]) -> None:
         if self.settled:
+            side.reader.hold(data)
             return
         try:
             for message in side.reader.feed(data):
                 judge(message)
                 if self.settled:
                     return
-            if side.kept > self._rules.max_size + LARGEST_RECORD and not (side is self._client and self._up_is_open):
+            if side.kept > self._rules.max_size + LARGEST_RECORD:
                 raise TooLarge(f"{side.kept} bytes of a handshake and no end of it")
         except _Reject as reject:
             self.rejection = reject.rejection
@@ -250,12 +261,21 @@ class Handshake:
                 self._client_hello(message.body)
             elif waits is _Waits.CLIENT_HELLO or message.type == HANDSHAKE:
                 raise Malformed(f"{_name(message)} where a ClientHello belongs")
+            else:
+                self._passes_behind_its_hello()
         elif message.type == HANDSHAKE:
             if waits is not _Waits.CERTIFICATE or message.kind != Kind.CERTIFICATE:
                 raise Malformed(f"{_name(message)} out of its order")
             self._client_certificate(message.body)
         elif waits is _Waits.CERTIFICATE:
             raise Malformed(f"{_name(message)} where a Certificate belongs")
+        else:
+            self._passes_behind_its_hello()
+
+    def _passes_behind_its_hello(self) -> None:
+        """Early data, a change of the cipher, a warning: they pass at once, unless a certificate may be awaited."""
+        if self._subjects is None:
+            self._client.passes_to_here()
 
     def _client_hello(self, body: bytes) -> None:
         hello = read_client_hello(body)
@@ -265,11 +285,7 @@ class Handshake:
         if not second:
             self._judge_server_name(hello)
         if hello.best_version < self._rules.min_version:
-            raise _Reject(
-                Reason.TLS_VERSION,
-                f"the client offers {version_name(hello.best_version)} at best, less than "
-                f"{version_name(self._rules.min_version)} (tls-min-version)",
-            )
+            raise self._offers_too_little(hello)
         if hello.encrypted:
             self.ech_seen = True
             if self._rules.ech == "deny":
@@ -280,7 +296,17 @@ class Handshake:
         self._names = hello.server_names
         self._session_id = hello.session_id
         self._waits = _Waits.SERVER_HELLO
-        self._client.passes_to_here()
+        self._client.has_said_all()
+
+    def _offers_too_little(self, hello: ClientHello) -> _Reject:
+        best, least = hello.best_version, self._rules.min_version
+        offered = f"{version_name(best)} at best"
+        if not best:
+            unknown = ", ".join(map(version_name, hello.versions[:4])) or "nothing"
+            offered = f"no version of TLS that there is, only {unknown}"
+        return _Reject(
+            Reason.TLS_VERSION, f"the client offers {offered}, less than {version_name(least)} (tls-min-version)"
+        )
 
     def _judge_server_name(self, hello: ClientHello) -> None:
         target, names = self._target, hello.server_names
@@ -296,12 +322,17 @@ class Handshake:
         if target.address is None and names[0] == target.host.encode():
             self.server_name = target.host
             return
-        shown = quoted(names[0])
+        name = names[0]
+        shown = quoted(name)
+        if name.count(b":") > 1 and name[:1] != b"[":
+            name = b"[%b]" % name  # parse_host takes IPv6 in brackets only, and clients send it without
         try:
-            host, address = parse_host(names[0])
+            host, address = parse_host(name)
         except ValueError as error:
             raise _Reject(Reason.SERVER_NAME_INVALID, f"the server name {shown} {error}") from None
         if address is not None:
+            if address == target.address and self._no_server_name:
+                return  # it says no more than no name does
             raise _Reject(Reason.SERVER_NAME_INVALID, f"the server name {shown} is an IP address (RFC 6066, section 3)")
         self.server_name = host
         if host == target.host:
@@ -310,6 +341,8 @@ class Handshake:
             other = Target(host, target.port)
             decision = self._policy.judge_target(other, self._client_ip)
             if decision.allowed and decision.reported is None:
+                # The rules of both hold.
+                self._subjects = self._subjects or self._rules.subjects_for(other, self._client_ip)
                 return
         raise _Reject(
             Reason.SERVER_NAME_MISMATCH,
@@ -345,7 +378,8 @@ class Handshake:
             self._alert(message, self._server)
         elif waits is _Waits.SERVER_HELLO:
             if message.type == CHANGE_CIPHER_SPEC and self.version:
-                return  # behind a HelloRetryRequest it means nothing (RFC 8446, appendix D.4)
+                self._server.passes_to_here()  # behind a HelloRetryRequest it means nothing (RFC 8446, appendix D.4)
+                return
             if message.type != HANDSHAKE or message.kind != Kind.SERVER_HELLO:
                 raise Malformed(f"{_name(message)} where a ServerHello belongs")
             self._server_hello(message.body)
@@ -359,24 +393,25 @@ class Handshake:
             self._server_flight(message)
         elif message.type == HANDSHAKE or waits is _Waits.CLIENT_HELLO:
             raise Malformed(f"{_name(message)} out of its order")
+        elif message.type == CHANGE_CIPHER_SPEC and waits is _Waits.SECOND_HELLO:
+            self._server.passes_to_here()
 
     def _server_hello(self, body: bytes) -> None:
         hello = read_server_hello(body)
-        if hello.retry:
-            if self.version:
-                raise Malformed("a second HelloRetryRequest")
-            self.version = hello.version
-            self._server.passes_to_here()
-            self._waits = _Waits.SECOND_HELLO
-            return
+        if hello.retry and self.version:
+            raise Malformed("a second HelloRetryRequest")
         self.version = hello.version
-        if hello.version < self._rules.min_version:
+        if hello.version < self._rules.min_version or hello.version not in VERSIONS:
+            unlike = "less than" if hello.version in VERSIONS else "which is no version of TLS; at least"
             raise _Reject(
                 Reason.TLS_VERSION,
-                f"the server chose {version_name(hello.version)}, less than "
+                f"the server chose {version_name(hello.version)}, {unlike} "
                 f"{version_name(self._rules.min_version)} (tls-min-version)",
             )
-        if self._subjects is None:
+        if hello.retry:
+            self._server.has_said_all()
+            self._waits = _Waits.SECOND_HELLO
+        elif self._subjects is None:
             self._done()
         elif hello.version >= TLS_1_3:
             self._unseen("TLS 1.3 encrypts client certificates")
@@ -394,6 +429,7 @@ class Handshake:
             self._asked = True
         elif message.kind == Kind.SERVER_HELLO_DONE:
             if self._asked:
+                self._server.has_said_all()
                 self._waits = _Waits.CERTIFICATE
             else:
                 self._done()
@@ -411,6 +447,8 @@ class Handshake:
     def _alert(self, message: Message, side: "_Side") -> None:
         level, description = message.body
         if level != FATAL:
+            if side is self._client:
+                self._passes_behind_its_hello()
             return
         try:
             name = f" ({Alert(description).name.lower()})"

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import NamedTuple, Optional
 
 from ogw.policy.addresses import AddressGuard
@@ -49,6 +50,7 @@ class Policy:
     ) -> None:
         self._allowed = HostIndex(allowed)
         self._denied = HostIndex(denied)
+        self._denies_networks = any(rule.network is not None for rule in denied)
         self._ports = frozenset(ports)
         self._clients: Optional[Networks[bool]] = Networks((network, True) for network in clients) if clients else None
         self.guard = AddressGuard(target_networks)
@@ -85,6 +87,28 @@ class Policy:
             return ALLOW
         to = tuple(dict.fromkeys(network for rule in holding for network in rule.to))
         return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in holding))
+
+    def judge_address(
+        self, address: str, port: int, client: str, to: tuple[Network, ...] = (), now: Optional[float] = None
+    ) -> Decision:
+        """May this address (IP text) of a target that is allowed be dialed?
+
+        The guard and the denied hosts say it; `to` holds networks that the guard allows this time.
+        """
+        if self._denies_networks:
+            decision = self.denied_address(address, port, client, now)
+            if not decision.allowed:
+                return decision
+        return self.guard.judge(address, to)
+
+    def denied_address(self, address: str, port: int, client: str, now: Optional[float] = None) -> Decision:
+        """The same, by the denied hosts alone: they name networks, too."""
+        clock = time.time if now is None else lambda: now
+        for rule in self._denied.find_networks(ip_address(address)):
+            if rule.port in (None, port) and holds(rule, client, clock):
+                told = f"{address} is denied by {rule} ({rule.source})"
+                return Decision(False, Reason.ADDRESS_NOT_ALLOWED, told)
+        return ALLOW
 
     def matches(self, target: Target, client: str, now: Optional[float] = None) -> list[Match]:
         """Every rule that judge_target looks at for this target, those that deny first."""

@@ -44,9 +44,7 @@ class HostIndex:
         """
         address = target.address
         if address is not None:
-            found = self._networks.find(address)
-            inside = carried(address) if in_any_form else None
-            return found if inside is None else found + self._networks.find(inside)
+            return self.find_networks(address) if in_any_form else self._networks.find(address)
         host = target.host
         found = list(self._names.get(host, ()))
         dot = host.find(".")
@@ -57,6 +55,12 @@ class HostIndex:
             dot = host.find(".", dot + 1)
         return found
 
+    def find_networks(self, address: Address) -> list[Rule]:
+        """The rules that cover an address, or the IPv4 address that it carries."""
+        inside = carried(address)
+        found = self._networks.find(address)
+        return found if inside is None else found + self._networks.find(inside)
+
     def _find_starred(self, label: str, name: str) -> list[Rule]:
         found: list[Rule] = []
         for (before, behind), by_affixes in self._starred.get(name, {}).items():
@@ -65,9 +69,12 @@ class HostIndex:
                 found += by_affixes.get(affixes, ())
         return found
 
-    def covers(self, target: Target, client: str, clock: Callable[[], float] = time.time) -> bool:
+    def covers(
+        self, target: Target, client: str, clock: Callable[[], float] = time.time, in_any_form: bool = False
+    ) -> bool:
         """Whether a rule that holds for this client covers the target, its port included; `clock` gives Unix seconds"""
-        return any(rule.port in (None, target.port) and holds(rule, client, clock) for rule in self.find(target))
+        rules = self.find(target, in_any_form)
+        return any(rule.port in (None, target.port) and holds(rule, client, clock) for rule in rules)
 
     def texts(self) -> list[str]:
         """The canonical text of every rule, sorted, for the policy's hash."""

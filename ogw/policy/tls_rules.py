@@ -42,7 +42,7 @@ class TlsRules:
     def subjects_for(self, target: Target, client: str, clock: Callable[[], float] = time.time) -> Optional[Subjects]:
         """The allowed client certificates for a target; None where they are not looked at."""
         hosts = self.certificate_hosts
-        if self.subjects is None or (hosts is not None and not hosts.covers(target, client, clock)):
+        if self.subjects is None or (hosts is not None and not hosts.covers(target, client, clock, in_any_form=True)):
             return None
         return self.subjects
 

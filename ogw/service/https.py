@@ -20,7 +20,7 @@ from ogw.policy.hosts import Policy
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
-from ogw.service.dialer import close_at_end, dialer_of
+from ogw.service.dialer import dialer_of
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.dial import Dialer
@@ -62,7 +62,7 @@ class Https:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        close_at_end(self._dialer)
+        self._dialer.close()
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:

@@ -9,7 +9,8 @@ from typing import Any, Optional
 from gevent.server import StreamServer
 
 from ogw.settings.settings import Config
-from ogw.tunnel.connector import NO_DESCRIPTORS, set_up
+from ogw.tunnel.connector import set_up
+from ogw.tunnel.descriptors import NO_DESCRIPTORS
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 RECEIVE_SIZE = 16 * 1024

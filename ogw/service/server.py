@@ -15,7 +15,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 
 from ogw.service.listener import PAUSE
-from ogw.tunnel.connector import NO_DESCRIPTORS
+from ogw.tunnel.descriptors import NO_DESCRIPTORS
 
 MOST_CONNECTIONS = 100
 TURN_SECONDS = 1.0

@@ -128,6 +128,8 @@ class Supervisor:
         self._limits = limits_of(config, count)
         sockets = listen_everywhere(config, count)
         self._door = open_door(config)
+        every = [*(sock for own in sockets for sock in own), *self._door.sockets]
+        self._own = sorted({sock.getsockname()[:2] for sock in every if sock.family != socket.AF_UNIX})
         self._table = Table(count)
         self._state = self._table.gateway.cells
         log.count_in(self._state)
@@ -298,7 +300,7 @@ class Supervisor:
         log = self._log.in_child(child.row.cells)
         report_uncaught_errors(log)
         return Worker(
-            self._config, log, child.sockets, channel, self._table, child.row, self._limits, self._via
+            self._config, log, child.sockets, channel, self._table, child.row, self._limits, self._via, self._own
         ).serve()
 
     def _be_admin(self, child: Child, channel: Channel) -> int:

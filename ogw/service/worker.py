@@ -34,6 +34,7 @@ from ogw.service.listener import Listener
 from ogw.service.messages import ORDERS, Message, checked
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
+from ogw.tunnel.budget import Budget
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.duplex import Pipes
 from ogw.tunnel.ledger import Ledger
@@ -56,6 +57,7 @@ class Worker:
 
     row  its own of the table
     via  how the gateway names itself to relay proxies
+    own  where the whole gateway listens: (IP text, port)
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Worker:
         row: Row,
         limits: Limits,
         via: bytes,
+        own: Sequence[tuple[str, int]],
     ) -> None:
         self._config = config
         self._log = log
@@ -76,11 +79,12 @@ class Worker:
         self._row = row
         self._limits = limits
         self._via = via
-        self._own_ports = {sock.getsockname()[1] for sock in sockets}
+        self._own = own
         self._pipes = Pipes(limits.pipes)
         self._crew = Crew()
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
         self._draining = Draining()
+        self._budget = Budget(config.handshake_memory)
         self._shared = self._build(config, policy_of(config))
         self._next: Optional[tuple[Config, Shared]] = None
         self._building = 0  # the number of the reload that is being built
@@ -115,7 +119,7 @@ class Worker:
 
     def _build(self, config: Config, policy: Policy) -> Shared:
         """What tunnels share under a configuration. Raises OSError or ValueError where a file cannot be read."""
-        dialer = dialer_of(config, policy, self._log, self._via, self._own_ports)
+        dialer = dialer_of(config, policy, self._log, self._via, self._own)
         return Shared(
             policy,
             dialer,
@@ -127,6 +131,7 @@ class Worker:
             config.handshake_timeout,
             self._draining,
             self._via if dialer.relays is not None else b"",
+            self._budget,
         )
 
     def serve(self) -> int:
@@ -267,6 +272,7 @@ class Worker:
             self._row.cells[RELAY_STATE + number] = 0
         if self.relays is not None and before is not None:
             self.relays.remember(before)
+        self._budget.most = self._config.handshake_memory
         self._sweep_anew()
         gc.collect()
         if recheck:
@@ -278,7 +284,12 @@ class Worker:
         policy = self._shared.policy
         allowed = policy.judge_client(tunnel.client_ip).allowed
         if allowed and tunnel.target:
-            allowed = policy.judge_target(parse_target(tunnel.target.encode()), tunnel.client_ip).allowed
+            target = parse_target(tunnel.target.encode())
+            decision = policy.judge_target(target, tunnel.client_ip)
+            allowed = decision.allowed
+            if allowed and tunnel.upstream and tunnel.shared.dialer.goes_straight(target, tunnel.client_ip):
+                address = tunnel.upstream.rpartition(":")[0].strip("[]")
+                allowed = policy.judge_address(address, target.port, tunnel.client_ip, decision.to).allowed
         if not allowed:
             tunnel.end(Reason.NOT_ALLOWED_AFTER_RELOAD)
 

@@ -274,6 +274,11 @@ class _Loader:
             self._mistakes.append(_("allowed-client-certificate: nothing looks at certificates with tls-rules = off"))
         if values["client_certificate_hosts"] and not values["allowed_client_certificate"]:
             self._mistakes.append(_("client-certificate-hosts: set allowed-client-certificate, too; it is empty"))
+        most, one = values["handshake_memory"], values["handshake_max_size"]  # None where wrong by themselves
+        if most is not None and one is not None and most < 2 * one:
+            self._mistakes.append(
+                _("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it")
+            )
         self._check_relay_proxy(values)
         if len({port or 53 for _address, port in values["dns_server"]}) > 1:
             self._mistakes.append(_("dns-server: all DNS servers must have the same port"))

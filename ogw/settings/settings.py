@@ -373,6 +373,13 @@ class Config:
     handshake_max_size: int = _setting(
         "handshake-max-size", "64KiB", size(1024, 1 << 20), "SIZE", _("the largest message of a TLS handshake")
     )
+    handshake_memory: int = _setting(
+        "handshake-memory",
+        "64MiB",
+        size(128 << 10, 16 << 30),
+        "SIZE",
+        _("held by a worker of unfinished TLS handshakes; above, the client that holds most gives way"),
+    )
     idle_timeout: float = _setting(
         "idle-timeout", "1h", duration(0.2), "DURATION", _("a tunnel without a byte for so long is ended")
     )

@@ -4,34 +4,37 @@ import _socket
 import errno
 import os
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
 from gevent.hub import get_hub
-from greenlet import getcurrent
 
 from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
 from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import IP_LOCAL_PORT_RANGE, local_port_range
-from ogw.tunnel.resolve import Lookup, Resolver
+from ogw.tunnel.resolve import FAMILIES, Lookup, Resolver
 from ogw.wire.connect import Target
 
-READ, WRITE = 1, 2  # libev's event bits
+WRITE = 2  # libev's event bit
 STAGGER = 0.25  # RFC 8305, section 8: Connection Attempt Delay
 RESOLUTION_DELAY = 0.05  # the same: how long A waits for AAAA
 KEEPALIVE_PROBES = 4
 NO_PORTS = "every local port is in use for this address; widen net.ipv4.ip_local_port_range (sysctl)"
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+MOST_TRIED = 16  # of the allowed addresses of a family: a zone may have thousands
+MOST_TOLD = 5  # of the addresses that did not do
 
 # Of several failures the one that says most about the target is told.
 _REASONS = {
     errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
     errno.ECONNRESET: Reason.CONNECTION_RESET,
     errno.ETIMEDOUT: Reason.CONNECTION_TIMEOUT,
+    **dict.fromkeys(NO_DESCRIPTORS, Reason.NO_DESCRIPTORS),
 }
 _TELLING = (
+    Reason.NO_DESCRIPTORS,
     Reason.CONNECTION_REFUSED,
     Reason.CONNECTION_RESET,
     Reason.CONNECTION_TIMEOUT,
@@ -54,10 +57,6 @@ class DialError(Exception):
         self.status = status
 
 
-class ClientGone(Exception):
-    """The client reset its connection while we were dialing for it."""
-
-
 class Upstream(NamedTuple):
     """An open upstream: a connected, non-blocking socket, the caller's from now on.
 
@@ -75,78 +74,15 @@ class Upstream(NamedTuple):
 class Survey(NamedTuple):
     """What a dial would have to choose from.
 
-    addresses  (IP text, what the guard says of it), in the order in which they would be tried
+    addresses  (IP text, what the guard says of it), in the order in which they would be tried: those that would, and
+               some of those that would not
     failure    how the dial would fail without trying any of them; None where it would try one
+    more       how many addresses there are beyond these
     """
 
     addresses: list[tuple[str, Decision]]
     failure: Optional[DialError] = None
-
-
-class Mailbox:
-    """What happens while the greenlet of a tunnel dials, in order; told from the hub, awaited by the greenlet."""
-
-    def __init__(self) -> None:
-        self._hub = get_hub()
-        self._greenlet = getcurrent()
-        self._mail: deque[Any] = deque()
-        self._waits = False
-        self.before_wait: Optional[Callable[[], None]] = None
-
-    def tell(self, what: Any) -> None:
-        self._mail.append(what)
-        if self._waits:
-            self._greenlet.switch()
-
-    def tell_soon(self, what: Any) -> None:
-        """For those who are not to be left by a switch to a greenlet, like the callbacks of c-ares."""
-        self._hub.loop.run_callback(self.tell, what)
-
-    def wait(self) -> Any:
-        """The next thing that happened; raises ClientGone when it was that."""
-        if self.before_wait is not None:
-            self.before_wait()
-            self.before_wait = None
-        while not self._mail:
-            self._waits = True
-            try:
-                self._hub.switch()
-            finally:
-                self._waits = False
-        what = self._mail.popleft()
-        if what is ClientGone:
-            raise ClientGone
-        return what
-
-
-class ClientWatch:
-    """Sees a client that resets while we dial. Early bytes and a half-close are no reason to stop: they stay unread."""
-
-    def __init__(self, client: _socket.socket, mailbox: Mailbox) -> None:
-        self._client = client
-        self._mailbox = mailbox
-        self._watcher: Any = None
-        mailbox.before_wait = self._start
-
-    def _start(self) -> None:
-        self._watcher = get_hub().loop.io(self._client.fileno(), READ)
-        self._watcher.start(self._readable)
-
-    def _readable(self) -> None:
-        try:
-            self._client.recv(1, _socket.MSG_PEEK)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._watcher.stop()
-            self._mailbox.tell(ClientGone)
-            return
-        self._watcher.stop()
-
-    def close(self) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
+    more: int = 0
 
 
 class Connector:
@@ -172,18 +108,14 @@ class Connector:
     def connect(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Upstream:
         """Connect to `target`, but only to addresses that `judge` allows. Raises DialError or ClientGone."""
         lookup = self._look_up(target, mailbox)
-        race = Race(target.port, mailbox, self._keepalive, self._ports)
-        tell_growth = _growth_teller(mailbox)
-        if not lookup.done:
+        race = Race(target.port, judge, mailbox, self._keepalive, self._ports)
+        tell_growth = None if lookup.done else _growth_teller(mailbox)
+        if tell_growth is not None:
             lookup.watch(tell_growth)
-        known: set[str] = set()
         try:
             with Deadline(self._dial_timeout):
                 while True:
-                    for address in lookup.addresses:
-                        if address not in known:
-                            known.add(address)
-                            race.enter(address, judge(address))
+                    race.enter(lookup)
                     winner = race.go_on(more_to_come=not lookup.done)
                     if winner is not None:
                         return winner
@@ -191,7 +123,7 @@ class Connector:
             raise race.too_slow(target, self._dial_timeout) from None
         finally:
             race.close()
-            if not lookup.done:
+            if tell_growth is not None:
                 lookup.unwatch(tell_growth)
 
     def survey(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Survey:
@@ -203,12 +135,16 @@ class Connector:
         except DialError as error:
             return Survey([], error)
         in_time = lookup.done or _await_all_answers(lookup, mailbox, self._dial_timeout)
-        judged = [(address, judge(address)) for address in lookup.addresses]
-        race = Race(target.port, mailbox, self._keepalive, self._ports)
-        for address, decision in judged:
-            race.enter(address, decision)
-        failure = race.lost(target, None if in_time else self._dial_timeout)
-        return Survey(judged, failure)
+        race = Race(target.port, judge, mailbox, self._keepalive, self._ports)
+        race.enter(lookup)
+        judged = list(race.judge_all())
+        shown = [one for one in judged if one[1].allowed]
+        refused = [one for one in judged if not one[1].allowed]
+        shown += refused[:MOST_TOLD]
+        order = {address: number for number, address in enumerate(lookup.addresses)}
+        shown.sort(key=lambda one: order[one[0]])
+        failure = race.lost(target, None if in_time else self._dial_timeout, may_try=len(refused) < len(judged))
+        return Survey(shown, failure, len(order) - len(shown))
 
     def _look_up(self, target: Target, mailbox: Mailbox) -> Lookup:
         """The first addresses to try; more may come while they are tried."""
@@ -223,7 +159,9 @@ class Connector:
                 DNS.observe(self._cells, time.monotonic() - began)
         if not lookup.addresses:
             detail = lookup.detail or f"{target.host} has no address"
-            raise DialError(lookup.failure, f"{detail}; check the name and the DNS server (dns-server)")
+            if lookup.failure is not Reason.NO_DESCRIPTORS:
+                detail += "; check the name and the DNS server (dns-server)"
+            raise DialError(lookup.failure, detail)
         return lookup
 
 
@@ -267,29 +205,52 @@ def _await_all_answers(lookup: Lookup, mailbox: Mailbox, seconds: float) -> bool
 
 
 class Race:
-    """Connection attempts to the addresses of one target, each a stagger after the one before (RFC 8305, section 5)."""
+    """Connection attempts to the addresses of one target, each a stagger after the one before (RFC 8305, section 5).
 
-    def __init__(self, port: int, mailbox: Mailbox, keepalive: float, ports: Optional[bytes]) -> None:
-        self._addresses: deque[str] = deque()  # judged, not tried yet
-        self._ports = ports
+    An address is judged when its turn comes, so that a name with thousands costs no more than what is tried; only the
+    first MOST_TRIED that are allowed are, of each family, and IPv6 and IPv4 in turn.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        judge: Callable[[str], Decision],
+        mailbox: Mailbox,
+        keepalive: float,
+        ports: Optional[bytes],
+    ) -> None:
         self._port = port
+        self._judge = judge
         self._mailbox = mailbox
         self._keepalive = keepalive
-        self._loop = get_hub().loop
+        self._ports = ports
+        self._loop = mailbox.loop
+        self._waiting: dict[int, Iterator[str]] = {}  # family -> addresses whose turn did not come yet
+        self._turn = 0  # the place in FAMILIES of the one that is next
+        self._tried = [0, 0]  # in the order of FAMILIES
+        self._all = 0  # addresses
+        self._left = 0  # of them, whose turn may still come
         self._attempts: dict[_socket.socket, tuple[str, Any]] = {}
-        self._failures: list[tuple[str, Reason, str]] = []
+        self._failures: list[tuple[str, str]] = []  # address and detail of the first
+        self._reasons: set[Reason] = set()  # of all
         self._stagger: Any = None
+
+    def enter(self, lookup: Lookup) -> None:
+        """What is known of the target's addresses by now."""
+        for family, addresses in lookup.by_family.items():
+            if addresses and family not in self._waiting:
+                self._waiting[family] = iter(addresses)
+                self._all += len(addresses)
+                self._left += len(addresses)
 
     def go_on(self, more_to_come: bool) -> Optional[Upstream]:
         """Start what is due and wait for one thing to happen; the winner, or None. Raises DialError when all failed."""
         if not self._attempts:
             self._start_next()
         if not self._attempts:
-            if not self._addresses and not more_to_come:
+            if not more_to_come or Reason.NO_DESCRIPTORS in self._reasons:
                 raise self._all_failed()
-            if self._addresses:
-                return None
-        elif self._stagger is None and (self._addresses or more_to_come):
+        elif self._stagger is None and (self._left or more_to_come):
             self._stagger = self._loop.timer(STAGGER, STAGGER)
             self._stagger.start(self._mailbox.tell, STAGGER)
         what = self._mailbox.wait()
@@ -299,30 +260,60 @@ class Race:
             return self._settle(what)
         return None
 
+    def _next_address(self) -> str:
+        """The next that may be tried; "" where there is none."""
+        for turn in (self._turn, 1 - self._turn):
+            if self._tried[turn] == MOST_TRIED:
+                continue
+            for address in self._waiting.get(FAMILIES[turn], ()):
+                self._left -= 1
+                decision = self._judge(address)
+                if decision.allowed:
+                    self._tried[turn] += 1
+                    self._turn = 1 - turn
+                    return address
+                self._failed(address, decision.reason, decision.detail)
+        self._left = 0
+        return ""
+
+    def judge_all(self) -> Iterator[tuple[str, Decision]]:
+        """Every address up to the last one that would be tried, and what is said of it; none is dialed."""
+        for addresses in self._waiting.values():
+            allowed = 0
+            for address in addresses:
+                decision = self._judge(address)
+                if decision.allowed:
+                    allowed += 1
+                else:
+                    self._failed(address, decision.reason, decision.detail)
+                yield address, decision
+                if allowed == MOST_TRIED:
+                    break
+
     def _start_next(self) -> None:
-        if not self._addresses:
-            return
-        address = self._addresses.popleft()
-        family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
-        try:
-            sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
-        except OSError as error:
-            if error.errno in NO_DESCRIPTORS:
-                raise DialError(Reason.NO_DESCRIPTORS, f"{error.strerror}: raise the limit of open files") from None
-            self._failed(address, Reason.UNREACHABLE, f"{error.strerror}")
-            return
-        set_up(sock, self._keepalive)
-        if self._ports is not None:
-            sock.setsockopt(_socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, self._ports)
-        code = sock.connect_ex((address, self._port))
-        if code not in (0, errno.EINPROGRESS):
+        """Start one attempt, if there is an address left to try."""
+        while address := self._next_address():
+            family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+            try:
+                sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+            except OSError as error:
+                if error.errno in NO_DESCRIPTORS:
+                    self._failed(address, Reason.NO_DESCRIPTORS, f"{error.strerror}: raise the limit of open files")
+                    return
+                self._failed(address, Reason.UNREACHABLE, f"{error.strerror}")
+                continue
+            set_up(sock, self._keepalive)
+            if self._ports is not None:
+                sock.setsockopt(_socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, self._ports)
+            code = sock.connect_ex((address, self._port))
+            if code in (0, errno.EINPROGRESS):
+                watcher = self._loop.io(sock.fileno(), WRITE)
+                self._attempts[sock] = address, watcher
+                watcher.start(self._mailbox.tell, sock)
+                return
             sock.close()
             told = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
             self._failed(address, _REASONS.get(code, Reason.UNREACHABLE), told)
-            return
-        watcher = self._loop.io(sock.fileno(), WRITE)
-        self._attempts[sock] = address, watcher
-        watcher.start(self._mailbox.tell, sock)
 
     def _settle(self, sock: _socket.socket) -> Optional[Upstream]:
         address, watcher = self._attempts.pop(sock)
@@ -336,22 +327,17 @@ class Race:
         self._start_next()
         return None
 
-    def enter(self, address: str, decision: Decision) -> None:
-        """An address to try, if it may be."""
-        if decision.allowed:
-            self._addresses.append(address)
-        else:
-            self._failed(address, decision.reason, decision.detail)
-
     def _failed(self, address: str, reason: Reason, detail: str) -> None:
-        self._failures.append((address, reason, detail))
+        self._reasons.add(reason)
+        if len(self._failures) < MOST_TOLD:
+            self._failures.append((address, detail))
 
-    def lost(self, target: Target, seconds: Optional[float]) -> Optional[DialError]:
+    def lost(self, target: Target, seconds: Optional[float], may_try: bool) -> Optional[DialError]:
         """How it ends where no address may be tried; None where one may.
 
         seconds  the deadline at which it ends because more addresses may still come; None: all are here
         """
-        if self._addresses:
+        if may_try:
             return None
         return self._all_failed() if seconds is None else self.too_slow(target, seconds)
 
@@ -361,12 +347,13 @@ class Race:
         return DialError(Reason.CONNECTION_TIMEOUT, told)
 
     def story(self) -> str:
-        """What became of each address, for the log."""
-        return "".join(f"; {address}: {detail}" for address, _, detail in self._failures)
+        """What became of the first addresses, and how many there are besides, for the log."""
+        told = "".join(f"; {address}: {detail}" for address, detail in self._failures)
+        more = self._all - len(self._failures)
+        return f"{told}; and {more} more" if told and more else told
 
     def _all_failed(self) -> DialError:
-        reasons = {reason for _, reason, _ in self._failures}
-        told = next(reason for reason in _TELLING if reason in reasons)
+        told = next(reason for reason in _TELLING if reason in self._reasons)
         return DialError(told, self.story().removeprefix("; "))
 
     def close(self) -> None:

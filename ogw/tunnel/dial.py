@@ -2,15 +2,16 @@
 
 import _socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Optional
 
-from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import Decision, Reason
+from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
-from ogw.tunnel.connector import ClientWatch, Connector, DialError, Mailbox, Survey, Upstream
-from ogw.tunnel.local import is_local
+from ogw.tunnel.connector import Connector, DialError, Survey, Upstream
+from ogw.tunnel.local import OwnPlaces
+from ogw.tunnel.mailbox import ClientWatch, Mailbox
 from ogw.tunnel.relay import Relays
 from ogw.wire.connect import Target
 
@@ -18,22 +19,23 @@ from ogw.wire.connect import Target
 class Dialer:
     """Reaches targets.
 
-    own_ports  the ports of the gateway's own listeners: dialing one of them on an address of this machine is a loop
-    relays     the relay proxies to go through; None: straight
-    bypass     the targets that are dialed straight all the same
+    policy  says which addresses may be dialed
+    own     where the gateway itself listens, which is never dialed, whatever the policy says
+    relays  the relay proxies to go through; None: straight
+    bypass  the targets that are dialed straight all the same
     """
 
     def __init__(
         self,
         connector: Connector,
-        guard: AddressGuard,
-        own_ports: Collection[int] = (),
+        policy: Policy,
+        own: OwnPlaces,
         relays: Optional[Relays] = None,
         bypass: Optional[HostIndex] = None,
     ) -> None:
         self._connector = connector
-        self._guard = guard
-        self._own_ports = frozenset(own_ports)
+        self._policy = policy
+        self._own = own
         self.relays = relays
         self.bypass = bypass
 
@@ -59,8 +61,8 @@ class Dialer:
         client_watch = ClientWatch(client, mailbox)
         try:
             if self.relays is None or self.goes_straight(target, client_ip):
-                return self._connector.connect(target, partial(self._judge, target.port, to), mailbox)
-            survey = self._survey_behind_relay(target, to)
+                return self._connector.connect(target, partial(self._judge, target.port, to, client_ip), mailbox)
+            survey = self._survey_behind_relay(target, to, client_ip)
             if survey.failure is not None:
                 raise survey.failure
             return self.relays.dial(target, mailbox, via)
@@ -76,19 +78,24 @@ class Dialer:
     ) -> Survey:
         """What `dial` would find: nothing but names is looked up. No addresses where a relay proxy resolves."""
         if self.goes_straight(target, client_ip, clock):
-            return self._connector.survey(target, partial(self._judge, target.port, to), Mailbox())
-        return self._survey_behind_relay(target, to)
+            judge = partial(self._judge, target.port, to, client_ip, now=clock())
+            return self._connector.survey(target, judge, Mailbox())
+        return self._survey_behind_relay(target, to, client_ip, clock())
 
-    def _survey_behind_relay(self, target: Target, to: tuple[Any, ...]) -> Survey:
+    def _survey_behind_relay(
+        self, target: Target, to: tuple[Any, ...], client_ip: str, now: Optional[float] = None
+    ) -> Survey:
         """A name is resolved by the relay proxy, out of the guard's sight; an address is here to be judged."""
         if target.address is None:
             return Survey([])
-        decision = self._judge(target.port, to, target.host)
+        decision = self._judge(target.port, to, client_ip, target.host, now)
         failure = None if decision.allowed else DialError(decision.reason, decision.detail)
         return Survey([(target.host, decision)], failure)
 
-    def _judge(self, port: int, to: tuple[Any, ...], address: str) -> Decision:
-        decision = self._guard.judge(address, to)
-        if decision.allowed and port in self._own_ports and is_local(address):
+    def _judge(
+        self, port: int, to: tuple[Any, ...], client_ip: str, address: str, now: Optional[float] = None
+    ) -> Decision:
+        decision = self._policy.judge_address(address, port, client_ip, to, now)
+        if decision.allowed and self._own.hold(address, port):
             return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address}:{port} is this gateway itself")
         return decision

@@ -15,12 +15,14 @@ from gevent.hub import get_hub
 from gevent.pool import Pool
 
 from ogw.policy.decision import Reason
-from ogw.tunnel.connector import DialError, Mailbox, Upstream
+from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.interrupt import Interruptible
-from ogw.tunnel.resolve import Hosts, Resolver
+from ogw.tunnel.mailbox import Mailbox
+from ogw.tunnel.name_files import Hosts
+from ogw.tunnel.resolve import Resolver
 from ogw.wire.connect import Target
 
 Result = TypeVar("Result")
@@ -129,8 +131,11 @@ def _close(upstream: Upstream) -> None:
         upstream.closed()
 
 
-def ask_server(server: tuple[str, int], name: str, seconds: float) -> Optional[float]:
-    """Whether this one DNS server answers anything when it is asked for a name: after how many seconds, or None."""
+def ask_server(server: tuple[str, int], name: str, seconds: float) -> Optional[tuple[float, bool]]:
+    """Whether this one DNS server answers anything when it is asked for a name, or None.
+
+    After how many seconds it does, and whether it leaves small and capital letters as they are.
+    """
     resolver = Resolver([server], seconds, Hosts("/dev/null"))
     mailbox = Mailbox()
     began = time.monotonic()
@@ -152,7 +157,7 @@ def ask_server(server: tuple[str, int], name: str, seconds: float) -> Optional[f
         lookup.unwatch(changed)
         resolver.close()
     heard = any(lookup.by_family.values()) or (lookup.done and not lookup.unheard)
-    return answered if heard else None
+    return (answered, resolver.keeps_case) if heard and answered is not None else None
 
 
 def in_parallel(

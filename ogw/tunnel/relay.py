@@ -9,7 +9,7 @@ import http
 import re
 import ssl
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from gevent.hub import get_hub
@@ -18,10 +18,11 @@ from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import MOST_RELAYS, RELAY_FAILED, RELAY_OPENED, RELAY_STATE, RelayState
-from ogw.tunnel.connector import READ, Connector, DialError, Mailbox, Upstream
+from ogw.tunnel.connector import Connector, DialError, Upstream
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.encrypted import Leg
-from ogw.tunnel.local import is_local
+from ogw.tunnel.local import OwnPlaces
+from ogw.tunnel.mailbox import READ, Mailbox
 from ogw.tunnel.password import PasswordSource
 from ogw.wire.connect import (
     BadResponse,
@@ -156,7 +157,7 @@ class Relays:
         via: bytes,
         shared: PasswordSource,
         context: Optional[ssl.SSLContext],
-        own_ports: Collection[int],
+        own: OwnPlaces,
         timeout: float,
     ) -> None:
         self.relays = [Relay(proxy, min(number, MOST_RELAYS - 1)) for number, proxy in enumerate(proxies)]
@@ -166,7 +167,7 @@ class Relays:
         self._via = via
         self._shared = shared
         self._context = context
-        self._own_ports = frozenset(own_ports)
+        self._own = own
         self._timeout = timeout
 
     def dial(self, target: Target, mailbox: Mailbox, via: Sequence[bytes] = ()) -> Upstream:
@@ -324,7 +325,7 @@ class Relays:
 
     def _judge(self, proxy: RelayProxy, address: str) -> Decision:
         """The address guard leaves the operator's own choice alone, unless it is a loop."""
-        if proxy.target.port in self._own_ports and is_local(address):
+        if self._own.hold(address, proxy.target.port):
             return Decision(False, Reason.RELAY_LOOP, f"{address}:{proxy.target.port} is this gateway itself")
         return ALLOW
 

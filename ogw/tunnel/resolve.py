@@ -1,98 +1,42 @@
 """Step 3 of the path, its first half: names to addresses.
 
-/etc/hosts first, then DNS through c-ares, never through a thread. Names are absolute: a search domain that answers
-everything (Kubernetes' ndots:5) must not come first, and a final dot would skip /etc/hosts in c-ares, hence NOSEARCH.
-A and AAAA are asked separately, so that a server which is silent on one does not delay the other.
+/etc/hosts first, then DNS, never through a thread. Names are absolute: a search domain that answers everything
+(Kubernetes' ndots:5) must not come first. A and AAAA are asked separately, so that a server which is silent on one does
+not delay the other. What was learned is kept as long as the DNS says (RFC 2308 for what is not there), within bounds.
 """
 
 import _socket
-import os
 import time
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
-from typing import Any, Optional
-
-from gevent.hub import get_hub
-from gevent.resolver.cares import channel
+from functools import partial
+from typing import Optional
 
 from ogw.policy.decision import Reason
+from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.name_files import RESOLV_CONF, Hosts, ResolvConf, WatchedFile, read_resolv_conf
+from ogw.tunnel.question import Found, Servers
+from ogw.wire.dns import AAAA, A
 
-HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
-LOOK_AGAIN = 1.0  # seconds between two looks at whether those files changed
-# ares.h: no search domains, no HOSTALIASES from the environment, EDNS as by default.
-NOSEARCH, NOALIASES, EDNS = 1 << 5, 1 << 6, 1 << 8
-ARES_ECONNREFUSED, ARES_ETIMEOUT = 11, 12
-TRIES = 3
-# c-ares keeps an answer for its TTL, without a bound on how many: a client asking for random names under a `*.` rule
-# would fill it, so the channel is made anew after this many look-ups.
-LOOKUPS_PER_CHANNEL = 20_000
 FAMILIES = (_socket.AF_INET6, _socket.AF_INET)
-
-
-class WatchedFile:
-    """Whether a file changed since the last look; looked at once per LOOK_AGAIN at the most."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._looked = -LOOK_AGAIN
-        self._seen: Any = ()
-
-    def changed(self) -> bool:
-        now = time.monotonic()
-        if now - self._looked < LOOK_AGAIN:
-            return False
-        self._looked = now
-        try:
-            status = os.stat(self.path)
-            seen: Any = (status.st_mtime_ns, status.st_ino, status.st_size)
-        except OSError:
-            seen = None
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        return True
-
-
-class Hosts:
-    """/etc/hosts (hosts(5)), read again when it changes.
-
-    Ours rather than c-ares', which goes on to ask DNS for the address family that the file does not have.
-    """
-
-    def __init__(self, path: str = HOSTS) -> None:
-        self._file = WatchedFile(path)
-        self._addresses: dict[str, list[str]] = {}
-
-    def look_up(self, name: str) -> Optional[list[str]]:
-        if self._file.changed():
-            self._addresses = self._read()
-        return self._addresses.get(name)
-
-    def _read(self) -> dict[str, list[str]]:
-        addresses: dict[str, list[str]] = {}
-        try:
-            with open(self._file.path, "rb") as file:
-                lines = file.read().split(b"\n")
-        except OSError:
-            return addresses
-        for line in lines:
-            words = line.split(b"#", 1)[0].split()
-            try:
-                address = str(ip_address(words[0].decode("ascii")))
-            except (IndexError, ValueError):
-                continue
-            for name in words[1:]:
-                known = addresses.setdefault(name.decode("ascii", "replace").lower().removesuffix("."), [])
-                if address not in known:
-                    known.append(address)
-        return addresses
+KINDS = {_socket.AF_INET6: AAAA, _socket.AF_INET: A}
+LOCALHOST = ("::1", "127.0.0.1")
+NO_DNS_SERVER = ("127.0.0.1", 53)  # who is asked where resolv.conf names nobody (resolv.conf(5))
+# A client that asks for random names under a `*.` rule may fill what is bounded, and no more.
+MOST_KEPT = 10_000  # names
+MOST_KEPT_BYTES = 8 * 1024 * 1024
+NAME_BYTES, ADDRESS_BYTES = 1500, 110  # about what a name costs, and each of its addresses
+MOST_FLYING = 10_000  # names that are being looked up
+LONGEST = 3600.0  # seconds for which addresses are kept, whatever their TTL
+LONGEST_NOTHING = 300.0  # the same for what is not there
+SHORT = 5.0  # the same where one family has addresses and nothing says how long the other has none
 
 
 class Lookup:
     """What is known so far of one name's addresses; it grows until `done`.
 
     addresses  IPv6 and IPv4 texts in turn, IPv6 first (RFC 8305, section 4)
-    failure    once done without any address: the reason, DNS_ERROR or DNS_TIMEOUT, and a sentence in `detail`
+    failure    once done without any address: the reason, DNS_ERROR, DNS_TIMEOUT or NO_DESCRIPTORS, and a sentence in
+               `detail`
     unheard    no server said anything, not even that there is no such name
     """
 
@@ -124,117 +68,167 @@ class Lookup:
         self._watchers.append(changed)
 
     def unwatch(self, changed: Callable[[], object]) -> None:
-        self._watchers.remove(changed)
+        if changed in self._watchers:
+            self._watchers.remove(changed)
 
-    def answered(self, family: int, found: list[str], error: Optional[OSError]) -> None:
+    def answered(self, family: int, found: Found) -> None:
         """One family's answer is here."""
-        self.by_family[family] = found
-        if error is not None:
-            timed_out = error.errno == ARES_ETIMEOUT
-            self.unheard = timed_out or error.errno == ARES_ECONNREFUSED
-            self.failure = Reason.DNS_TIMEOUT if timed_out else Reason.DNS_ERROR
-            self.detail = f"{self.name}: {error.strerror}"
+        self.by_family[family] = found.addresses
+        # Two families that fail differently: what a server said is told rather than that none did.
+        if not found.addresses and (not self.detail or self.unheard or found.failure is Reason.NO_DESCRIPTORS):
+            self.unheard = not found.heard
+            self.failure = found.failure or Reason.DNS_ERROR
+            self.detail = f"{self.name}: {found.detail}"
         self.done = len(self.by_family) == len(FAMILIES)
-        for changed in tuple(self._watchers):
+        watchers = tuple(self._watchers)
+        if self.done:
+            self._watchers.clear()  # it may be kept for long, and they are not to be
+        for changed in watchers:
             changed()
+
+
+class Kept:
+    """Look-ups that are done, for as long as they hold; where there are too many, the one used longest ago goes."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._kept: dict[str, tuple[float, int, Lookup]] = {}
+        self._bytes = 0
+
+    def find(self, name: str) -> Optional[Lookup]:
+        entry = self._kept.get(name)
+        if entry is None:
+            return None
+        self._drop(name)
+        if entry[0] <= time.monotonic():
+            return None
+        self._kept[name] = entry  # now it is the one used last
+        self._bytes += entry[1]
+        return entry[2]
+
+    def keep(self, lookup: Lookup, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        if lookup.name in self._kept:
+            self._drop(lookup.name)
+        size = NAME_BYTES + ADDRESS_BYTES * sum(map(len, lookup.by_family.values()))
+        self._kept[lookup.name] = time.monotonic() + seconds, size, lookup
+        self._bytes += size
+        while len(self._kept) > self._most or self._bytes > self._most_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def clear(self) -> None:
+        self._kept.clear()
+        self._bytes = 0
+
+    def _drop(self, name: str) -> None:
+        self._bytes -= self._kept.pop(name)[1]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def kept_for(found: Sequence[Found]) -> float:
+    """For how many seconds what was found of all families holds. What failed is not kept: it may work at once."""
+    some = any(one.addresses for one in found)
+    times = []
+    for one in found:
+        if one.addresses and one.seconds is not None:
+            times.append(min(float(one.seconds), LONGEST))
+        elif one.failure is None and one.seconds is not None:
+            times.append(min(float(one.seconds), LONGEST_NOTHING))
+        else:
+            times.append(SHORT if some else 0.0)
+    return min(times)
 
 
 class Resolver:
     """Looks names up; many who want the same name wait for one look-up.
 
-    servers  (IP text, port) pairs, one port for all (settings.py sees to it); empty: those of /etc/resolv.conf,
-             which is read again when it changes
-    timeout  seconds; the caller's own deadline, from which the times of c-ares' tries follow
+    servers     (IP text, port) pairs; empty: those of /etc/resolv.conf, which is read again when it changes
+    timeout     seconds; the caller's own deadline, from which the times of all tries follow
+    most        names that are kept, and the bytes that they may take
     """
 
-    def __init__(self, servers: Sequence[tuple[str, int]], timeout: float, hosts: Optional[Hosts] = None) -> None:
-        self._servers = servers
+    def __init__(
+        self,
+        servers: Sequence[tuple[str, int]],
+        timeout: float,
+        hosts: Optional[Hosts] = None,
+        most: tuple[int, int] = (MOST_KEPT, MOST_KEPT_BYTES),
+    ) -> None:
         self._timeout = timeout
         self._hosts = hosts or Hosts()
-        self._resolv_conf = WatchedFile(RESOLV_CONF)
-        self._channel: Any = None
-        self._asked = 0  # look-ups on this channel
-        self._closed = False
+        self._resolv_conf = None if servers else WatchedFile(RESOLV_CONF)
+        self._servers = Servers(ResolvConf(list(servers) or [NO_DNS_SERVER]), timeout)
         self._flying: dict[str, Lookup] = {}
+        self._closed = False
+        self.kept = Kept(*most)
 
     def look_up(self, name: str) -> Lookup:
         """`name` is a canonical DNS name, never anything that looks like an address (inet_aton forms)."""
         known = self._hosts.look_up(name)
         if known is not None:
             return Lookup(name, known)
+        if self._resolv_conf is not None and self._resolv_conf.changed():
+            self._read_resolv_conf(self._resolv_conf)
+        kept = self.kept.find(name)
+        if kept is not None:
+            return kept
         flying = self._flying.get(name)
         if flying is not None:
             return flying
-        lookup = Lookup(name)
-        self._flying[name] = lookup
-        asked = self._fresh_channel()
+        if name == "localhost" or name.endswith(".localhost"):
+            return Lookup(name, LOCALHOST)  # RFC 6761, section 6.3
+        return self._ask(Lookup(name))
+
+    def _ask(self, lookup: Lookup) -> Lookup:
+        if lookup.name.endswith(".onion") or len(self._flying) >= MOST_FLYING:  # RFC 7686, section 2
+            onion = lookup.name.endswith(".onion")
+            failure = Reason.DNS_ERROR if onion else Reason.DNS_TIMEOUT
+            detail = "there is no such name in DNS" if onion else f"{MOST_FLYING} other names wait for an answer"
+            for family in FAMILIES:
+                lookup.answered(family, Found([], None, failure, detail))
+            return lookup
+        self._flying[lookup.name] = lookup
+        servers = self._servers
+        all_found: list[Found] = []
+
+        def answered(family: int, found: Found) -> None:
+            all_found.append(found)
+            lookup.answered(family, found)
+            if lookup.done:
+                if self._flying.get(lookup.name) is lookup:
+                    del self._flying[lookup.name]
+                if servers is self._servers and not self._closed:
+                    self.kept.keep(lookup, kept_for(all_found))
+                else:
+                    servers.rest()
+
         for family in FAMILIES:
-            asked.ask(lookup, family)
-        if self._closed:
-            self._retire()
+            servers.ask(lookup.name, KINDS[family], partial(answered, family))
         return lookup
 
-    def _fresh_channel(self) -> "_Channel":
-        changed = not self._servers and self._resolv_conf.changed()
-        if self._channel is None or changed or self._asked >= LOOKUPS_PER_CHANNEL:
-            self._retire()
-            self._channel = _Channel(self._servers, self._timeout, self._landed)
-            self._asked = 0
-        self._asked += 1
-        channel: _Channel = self._channel
-        return channel
+    def _read_resolv_conf(self, file: WatchedFile) -> None:
+        try:
+            conf = read_resolv_conf(file.path)
+        except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                file.look_again()
+                return
+            conf = ResolvConf([])
+        self._servers.rest()
+        self._servers = Servers(conf._replace(servers=conf.servers or [NO_DNS_SERVER]), self._timeout)
+        self._flying.clear()  # who waits goes on waiting, but nobody else for what another server says
+        self.kept.clear()
 
-    def _landed(self, lookup: Lookup) -> None:
-        if lookup.done:
-            self._flying.pop(lookup.name, None)
-
-    def _retire(self) -> None:
-        if self._channel is not None:
-            self._channel.retire()
-            self._channel = None
+    @property
+    def keeps_case(self) -> bool:
+        """No DNS server was seen to change letters, so that a forged answer has to guess them."""
+        return self._servers.keep_case
 
     def close(self) -> None:
         """It is replaced by another. Who has it still may go on to look names up, but it keeps nothing any more."""
         self._closed = True
-        self._retire()
-
-
-class _Channel:
-    """One c-ares channel. When it is retired it lives on until what it was asked is answered.
-
-    It must be retired: gevent's destructor fails on one that the garbage collector finds.
-    """
-
-    def __init__(self, servers: Sequence[tuple[str, int]], timeout: float, landed: Callable[[Lookup], None]) -> None:
-        options: dict[str, Any] = {"timeout": max(timeout / (TRIES + 1), 0.1), "tries": TRIES}
-        if servers:
-            options["servers"] = [address for address, _ in servers]
-            options["udp_port"] = options["tcp_port"] = servers[0][1]
-        self._loop = get_hub().loop
-        self._ares = channel(self._loop, flags=NOSEARCH | NOALIASES | EDNS, **options)
-        self._landed = landed
-        self._pending = 0
-        self._retired = False
-
-    def ask(self, lookup: Lookup, family: int) -> None:
-        def answer(result: Any) -> None:
-            self._pending -= 1
-            found: list[str] = []
-            error = result.exception
-            if error is None:
-                found = list(dict.fromkeys(entry[4][0] for entry in result.value))
-            lookup.answered(family, found, error)
-            self._landed(lookup)
-            self._destroy_if_idle()
-
-        self._pending += 1
-        self._ares.getaddrinfo(answer, lookup.name.encode("ascii"), None, family, _socket.SOCK_STREAM)
-
-    def retire(self) -> None:
-        self._retired = True
-        self._destroy_if_idle()
-
-    def _destroy_if_idle(self) -> None:
-        if self._retired and not self._pending:
-            # Not from inside a callback of the channel itself.
-            self._loop.run_callback(self._ares.destroy)
+        self.kept.clear()
+        self._servers.rest()

@@ -3,7 +3,7 @@
 import _socket
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -14,13 +14,15 @@ from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
-from ogw.tunnel.connector import ClientGone, DialError, Upstream
+from ogw.tunnel.budget import Budget
+from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, is_timeout
 from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.linger import half_close_and_drop, pass_reset_on
+from ogw.tunnel.mailbox import ClientGone
 from ogw.tunnel.refusal import Refused, refusal
 from ogw.tunnel.verify import verify
 from ogw.wire.connect import (
@@ -68,6 +70,7 @@ class Shared:
     handshake_timeout: float
     draining: Draining
     via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
+    budget: Budget = field(default_factory=Budget)  # what all unfinished handshakes may hold
 
 
 class Left(Exception):
@@ -312,7 +315,16 @@ class Tunnel:
         policy = self.shared.policy
         handshake = Handshake(policy, request.target, self.client_ip, decision.no_server_name)
         began = time.monotonic()
-        verify(handshake, duplex, request.rest, upstream.rest, self.shared.handshake_timeout)
+        shared = self.shared
+        verify(
+            handshake,
+            duplex,
+            request.rest,
+            upstream.rest,
+            shared.handshake_timeout,
+            shared.budget,
+            self.client_ip,
+        )
         ledger = self.shared.ledger
         if handshake.verified:
             ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began)
@@ -333,6 +345,7 @@ class Tunnel:
                 return handshake.ended.detail
         duplex.close()
         upstream.socket.close()
+        handshake.let_go()
         self._tell_and_let_finish(told)
         return handshake.ended.detail if handshake.ended is not None else ""
 

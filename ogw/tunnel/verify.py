@@ -3,40 +3,80 @@
 One greenlet owns both sockets meanwhile; the pair of the duplex starts when there is nothing to judge any more.
 """
 
+from itertools import count
 from typing import Any
 
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
 from ogw.policy.handshake import Handshake
+from ogw.tunnel.budget import Budget, client_of
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.duplex import WRITE, Duplex, Half
 
 RECEIVE_SIZE = 16 * 1024
+_numbers = count()  # of handshakes: an older one has a lesser number
 
 
-def verify(handshake: Handshake, duplex: Duplex, rest_up: bytes, rest_down: bytes, seconds: float) -> None:
+class GaveWay(BaseException):
+    """It is to end, for others. Not an Exception: nothing on the way may swallow it."""
+
+
+def verify(
+    handshake: Handshake,
+    duplex: Duplex,
+    rest_up: bytes,
+    rest_down: bytes,
+    seconds: float,
+    budget: Budget,
+    client_ip: str,
+) -> None:
     """Pass the handshake on as far as it may go, until it is settled. What passes and is not sent is the duplex's rest.
 
     rest_up    what the client sent behind its head
     rest_down  what came behind the relay proxy's
     seconds    the limit of all of it; then the handshake is rejected
+    budget     what all handshakes of the worker may hold
     """
+    verification = _Verification(handshake, duplex, budget, client_ip)
     try:
         with Deadline(seconds):
-            _Verification(handshake, duplex).run(rest_up, rest_down)
+            verification.run(rest_up, rest_down)
     except Expired:
         handshake.timed_out(seconds)
+    except GaveWay:
+        handshake.gave_way(budget.most)
+    finally:
+        verification.holds_nothing()
 
 
 class _Verification:
-    __slots__ = ("_down", "_handshake", "_switch", "_up", "_wait")
+    __slots__ = (
+        "_budget",
+        "_client_ip",
+        "_down",
+        "_greenlet",
+        "_handshake",
+        "_held",
+        "_switch",
+        "_up",
+        "_wait",
+        "began",
+        "client",
+        "gives_way",
+    )
 
-    def __init__(self, handshake: Handshake, duplex: Duplex) -> None:
+    def __init__(self, handshake: Handshake, duplex: Duplex, budget: Budget, client_ip: str) -> None:
         self._handshake = handshake
         self._up, self._down = duplex.up, duplex.down
         self._wait = get_hub().switch
-        self._switch = getcurrent().switch
+        self._greenlet: Any = getcurrent()
+        self._switch = self._greenlet.switch
+        self._budget = budget
+        self._held = 0  # bytes that the budget knows of
+        self._client_ip = client_ip
+        self.began = next(_numbers)
+        self.gives_way = False
 
     def run(self, rest_up: bytes, rest_down: bytes) -> None:
         handshake, up = self._handshake, self._up
@@ -48,6 +88,8 @@ class _Verification:
             self._pass_on()
         self._watch_both()
         while not handshake.settled:
+            if handshake.held != self._held:
+                self._tell_the_budget()
             half = self._wait()
             try:
                 data = half.source.recv(RECEIVE_SIZE)
@@ -80,6 +122,7 @@ class _Verification:
                 self._send(down)
             if not (up.rest or down.rest) or self._handshake.settled:
                 return
+            self._tell_the_budget()
             self._await_sink(up if up.rest else down)
 
     def _send(self, half: Half) -> None:
@@ -105,3 +148,34 @@ class _Verification:
             writable.stop()
             writable.close()
         self._watch_both()
+
+    # What is held: bytes that may not pass yet, and those that a slow peer has not taken yet.
+
+    def _tell_the_budget(self) -> None:
+        held = self._handshake.held + len(self._up.rest) + len(self._down.rest)
+        if not self.gives_way and held != self._held:
+            if not self._held:
+                self.client = client_of(self._client_ip)
+            self._held = held
+            if held:
+                self._budget.holds(self, held)
+            else:
+                self._budget.forget(self)
+        if self.gives_way:
+            raise GaveWay
+
+    def holds_nothing(self) -> None:
+        """It is over."""
+        if self._held and not self.gives_way:
+            self._budget.forget(self)
+        self._greenlet = None
+
+    def give_way(self) -> None:
+        """Called by the budget, in another tunnel's greenlet or in this one, which looks before it waits."""
+        self.gives_way = True
+        get_hub().loop.run_callback(self._end_it)
+
+    def _end_it(self) -> None:
+        # Runs in the hub. It may be over since it was told to.
+        if self._greenlet is not None:
+            self._greenlet.throw(GaveWay)

@@ -47,6 +47,7 @@ class Alert(IntEnum):
     ACCESS_DENIED = 49
     DECODE_ERROR = 50
     PROTOCOL_VERSION = 70
+    INTERNAL_ERROR = 80
     UNRECOGNIZED_NAME = 112
 
 
@@ -89,51 +90,129 @@ class Message(NamedTuple):
 class Reader:
     """Records of one direction to messages, up to its ChangeCipherSpec: what follows in TLS 1.2 is encrypted.
 
-    limit  the largest handshake message, in bytes
+    It holds the bytes as they came, and holds them once: until they are read, and taken. All places are counted from
+    the first byte of the stream.
+
+    limit     the largest handshake message, in bytes
+    position  where the last record ends that was read and behind which no handshake message is unfinished
     """
 
-    __slots__ = ("_first", "_handshake", "_held", "_limit", "position")
+    __slots__ = (
+        "_at",
+        "_begun",
+        "_first",
+        "_have",
+        "_head",
+        "_held",
+        "_limit",
+        "_skip",
+        "_start",
+        "_taken",
+        "position",
+    )
 
     def __init__(self, limit: int = 65536) -> None:
         self._limit = limit
-        self.position = 0  # where in the stream the record of the last message ends
-        self._held = b""  # bytes of a record that is not complete yet
-        self._handshake = bytearray()  # the same of a handshake message
+        self.position = 0
+        self._held: Union[bytes, bytearray] = b""
+        self._start = 0  # where what is held begins
+        self._taken = 0  # up to where it was taken
+        self._at = 0  # where the first record begins that is not read yet
         self._first = True
+        # The handshake message that is not finished yet, if there is one:
+        self._head = b""  # its first bytes, four at the most
+        self._have = 0  # how many bytes of it were read
+        self._begun, self._skip = 0, 0  # where the record begins that it begins in, and how far behind its header
+
+    @property
+    def end(self) -> int:
+        """Where what came so far ends."""
+        return self._start + len(self._held)
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held."""
+        return len(self._held)
+
+    @property
+    def unfinished(self) -> bool:
+        """The record of the last message ends in the middle of another one."""
+        return bool(self._head)
+
+    def hold(self, data: bytes) -> None:
+        """Bytes that are not to be read, but to be taken."""
+        if not self._held:
+            self._held = data
+            return
+        if isinstance(self._held, bytes):
+            self._held = bytearray(self._held)  # grows in place: a hello may come byte by byte
+        self._held += data
+
+    def take(self, until: int) -> bytes:
+        """The bytes up to there that were not taken yet. What is not read yet is held on to."""
+        if until <= self._taken:
+            return b""
+        held, start = self._held, self._start
+        done = min(until, self._begun if self._head else self._at) - start
+        if done == len(held) and self._taken == start and isinstance(held, bytes):
+            self._taken, self._start, self._held = until, until, b""  # all of it, as nearly always
+            return held
+        piece = bytes(memoryview(held)[self._taken - start : until - start])
+        self._taken = until
+        if done == len(held):
+            self._held = b""
+        elif isinstance(held, bytearray):
+            del held[:done]
+        else:
+            self._held = held[done:]
+        self._start += done
+        return piece
+
+    def let_go(self) -> None:
+        """Hold nothing any more. It is the end of the reader."""
+        self._held = b""
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """The messages that these bytes complete, in order; an error comes where it stands, behind those before it.
 
         Raises NotTls, OldVersion, Malformed or TooLarge. To be used up, unless nothing is fed any more.
         """
-        data = self._held + data if self._held else data
-        begin, size = 0, len(data)
-        if self._first and size:
-            self._judge_first(data)
-        while size - begin >= 5:
-            kind = data[begin]
-            length = data[begin + 3] << 8 | data[begin + 4]
-            self._judge_record(kind, data[begin + 1], data[begin + 2], length)
-            end = begin + 5 + length
-            if end > size:
-                if kind == HANDSHAKE:
-                    self._judge_size(self._handshake[:4] + data[begin + 5 : begin + 9])
-                break
+        if self._held:
+            self.hold(data)
+        else:
+            self._held = data
+        if self._first and data:
+            self._judge_first(self._held)
+        while True:
+            held, begin = self._held, self._at - self._start
+            if len(held) - begin < 5:
+                return
+            kind = held[begin]
+            length = held[begin + 3] << 8 | held[begin + 4]
+            self._judge_record(kind, held[begin + 1], held[begin + 2], length)
+            body, end = begin + 5, begin + 5 + length
+            if end > len(held):
+                if kind == HANDSHAKE and (too_large := self._too_large(self._head + held[body : body + 4])):
+                    raise too_large
+                return
             self._first = False
-            self.position += 5 + length
-            if kind in (CHANGE_CIPHER_SPEC, APPLICATION_DATA):
-                if self._handshake:
-                    raise Malformed("another record in the middle of a handshake message")
-                yield Message(kind, 0, b"")
-            elif kind == ALERT:
-                yield self._alert(data[begin + 5 : end])
-            else:
-                yield from self._take(data[begin + 5 : end])
-            begin = end
-        self._held = data[begin:] if begin else data
+            self._at += 5 + length
+            if kind == HANDSHAKE:
+                size = int.from_bytes(held[body + 1 : body + 4], "big")
+                if size + 4 == length and size <= self._limit and not self._head:
+                    self.position = self._at  # one message fills its record, as nearly all do
+                    yield Message(HANDSHAKE, held[body], bytes(held[body + 4 : end]))
+                else:
+                    yield from self._messages(body, end)
+                continue
+            if self._head:
+                what = "an alert" if kind == ALERT else "another record"
+                raise Malformed(f"{what} in the middle of a handshake message")
+            self.position = self._at
+            yield self._other(kind, bytes(held[body:end]) if length <= 2 else b"", length)
 
     @staticmethod
-    def _judge_first(data: bytes) -> None:
+    def _judge_first(data: Union[bytes, bytearray]) -> None:
         """Say what the very first bytes are, if not TLS, as soon as they say it."""
         first = data[0]
         if first in (HANDSHAKE, ALERT):
@@ -149,44 +228,74 @@ class Reader:
 
     @staticmethod
     def _judge_record(kind: int, major: int, minor: int, length: int) -> None:
-        if not CHANGE_CIPHER_SPEC <= kind <= APPLICATION_DATA or major != 3 or minor > 4:
+        # Which 3.x it is, is to be ignored (RFC 5246, appendix E.1; RFC 8446, section 5.1).
+        if not CHANGE_CIPHER_SPEC <= kind <= APPLICATION_DATA or major != 3:
             raise Malformed(f"a record with the header {kind:02x} {major:02x} {minor:02x}")
         if length > LARGEST_RECORD or (length > 1 << 14 and kind == HANDSHAKE):
             raise Malformed(f"a record of {length} bytes, more than a record can hold")
         if length == 0 and kind != APPLICATION_DATA:
             raise Malformed("an empty record")
 
-    def _judge_size(self, head: Union[bytes, bytearray]) -> None:
-        """Refuse a message that is too large when its header is here, not when all of it is."""
+    def _too_large(self, head: Union[bytes, bytearray]) -> Optional[TooLarge]:
+        """A message that is too large is refused when its header is here, not when all of it is."""
         if len(head) >= 4:
             length = head[1] << 16 | head[2] << 8 | head[3]
             if length > self._limit:
-                raise TooLarge(f"a handshake message of {length} bytes, more than {self._limit}")
+                return TooLarge(f"a handshake message of {length} bytes, more than {self._limit}")
+        return None
 
-    def _alert(self, body: bytes) -> Message:
-        if self._handshake:
-            raise Malformed("an alert in the middle of a handshake message")
-        if len(body) != 2:
-            raise Malformed(f"an alert of {len(body)} bytes")
-        return Message(ALERT, 0, body)
+    @staticmethod
+    def _other(kind: int, body: bytes, length: int) -> Message:
+        if kind == ALERT and length != 2:
+            raise Malformed(f"an alert of {length} bytes")
+        if kind == CHANGE_CIPHER_SPEC and body != b"\1":
+            raise Malformed("a change of the cipher that is not the one byte 1")
+        return Message(kind, 0, body if kind == ALERT else b"")
 
-    def _take(self, body: bytes) -> Iterator[Message]:
-        data: Union[bytes, bytearray] = body
-        if self._handshake:
-            self._handshake += body
-            data = self._handshake
-        begin, size = 0, len(data)
-        while size - begin >= 4:
-            self._judge_size(data[begin : begin + 4])
-            end = begin + 4 + (data[begin + 1] << 16 | data[begin + 2] << 8 | data[begin + 3])
-            if end > size:
+    def _messages(self, first: int, stop: int) -> Iterator[Message]:
+        """Those that the record completes whose body lies there in what is held."""
+        size = stop - first
+        record = self._at - 5 - size
+        data, begin, end = self._held, first, stop
+        if self._head:
+            self._head = (self._head + data[first : min(first + 4, stop)])[:4]
+            self._have += size
+            too_large = self._too_large(self._head)
+            if too_large is not None:
+                raise too_large
+            if len(self._head) < 4 or self._have < 4 + int.from_bytes(self._head[1:], "big"):
+                return
+            data = self._gathered(stop)
+            begin, end = 0, len(data)
+        found: list[Message] = []
+        too_large = None
+        while end - begin >= 4:
+            length = data[begin + 1] << 16 | data[begin + 2] << 8 | data[begin + 3]
+            until = begin + 4 + length
+            if until > end or length > self._limit:
+                too_large = self._too_large(data[begin : begin + 4])
                 break
-            yield Message(HANDSHAKE, data[begin], bytes(data[begin + 4 : end]))
-            begin = end
-        if data is self._handshake:
-            del self._handshake[:begin]
-        elif begin < size:
-            self._handshake += data[begin:]
+            found.append(Message(HANDSHAKE, data[begin], bytes(data[begin + 4 : until])))
+            begin = until
+        self._head = bytes(data[begin : min(begin + 4, end)])
+        if self._head:
+            self._have = end - begin
+            self._begun, self._skip = record, size - self._have
+        else:
+            self.position = self._at
+        yield from found
+        if too_large is not None:
+            raise too_large
+
+    def _gathered(self, stop: int) -> bytes:
+        """The bodies of the records that an unfinished message goes over, from its first byte on."""
+        held, at = self._held, self._begun - self._start
+        bodies = []
+        while at < stop:
+            end = at + 5 + (held[at + 3] << 8 | held[at + 4])
+            bodies.append(held[at + 5 : end])
+            at = end
+        return b"".join(bodies)[self._skip :]
 
 
 def _guess(first: int) -> str:
@@ -214,7 +323,8 @@ class ClientHello(NamedTuple):
 
     @property
     def best_version(self) -> int:
-        return max(self.versions, default=0)
+        """The best of those that exist; 0 if there is none."""
+        return max(filter(VERSIONS.__contains__, self.versions), default=0)
 
 
 class ServerHello(NamedTuple):
@@ -280,7 +390,8 @@ def read_client_hello(body: bytes) -> ClientHello:
         raise Malformed("an odd number of bytes of cipher suites")
     cursor.vector(1, 1)
     extensions = _extensions(cursor, "the ClientHello")
-    versions: tuple[int, ...] = (legacy_version,)
+    # TLS 1.3 is offered in supported_versions alone; without it, this is "1.2 or less" (RFC 8446, section 4.2.1).
+    versions: tuple[int, ...] = (0x0303 if legacy_version == 0x0304 else legacy_version,)
     offered = extensions.get(Extension.SUPPORTED_VERSIONS)
     if offered is not None:
         versions = _versions(offered)
@@ -310,6 +421,8 @@ def read_server_hello(body: bytes) -> ServerHello:
         if len(chosen) != 2:
             raise Malformed("a supported_versions of a server that is not one version")
         version = int.from_bytes(chosen, "big")
+    elif version == 0x0304:
+        raise Malformed("a ServerHello of TLS 1.3 without supported_versions")
     return ServerHello(version, session_id, random == HELLO_RETRY_REQUEST)
 
 
@@ -392,4 +505,5 @@ def version_name(version: int) -> str:
 
 def alert(description: int, version: int = 0) -> bytes:
     """A fatal alert in a plain record, for a session of this version; 0 is one that no ServerHello has settled yet."""
-    return bytes((ALERT, 3, min(version or 0x0303, 0x0303) & 0xFF, 0, 2, FATAL, description))
+    minor = version & 0xFF if version in VERSIONS and version < 0x0303 else 3
+    return bytes((ALERT, 3, minor, 0, 2, FATAL, description))

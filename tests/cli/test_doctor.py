@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from harness.certificates import with_common_names
 from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import NXDOMAIN, SILENT, Dns
 from harness.gateway import Gateway, address
@@ -19,6 +20,10 @@ from harness.relays import Squid, playing
 from harness.terminal import Terminal
 from harness.tls import TlsServer
 from harness.upstreams import Server, echo, server_context, swallow
+
+from ogw.cli.reach import Outside
+from ogw.settings.loader import load
+from ogw.tunnel.probe import Probed
 
 NAME = "www.doctor.example"
 USER, PASSWORD = "user-of-relay", "pass word-of-relay"
@@ -176,6 +181,15 @@ def test_a_dns_server_that_does_not_answer_is_named_though_another_does(flags, d
     code, findings = examined(*flags, *ini, "--dns-timeout", "1s", SSL_CERT_FILE=authority_file)
     assert (code, one(findings, "dns", dead)["state"]) == (1, "problem")
     assert one(findings, "dns", dns.host)["state"] == "ok"
+    assert one(findings, "hosts")["state"] == "ok"
+
+
+def test_a_dns_server_that_changes_letters_is_named(server, authority_file, tmp_path):
+    with Dns({NAME: [server.host]}, questions=bytes.upper) as dns:
+        flags = ("--allowed-host", NAME, *LOOPBACK, *dns.flags, "--listen-address", address(), "--admin-address", "")
+        code, findings = examined(*flags, "--run-dir", str(tmp_path / "run"), SSL_CERT_FILE=authority_file)
+    found = one(findings, "dns")
+    assert (code, found["state"]) == (0, "warning") and "changes the letters of names" in found["what"]
     assert one(findings, "hosts")["state"] == "ok"
 
 
@@ -364,3 +378,11 @@ def test_ctrl_c_ends_it_at_once(flags, dns):
 def test_a_command_line_that_is_wrong_is_told(words, says):
     done = ogw("doctor", *words)
     assert (done.returncode, done.stdout) == (2, "") and says in done.stderr
+
+
+@pytest.mark.parametrize("old", [b"\xa0\x03\x02\x01\x02", b"\x0c\x06till-7"])
+def test_a_certificate_that_its_parser_fails_on_is_a_finding_and_no_traceback(old):
+    new = {b"\xa0\x03\x02\x01\x02": b"\xa0\x03\x02\x01\x05", b"\x0c\x06till-7": b"\x03\x06till-7"}[old]
+    probed = Probed(certificate=with_common_names("till-7").replace(old, new), version="TLSv1.3")
+    finding = Outside(load(["--allowed-host", NAME], {}), [], [])._with_certificate("there", probed, "reached")
+    assert "its certificate cannot be read" in finding.what and finding.state.value == "warning"

@@ -108,7 +108,7 @@ def test_many_waiters_share_one_look_up():
             sock.sendall(b"CONNECT a.example:443 HTTP/1.1\r\n\r\n")
         while len(dns.asked) < 2:
             pass
-        release.append(True)  # c-ares asks again after a while, and all are answered at once
+        release.append(True)  # it asks again after a while, and all are answered at once
         for sock in waiting:
             assert sock.recv(12) == b"HTTP/1.1 502"  # nobody listens on 127.0.0.1:443
             sock.close()
@@ -276,7 +276,7 @@ def test_a_look_up_that_everybody_left_ends_quietly_at_a_reload(tmp_path):
             gateway.process.send_signal(signal.SIGHUP)
             while len(gateway.events(109)) <= turn:
                 os.sched_yield()
-            while len(dns.asked) < 4 * (turn + 1):  # c-ares asks again, though nobody is there, and is answered
+            while len(dns.asked) < 4 * (turn + 1):  # it asks again, though nobody is there, and is answered
                 os.sched_yield()
         gateway.process.send_signal(signal.SIGHUP)
         gateway.stop()

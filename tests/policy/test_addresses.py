@@ -50,6 +50,9 @@ def forms(four):
         f"64:ff9b::{four}",
         str(ip_address(0x2002 << 112 | number << 80)),
         f"::{four}",
+        f"::ffff:0:{four}",
+        f"2606:4700::5efe:{four}",
+        f"2606:4700::200:5efe:{four}",
     ]
 
 
@@ -89,7 +92,7 @@ def test_a_global_address_passes(address):
     assert AddressGuard().judge(address).allowed
 
 
-@pytest.mark.parametrize("address", ["10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "2002:a01:203::"])
+@pytest.mark.parametrize("address", ["10.1.2.3", "2002:a01:203::", *forms("10.1.2.3")])
 def test_an_allowed_network_lets_its_addresses_pass_in_every_form(address):
     network = ip_network("10.1.0.0/16")
     assert AddressGuard([network]).judge(address).allowed
@@ -104,6 +107,14 @@ def test_what_one_rule_allows_is_not_remembered_for_another():
     assert not guard.judge("10.1.2.3").allowed
 
 
+@pytest.mark.parametrize("address", ["fd00::5efe:10.1.2.3", "2001:db8::5efe:10.1.2.3", "::1"])
+def test_a_network_of_the_inside_does_not_allow_a_refused_outside(address):
+    guard = AddressGuard([ip_network("10.0.0.0/8"), ip_network("0.0.0.0/8")])
+    assert not guard.judge(address).allowed
+    assert not AddressGuard().judge(address, (ip_network("10.0.0.0/8"), ip_network("0.0.0.0/8"))).allowed
+    assert AddressGuard([ip_network(address)]).judge(address).allowed
+
+
 @given(st.ip_addresses())
 def test_any_address_is_judged_as_the_table_says(address):
     def refused(address):
@@ -111,7 +122,7 @@ def test_any_address_is_judged_as_the_table_says(address):
             return True
         number = int(address)
         if address.version == 6:
-            if number >> 32 in (0, 0xFFFF, 0x64FF9B << 64):
+            if number >> 32 in (0, 0xFFFF, 0xFFFF0000, 0x64FF9B << 64) or number >> 32 & 0xFDFFFFFF == 0x5EFE:
                 return refused(IPv4Address(number & 0xFFFFFFFF))
             if number >> 112 == 0x2002:
                 return refused(IPv4Address(number >> 80 & 0xFFFFFFFF))

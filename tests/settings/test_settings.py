@@ -249,6 +249,13 @@ def test_any_file_gives_values_or_mistakes(tmp_path_factory, text):
         assert all(str(path) in line for line in error.mistakes)
 
 
+def test_what_a_worker_may_hold_of_handshakes_is_more_than_one_of_them():
+    given = ["--allowed-host", "www.example.com", "--handshake-max-size", "1MiB", "--handshake-memory"]
+    assert load([*given, "2MiB"], {}).handshake_memory == 2 << 20
+    (mistake,) = mistakes([*given, "1MiB"])
+    assert "handshake-memory" in mistake and "twice handshake-max-size" in mistake
+
+
 def ogw(*words, **environment):
     clean = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}
     return subprocess.run(

@@ -146,6 +146,25 @@ def test_an_alert_has_the_version_of_its_session(version, third):
     assert alert(Alert.ACCESS_DENIED, version) == bytes((21, 3, third, 0, 2, 2, 49))
 
 
+@pytest.mark.parametrize("body", [b"\0", b"\2", b"\1\1", b"\1" * 300])
+def test_a_change_of_the_cipher_is_the_one_byte_1(body):
+    assert messages([hello(), records(body, kind=20)])[1][0] is Malformed
+    assert messages([hello(), records(b"\1", kind=20)])[1] is None
+
+
+def test_what_is_read_is_held_until_it_is_taken():
+    data = hello() + records(b"\1", kind=20) + hello()[:20]
+    for piece in (1, 7, 1000):
+        reader = Reader()
+        for at in range(0, len(data), piece):
+            list(reader.feed(data[at : at + piece]))
+        assert (reader.held, reader.end, reader.position) == (len(data), len(data), len(data) - 20)
+        assert reader.take(60) + reader.take(50) + reader.take(reader.position) == data[:-20] and reader.held == 20
+        assert reader.take(reader.end) == data[-20:] and reader.held == 20  # the rest of it is still to be read
+        assert len(list(reader.feed(hello()[20:]))) == 1 and reader.take(reader.end) == hello()[20:]
+        assert reader.held == 0
+
+
 # Cut in every way.
 
 
@@ -188,7 +207,8 @@ def test_every_prefix_of_a_hello_is_need_more_or_the_whole(name):
         (b"\x80\x2e\x07", NotTls, "0x80"),
         (b"\x16\x03\x01\0\0", Malformed, "empty record"),
         (b"\x16\x03\x01\x40\x01", Malformed, "16385 bytes"),
-        (b"\x16\x03\x09\0\x01", Malformed, "header"),
+        (b"\x16\x03\x01\0\x01\x01" + b"\x16\x02\x01\0\x01", Malformed, "header"),
+        (b"\x16\x03\x01\0\x01\x01" + b"\x18\x03\x01\0\x01", Malformed, "header"),
         (b"\x16\x03\x01\0\x04\x01\x01\0\x01", TooLarge, "65537 bytes"),
         (b"\x16\x03\x01\0\x01\x01" + b"\x17\x03\x03\0\0", Malformed, "in the middle"),
         (b"\x16\x03\x01\0\x01\x01" + alert(0), Malformed, "in the middle"),

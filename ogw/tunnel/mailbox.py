@@ -1,0 +1,82 @@
+"""What the greenlet of a tunnel hears while it dials, the end of its client among it."""
+
+import _socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Optional
+
+from gevent.hub import get_hub
+from greenlet import getcurrent
+
+READ = 1  # libev's event bit
+
+
+class ClientGone(Exception):
+    """The client reset its connection while we were dialing for it."""
+
+
+class Mailbox:
+    """What happens while the greenlet of a tunnel dials, in order; told from the hub, awaited by the greenlet."""
+
+    def __init__(self) -> None:
+        self._hub = get_hub()
+        self.loop = self._hub.loop
+        self._greenlet = getcurrent()
+        self._mail: deque[Any] = deque()
+        self._waits = False
+        self.before_wait: Optional[Callable[[], None]] = None
+
+    def tell(self, what: Any) -> None:
+        self._mail.append(what)
+        if self._waits:
+            self._greenlet.switch()
+
+    def tell_soon(self, what: Any) -> None:
+        """For those who are not to be left by a switch to a greenlet: a look-up that tells many."""
+        self._hub.loop.run_callback(self.tell, what)
+
+    def wait(self) -> Any:
+        """The next thing that happened; raises ClientGone when it was that."""
+        if self.before_wait is not None:
+            self.before_wait()
+            self.before_wait = None
+        while not self._mail:
+            self._waits = True
+            try:
+                self._hub.switch()
+            finally:
+                self._waits = False
+        what = self._mail.popleft()
+        if what is ClientGone:
+            raise ClientGone
+        return what
+
+
+class ClientWatch:
+    """Sees a client that resets while we dial. Early bytes and a half-close are no reason to stop: they stay unread."""
+
+    def __init__(self, client: _socket.socket, mailbox: Mailbox) -> None:
+        self._client = client
+        self._mailbox = mailbox
+        self._watcher: Any = None
+        mailbox.before_wait = self._start
+
+    def _start(self) -> None:
+        self._watcher = get_hub().loop.io(self._client.fileno(), READ)
+        self._watcher.start(self._readable)
+
+    def _readable(self) -> None:
+        try:
+            self._client.recv(1, _socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._watcher.stop()
+            self._mailbox.tell(ClientGone)
+            return
+        self._watcher.stop()
+
+    def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
