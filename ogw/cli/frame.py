@@ -11,7 +11,7 @@ from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, size, ta
 
 LISTED = 10  # clients and hosts
 WIDE = 120  # columns, from which on there is room for more of everything
-MARKS = {"serving": GOOD, "draining": WARN, "starting": WARN}
+MARKS = {"serving": GOOD, "draining": WARN, "starting": WARN, "partly": BAD}
 
 
 def frame(

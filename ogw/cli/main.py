@@ -1,23 +1,24 @@
-"""The command `ogw`: finds the sub-command that was typed and runs it; how every command ends."""
+"""The command `ogw`: finds the sub-command that was typed and runs it; how every command ends.
+
+What it imports it imports late: a signal that comes before `ogw run` hears it may be lost.
+"""
 
 import errno
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from gettext import gettext as _
 from typing import Optional, TextIO
 
 from ogw import __version__
-from ogw.cli import commands
-from ogw.settings.settings import SETTINGS, shown_as
-from ogw.wire.relay_proxy import HIDDEN
+from ogw.cli import streams
+from ogw.service.signals import SIGNALS
 
 OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
 OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # Ctrl-C
 PROBE = "https://u:p@h/?q"  # a part of it is a secret for whatever setting has any
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 _INSTALLER = {  # parameters of the original's installer, which setup takes, and the settings that they are
     "PASSWORD": "relay-proxy-password",
@@ -29,6 +30,19 @@ _INSTALLER = {  # parameters of the original's installer, which setup takes, and
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command line; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        streams.mend()
+        if words[:1] == ["run"]:
+            SIGNALS.keep()
+        code = _run(words)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    return _flushed(code)
+
+
+def _run(words: list[str]) -> int:
+    from ogw.cli import commands
+
     hide_passwords(words)
     try:
         code = _command(words)
@@ -40,17 +54,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         code = OK
         _drop(sys.stdout)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-            return _unwritable(error)
-        code = _own_error(error)
-    return _flushed(code)
+        is_output = isinstance(error, OSError) and error.errno in CANNOT_WRITE
+        code = _unwritable(error) if is_output else _own_error(error)
+    return code
 
 
 def _own_error(error: Exception) -> int:
     """One that nobody foresaw: a sentence with the place of it, for a report, instead of a traceback."""
+    import traceback
+
     places = traceback.extract_tb(error.__traceback__)
     at = f"{os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else "?"
     told = _("ogw: OGW-400 {kind}: {error} (ogw {version}, {at}): this is an error of ogw itself, please report it")
@@ -67,16 +80,18 @@ def _flushed(code: int) -> int:
         # The reader of our output left (`ogw ... | head`): nothing is wrong.
         _drop(sys.stdout)
     except OSError as error:
-        return _unwritable(error)
+        failed = _unwritable(error)
+        return code or failed
     except KeyboardInterrupt:
         _drop(sys.stdout)
         return INTERRUPTED
     return code
 
 
-def _unwritable(error: OSError) -> int:
+def _unwritable(error: Exception) -> int:
     _drop(sys.stdout)
-    print(_("ogw: cannot write the output: {error}").format(error=error.strerror), file=sys.stderr)
+    why = error.strerror if isinstance(error, OSError) else error
+    print(_("ogw: cannot write the output: {error}").format(error=why), file=sys.stderr)
     return FAILED
 
 
@@ -89,6 +104,10 @@ def _drop(stream: TextIO) -> None:
 
 def hide_passwords(words: Sequence[str]) -> None:
     """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
+    from ogw.cli import commands
+    from ogw.settings.settings import SETTINGS, shown_as
+    from ogw.wire.relay_proxy import HIDDEN
+
     if words and commands.is_cmdlet(words[0]) and (len(words) > 1 or " " in words[0]):
         _show_as([words[0].split()[0], HIDDEN])  # one of the words may be a password, by its place alone
         return
@@ -124,6 +143,8 @@ def _show_as(words: Sequence[str]) -> None:
 
 
 def _command(words: list[str]) -> int:
+    from ogw.cli import commands
+
     if words and words[0] == "help":
         words = [*words[1:], "--help"]
     if words and words[0] == "--version":
@@ -146,6 +167,8 @@ def _command(words: list[str]) -> int:
 
 
 def _unknown(words: list[str]) -> int:
+    from ogw.cli import commands
+
     typed = " ".join(word for word in words[: 2 if commands.of_group(words[0]) else 1])
     told = _("ogw: {word} is not a command").format(word=ascii(typed))
     meant = commands.meant(words)

@@ -23,7 +23,11 @@ def reload(words: list[str]) -> int:
             "a mistake the running configuration stays. No tunnel is dropped."
         ),
         examples=["ogw reload", "ogw reload --run-dir /run/ogw"],
-        codes={OK: _("reloaded"), REFUSED: _("refused; every mistake is told"), NO_GATEWAY: NO_GATEWAY_MEANS},
+        codes={
+            OK: _("reloaded"),
+            REFUSED: _("refused, or not ended yet; every mistake is told"),
+            NO_GATEWAY: NO_GATEWAY_MEANS,
+        },
     )
     add_run_dir(parser)
     asked = parser.parse_args(words)
@@ -36,6 +40,8 @@ def tell_of_reload(answer: dict[str, Any]) -> int:
     if answer["mistakes"]:
         for mistake in answer["mistakes"]:
             print(f"ogw: {mistake}", file=sys.stderr)
+        if answer.get("running"):
+            return REFUSED
         print(_("ogw: nothing was reloaded, the running configuration stays"), file=sys.stderr)
         return REFUSED
     changed = answer["changed"]

@@ -46,7 +46,7 @@ def status(words: list[str]) -> int:
         ],
         codes={
             SERVING: _("it serves"),
-            NOT_READY: _("it runs, but takes no clients: it is starting or draining"),
+            NOT_READY: _("it runs, but does not serve all clients: it starts or drains, or a worker does not answer"),
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
     )
@@ -69,6 +69,7 @@ def headline(state: dict[str, Any]) -> Text:
         "serving": (_("is serving"), GOOD),
         "draining": (_("is draining: it takes no new tunnels, and ends when the open ones have"), WARN),
         "starting": (_("is starting: no worker is ready yet"), WARN),
+        "partly": (_("serves in part: a worker does not answer, and its share of the clients waits"), BAD),
     }
     told, style = said.get(state["state"], (state["state"], BAD))
     return Text.assemble((f"ogw {state['version']} ", BOLD), (told, f"{BOLD} {style}"))

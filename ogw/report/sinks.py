@@ -258,4 +258,7 @@ def open_sink(file: str, syslog: Optional[Address]) -> Sink:
         return Syslog(syslog)
     if sys.stdout is None:
         raise OSError(errno.EBADF, "it is closed", "standard output")
-    return Stream(sys.stdout.fileno())
+    try:
+        return Stream(sys.stdout.fileno())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; open it, or set log-file or syslog", "standard output") from None

@@ -16,8 +16,9 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.table import Table
 from ogw.service.app import App, Asker, Health
-from ogw.service.control import Channel, Message
+from ogw.service.control import Channel, TooLarge
 from ogw.service.door import Door
+from ogw.service.messages import ORDERS, Message, checked
 from ogw.service.server import server_of
 from ogw.service.views import Views
 from ogw.settings.settings import Config
@@ -68,22 +69,32 @@ class Supervisor(Asker):
         self._last = 0
 
     def ask(self, what: str, seconds: float = 5.0, **about: Any) -> Message:
-        """Its answer. Raises TimeoutError, or OSError where it is gone."""
+        """Its answer. Raises TimeoutError, or OSError where it is gone, or has none."""
         came = threading.Event()
         answers: list[Message] = []
         with self._lock:
             self._last += 1
             number = self._last
-            self._waiting[number] = came, answers
-            self._channel.send({"said": "asks", "number": number, "what": what, "about": about})
-            if self._channel.wants_write:
-                self._channel.finish()
+        self._waiting[number] = came, answers
         try:
+            self._say({"said": "asks", "number": number, "what": what, "about": about})
             if not came.wait(seconds):
                 raise TimeoutError("the supervisor did not answer in time")
         finally:
             self._waiting.pop(number, None)
+        if "error" in answers[0]:
+            raise OSError(answers[0]["error"])
         return answers[0]
+
+    def _say(self, message: Message) -> None:
+        """Raises OSError."""
+        with self._lock:
+            try:
+                self._channel.send(message)
+            except TooLarge as error:
+                raise OSError(f"the question is too large: {error}") from None
+            if self._channel.wants_write:
+                self._channel.finish()
 
     def listen(self, now_and_then: Callable[[], None]) -> None:
         """Hear the answers, until there is nobody any more to give one."""
@@ -94,9 +105,16 @@ class Supervisor(Asker):
                 now_and_then()
             try:
                 for message in self._channel.receive():
-                    waiting = self._waiting.get(message["number"])
-                    if waiting is not None:
-                        waiting[1].append(message["answer"])
-                        waiting[0].set()
+                    self._hear(message)
             except (EOFError, OSError, ValueError):
                 return
+
+    def _hear(self, message: Message) -> None:
+        """Raises OSError or ValueError."""
+        if checked(message, "order", ORDERS) == "ping":
+            self._say({"said": "pong"})
+            return
+        waiting = self._waiting.get(message.get("number", 0))
+        if waiting is not None:
+            waiting[1].append(message["answer"])
+            waiting[0].set()

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from ogw.policy.decision import Reason
 from ogw.report.metrics import RELAY_FAILED, RELAY_OPENED
 from ogw.report.refusals import MOST as MOST_REMEMBERED
-from ogw.service.control import Message
+from ogw.service.messages import Message
 
 if TYPE_CHECKING:
     from ogw.service.worker import Worker
 
 MOST_NAMES = 100  # of clients and hosts, each, that a worker tells of
 MOST_REFUSALS = 20
+MOST_TUNNELS = 1000
+LONGEST_DETAIL = 1000  # characters; a certificate's subject may have thousands
 
 
 def answer(worker: "Worker", question: Message) -> Any:
@@ -42,7 +44,7 @@ def overview(worker: "Worker", _question: Message) -> Any:
         ],
         "refusals": [
             {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
-             "detail": one.detail, "count": one.count, "last": one.last, "seen": one.seen,
+             "detail": one.detail[:LONGEST_DETAIL], "count": one.count, "last": one.last, "seen": one.seen,
              "enforced": one.enforced}
             for one in worker.refusals.latest(MOST_REFUSALS)
         ],
@@ -51,7 +53,7 @@ def overview(worker: "Worker", _question: Message) -> Any:
 
 def tunnels(worker: "Worker", question: Message) -> Any:
     """Those of a client address and of a target host or host:port, where one is named; the longest open first."""
-    client, target, most = question["client"], question["target"], question["most"]
+    client, target, most = question["client"], question["target"], min(question["most"], MOST_TUNNELS)
     found = [
         tunnel
         for tunnel in worker.tunnels
@@ -88,7 +90,7 @@ def refusals(worker: "Worker", question: Message) -> Any:
                 one.target,
                 one.reason,
                 one.event,
-                one.detail,
+                one.detail[:LONGEST_DETAIL],
                 one.count,
                 one.first,
                 one.last,
@@ -98,7 +100,7 @@ def refusals(worker: "Worker", question: Message) -> Any:
             for one in known.latest(MOST_REMEMBERED)
             if one.event in question["events"]
         ],
-    }
+    }  # fmt: skip
 
 
 def kill(worker: "Worker", question: Message) -> Any:

@@ -26,6 +26,7 @@ STATUS = {
     500: "500 Internal Server Error",
     503: "503 Service Unavailable",
 }
+RELOAD_SECONDS = 60.0  # that whoever asked for a reload waits for it; a worker that hangs is found in half of it
 LARGEST_CHANGE, MOST_CHANGES = 1 << 16, 100  # bytes, and texts in each list
 MOST_WAITING = 6  # fewer than there are threads: whoever asks for health never waits for those who ask the supervisor
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
@@ -137,7 +138,11 @@ class App:
         return _json(self._views.tunnels(query.get("client", ""), query.get("target", ""), int(most[:9])))
 
     def _reload(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
-        answer = self._supervisor.ask("reload", 60.0)
+        try:
+            answer = self._supervisor.ask("reload", RELOAD_SECONDS)
+        except TimeoutError:
+            told = f"the reload goes on after {RELOAD_SECONDS:g} s; the log tells what comes of it (event 109 or 401)"
+            answer = {"mistakes": [told], "changed": [], "policy": self._views.policy, "running": True}
         return _json(answer, 409 if answer["mistakes"] else 200)
 
     def _kill(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
@@ -174,12 +179,13 @@ class Health:
         return _answered(environ, start_response, answer)
 
 
-def _healthy(_views: Any) -> Answer:
-    return _text(200, "ok")
+def _healthy(views: Any) -> Answer:
+    why = views.not_alive()
+    return _text(503, why) if why else _text(200, "ok")
 
 
 def _ready(views: Any) -> Answer:
-    why = views.not_ready()
+    why = views.not_alive() or views.not_ready()
     return _text(503, why) if why else _text(200, "ok")
 
 

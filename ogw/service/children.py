@@ -1,5 +1,6 @@
 """The processes that the supervisor starts, and starts again when they die: the workers and the admin process."""
 
+import faulthandler
 import os
 import selectors
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import NoReturn, Optional
 
@@ -15,10 +17,13 @@ from setproctitle import setproctitle
 
 from ogw.report.metrics import PROCESS
 from ogw.report.table import Row
-from ogw.service.control import Channel, Message, pair
+from ogw.service.control import Channel, pair
+from ogw.service.messages import Message
 
 FEW_DEATHS, DEATHS_SECONDS = 3, 10.0  # the back-off begins with so many deaths in so many seconds
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds
+FORSAKEN_SECONDS = 2.0  # what a dead process' clients wait in its queue for the next one
+MOST_STACKS = 1 << 16  # bytes; a pipe holds as many
 LONGEST_WAIT = 3600.0  # seconds of one wait: epoll takes no more than 2^31 ms; whoever wants to wait longer asks again
 
 Body = Callable[["Child", Channel], int]  # what a child does, given its end of the control channel; its exit code
@@ -27,7 +32,10 @@ Body = Callable[["Child", Channel], int]  # what a child does, given its end of 
 class Child:
     """A place for one process: its listening sockets outlive it, and so does its row of the table.
 
-    row   None for the admin process, which counts nothing
+    row         None for the admin process, which counts nothing
+    unanswered  asks for a sign of life since the last one that it gave; those that count (service/signs.py)
+    hung        it was given up, and what it did then, as far as it told: a traceback of each thread; None: it was not
+    tries       starts in a row that failed
     """
 
     def __init__(self, name: str, body: Body, sockets: Sequence[socket.socket], row: Optional[Row] = None) -> None:
@@ -38,37 +46,113 @@ class Child:
         self.pid = 0
         self.channel: Optional[Channel] = None
         self.ready = False
-        self.pinged = 0.0  # when it was asked for a sign of life that has not come yet
+        self.unanswered = 0
+        self.hung: Optional[str] = None
         self.start_at = 0.0
         self.delay = 0.0
+        self.tries = 0
         self.has_died = False
+        self._served = 0.0  # until then, by the monotonic clock
         self._deaths: deque[float] = deque(maxlen=FEW_DEATHS)
+        self._stacks = -1  # the pipe that it writes them to
 
     @property
     def alive(self) -> bool:
         return self.pid != 0
 
+    @property
+    def waits(self) -> bool:
+        """It died, and its replacement does not serve at once."""
+        late = time.monotonic() >= self._served + FORSAKEN_SECONDS
+        return self.has_died and not self.ready and (self.delay > 0 or self.tries > 0 or late)
+
+    @property
+    def answers(self) -> bool:
+        return self.ready and self.unanswered <= 1
+
+    def is_forsaken(self, now: float) -> bool:
+        """Nobody serves its clients, and nobody will in a moment."""
+        return not self.alive and self.has_died and (self.tries > 0 or now >= self._served + FORSAKEN_SECONDS)
+
+    def close_queue(self) -> None:
+        """Who waits in it is reset and comes again, new ones come to the others; the next process opens it anew."""
+        for sock in self.sockets:
+            # Not twice: the second time would mark all that are accepted later as shut down, too.
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def is_due(self, now: float) -> bool:
         """It is to be started."""
         return not self.alive and now >= self.start_at
 
-    def started(self, pid: int, channel: Channel) -> None:
-        self.pid, self.channel, self.ready, self.pinged = pid, channel, False, 0.0
+    def started(self, pid: int, channel: Channel, stacks: int) -> None:
+        self.pid, self.channel, self._stacks = pid, channel, stacks
+        self.ready, self.unanswered, self.hung = False, 0, None
+
+    def not_started(self) -> None:
+        self.tries += 1
+        self.start_at = time.monotonic() + min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self.tries - 1, 10))
 
     def died(self) -> None:
         """Its process is gone; when the next one is to be started. The number may be somebody else's from now on."""
+        now = time.monotonic()
+        if self.ready:
+            self._served = now
         self.pid = 0
         self.ready = False
         self.has_died = True
-        now = time.monotonic()
         self._deaths.append(now)
         often = len(self._deaths) == FEW_DEATHS and now - self._deaths[0] < DEATHS_SECONDS
         self.delay = min(LONGEST_DELAY, self.delay * 2 or FIRST_DELAY) if often else 0.0
         self.start_at = now + self.delay
 
-    def is_gone(self) -> bool:
-        """Whether its process has ended."""
-        return self.alive and bool(os.waitpid(self.pid, os.WNOHANG)[0])
+    def ask_for_stacks(self) -> None:
+        """One that is stopped does not hear it, one that is busy does."""
+        _signal(self.pid, signal.SIGUSR2)
+
+    def stacks(self) -> str:
+        """What it told, "" for nothing."""
+        with suppress(OSError):
+            return os.read(self._stacks, MOST_STACKS).decode(errors="replace")
+        return ""
+
+    def close_stacks(self) -> None:
+        if self._stacks >= 0:
+            os.close(self._stacks)
+            self._stacks = -1
+
+
+class Aside:
+    """A child that does one thing, says its result through a pipe, and ends.
+
+    is_over  it has ended
+    """
+
+    def __init__(self, pid: int, pipe: int) -> None:
+        self._pid = pid
+        self._pipe = pipe
+        self.is_over = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._pipe >= 0
+
+    def said(self, most: int) -> bytes:
+        """What it said, at most so many bytes, once it is over."""
+        with open(self._pipe, "rb") as pipe:
+            self._pipe = -1
+            return pipe.read(most)
+
+    def kill(self) -> None:
+        """What it would have said does not matter any more. It may take its time, where it waits for a disk."""
+        if not self.is_over:
+            _signal(self._pid, signal.SIGKILL)
+        self.close()
+
+    def close(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
 
 
 class Children:
@@ -76,8 +160,10 @@ class Children:
 
     selector      watches their channels; its data are functions that are called with what happened (`wait`)
     leave_behind  what a child does first: it closes what is the supervisor's
-    heard         a child said something
+    heard         a child said something; raises ValueError where that is no message
     died          a child died: (child, its process id, whether it ever was ready)
+    tried         a child's start failed, or, None, did not any more: (child, error)
+    failed        in a child, which is called so, and ends by this error
     """
 
     def __init__(
@@ -88,6 +174,8 @@ class Children:
         leave_behind: Callable[[], None],
         heard: Callable[[Child, Message], None],
         died: Callable[[Child, int, bool], None],
+        tried: Callable[[Child, Optional[BaseException]], None],
+        failed: Callable[[str, BaseException], None],
     ) -> None:
         self.workers = list(workers)
         self.admin = admin
@@ -96,12 +184,16 @@ class Children:
         self._leave_behind = leave_behind
         self._heard = heard
         self._told_died = died
+        self._tell_tried = tried
+        self._failed = failed
+        self._asides: dict[int, Aside] = {}  # that are not over, by process id
+        self._open: list[Aside] = []
         self.replaces = True  # those that die
 
     def start_due(self, now: float) -> None:
         for child in self.all:
             if self.replaces and child.is_due(now):
-                self._fork(child)
+                self._start(child)
 
     def next_start(self) -> list[float]:
         return [child.start_at for child in self.all if self.replaces and not child.alive]
@@ -112,73 +204,108 @@ class Children:
             key.data(mask)
 
     def reap(self) -> None:
-        for child in self.all:
-            if child.is_gone():
-                self._died(child)
+        """All that ended, strangers among them: process 1 of a container inherits every orphan of it."""
+        try:
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                self._ended(pid)
+        except ChildProcessError:
+            for pid in [child.pid for child in self.all if child.alive] + list(self._asides):
+                self._ended(pid)  # there are none any more, whoever was told of their end
 
-    def kill(self, child: Child) -> None:
+    def end(self, child: Child) -> None:
+        """Kill it. Its death is noticed by `reap`: it may take its time, where it waits for a disk."""
         if child.alive:
-            os.kill(child.pid, signal.SIGKILL)
-            os.waitpid(child.pid, 0)
-            self._died(child)
+            _signal(child.pid, signal.SIGKILL)
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Until all are dead, but only so long."""
+        until = time.monotonic() + seconds
+        while any(child.alive for child in self.all) and (left := until - time.monotonic()) > 0:
+            self.wait(left)
+            self.reap()
 
     def tell(self, child: Child, message: Message) -> None:
-        """Send it a message; one that is dead is noticed."""
+        """Send it a message; one that is dead is noticed. Raises TooLarge."""
         if child.channel is None:
             return
         try:
             child.channel.send(message)
+            self._watch(child, child.channel)
         except OSError:
             self._lose(child)
-        else:
-            self._watch(child)
 
     def tell_workers(self, message: Message) -> None:
         for worker in self.workers:
             self.tell(worker, message)
 
-    def start_aside(self, name: str, body: Callable[[int], None]) -> tuple[int, int]:
-        """A child that does one thing and ends, and is nobody's place: its process id, and the pipe that it writes to.
+    def start_aside(self, name: str, body: Callable[[int], None]) -> Aside:
+        """A child that does one thing and ends, and is nobody's place. Raises OSError where there can be none.
 
-        body  is called with the writing end
-
-        Raises OSError.
+        body  is called with the writing end of the pipe
         """
         reading, writing = os.pipe()
+
+        def run() -> int:
+            self._close_what_is_not_of(None)
+            os.close(reading)
+            body(writing)
+            return 0
+
         try:
             pid = os.fork()
-        except OSError:
+        except BaseException:
             os.close(reading)
-            os.close(writing)
             raise
-        if not pid:
+        else:
+            if not pid:
+                _live(name, run, self._failed)
+        finally:
+            os.close(writing)
+        aside = self._asides[pid] = Aside(pid, reading)
+        self._open = [one for one in (*self._open, aside) if one.is_open]
+        return aside
 
-            def run() -> int:
-                self._close_what_is_not_of(None)
-                os.close(reading)
-                body(writing)
-                return 0
-
-            _live(name, run)
-        os.close(writing)
-        return pid, reading
+    def _start(self, child: Child) -> None:
+        try:
+            self._fork(child)
+        except (OSError, MemoryError) as error:
+            child.not_started()
+            self._tell_tried(child, error)
+            return
+        if child.tries:
+            self._tell_tried(child, None)
+            child.tries = 0
 
     def _fork(self, child: Child) -> None:
-        ours, theirs = pair()
-        pid = os.fork()
-        if not pid:
+        """Raises OSError or MemoryError; then there is no child, and nothing is left of the try."""
+        with ExitStack() as undo:
+            ours, theirs = pair()
+            undo.callback(ours.close)
+            undo.callback(theirs.close)
+            reading, writing = os.pipe()
+            undo.callback(os.close, reading)
+            undo.callback(os.close, writing)
+            self._selector.register(ours.sock, selectors.EVENT_READ, partial(self._happened, child))
+            undo.callback(self._selector.unregister, ours.sock)
 
             def run() -> int:
                 self._close_what_is_not_of(child)
                 ours.close()
+                os.close(reading)
+                os.set_blocking(writing, False)  # nobody reads it before the end
+                faulthandler.register(signal.SIGUSR2, writing)
                 return child.body(child, theirs)
 
-            _live(child.name, run)
+            pid = os.fork()
+            if not pid:
+                _live(child.name, run, self._failed)
+            undo.pop_all()
         theirs.close()
-        child.started(pid, ours)
+        os.close(writing)
+        os.set_blocking(reading, False)
+        child.started(pid, ours, reading)
         if child.row is not None:
             child.row.cells[PROCESS] = pid
-        self._selector.register(ours.sock, selectors.EVENT_READ, partial(self._happened, child))
 
     def _close_what_is_not_of(self, own: Optional[Child]) -> None:
         """In the child. Clients would hang in a queue that a process holds open and nobody serves."""
@@ -189,16 +316,18 @@ class Children:
                     sock.close()
             if child.channel is not None:
                 child.channel.close()
+            child.close_stacks()
+        for aside in self._open:
+            aside.close()
         self._leave_behind()
 
     def _happened(self, child: Child, mask: int) -> None:
         if mask & selectors.EVENT_WRITE and child.channel is not None:
             try:
                 child.channel.flush()
+                self._watch(child, child.channel)
             except OSError:
                 self._lose(child)
-            else:
-                self._watch(child)
         if mask & selectors.EVENT_READ:
             self._hear(child)
 
@@ -208,25 +337,34 @@ class Children:
         try:
             for message in child.channel.receive():
                 self._heard(child, message)
-        except (EOFError, OSError, ValueError):
+        except (EOFError, OSError, ValueError, MemoryError):
             self._lose(child)
 
     def _lose(self, child: Child) -> None:
         """Its channel ended. It is dead, or as good as: the child that is gone is reaped, one that lives on is not."""
         self._hang_up(child)
-        if child.alive and self.replaces:
-            os.kill(child.pid, signal.SIGKILL)
+        if self.replaces:
+            self.end(child)
 
     def _hang_up(self, child: Child) -> None:
         if child.channel is not None:
-            self._selector.unregister(child.channel.sock)
+            with suppress(KeyError, ValueError):  # a change of what is watched that failed leaves it unwatched
+                self._selector.unregister(child.channel.sock)
             child.channel.close()
             child.channel = None
 
-    def _watch(self, child: Child) -> None:
-        assert child.channel is not None
-        more = selectors.EVENT_WRITE if child.channel.wants_write else 0
-        self._selector.modify(child.channel.sock, selectors.EVENT_READ | more, partial(self._happened, child))
+    def _watch(self, child: Child, channel: Channel) -> None:
+        """Raises OSError."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.wants_write else 0)
+        if self._selector.get_key(channel.sock).events != events:
+            self._selector.modify(channel.sock, events, partial(self._happened, child))
+
+    def _ended(self, pid: int) -> None:
+        if pid in self._asides:
+            self._asides.pop(pid).is_over = True
+        for child in self.all:
+            if child.pid == pid:
+                self._died(child)
 
     def _died(self, child: Child) -> None:
         pid, was_ready = child.pid, child.ready
@@ -234,18 +372,28 @@ class Children:
         self._hear(child)  # what it said last
         child.ready = False
         self._hang_up(child)
+        child.close_stacks()
         self._told_died(child, pid, was_ready)
 
 
-def _live(name: str, run: Callable[[], int]) -> NoReturn:
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _live(name: str, run: Callable[[], int], failed: Callable[[str, BaseException], None]) -> NoReturn:
     """The whole life of a child: it never returns into what the supervisor was doing."""
     code = 70
     try:
-        setproctitle(f"ogw: {name}")
-        code = run()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+        try:
+            setproctitle(f"ogw: {name}")
+            code = run()
+        except SystemExit as leave:
+            code = leave.code if isinstance(leave.code, int) else code
+        except BaseException as error:
+            failed(name, error)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)

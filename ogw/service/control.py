@@ -6,19 +6,23 @@ Its end of file means that the other side is dead.
 import base64
 import json
 import pickle
+import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
-from typing import Any
 
+from ogw.service.messages import Message
 from ogw.settings.settings import Config
 
-LARGEST = 256 << 20
+LARGEST = 256 << 20  # bytes of a message, and of what may wait behind which another is sent
 FINISH_SECONDS = 5.0  # what the other side has to take what is still to be sent
 PIECE = 1 << 20
 _LENGTH = struct.Struct("!I")
 
-Message = dict[str, Any]
+
+class TooLarge(Exception):
+    """The message is over the limit; nothing of it was sent, and the channel is as it was."""
 
 
 class Channel:
@@ -42,11 +46,13 @@ class Channel:
         return bool(self._out)
 
     def send(self, message: Message) -> None:
-        """Raises OSError where the other side is dead, or so far behind that it must be hung."""
+        """Raises TooLarge, or OSError where the other side is dead, or so far behind that it must be hung."""
         text = json.dumps(message).encode()
-        self._out += _LENGTH.pack(len(text)) + text
+        if len(text) > LARGEST:
+            raise TooLarge(f"a message of {len(text):,} bytes; the most is {LARGEST:,}")
         if len(self._out) > LARGEST:
             raise OSError("the other side takes nothing any more")
+        self._out += _LENGTH.pack(len(text)) + text
         self.flush()
 
     def flush(self) -> None:
@@ -58,13 +64,19 @@ class Channel:
             pass
 
     def finish(self, seconds: float = FINISH_SECONDS) -> None:
-        """Wait until all was taken, but only so long. Raises OSError."""
-        self.sock.settimeout(seconds)
-        try:
-            self.sock.sendall(self._out)
-            self._out.clear()
-        finally:
-            self.sock.setblocking(False)
+        """Wait until all was taken, but only so long. Raises OSError.
+
+        Not by a timeout of the socket: another thread may be receiving from it.
+        """
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT)
+        until = time.monotonic() + seconds
+        self.flush()
+        while self._out:
+            left = until - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                raise TimeoutError("the other side takes nothing any more")
+            self.flush()
 
     def receive(self) -> Iterator[Message]:
         """All that is there; call it when the socket is readable. Raises EOFError at the end, OSError or ValueError."""
@@ -88,10 +100,21 @@ class Channel:
                 return
             text = bytes(self._data[_LENGTH.size : end])
             del self._data[:end]
-            yield json.loads(text)
+            yield _read(text)
 
     def close(self) -> None:
         self.sock.close()
+
+
+def _read(text: bytes) -> Message:
+    """Raises ValueError."""
+    try:
+        message = json.loads(text)
+    except RecursionError:
+        raise ValueError("not a message") from None
+    if not isinstance(message, dict):
+        raise ValueError("not a message")
+    return message
 
 
 def pair() -> tuple[Channel, Channel]:

@@ -106,6 +106,10 @@ class Listener(StreamServer):  # type: ignore[misc]
         self._family = sock.family
         self._out_of_descriptors = out_of_descriptors
 
+    def open_queue(self) -> None:
+        """The supervisor closed it where nobody served it for long; one that is open stays as it is."""
+        self.socket.listen(BACKLOG)
+
     def do_read(self) -> Optional[tuple[_socket.socket, Any, bytes]]:
         """The next client that is not a mere probe, with its first bytes; None when the queue is empty."""
         while True:

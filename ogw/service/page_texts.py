@@ -15,6 +15,7 @@ def texts() -> dict[str, str]:
         "serving": _("Serving"),
         "starting": _("Starting"),
         "draining": _("Draining"),
+        "partly": _("Serving in part: a worker does not answer"),
         "lost": _("Not reachable, trying again"),
         "lost_more": _("what stands here is of {time}"),
         "listens": _("on {listen}"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Optional
 
 from ogw.service.children import Child
-from ogw.service.control import Message
+from ogw.service.messages import Message
 
 ANSWER_SECONDS = 3.0  # what workers have for an answer; then those that came must do
 
@@ -16,6 +16,7 @@ class _Asked:
         self.workers = workers
         self.reply = reply
         self.answers: list[Any] = []
+        self.failed = 0
         self.until = time.monotonic() + ANSWER_SECONDS
 
 
@@ -31,19 +32,23 @@ class Questions:
         self._asked: dict[int, _Asked] = {}
 
     def ask(self, what: str, about: Message, workers: Iterable[Child], reply: Callable[[list[Any], int], None]) -> None:
-        """Ask them; `reply` gets the answers, and how many are missing."""
+        """Ask them; `reply` gets the answers, and how many are missing. Raises TooLarge."""
         number = next(self._numbers)
-        asked = self._asked[number] = _Asked(set(workers), reply)
+        asked = _Asked(set(workers), reply)
         for worker in tuple(asked.workers):
             self._tell(worker, {**about, "order": "answer", "number": number, "what": what})
+        self._asked[number] = asked
         self._reply_where_complete()
 
     def answered(self, worker: Child, message: Message) -> None:
-        """A worker's answer is here."""
+        """A worker's answer is here, or that it has none."""
         asked = self._asked.get(message["number"])
         if asked is not None and worker in asked.workers:
             asked.workers.discard(worker)
-            asked.answers.append(message["answer"])
+            if "answer" in message:
+                asked.answers.append(message["answer"])
+            else:
+                asked.failed += 1
         self._reply_where_complete()
 
     def forget(self, worker: Child) -> None:
@@ -63,4 +68,4 @@ class Questions:
         for number, asked in tuple(self._asked.items()):
             if not asked.workers or now >= asked.until:
                 del self._asked[number]
-                asked.reply(asked.answers, len(asked.workers))
+                asked.reply(asked.answers, len(asked.workers) + asked.failed)

@@ -5,15 +5,14 @@ killed. What changed is taken over by a reload.
 """
 
 import logging
-import os
 import random
-import signal
 import time
 from collections.abc import Callable
 from typing import NamedTuple, Optional
 
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.service.children import Aside
 from ogw.service.download import Result, download, unpacked
 from ogw.settings import sourced
 from ogw.settings.settings import Config
@@ -27,12 +26,11 @@ TELL_SECONDS = 3600.0  # between lines about a list that cannot be reached
 MOST_SAID = 1 << 16  # bytes that a download says
 JITTER = 0.1  # of source-refresh: many gateways must not ask at the same moment
 
-Aside = Callable[[str, Callable[[int], None]], tuple[int, int]]
+StartAside = Callable[[str, Callable[[int], None]], Aside]
 
 
 class _Running(NamedTuple):
-    pid: int
-    pipe: int  # what it says
+    child: Aside
     until: float
 
 
@@ -53,10 +51,10 @@ class _Source:
 class Refresh:
     """Ask it for `next_time`, and call `work` then and whenever a child ended.
 
-    aside  starts a child: (name, what it does with the writing end of a pipe) -> (process id, reading end)
+    aside  starts a child: (name, what it does with the writing end of a pipe). Raises OSError
     """
 
-    def __init__(self, config: Config, log: Log, aside: Aside) -> None:
+    def __init__(self, config: Config, log: Log, aside: StartAside) -> None:
         self._log = log
         self._aside = aside
         self._sources: dict[str, _Source] = {}
@@ -120,27 +118,23 @@ class Refresh:
     def _start(self, url: str, source: _Source, now: float) -> None:
         config = self._config
         try:
-            pid, pipe = self._aside("download", lambda out: _say(out, download(url, config)))
-        except OSError as error:  # no process or no descriptor is to be had
-            self._ended(url, source, Result(f"the download cannot be started: {error.strerror}", rules=-1), now)
+            child = self._aside("download", lambda out: _say(out, download(url, config)))
+        except (OSError, MemoryError) as error:  # no process or no descriptor is to be had
+            why = error.strerror if isinstance(error, OSError) else "there is no memory"
+            self._ended(url, source, Result(f"the download cannot be started: {why}", rules=-1), now)
             return
         reads = READ_SECONDS * config.source_max_size / (1 << 20)
-        source.running = _Running(pid, pipe, now + config.source_timeout + KILL_SECONDS + reads)
+        source.running = _Running(child, now + config.source_timeout + KILL_SECONDS + reads)
 
     def _result(self, running: _Running, now: float) -> Optional[Result]:
         """What a download says, once it has ended; it is ended here where it hangs."""
-        pid, _status = os.waitpid(running.pid, os.WNOHANG)
-        if not pid:
-            if now < running.until:
-                return None
-            os.kill(running.pid, signal.SIGKILL)
-            os.waitpid(running.pid, 0)
-        with open(running.pipe, "rb") as pipe:
-            result = unpacked(pipe.read(MOST_SAID))
-        if result is None:
-            why = "it ended without a result" if pid else "it hung, and was killed"
-            return Result(f"the download failed: {why}", rules=-1)
-        return result
+        if running.child.is_over:
+            said = unpacked(running.child.said(MOST_SAID))
+            return said or Result("the download failed: it ended without a result", rules=-1)
+        if now < running.until:
+            return None
+        running.child.kill()
+        return Result("the download failed: it hung, and was killed", rules=-1)
 
     def _ended(self, url: str, source: _Source, result: Result, now: float) -> bool:
         refresh, shown = self._config.source_refresh, without_query(url)
@@ -174,9 +168,7 @@ class Refresh:
 
     def _kill(self, source: _Source) -> None:
         if source.running is not None:
-            os.kill(source.running.pid, signal.SIGKILL)
-            os.waitpid(source.running.pid, 0)
-            os.close(source.running.pipe)
+            source.running.child.kill()
             source.running = None
 
     # Files.

@@ -1,10 +1,14 @@
-"""What a reload says: what changed, what stays as it was, and what needs a restart."""
+"""A reload: all workers build the new configuration before any takes it; and what it says of what changed."""
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.service.children import Child, Children
+from ogw.service.control import packed
+from ogw.service.messages import Message
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import SETTINGS, Config
 
@@ -21,6 +25,8 @@ NEEDS_RESTART = (
     "log-file",
     "syslog",
 )
+
+LONGEST = 600.0  # seconds for each half of a reload; slow is not dead, but what never ends would let all others wait
 
 SOURCES = ("preset", "allowed-host-source", "agent-config")
 
@@ -59,3 +65,85 @@ def tell_of_mistakes(log: Log, mistakes: Iterable[str]) -> None:
     """Nothing was reloaded, and why."""
     for mistake in mistakes:
         log.event(Event.WRONG_CONFIGURATION, f"{mistake}; nothing was reloaded, the running configuration stays")
+
+
+class Reload:
+    """One, after the configuration was read and checked. It goes on a step at a time, so that everybody is heard.
+
+    A worker that hangs meanwhile is given up by whoever asks for signs of life, and is not waited for any more.
+
+    number     of this reload; what workers say of another is not heard
+    in_force   called when all have built it: whoever is started from then on begins with it
+    mistakes   what workers could not build; then nobody takes it
+    """
+
+    def __init__(self, number: int, config: Config, children: Children, in_force: Callable[[], None]) -> None:
+        self._number = number
+        self._config = config
+        self._children = children
+        self._in_force = in_force
+        self._asked: set[int] = set()  # process ids
+        self._answers: dict[int, Message] = {}
+        self._until = 0.0
+        self._steps = self._run()
+        self.is_in_force = False
+        self.mistakes: list[str] = []
+
+    def heard(self, child: Child, message: Message) -> None:
+        """A worker has built it, or taken it."""
+        if message["number"] == self._number:
+            self._answers[child.pid] = message
+
+    def go_on(self) -> bool:
+        """Whether it is over. Raises TooLarge or MemoryError; then it is given up."""
+        return next(self._steps, True)
+
+    def next_time(self) -> float:
+        """When it is to go on although nothing happened."""
+        return self._until
+
+    def give_up(self) -> None:
+        """Nobody is to take it, unless they have."""
+        self._steps = iter(())
+        if not self.is_in_force:
+            self._children.tell_workers({"order": "forget", "number": self._number})
+
+    def _run(self) -> Iterator[bool]:
+        prepare = {"order": "prepare", "number": self._number, "config": packed(self._config)}
+        yield from self._ask(prepare, self._workers)
+        mistakes = {answer["mistake"] for answer in self._answers.values() if answer["mistake"]}
+        late = self._missing(self._workers())
+        mistakes |= {f"{worker.name} did not build it within {LONGEST:g} s" for worker in late}
+        self.mistakes = sorted(mistakes)
+        if mistakes:
+            self.give_up()
+            return
+        self._in_force()
+        self.is_in_force = True
+        # Who reads that it was reloaded must not meet a worker that has not heard of it yet.
+        built = set(self._answers)
+        recheck = self._config.reload_rechecks_tunnels == "yes"
+        take = {"order": "take", "number": self._number, "recheck": recheck}
+        yield from self._ask(take, lambda: [worker for worker in self._workers() if worker.pid in built])
+        for worker in self._missing([worker for worker in self._workers() if worker.pid in built]):
+            self._children.end(worker)  # its replacement begins with the new configuration
+
+    def _ask(self, order: Message, workers: Callable[[], list[Child]]) -> Iterator[bool]:
+        """Until each that lives has answered: one that is started meanwhile is asked, one that died is not missed."""
+        self._answers.clear()
+        self._asked.clear()
+        self._until = time.monotonic() + LONGEST
+        while True:
+            for worker in workers():
+                if worker.pid not in self._asked:
+                    self._asked.add(worker.pid)
+                    self._children.tell(worker, order)
+            if not self._missing(workers()) or time.monotonic() >= self._until:
+                return
+            yield False
+
+    def _workers(self) -> list[Child]:
+        return [worker for worker in self._children.workers if worker.alive and worker.hung is None]
+
+    def _missing(self, workers: list[Child]) -> list[Child]:
+        return [worker for worker in workers if worker.pid not in self._answers]

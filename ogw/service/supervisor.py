@@ -24,6 +24,7 @@ from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log, one_line, timestamp
 from ogw.report.metrics import (
+    ALIVE,
     CLOSED,
     DEATHS,
     DRAINING,
@@ -36,6 +37,7 @@ from ogw.report.metrics import (
     RELOADS_REFUSED,
     RELOADS_TAKEN,
     REPORT_UNTIL,
+    SILENT_WORKERS,
     STARTED,
 )
 from ogw.report.sinks import open_sink
@@ -45,21 +47,29 @@ from ogw.report.uncaught import report_uncaught_errors
 from ogw.report.writers import Direct
 from ogw.service import admin
 from ogw.service.children import Child, Children
-from ogw.service.control import Channel, Message, packed
+from ogw.service.control import Channel, TooLarge
 from ogw.service.door import open_door
 from ogw.service.exposition import four_counters, passed
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere
+from ogw.service.messages import SAYINGS, Message, checked
 from ogw.service.notify import notify, reloading, watchdog_seconds
 from ogw.service.questions import Questions
 from ogw.service.refresh import Refresh
 from ogw.service.reload import tell_of_change, tell_of_mistakes
+from ogw.service.signals import SIGNALS
+from ogw.service.signs import Signs, silent
+from ogw.service.wishes import Outcome, Wish, Wishes
 from ogw.service.worker import END_SECONDS, IGNORED, Worker
-from ogw.settings.loader import ConfigError
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 
-ANSWER_SECONDS = 10.0  # what a worker has to build and take a configuration; a hung one is replaced
+ANSWER_SECONDS = 30.0  # at a reload, for which somebody waits, a worker may be silent for no longer
+ALIVE_SECONDS = 5.0  # between the supervisor's own signs of life, for whoever asks about health
+REST_SECONDS = 0.5  # after an error of the system that nobody foresaw
+REPEAT_SECONDS = 60.0  # what fails again and again is one line and a count
+DRAINS = "the gateway is draining"
+LEAVE_SECONDS = 2.0  # what the last processes have to be gone once they were killed
 MOST_EARLY_DEATHS = 5  # of workers that never were ready, one after another: then it makes no sense
 MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
 TELL_SECONDS = 1.0  # between two tries to tell of lost log lines, which may not be taken yet
@@ -79,7 +89,7 @@ def run(config: Config, again: Again) -> int:
         return _cannot_start(f"the log cannot be written: {error.filename or config.syslog}: {error.strerror}")
     try:
         supervisor = Supervisor(config, again, log)
-    except (StartError, ListenError) as error:
+    except (StartError, ListenError, OSError, MemoryError) as error:
         log.event(Event.WRONG_CONFIGURATION, str(error))
         if not sys.stdout.isatty() or config.log_file or config.syslog:
             say(f"ogw: OGW-401 {error}", sys.stderr)
@@ -113,7 +123,6 @@ class Supervisor:
 
     def __init__(self, config: Config, again: Again, log: Log) -> None:
         self._config = config
-        self._again = again
         self._log = log
         count = workers_of(config)
         self._limits = limits_of(config, count)
@@ -130,21 +139,43 @@ class Supervisor:
             for number, own in enumerate(sockets)
         ]
         admin_process = Child("admin", self._be_admin, self._door.sockets)
-        self._children = Children(workers, admin_process, self._selector, self._leave_behind, self._heard, self._mourn)
+        self._children = Children(
+            workers,
+            admin_process,
+            self._selector,
+            self._leave_behind,
+            self._heard,
+            self._mourn,
+            self._tell_of_start,
+            self._fail,
+        )
+        self._signs = Signs(self._children, config.hung_timeout)
         self._questions = Questions(self._children.tell)
         self._refresh: Optional[Refresh] = None  # from the start on, until it drains
         self._via = f"ogw-{secrets.token_hex(6)}".encode()
         self._asked: list[Message] = []  # by the admin process
-        self._signals: list[int] = []
+        self._before = config  # the last reload
+        self._wishes = Wishes(
+            self._children,
+            log,
+            lambda: again(self._config),
+            self._reload_begins,
+            self._put_in_force,
+            self._reload_ended,
+        )
+        self._trouble = 0  # errors that were not told yet
+        self._trouble_told = -math.inf
         self._early_deaths = 0
         self._cut = 0
+        self._drained: set[Child] = set()  # they said themselves what they cut
         self._stop_by = 0.0  # while it drains: when the stragglers are killed
-        self._answers: dict[Child, Message] = {}
         self._failed = ""
         self._watchdog = watchdog_seconds()
         self._next_sign = 0.0
         self._next_report = time.monotonic() + config.log_interval
         self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
+        SIGNALS.keep()
+        self._selector.register(SIGNALS.listen(), selectors.EVENT_READ, lambda _mask: SIGNALS.drain())
         self._take_policy()
 
     def _take_policy(self) -> None:
@@ -161,42 +192,56 @@ class Supervisor:
 
     def serve(self) -> int:
         """Keep the workers running until a signal says to stop; the exit code."""
-        bell, self._wakeup = socket.socketpair()
-        for sock in (bell, self._wakeup):
-            sock.setblocking(False)
-        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
-        for number in (*IGNORED, signal.SIGCHLD):
-            signal.signal(number, lambda *_arguments: None)
-        self._bell = bell
-        self._selector.register(bell, selectors.EVENT_READ, self._ring)
         gc.collect()
         gc.freeze()  # what is here is shared with the workers, and a collection would touch and so copy it
-        children = self._children
+        self._state[ALIVE] = int(time.monotonic())
+        self._hear_signals()  # one that came while we started
         while not self._is_over():
-            now = time.monotonic()
-            children.start_due(now)
-            self._see_who_is_ready()
-            self._give_signs_of_life(now)
-            self._report(now)
-            if now >= self._next_mode_report:
-                self._tell_of_mode()
-            self._log.report_lost()
-            children.wait(self._until_next(now))
-            children.reap()
-            while self._signals:
-                self._handle(self._signals.pop(0))
-            while self._asked:
-                self._answer(self._asked.pop(0))
-            # Last, and until there is nothing: a reload hears the bell for a download that ended meanwhile.
-            while self._refresh is not None and self._refresh.work(time.monotonic()):
-                self._reload()
-            self._questions.give_up_late_ones(time.monotonic())
-            if self._draining and time.monotonic() >= self._stop_by:
-                self._kill_workers()
+            try:
+                self._turn()
+            except (OSError, MemoryError) as error:
+                self._survive(error)
         return self._leave()
 
+    def _turn(self) -> None:
+        """Wait for what signals, children and clocks say, and do it."""
+        now = time.monotonic()
+        children = self._children
+        children.start_due(now)
+        self._see_who_is_ready(now)
+        self._give_signs_of_life(now)
+        self._report(now)
+        if now >= self._next_mode_report:
+            self._tell_of_mode()
+        self._log.report_lost()
+        children.wait(self._until_next(now))
+        self._signs.work(time.monotonic())
+        children.reap()
+        self._hear_signals()
+        while self._asked:
+            self._answer(self._asked.pop(0))
+        if self._refresh is not None and self._refresh.work(time.monotonic()):
+            self._wishes.add(Wish())
+        self._wishes.go_on()
+        self._questions.give_up_late_ones(time.monotonic())
+        if self._draining and time.monotonic() >= self._stop_by:
+            self._kill_workers()
+
+    def _survive(self, error: BaseException) -> None:
+        """The system refused something: workers and tunnels go on, and so do we, after a rest."""
+        self._trouble += 1
+        if time.monotonic() - self._trouble_told >= REPEAT_SECONDS:
+            message = f"{type(error).__name__}: {error} in the supervisor, which goes on; {self._trouble} times"
+            told = "".join(traceback.format_exception(error))
+            self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, count=self._trouble, traceback=told)
+            self._trouble, self._trouble_told = 0, time.monotonic()
+        time.sleep(REST_SECONDS)
+
     def _is_over(self) -> bool:
-        return bool(self._failed) or (self._draining and not any(worker.alive for worker in self._children.workers))
+        if not self._draining:
+            return bool(self._failed)
+        late = time.monotonic() >= self._stop_by + LEAVE_SECONDS  # killed, and still there: it waits for a disk
+        return bool(self._failed) or late or not any(worker.alive for worker in self._children.workers)
 
     def _leave(self) -> int:
         self._children.replaces = False
@@ -204,35 +249,51 @@ class Supervisor:
             self._kill_workers()
             self._log.event(Event.WRONG_CONFIGURATION, self._failed)
             say(f"ogw: OGW-401 {self._failed}", sys.stderr)
+        self._children.end(self._children.admin)  # it holds nothing that could be lost
+        self._children.wait_for_end(LEAVE_SECONDS)
         self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {self._cut} tunnels were cut", count=self._cut)
-        self._children.kill(self._children.admin)  # it holds nothing that could be lost
-        self._door.close()
-        self._log.close()
-        signal.set_wakeup_fd(-1)
-        self._selector.close()
-        for sock in (self._bell, self._wakeup, *(sock for child in self._children.all for sock in child.sockets)):
-            sock.close()
+        try:
+            self._door.close()
+            self._log.close()
+            SIGNALS.close()
+            self._selector.close()
+            for sock in (sock for child in self._children.all for sock in child.sockets):
+                sock.close()
+        except OSError:
+            pass  # all of it ends with the process
         return 1 if self._failed else 0
 
     # Children: their birth and their death.
 
-    def _see_who_is_ready(self) -> None:
+    def _see_who_is_ready(self, now: float) -> None:
         workers, admin_process = self._children.workers, self._children.admin
-        self._state[READY_WORKERS] = sum(worker.ready for worker in workers)
-        admin_had_its_time = admin_process.ready or admin_process.has_died
+        self._state[READY_WORKERS] = sum(worker.answers for worker in workers)
+        self._state[SILENT_WORKERS] = silent(workers)
+        admin_had_its_time = admin_process.ready or admin_process.has_died or admin_process.tries
         if not self._state[STARTED.cell] and self._state[READY_WORKERS] == len(workers) and admin_had_its_time:
             STARTED.is_now(self._state)
             self._say_started()
+        if self._state[READY_WORKERS] and not self._draining:
+            for worker in workers:
+                if worker.is_forsaken(now):
+                    worker.close_queue()
 
     def _leave_behind(self) -> None:
         """In a child."""
-        signal.set_wakeup_fd(-1)
+        SIGNALS.close()
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for sock in (self._bell, self._wakeup):
-            sock.close()
         self._log.leave_behind()
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        """In a child that ends by an error."""
+        message = f"{name}: {type(error).__name__}: {error}; it ends"
+        told = "".join(traceback.format_exception(error))
+        try:
+            open_log(self._config, Direct).event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=told)
+        except OSError:
+            say(f"ogw: OGW-400 {message}", sys.stderr)
 
     def _be_worker(self, child: Child, channel: Channel) -> int:
         assert child.row is not None
@@ -248,9 +309,12 @@ class Supervisor:
         return admin.serve(channel, self._door, self._table, self._config, log)
 
     def _mourn(self, child: Child, pid: int, was_ready: bool) -> None:
+        self._signs.forget(child)
         self._questions.forget(child)
         lost = 0
         what = f"{child.name} (process {pid}) died"
+        if child.hung is not None:
+            what = f"{child.name} (process {pid}) gave no sign of life for {self._signs.seconds:g} s and was killed"
         if child.row is not None:
             lost = child.row.tunnels
             self._state[CLOSED + Reason.WORKER_DIED.index] += lost
@@ -259,20 +323,37 @@ class Supervisor:
             self._early_deaths = 0 if was_ready else self._early_deaths + 1
         self._log.take_over((self._table.admin if child.row is None else child.row).cells)
         if not self._children.replaces:
+            self._cut += 0 if child in self._drained else lost
+            for sock in child.sockets:
+                sock.close()  # who waits in its queue is not to wait for nobody
             return
         self._state[DEATHS] += 1
         when = f"in {child.delay:g} s" if child.delay else "at once"
-        self._log.event(Event.WORKER_DIED, f"{what}; it is replaced {when}", count=lost)
-        if self._early_deaths >= MOST_EARLY_DEATHS:
+        self._log.event(Event.WORKER_DIED, f"{what}; it is replaced {when}", count=lost, traceback=child.hung or None)
+        if self._early_deaths >= MOST_EARLY_DEATHS and not any(worker.ready for worker in self._children.workers):
             self._failed = (
                 f"workers died {self._early_deaths} times before they were ready; see the lines above, and whether "
                 "memory or another limit of the system is too small"
             )
 
+    def _tell_of_start(self, child: Child, error: Optional[BaseException]) -> None:
+        """A child could not be started, or, once it was told, it could."""
+        if error is None:
+            self._log.event(
+                Event.INFORMATION, f"{child.name} was started, after {child.tries} tries that failed", count=child.tries
+            )
+        elif child.tries == 1:
+            why = error.strerror if isinstance(error, OSError) else "there is no memory"
+            self._log.event(
+                Event.LIMIT_REACHED,
+                f"{child.name} cannot be started: {why}; it is tried again and again, and what runs goes on; raise the "
+                "limit of processes or open files (TasksMax=, LimitNPROC=, LimitNOFILE=, a container's pids limit)",
+                level=logging.ERROR,
+            )
+
     def _kill_workers(self) -> None:
         for worker in self._children.workers:
-            self._cut += 0 if worker.row is None else worker.row.tunnels
-            self._children.kill(worker)
+            self._children.end(worker)
 
     def _say_started(self) -> None:
         places = [_place(sock) for sock in self._children.workers[0].sockets]
@@ -328,38 +409,34 @@ class Supervisor:
     # Waiting, for what signals, workers and clocks say.
 
     def _until_next(self, now: float) -> float:
-        if self._signals or self._asked:
-            return 0.0  # heard while it waited for something else, such as the answers at a reload
-        times = [self._next_report, self._next_mode_report, *self._children.next_start()]
+        if SIGNALS.waiting or self._asked or self._wishes.waiting:
+            return 0.0
+        times = [now + ALIVE_SECONDS, self._next_report, self._next_mode_report, self._signs.next_time()]
+        times += self._children.next_start()
         if self._log.untold:
             times.append(now + TELL_SECONDS)
         if self._draining:
-            times.append(self._stop_by)
+            times.append(self._stop_by if now < self._stop_by else self._stop_by + LEAVE_SECONDS)
         if self._refresh is not None and (due := self._refresh.next_time()) is not None:
             times.append(due)
         if self._watchdog:
             times.append(self._next_sign)
+        if self._wishes.running is not None:
+            times.append(self._wishes.running.next_time())
         deadline = self._questions.next_deadline()
         if deadline is not None:
             times.append(deadline)
         return max(0.0, min(times) - now)
 
-    def _ring(self, _mask: int) -> None:
-        try:
-            self._signals += [number for number in self._bell.recv(4096) if number != signal.SIGCHLD]
-        except BlockingIOError:
-            pass
-
     def _heard(self, child: Child, message: Message) -> None:
-        said = message["said"]
+        said = checked(message, "said", SAYINGS)
+        self._signs.came(child)
         if said == "ready":
             child.ready = True
             if child is not self._children.admin:
                 self._early_deaths = 0
-        elif said == "pong":
-            child.pinged = 0.0
         elif said in ("prepared", "taken"):
-            self._answers[child] = message
+            self._wishes.heard(child, message)
         elif said == "answer":
             self._questions.answered(child, message)
         elif said == "asks":
@@ -370,26 +447,23 @@ class Supervisor:
             self._children.tell(child, {"order": "door closed"})
         elif said == "drained":
             self._cut += message["cut"]
+            self._drained.add(child)
 
     def _give_signs_of_life(self, now: float) -> None:
-        """systemd's watchdog is told only while every worker answers; one that is hung is replaced."""
-        if not self._watchdog or now < self._next_sign:
-            return
-        self._next_sign = now + self._watchdog
-        for worker in self._children.workers:
-            if worker.pinged and now - worker.pinged > ANSWER_SECONDS:
-                self._children.kill(worker)
-            elif worker.alive and worker.ready and not worker.pinged:
-                worker.pinged = now
-                self._children.tell(worker, {"order": "ping"})
-        notify("WATCHDOG=1")
+        """The supervisor's own: for whoever asks about health, and for systemd's watchdog."""
+        self._state[ALIVE] = int(now)
+        if self._watchdog and now >= self._next_sign:
+            self._next_sign = now + self._watchdog
+            notify("WATCHDOG=1")
 
     # What the admin process asks.
 
     def _answer(self, message: Message) -> None:
         what, number = message["what"], message["number"]
-        if what == "reload":
-            self._reply(number, self._reload(by_hand=True))
+        if what == "reload" and self._draining:
+            self._reply(number, {"mistakes": [DRAINS], "changed": [], "policy": self._log.policy})
+        elif what == "reload":
+            self._wishes.add(Wish(by_hand=True, question=number))
         elif what == "drain":
             self._reply(number, {})
             self._stop()
@@ -401,25 +475,34 @@ class Supervisor:
             self._reply(number, {"settings": shown, "warnings": self._config.warnings})
         else:
             asked = [worker for worker in self._children.workers if worker.alive and worker.ready]
-            self._questions.ask(
-                what,
-                message["about"],
-                asked,
-                lambda answers, missing: self._reply(number, {"answers": answers, "missing": missing}),
-            )
+            try:
+                self._questions.ask(
+                    what,
+                    message["about"],
+                    asked,
+                    lambda answers, missing: self._reply(number, {"answers": answers, "missing": missing}),
+                )
+            except TooLarge as error:
+                self._reply(number, {"error": f"the question is too large: {error}"})
 
     def _reply(self, number: int, answer: Message) -> None:
-        self._children.tell(self._children.admin, {"number": number, "answer": answer})
+        reply = {"order": "reply", "number": number, "answer": answer}
+        try:
+            self._children.tell(self._children.admin, reply)
+        except TooLarge as error:
+            reply["answer"] = {"error": f"the answer is too large: {error}"}
+            self._children.tell(self._children.admin, reply)
 
     # Signals.
 
-    def _handle(self, number: int) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
-            self._stop()
-        elif number == signal.SIGHUP:
-            self._reload(by_hand=True)
-        elif number == signal.SIGUSR1:
-            self._children.tell_workers({"order": "reopen"})
+    def _hear_signals(self) -> None:
+        while number := SIGNALS.take():
+            if number == signal.SIGTERM:
+                self._stop()
+            elif number == signal.SIGUSR1:
+                self._children.tell_workers({"order": "reopen"})
+            elif not self._draining:
+                self._wishes.add(Wish(by_hand=True))
 
     def _stop(self) -> None:
         now, config = time.monotonic(), self._config
@@ -432,6 +515,7 @@ class Supervisor:
         if self._refresh is not None:
             self._refresh.stop()
             self._refresh = None
+        self._wishes.refuse(DRAINS)
         self._state[DRAINING] = 1  # not ready any more, for whoever asks
         notify("STOPPING=1")
         count = self._table.tunnels
@@ -445,66 +529,35 @@ class Supervisor:
 
     # A reload: all or nothing.
 
-    def _reload(self, by_hand: bool = False) -> Message:
-        """What came of it: the mistakes, or what changed. By hand, lists are downloaded afterwards, too."""
-        if self._draining:
-            return {"mistakes": ["the gateway is draining"], "changed": [], "policy": self._log.policy}
+    def _reload_begins(self) -> None:
         reloading()
-        try:
-            config = self._again(self._config)
-        except ConfigError as error:
-            mistakes: list[str] = list(error.mistakes)
-        else:
-            mistakes = self._prepare(config)
+        self._signs.set_seconds(min(self._config.hung_timeout, ANSWER_SECONDS))
+
+    def _put_in_force(self, config: Config) -> None:
+        self._before, self._config = self._config, config
+
+    def _reload_ended(self, outcome: Outcome) -> None:
+        self._signs.set_seconds(self._config.hung_timeout)
         changed: list[str] = []
-        if mistakes:
+        if outcome.mistakes:
             self._state[RELOADS_REFUSED] += 1
-            tell_of_mistakes(self._log, mistakes)
+            tell_of_mistakes(self._log, outcome.mistakes)
         else:
-            changed = self._take(config)
+            changed = tell_of_change(self._log, self._before, self._config)
+            self._take_policy()
+            self._next_report = time.monotonic() + self._config.log_interval
+            self._tell_of_mode()
+            self._state[RELOADS_TAKEN] += 1
+            RELOADED.is_now(self._state)
             if self._refresh is not None:
-                self._refresh.take(config)
-        if by_hand and self._refresh is not None:
+                self._refresh.take(self._config)
+        if self._refresh is not None and any(wish.by_hand for wish in outcome.wishes):
             self._refresh.ask_now()
         notify("READY=1")
-        return {"mistakes": mistakes, "changed": changed, "policy": self._log.policy}
-
-    def _prepare(self, config: Config) -> list[str]:
-        self._ask_all({"order": "prepare", "config": packed(config)})
-        mistakes = sorted({answer["mistake"] for answer in self._answers.values() if answer["mistake"]})
-        if mistakes:
-            self._children.tell_workers({"order": "forget"})
-        return mistakes
-
-    def _take(self, config: Config) -> list[str]:
-        before, self._config = self._config, config
-        self._kill_unanswered()
-        # Who reads that it was reloaded must not meet a worker that has not heard of it yet.
-        self._ask_all({"order": "take", "recheck": config.reload_rechecks_tunnels == "yes"})
-        self._kill_unanswered()
-        changed = tell_of_change(self._log, before, config)
-        self._take_policy()
-        self._next_report = time.monotonic() + config.log_interval
-        self._tell_of_mode()
-        self._state[RELOADS_TAKEN] += 1
-        RELOADED.is_now(self._state)
-        return changed
-
-    def _ask_all(self, message: Message) -> None:
-        """Tell all workers, and wait until each that lives has answered, or its time is over."""
-        self._answers.clear()
-        self._children.tell_workers(message)
-        until = time.monotonic() + ANSWER_SECONDS
-        while self._unanswered() and time.monotonic() < until:
-            self._children.wait(until - time.monotonic())
-            self._children.reap()
-
-    def _kill_unanswered(self) -> None:
-        for worker in self._unanswered():
-            self._children.kill(worker)  # it is hung; its replacement begins with the new configuration
-
-    def _unanswered(self) -> list[Child]:
-        return [worker for worker in self._children.workers if worker.alive and worker not in self._answers]
+        answer = {"mistakes": outcome.mistakes, "changed": changed, "policy": self._log.policy}
+        for wish in outcome.wishes:
+            if wish.question is not None:
+                self._reply(wish.question, answer)
 
 
 def _place(sock: socket.socket) -> str:

@@ -28,6 +28,9 @@ from ogw.settings.settings import Config
 MOST_TUNNELS = 1000  # of a listing
 TOP = 10
 LATEST_REFUSALS = 20
+MOST_SILENCE = 60.0  # seconds that the supervisor may be busy, such as with a long list of rules
+UNANSWERED = "a worker does not answer, and its share of the clients waits"
+STATES = {"": "serving", UNANSWERED: "partly"}
 STALE_SECONDS = 60.0  # what a worker saw of a relay proxy so long before another opened a tunnel is of the past
 FRESH_SECONDS = 1.0  # several people who look at the page cost the workers one question
 
@@ -57,9 +60,19 @@ class Views:
         cells = self._table.gateway.cells
         if cells[metrics.DRAINING]:
             return "draining"
-        if not cells[metrics.READY_WORKERS]:
-            return "starting"
-        return ""
+        if cells[metrics.SILENT_WORKERS] and cells[metrics.STARTED.cell]:
+            return UNANSWERED
+        return "" if cells[metrics.READY_WORKERS] else "starting"
+
+    @property
+    def policy(self) -> str:
+        """The hash of the one in force."""
+        return f"{self._table.gateway.cells[metrics.POLICY]:08x}"
+
+    def not_alive(self) -> str:
+        """What only a restart mends: the supervisor hangs, so that nobody sees to the workers. "" for nothing."""
+        silence = time.monotonic() - self._table.gateway.cells[metrics.ALIVE]
+        return f"the supervisor has given no sign of life for {silence:.0f} s" if silence > MOST_SILENCE else ""
 
     def status(self) -> dict[str, Any]:
         """One screen of what matters. Counts are since the start; workers that do not answer in time are left out."""
@@ -68,10 +81,10 @@ class Views:
         started = metrics.STARTED.unix(cells)
         status = {
             "version": __version__,
-            "state": self.not_ready() or "serving",
+            "state": STATES.get(self.not_ready(), "") or self.not_ready(),
             "started": timestamp(started) if started else None,
             "uptime": round(metrics.STARTED.seconds_ago(cells), 1),
-            "policy": f"{cells[metrics.POLICY]:08x}",
+            "policy": self.policy,
             "policy_mode": self._policy_mode(),
             "listen": self._listen,
             "admin": self._door.place or None,

@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -27,10 +28,11 @@ from ogw.report.refusals import Refusals
 from ogw.report.table import Row, Table
 from ogw.report.uncaught import report_uncaught_errors
 from ogw.service.answers import answer
-from ogw.service.control import Channel, Message, unpacked
+from ogw.service.control import Channel, TooLarge, unpacked
 from ogw.service.dialer import dialer_of
 from ogw.service.limits import SPARE_DESCRIPTORS, Limits
 from ogw.service.listener import Listener
+from ogw.service.messages import ORDERS, Message, checked
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
@@ -46,6 +48,7 @@ END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
 ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
 CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
 MOST_LINGERING = 1000  # clients that were refused and have not closed yet
+LONGEST_MISTAKE = 1000  # characters
 REPEAT_SECONDS = 60.0  # a limit that stays reached is one line and a count
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # they reach the whole group
 
@@ -85,6 +88,7 @@ class Worker:
         self._budget = Budget(config.handshake_memory)
         self._shared = self._build(config, policy_of(config))
         self._next: Optional[tuple[Config, Shared]] = None
+        self._building = 0  # the number of the reload that is being built
         log.policy = self._shared.policy.hash
         self._listeners = [Listener(sock, self._take, self._out_of_descriptors) for sock in sockets]
         self._hub = get_hub()
@@ -100,6 +104,7 @@ class Worker:
         self._repeats: dict[Reason, tuple[float, int]] = {}
         self._sweeper: Any = None
         self._room: Any = None
+        self._control: Any = None
 
     @property
     def refusals(self) -> Refusals:
@@ -136,18 +141,19 @@ class Worker:
         """Accept until the supervisor says to stop, then drain; the exit code."""
         report = report_uncaught_errors(self._log)
         self._hub.print_exception = lambda context, kind, error, trace: report(kind, error, trace, context)
-        control = self._hub.loop.io(self._channel.fileno(), READ)
-        control.start(self._hear)
+        self._control = self._hub.loop.io(self._channel.fileno(), READ)
+        self._control.start(self._hear)
         self._room = self._hub.loop.io(self._channel.fileno(), WRITE)
         self._sweep_anew()
         for listener in self._listeners:
+            listener.open_queue()
             listener.start()
         self._say({"said": "ready"})
         self._stop.wait()
         cut = self._drain()
         self._ledger.tell_of_repeats(time.monotonic(), at_once=True)
         self._say({"said": "drained", "cut": cut})
-        control.stop()
+        self._control.stop()
         self._room.stop()
         try:
             self._channel.finish()
@@ -163,10 +169,12 @@ class Worker:
             for message in self._channel.receive():
                 self._obey(message)
         except (EOFError, OSError, ValueError):
+            self._control.stop()
             self._orphan()
 
     def _obey(self, message: Message) -> None:
-        order = message["order"]
+        """Raises ValueError where that is no order."""
+        order = checked(message, "order", ORDERS)
         if order == "drain":
             self._stop.set()
         elif order == "end":
@@ -180,13 +188,26 @@ class Worker:
         elif order == "reopen":
             self._report_census()
         elif order == "prepare":
-            gevent.spawn(self._prepare, message["config"])
+            self._building, self._next = message["number"], None
+            gevent.spawn(self._prepare, message["number"], message["config"])
         elif order == "take":
-            self._take_over(message["recheck"])
+            if message["number"] == self._building:
+                self._take_over(message["recheck"])
         elif order == "forget":
-            self._next = None
+            self._building, self._next = 0, None
         elif order == "answer":
-            self._say({"said": "answer", "number": message["number"], "answer": answer(self, message)})
+            self._answer(message)
+
+    def _answer(self, question: Message) -> None:
+        """A question that cannot be answered is answered so, or it would be waited for."""
+        said = {"said": "answer", "number": question["number"]}
+        try:
+            self._say({**said, "answer": answer(self, question)})
+        except TooLarge as error:
+            self._say({**said, "error": str(error)})
+        except Exception as error:
+            self._say({**said, "error": f"{type(error).__name__}"})
+            self._hub.handle_error(self, *sys.exc_info())
 
     def _report_census(self) -> None:
         """For who looks for a leak. It looks at every object of the process, so it is made only where it is read."""
@@ -202,6 +223,7 @@ class Worker:
         )
 
     def _say(self, message: Message) -> None:
+        """Raises TooLarge."""
         try:
             self._channel.send(message)
         except OSError:
@@ -226,14 +248,19 @@ class Worker:
 
     # A new configuration: built by all workers before any takes it.
 
-    def _prepare(self, text: str) -> None:
+    def _prepare(self, number: int, text: str) -> None:
+        mistake = ""
         try:
             # In a thread: ten thousand rules take a while, and the tunnels go on meanwhile.
             config, policy = self._hub.threadpool.apply(_read, (text,))
-            self._next = config, self._build(config, policy)
-            self._say({"said": "prepared", "mistake": ""})
+            built = config, self._build(config, policy)
         except Exception as error:
-            self._say({"said": "prepared", "mistake": f"{type(error).__name__}: {error}"})
+            mistake = f"{type(error).__name__}: {error}"[:LONGEST_MISTAKE]
+        if number != self._building:
+            return  # it was given up, or another is wanted by now
+        if not mistake:
+            self._next = built
+        self._say({"said": "prepared", "number": number, "mistake": mistake})
 
     def _take_over(self, recheck: bool) -> None:
         if self._next is None:
@@ -255,7 +282,7 @@ class Worker:
         gc.collect()
         for tunnel in tuple(self.tunnels):
             tunnel.policy_changed(recheck)
-        self._say({"said": "taken"})
+        self._say({"said": "taken", "number": self._building})
 
     # Accepting.
 

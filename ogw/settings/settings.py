@@ -423,6 +423,13 @@ class Config:
         "LENGTH",
         _("the prefix length of the IPv6 networks that max-tunnels-per-client counts as one client each"),
     )
+    hung_timeout: float = _setting(
+        "hung-timeout",
+        "30s",
+        duration(1),
+        "DURATION",
+        _("a worker, or the admin process, that gives no sign of life for so long is killed and replaced"),
+    )
     admin_address: Optional[tuple[str, int]] = _setting(
         "admin-address",
         "127.0.0.1:9180",

@@ -1,0 +1,132 @@
+"""Who wishes for a reload: all wishes that came before it begins are one, and what comes meanwhile is the next.
+
+It may have come after a further change, which the running one has not read.
+"""
+
+import itertools
+import traceback
+from collections.abc import Callable
+from typing import NamedTuple, Optional
+
+from ogw.policy.decision import Reason
+from ogw.report.events import Event
+from ogw.report.log import Log
+from ogw.service.children import Child, Children
+from ogw.service.control import TooLarge
+from ogw.service.messages import Message
+from ogw.service.reload import Reload
+from ogw.settings.loader import ConfigError
+from ogw.settings.settings import Config
+
+NO_MEMORY = "there is no memory"
+
+
+class Wish(NamedTuple):
+    """
+    by_hand   somebody wants everything fresh, lists from elsewhere, too
+    question  the number of the question that is to be answered; None for none
+    """
+
+    by_hand: bool = False
+    question: Optional[int] = None
+
+
+class Outcome(NamedTuple):
+    """
+    mistakes  why nothing was reloaded
+    wishes    those that it answers
+    """
+
+    mistakes: list[str]
+    wishes: list[Wish]
+
+
+class Wishes:
+    """Those for a reload, and the one that is running.
+
+    again     reads the configuration anew
+    begins    a reload begins
+    in_force  called with a configuration that holds from now on
+    ended     what came of it
+    """
+
+    def __init__(
+        self,
+        children: Children,
+        log: Log,
+        again: Callable[[], Config],
+        begins: Callable[[], None],
+        in_force: Callable[[Config], None],
+        ended: Callable[[Outcome], None],
+    ) -> None:
+        self._children = children
+        self._log = log
+        self._again = again
+        self._begins = begins
+        self._in_force = in_force
+        self._ended = ended
+        self._numbers = itertools.count(1)
+        self._waiting: list[Wish] = []
+        self._granted: list[Wish] = []
+        self._reload: Optional[Reload] = None
+
+    def add(self, wish: Wish) -> None:
+        if wish not in self._waiting:
+            self._waiting.append(wish)
+
+    @property
+    def waiting(self) -> bool:
+        """A reload can begin."""
+        return bool(self._waiting) and self._reload is None
+
+    @property
+    def running(self) -> Optional[Reload]:
+        return self._reload
+
+    def heard(self, child: Child, message: Message) -> None:
+        """A worker has built the configuration, or taken it."""
+        if self._reload is not None:
+            self._reload.heard(child, message)
+
+    def go_on(self) -> None:
+        """A step of what is running, or of what is wished for."""
+        if self.waiting:
+            self._begin()
+        if self._reload is None:
+            return
+        try:
+            if self._reload.go_on():
+                self._end(self._reload.mistakes)
+        except (TooLarge, OSError, MemoryError) as error:
+            self.refuse(f"the workers cannot be told of it: {str(error) or NO_MEMORY}")
+
+    def refuse(self, why: str) -> None:
+        """The running one, unless it is in force, and all that wait."""
+        self._granted, self._waiting = self._granted + self._waiting, []
+        if self._reload is not None:
+            self._reload.give_up()
+            self._end([] if self._reload.is_in_force else [why])
+        elif self._granted:
+            self._end([why])
+
+    def _begin(self) -> None:
+        self._granted, self._waiting = self._waiting, []
+        self._begins()
+        try:
+            config = self._again()
+        except ConfigError as error:
+            self._end(list(error.mistakes))
+        except (OSError, MemoryError) as error:
+            self._end([f"the configuration cannot be read: {str(error) or NO_MEMORY}"])
+        except Exception as error:
+            message = f"{type(error).__name__}: {error} at a reload; this is an error of the gateway"
+            told = "".join(traceback.format_exception(error))
+            self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=told)
+            self._end([message])
+        else:
+            self._reload = Reload(next(self._numbers), config, self._children, lambda: self._in_force(config))
+
+    def _end(self, mistakes: list[str]) -> None:
+        self._reload = None
+        granted, self._granted = self._granted, []
+        self._ended(Outcome(mistakes, granted))

@@ -1,0 +1,179 @@
+"""Signals: none is lost from the first moment on, many that say the same are one, and a stop waits for none of them."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from harness.gateway import ROOT, Gateway, address
+from harness.peers import peer, root
+
+ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
+OGW = [sys.executable, "-m", "ogw", "run", *ALLOW, "--admin-address", "", "--workers", "1"]
+
+
+def until(condition, seconds=40):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.01)
+
+
+def started(folder, *command, **more):
+    flags = ["--listen-address", address(), "--run-dir", str(folder), "--state-dir", str(folder)]
+    return subprocess.Popen(
+        [*command, *OGW, *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
+
+
+def handled(pid, number):
+    """It has a handler for the signal, and does not leave it to the kernel."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+    return bool(caught >> (number - 1) & 1)
+
+
+def imported(pid):
+    """gevent is loaded: the slow part of the start has begun."""
+    return "gevent" in pathlib.Path(f"/proc/{pid}/maps").read_text()
+
+
+def first_child(pid):
+    found = []
+
+    def look():
+        found[:] = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return found
+
+    until(look)
+    return int(found[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_it_starts_is_heard(tmp_path, number):
+    """SIGINT has a handler of Python's own from the start on; SIGTERM's is ours, and stands before anything slow."""
+    with started(tmp_path) as process:
+        until(lambda: handled(process.pid, signal.SIGTERM))
+        assert not imported(process.pid)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert [json.loads(line)["event"] for line in out.splitlines()] == [110, 102]
+
+
+def test_process_1_of_a_container_hears_a_stop_while_it_starts(tmp_path):
+    root()
+    with started(tmp_path, peer("unshare"), "--pid", "--fork", "--kill-child") as unshare:
+        pid = first_child(unshare.pid)
+        until(lambda: handled(pid, signal.SIGTERM))
+        assert not imported(pid)
+        os.kill(pid, signal.SIGTERM)
+        out, _err = unshare.communicate(timeout=60)
+    assert unshare.returncode == 0
+    assert [json.loads(line)["event"] for line in out.splitlines()] == [110, 102]
+
+
+def test_who_stops_it_twice_while_it_starts_does_not_wait():
+    """It hangs on its configuration here."""
+    script = "import sys, time; from ogw.cli import run; run.load_or_tell = lambda *a, **b: time.sleep(600)\n"
+    script += "from ogw.cli.main import main; sys.exit(main(['run']))"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: handled(process.pid, signal.SIGTERM))
+        for _turn in range(2):
+            process.send_signal(signal.SIGINT)
+            until(lambda: not pending(process.pid))
+        assert process.wait(30) == 130 and process.stderr.read() == ""
+
+
+def pending(pid):
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    return any(int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:")))
+
+
+def test_signals_that_whoever_started_it_had_blocked_or_ignored_are_heard(tmp_path):
+    def inherit():
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD))
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    with started(tmp_path, preexec_fn=inherit) as process:
+        assert json.loads(process.stdout.readline())["event"] == 101
+        process.send_signal(signal.SIGHUP)
+        assert json.loads(process.stdout.readline())["event"] == 109
+        (worker,) = (child for child in children(process.pid) if "worker" in title(child))
+        os.kill(worker, signal.SIGKILL)
+        assert json.loads(process.stdout.readline())["event"] == 405
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def children(pid):
+    return [int(one) for one in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def title(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+SLOW = (
+    "import sys, time; from ogw.cli import run; load = run.load\n"
+    "def slow(*of):\n open(sys.argv[1], 'a').write('x'); time.sleep(0.5); return load(*of)\n"
+    "run.load = slow\n"
+    "from ogw.cli.main import main; sys.exit(main(['run', *sys.argv[2:]]))"
+)
+
+
+@pytest.mark.parametrize("count", [300, 20_000])
+def test_many_reloads_that_are_asked_for_at_once_are_few(tmp_path, count):
+    """20,000 are more than the wake-up's pipe takes."""
+    read = tmp_path / "read"
+    with Gateway(*ALLOW, program=[sys.executable, "-c", SLOW, str(read)]) as gateway:
+        for _turn in range(count):
+            gateway.process.send_signal(signal.SIGHUP)
+        until(read.exists)
+        begun = time.monotonic()
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(30) == 0
+        assert time.monotonic() - begun < 20
+        assert gateway.counts[109] <= 20 and len(read.read_text()) <= 20
+        assert gateway.wait_for(event=102)
+
+
+def test_a_reload_that_is_asked_for_while_one_runs_is_made_behind_it(tmp_path):
+    read = tmp_path / "read"
+    with Gateway(*ALLOW, program=[sys.executable, "-c", SLOW, str(read)]) as gateway:
+        gateway.process.send_signal(signal.SIGHUP)
+        until(read.exists)
+        for _turn in range(50):
+            gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: gateway.counts[109] == 2)
+        gateway.process.send_signal(signal.SIGUSR1)
+        gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: gateway.counts[109] == 3)
+        assert len(read.read_text()) == 3
+
+
+def test_process_1_reaps_orphans(tmp_path):
+    """A shell in the container leaves a child behind, which process 1 inherits: no zombie may stay."""
+    root()
+    enter = peer("nsenter")
+    with started(tmp_path, peer("unshare"), "--pid", "--fork", "--kill-child") as unshare:
+        pid = first_child(unshare.pid)
+        assert json.loads(unshare.stdout.readline())["event"] == 101
+        before = set(children(pid))
+        script = "for one in 1 2 3 4 5 6 7 8; do (sleep 0.2; exit 3) & done; exit 0"
+        done = subprocess.run([enter, "--target", str(pid), "--pid", "--", peer("sh"), "-c", script], timeout=20)
+        assert done.returncode == 0
+        until(lambda: set(children(pid)) > before)  # they are here
+        until(lambda: set(children(pid)) == before)  # and gone, each one
+        os.kill(pid, signal.SIGTERM)
+        assert unshare.wait(30) == 0
