@@ -97,6 +97,7 @@ class Worker:
         self._made = 0
         self._stop = Flag()
         self._stop_now = Flag()
+        self._delay_over = Flag()
         self._empty = Flag()
         self._door_closed = Flag()  # the supervisor's copies of the listening sockets are
         self._is_closed = Flag()  # and so are ours
@@ -180,6 +181,7 @@ class Worker:
         elif order == "end":
             self._stop.set()
             self._stop_now.set()
+            self._delay_over.set()
             self._empty.set()
         elif order == "door closed":
             self._door_closed.set()
@@ -245,6 +247,9 @@ class Worker:
         self._orphaned = True
         self._door_closed.set()
         self._stop.set()
+        # Where it drains already, it may have been given days for that.
+        self._delay_over.set()
+        gevent.spawn_later(ORPHAN_SECONDS, self._empty.set)
 
     # A new configuration: built by all workers before any takes it.
 
@@ -383,7 +388,8 @@ class Worker:
         """Serve on for drain-delay, close the door, give open tunnels drain-timeout; how many had to be cut."""
         config = self._config
         if not self._orphaned:
-            self._stop_now.wait(config.drain_delay)
+            self._delay_over.wait(config.drain_delay)
+        if not self._orphaned:
             self._say({"said": "closing"})
             self._door_closed.wait(CLOSED_SECONDS)
         self._hub.loop.run_callback(self._close_door)
