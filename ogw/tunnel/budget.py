@@ -3,7 +3,7 @@
 A tunnel tells of what it holds when it begins to wait; one whose hello came at once holds nothing, and never does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
 from operator import attrgetter
 from typing import Protocol
@@ -53,11 +53,11 @@ class Budget:
     def _make_room(self) -> None:
         """Down to a sixteenth below: to look at all clients is worth its while, however many there are."""
         enough = self.most - self.most // 16
-        clients = [(-sum(own.values()), client) for client, own in self._clients.items()]
+        clients = [(-sum(own.values()), _first(own), client) for client, own in self._clients.items()]
         heapify(clients)
         oldest: dict[str, Iterator[Holder]] = {}
         while self.held > enough:
-            size, client = clients[0]
+            size, _began, client = clients[0]
             own = self._clients[client]
             if client not in oldest:
                 oldest[client] = iter(sorted(own, key=attrgetter("began")))
@@ -66,6 +66,11 @@ class Budget:
             self.forget(holder)
             holder.give_way()
             if own:
-                heapreplace(clients, (size, client))
+                heapreplace(clients, (size, _first(own), client))
             else:
                 heappop(clients)
+
+
+def _first(holders: Iterable[Holder]) -> int:
+    """Of clients that hold as much as each other, the one that began first gives way."""
+    return min(holder.began for holder in holders)

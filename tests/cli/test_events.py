@@ -27,6 +27,7 @@ def test_texts_name_only_what_exists(text):
     fields = {value for name, value in vars(Field).items() if name.isupper()}
     commands = {f"ogw {command.words}" for command in COMMANDS}
     others = {"received-status", "out of memory", "host:port", "host:8084", "to=NETWORK", "no-server-name"}
+    others |= {"ogw allowed-host add", "until="}
     for marked in re.findall("`([^`]+)`", text):
         name, _equals, value = marked.partition(" = ")
         if _equals:

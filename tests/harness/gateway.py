@@ -227,6 +227,7 @@ class Gateway:
             raise AssertionError(f"the gateway did not stop: {self.lines[-10:]}, {self.stderr}") from None
         for thread in self._threads:
             thread.join(10)
+        assert not any(thread.is_alive() for thread in self._threads), "a process that outlived it holds its output"
         if self.process.stdout is not None:
             self.process.stdout.close()
         self.process.stderr.close()
