@@ -26,6 +26,7 @@ def until(condition, seconds=40):
 
 def started(folder, *command, **more):
     flags = ["--listen-address", address(), "--run-dir", str(folder), "--state-dir", str(folder)]
+    flags += ["--admin-address", ""]
     return subprocess.Popen(
         [*command, *OGW, *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
