@@ -8,16 +8,20 @@ import os
 import stat
 from gettext import gettext as _
 
+PIECE = 1 << 18  # bytes of a read: one of the whole limit would be given that much memory first
+
 
 def read_file(path: str, most: int) -> bytes:
     """At most `most` bytes and one more, which says that there are more. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         require_file(os.fstat(descriptor), path)
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(most + 1)
+        found = bytearray()
+        while len(found) <= most and (piece := os.read(descriptor, min(PIECE, most + 1 - len(found)))):
+            found += piece
+        return bytes(found)
     finally:
-        os.close(descriptor)  # open() leaves it open where it fails
+        os.close(descriptor)
 
 
 def require_file(status: os.stat_result, path: str) -> None:

@@ -32,7 +32,7 @@ def address():
     return (
         f"127.{100 + _run // 250 % 100}.{_run % 250}.{number}"
         if number < 250
-        else f"127.{90}.{_run % 250}.{number % 250}"
+        else f"127.{10 + number // 250 % 80}.{_run % 250}.{number % 250 + 1}"
     )
 
 
