@@ -128,7 +128,9 @@ def test_a_pipe_of_another_user_that_nobody_reads(upstream):
     as_nobody = [peer("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
     with tempfile.TemporaryDirectory() as folder, Pipe() as pipe:
         os.chown(folder, 65534, 65534)
-        reads = subprocess.run([*as_nobody, sys.executable, "-c", "import ogw, gevent, configargparse"], cwd=ROOT, capture_output=True)
+        reads = subprocess.run(
+            [*as_nobody, sys.executable, "-c", "import ogw, gevent, configargparse"], cwd=ROOT, capture_output=True
+        )
         if reads.returncode:
             pytest.skip("somebody else cannot read this tree")
         flags = ("--run-dir", folder, "--state-dir", folder)
