@@ -26,10 +26,9 @@ def until(condition, seconds=40):
 
 def started(folder, *command, **more):
     flags = ["--listen-address", address(), "--run-dir", str(folder), "--state-dir", str(folder)]
-    flags += ["--admin-address", ""]
-    return subprocess.Popen(
-        [*command, *OGW, *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
+    plain = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}  # else they are told of
+    out = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*command, *OGW, *flags], cwd=ROOT, env=plain, **out, **more)
 
 
 def handled(pid, number):
@@ -105,14 +104,19 @@ def test_signals_that_whoever_started_it_had_blocked_or_ignored_are_heard(tmp_pa
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     with started(tmp_path, preexec_fn=inherit) as process:
-        assert json.loads(process.stdout.readline())["event"] == 101
+        said(process, 101)
         process.send_signal(signal.SIGHUP)
-        assert json.loads(process.stdout.readline())["event"] == 109
+        said(process, 109)
         (worker,) = (child for child in children(process.pid) if "worker" in title(child))
         os.kill(worker, signal.SIGKILL)
-        assert json.loads(process.stdout.readline())["event"] == 405
+        said(process, 405)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def said(process, event):
+    line = json.loads(process.stdout.readline())
+    assert line["event"] == event, line
 
 
 def children(pid):
