@@ -226,7 +226,7 @@ class Gateway:
             self.process.wait()
             raise AssertionError(f"the gateway did not stop: {self.lines[-10:]}, {self.stderr}") from None
         for thread in self._threads:
-            thread.join(10)
+            thread.join(30)
         assert not any(thread.is_alive() for thread in self._threads), "a process that outlived it holds its output"
         if self.process.stdout is not None:
             self.process.stdout.close()
