@@ -13,7 +13,7 @@ from ogw.settings.editing import meaning_or_none
 from ogw.settings.ini_file import EditError
 from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
-from ogw.tunnel.connector import Connector, DialError
+from ogw.tunnel.connector import Connector
 from ogw.tunnel.interrupt import Interruptible
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.mailbox import Mailbox
@@ -21,6 +21,7 @@ from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
 from ogw.tunnel.trust import relay_context
+from ogw.tunnel.upstream import DialError
 from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import credentials, parse_relay_proxy
 

@@ -10,6 +10,7 @@ from typing import Any
 from ogw.report.metrics import CELLS, GAUGES, TUNNELS
 
 DEPTH, WIDTH = 4, 1 << 16  # of a row's sketch of clients: so many counters each is hashed to, and of so many
+LAST = WIDTH - 1
 COUNTERS = (DEPTH + 1) * WIDTH  # the last line is that of the addresses
 ROW_SIZE = CELLS * 8 + COUNTERS * 4
 
@@ -33,18 +34,21 @@ class Row:
     def opened(self, client: str, address: str = "") -> None:
         """A tunnel begins: of this client, as the limits count it, from this IP address, if that is another text."""
         self.cells[TUNNELS] += 1
-        counters = self.clients
-        for place in places(client):
-            counters[place] += 1
-        counters[place_of(address or client)] += 1
+        self._count(client, address or client, 1)
 
     def closed(self, client: str, address: str = "") -> None:
         """It ends; both are what `opened` was told."""
         self.cells[TUNNELS] -= 1
-        counters = self.clients
-        for place in places(client):
-            counters[place] -= 1
-        counters[place_of(address or client)] -= 1
+        self._count(client, address or client, -1)
+
+    def _count(self, client: str, address: str, change: int) -> None:
+        # `places` and `place_of` written out: with them it takes twice as long, 1 % of a tunnel's set-up.
+        counters, bits = self.clients, hash(client)
+        counters[bits & LAST] += change
+        counters[WIDTH + (bits >> 16 & LAST)] += change
+        counters[2 * WIDTH + (bits >> 32 & LAST)] += change
+        counters[3 * WIDTH + (bits >> 48 & LAST)] += change
+        counters[DEPTH * WIDTH + (hash(address) & LAST)] += change
 
     def clear(self) -> None:
         """Its worker is dead, and its tunnels with it. What it counted stays."""
@@ -93,10 +97,10 @@ def places(client: str) -> tuple[int, int, int, int]:
 
     Python's hash of a text has a secret that a fork inherits, so nobody can aim at another.
     """
-    bits, last = hash(client), WIDTH - 1
-    return (bits & last, WIDTH + (bits >> 16 & last), 2 * WIDTH + (bits >> 32 & last), 3 * WIDTH + (bits >> 48 & last))
+    bits = hash(client)
+    return (bits & LAST, WIDTH + (bits >> 16 & LAST), 2 * WIDTH + (bits >> 32 & LAST), 3 * WIDTH + (bits >> 48 & LAST))
 
 
 def place_of(address: str) -> int:
     """Where an address is counted."""
-    return DEPTH * WIDTH + (hash(address) & (WIDTH - 1))
+    return DEPTH * WIDTH + (hash(address) & LAST)

@@ -22,9 +22,9 @@ from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import dialer_of
 from ogw.settings.settings import Config
-from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target, parse_host
 
 EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))

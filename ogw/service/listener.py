@@ -9,7 +9,7 @@ from typing import Any, Optional
 from gevent.server import StreamServer
 
 from ogw.settings.settings import Config
-from ogw.tunnel.connector import set_up
+from ogw.tunnel.attempt import keep_alive
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
@@ -43,7 +43,8 @@ def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: b
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not (probe or alone))
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        set_up(sock, keepalive)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock, keepalive)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
         sock.bind((host, port))
         if not probe:  # whoever connected to one that is closed at once would be reset

@@ -9,10 +9,11 @@ from typing import Any, Optional
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
-from ogw.tunnel.connector import Connector, DialError, Survey, Upstream
+from ogw.tunnel.connector import Connector, Survey
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.mailbox import ClientWatch, Mailbox
 from ogw.tunnel.relay import Relays
+from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
 
 
@@ -72,6 +73,11 @@ class Dialer:
             return self.relays.dial(target, mailbox, via)
         finally:
             client_watch.close()
+
+    def keep_alive(self, upstream: _socket.socket) -> None:
+        """The tunnel lasts: its upstream gets TCP keepalive, as tcp-keepalive says."""
+        if upstream.family != _socket.AF_UNIX:  # a TLS leg's, which has got it
+            self._connector.keep_alive(upstream)
 
     def goes_straight(self, target: Target, client_ip: str, clock: Callable[[], float] = time.time) -> bool:
         """Whether a target of this client is dialed past all relay proxies."""

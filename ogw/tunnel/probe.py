@@ -15,7 +15,6 @@ from gevent.hub import get_hub
 from gevent.pool import Pool
 
 from ogw.policy.decision import Reason
-from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
@@ -23,6 +22,7 @@ from ogw.tunnel.interrupt import Interruptible
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import Hosts
 from ogw.tunnel.resolve import Resolver
+from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
 
 Result = TypeVar("Result")

@@ -18,12 +18,13 @@ from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import MOST_RELAYS, RELAY_FAILED, RELAY_OPENED, RELAY_STATE, RelayState
-from ogw.tunnel.connector import Connector, DialError, Upstream
+from ogw.tunnel.connector import Connector
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.mailbox import READ, Mailbox
 from ogw.tunnel.password import PasswordSource
+from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import (
     BadResponse,
     Fields,
@@ -331,6 +332,7 @@ class Relays:
 
     def _encrypt(self, proxy: RelayProxy, sock: _socket.socket) -> tuple[Leg, _socket.socket]:
         assert self._context is not None
+        self._connector.keep_alive(sock)
         leg = Leg(sock, self._context, proxy.target.host)
         try:
             leg.handshake()

@@ -19,7 +19,6 @@ from ogw.policy.recheck import UNWATCHED, Session, recheck
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
 from ogw.tunnel.budget import Budget
-from ogw.tunnel.connector import DialError, Upstream
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
@@ -28,6 +27,7 @@ from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
 from ogw.tunnel.mailbox import ClientGone
 from ogw.tunnel.refusal import Refused, refusal
+from ogw.tunnel.upstream import DialError, Upstream
 from ogw.tunnel.verify import verify
 from ogw.wire.connect import (
     ESTABLISHED,
@@ -123,6 +123,7 @@ class Tunnel:
         "greenlet",
         "handshake",
         "id",
+        "is_kept_alive",
         "is_over",
         "network",
         "policy",
@@ -159,6 +160,7 @@ class Tunnel:
         self.until = math.inf  # Unix seconds, when what it rests on ends
         self.handshake: Optional[Handshake] = None  # while it goes by
         self.is_over = False  # it closes what it owns: nobody throws anything but Cut into it any more
+        self.is_kept_alive = False  # its upstream has got TCP keepalive
         self.detail = ""  # of its last line
         self.greenlet: Any = None
         self.answered = False  # the 200 was sent: no HTTP answer exists any more
@@ -253,6 +255,9 @@ class Tunnel:
         duplex = self.duplex
         if duplex is None or self.is_over:
             return
+        if not self.is_kept_alive:
+            self.is_kept_alive = True
+            self.shared.dialer.keep_alive(duplex.up.sink)
         if wall >= self.until:
             decision = self._recheck(wall)
             if not decision.allowed:

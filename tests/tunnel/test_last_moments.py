@@ -14,10 +14,10 @@ from ogw.policy.hosts import Policy
 from ogw.policy.rules import parse_rules
 from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.tunnel import linger
-from ogw.tunnel.connector import Upstream
 from ogw.tunnel.crew import Crew
 from ogw.tunnel.duplex import Pipes
 from ogw.tunnel.tunnel import Draining, Shared, Tunnel
+from ogw.tunnel.upstream import Upstream
 
 HEAD = b"CONNECT www.example.com:443 HTTP/1.1\r\n\r\n"
 

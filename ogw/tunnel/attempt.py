@@ -1,0 +1,69 @@
+"""Step 3 of the path, one connection attempt: a socket that begins to connect to an address, and what came of it."""
+
+import _socket
+import errno
+import os
+from typing import Optional
+
+from ogw.policy.decision import Reason
+from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.ports import IP_LOCAL_PORT_RANGE
+
+KEEPALIVE_PROBES = 4
+NO_PORTS = "every local port is in use for this address; widen net.ipv4.ip_local_port_range (sysctl)"
+
+_REASONS = {
+    errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
+    errno.ECONNRESET: Reason.CONNECTION_RESET,
+    errno.ETIMEDOUT: Reason.CONNECTION_TIMEOUT,
+}
+
+
+class Failed(Exception):
+    """The attempt failed: the reason, and for the log what stands behind the address."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
+    """A socket that connects; it is writable once it did, or could not. Raises Failed.
+
+    ports  the local ports to choose from (tunnel/ports.py); None: those of the kernel
+    """
+    try:
+        family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+        sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+    except OSError as error:
+        if error.errno in NO_DESCRIPTORS:
+            raise Failed(Reason.NO_DESCRIPTORS, f"{error.strerror}: raise the limit of open files") from None
+        raise Failed(Reason.UNREACHABLE, f"{error.strerror}") from None
+    sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    if ports is not None:
+        sock.setsockopt(_socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, ports)
+    code = sock.connect_ex((address, port))
+    if code in (0, errno.EINPROGRESS):
+        return sock
+    sock.close()
+    told = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
+    raise Failed(_REASONS.get(code, Reason.UNREACHABLE), told)
+
+
+def settle(sock: _socket.socket) -> None:
+    """It is writable: it is connected now. Else it is closed, and Failed raised."""
+    code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+    if code:
+        sock.close()
+        raise Failed(_REASONS.get(code, Reason.UNREACHABLE), os.strerror(code))
+
+
+def keep_alive(sock: _socket.socket, seconds: float) -> None:
+    """Let the kernel ask every `seconds` whether the peer is still there; 0: never."""
+    if seconds:
+        whole = max(1, round(seconds))
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, whole)
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPINTVL, max(1, whole // KEEPALIVE_PROBES))
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
