@@ -19,6 +19,7 @@ from harness.gateway import ROOT, Gateway, address, read_all, read_exactly, read
 from harness.hellos import hello
 from harness.peers import peer
 from harness.relays import PORT, Haproxy, Squid, Tinyproxy, playing
+from harness.sockets import await_keepalive
 from harness.tls import TlsServer, client, serving
 from harness.upstreams import Server, echo, https, pattern, reset
 
@@ -240,6 +241,7 @@ def test_an_encrypted_relay_proxy(authority, authority_file, server, tmp_path):
                     for _turn in range(15):
                         tls.sendall(body)
                         assert read_exactly(tls, len(body)) == body
+                    await_keepalive(haproxy.place)
                 descriptors = gateway.descriptors()
                 for _turn in range(20):
                     talks(gateway)

@@ -3,8 +3,11 @@
 import _socket
 import socket
 import struct
+import subprocess
+import time
 
 from gevent.hub import get_hub
+from harness.peers import peer
 
 READ, WRITE = 1, 2
 
@@ -12,12 +15,12 @@ READ, WRITE = 1, 2
 def tcp_pair():
     """Two connected TCP sockets on loopback: (ours, raw and non-blocking; the peer's)."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        peer = socket.create_connection(server.getsockname())
+        other = socket.create_connection(server.getsockname())
         ours, _ = server.accept()
     raw = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, ours.detach())
     raw.setblocking(False)
-    peer.setblocking(False)
-    return raw, peer
+    other.setblocking(False)
+    return raw, other
 
 
 def await_io(sock, event):
@@ -65,3 +68,14 @@ def send_all(sock, data):
 def reset(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+def await_keepalive(*places):
+    """Wait until sockets with these peers have a keepalive timer: as the kernel shows it once nothing is on its way."""
+    until = time.monotonic() + 20
+    while True:
+        shown = subprocess.run([peer("ss"), "-Htno"], capture_output=True, text=True, timeout=10).stdout.splitlines()
+        timed = {line.split()[4] for line in shown if "timer:(keepalive" in line}
+        if timed.issuperset(places):
+            return
+        assert time.monotonic() < until, shown
