@@ -32,7 +32,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("typed", "has", "has_not"), CASES, ids=lambda case: " ".join(case))
+@pytest.mark.parametrize(
+    ("typed", "has", "has_not"), CASES, ids=lambda case: " ".join(case if isinstance(case, list) else sorted(case))
+)
 def test_bash_completes(script, typed, has, has_not):
     ask = 'source "$0"; complete -p ogw; COMP_WORDS=(ogw "$@"); COMP_CWORD=$#; _ogw; '
     ask += 'printf "%s\\n" "${COMPREPLY[@]}"'
@@ -46,7 +48,9 @@ def test_bash_completes(script, typed, has, has_not):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("typed", "has", "has_not"), CASES, ids=lambda case: " ".join(case))
+@pytest.mark.parametrize(
+    ("typed", "has", "has_not"), CASES, ids=lambda case: " ".join(case if isinstance(case, list) else sorted(case))
+)
 def test_fish_completes(script, tmp_path, typed, has, has_not):
     line = "ogw " + " ".join(typed)
     done = subprocess.run(

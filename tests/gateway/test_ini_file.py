@@ -126,7 +126,7 @@ def lost(gateway):
     return gateway.wait_for(event=401)["message"]
 
 
-@pytest.mark.parametrize(("by", "way"), pairs(WAYS), ids=str)
+@pytest.mark.parametrize(("by", "way"), pairs(WAYS), ids=lambda one: getattr(one, "__name__", one))
 def test_a_file_in_force_that_cannot_be_read_is_event_401_and_nothing_changes(tmp_path, upstream, by, way):
     file = tmp_path / "ogw.ini"
     contents = f"[ogw]\ndenied-host = {upstream.host}\nallowed-client = 127.0.0.1\n"
@@ -147,7 +147,7 @@ def test_a_file_in_force_that_cannot_be_read_is_event_401_and_nothing_changes(tm
         assert gateway.wait_for(event=109)["changed"] == ["head-timeout"]
 
 
-@pytest.mark.parametrize(("by", "way"), pairs(AT_START), ids=str)
+@pytest.mark.parametrize(("by", "way"), pairs(AT_START), ids=lambda one: getattr(one, "__name__", one))
 def test_a_file_that_is_there_and_cannot_be_read_is_a_mistake_at_the_start_and_for_every_command(tmp_path, by, way):
     file = tmp_path / "ogw.ini"
     file.write_text("[ogw]\n")

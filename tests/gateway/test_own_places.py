@@ -196,10 +196,10 @@ def denying():
 
 @pytest.mark.parametrize(
     ("name", "rule"),
-    [("n0", "127.88.0.0/16"), ("n1", "127.89.1.1"), ("n2", f"[::1]:{PORT}"), ("mapped", "127.88.0.0/16")],
+    [("n0", "127.88.0.0/16"), ("n1", "127.89.1.1"), ("n2", "[::1]:{port}"), ("mapped", "127.88.0.0/16")],
 )
 def test_a_name_that_leads_into_a_denied_network_is_refused(denying, name, rule):
-    line = assert_refused(denying, f"{name}.example:{PORT}", f" is denied by {rule} (--denied-host)")
+    line = assert_refused(denying, f"{name}.example:{PORT}", f" is denied by {rule.format(port=PORT)} (--denied-host)")
     assert "to=" not in line["message"]
 
 
