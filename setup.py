@@ -31,9 +31,9 @@ setup(
     long_description_content_type="text/markdown",
     packages=find_packages(include=["ogw", "ogw.*"]),
     package_data={
-        "ogw.cli": ["ogw.service"],
-        "ogw.service": ["page.html", "page.css", "page.js"],
-        "ogw.settings.presets": ["*.json"],
+        "ogw.cli.setup": ["ogw.service"],
+        "ogw.service.admin": ["page.html", "page.css", "page.js"],
+        "ogw.settings.elsewhere.presets": ["*.json"],
     },
     python_requires=">=3.11",
     install_requires=[

@@ -42,51 +42,60 @@ class Command(NamedTuple):
 
 COMMANDS = [
     Command("run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
-    Command("setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup:setup"),
+    Command("setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup.setup:setup"),
     Command(
-        "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "config:config_show"
+        "config show",
+        "[--json] [FLAGS]",
+        _("every setting, its value and where it came from"),
+        "ask.config:config_show",
     ),
-    Command("config get", "NAME", _("what the INI file says of a setting"), "edit:config_get"),
-    Command("config set", "NAME VALUE ...", _("set a setting in the INI file"), "edit:config_set"),
-    Command("config unset", "NAME", _("take a setting out of it: its default holds"), "edit:config_unset"),
-    Command("config add", "NAME VALUE ...", _("add to a list of it"), "edit:config_add"),
-    Command("config remove", "NAME VALUE ...", _("remove from a list of it"), "edit:config_remove"),
-    Command("config path", "", _("where the INI file is"), "edit:config_path"),
-    Command("allowed-host", "add|remove|list", _("where clients may go"), "lists:allowed_host"),
-    Command("denied-host", "add|remove|list", _("where they may not, whatever is allowed"), "lists:denied_host"),
-    Command("allowed-client", "add|remove|list", _("networks that clients may come from"), "lists:allowed_client"),
+    Command("config get", "NAME", _("what the INI file says of a setting"), "edit.config:config_get"),
+    Command("config set", "NAME VALUE ...", _("set a setting in the INI file"), "edit.config:config_set"),
+    Command("config unset", "NAME", _("take a setting out of it: its default holds"), "edit.config:config_unset"),
+    Command("config add", "NAME VALUE ...", _("add to a list of it"), "edit.config:config_add"),
+    Command("config remove", "NAME VALUE ...", _("remove from a list of it"), "edit.config:config_remove"),
+    Command("config path", "", _("where the INI file is"), "edit.config:config_path"),
+    Command("allowed-host", "add|remove|list", _("where clients may go"), "edit.lists:allowed_host"),
+    Command("denied-host", "add|remove|list", _("where they may not, whatever is allowed"), "edit.lists:denied_host"),
+    Command("allowed-client", "add|remove|list", _("networks that clients may come from"), "edit.lists:allowed_client"),
     Command(
         "allowed-client-certificate",
         "add|remove|list",
         _("client certificates that may pass"),
-        "lists:allowed_client_certificate",
+        "edit.lists:allowed_client_certificate",
     ),
-    Command("relay-proxy get", "", _("the proxies to go out through"), "relay_proxy:get"),
-    Command("relay-proxy set", "URL ...", _("go out through these"), "relay_proxy:set_"),
-    Command("relay-proxy clear", "", _("go straight"), "relay_proxy:clear"),
-    Command("import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "script:import_"),
-    Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "check:check"),
+    Command("relay-proxy get", "", _("the proxies to go out through"), "edit.relay_proxy:get"),
+    Command("relay-proxy set", "URL ...", _("go out through these"), "edit.relay_proxy:set_"),
+    Command("relay-proxy clear", "", _("go straight"), "edit.relay_proxy:clear"),
+    Command(
+        "import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "original.import_:import_"
+    ),
+    Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "ask.check:check"),
     Command(
         "explain",
         "HOST[:PORT] [--client IP]",
         _("whether a client may go there, by which rule, and what happens then"),
-        "explain:explain",
+        "ask.explain:explain",
     ),
-    Command("doctor", "[--bundle FILE]", _("what is wrong here: ports, limits, clock, DNS, hosts"), "doctor:doctor"),
+    Command(
+        "doctor", "[--bundle FILE]", _("what is wrong here: ports, limits, clock, DNS, hosts"), "doctor.doctor:doctor"
+    ),
     Command(
         "inspect",
         "FILE|- [--json]",
         _("what the gateway sees in a recorded TLS handshake, and would decide"),
-        "inspect:inspect",
+        "ask.inspect:inspect",
     ),
-    Command("status", "[--json]", _("whether the running gateway serves, and how it fares"), "status:status"),
-    Command("top", "[--interval SECONDS]", _("the same live, with rates"), "top:top"),
-    Command("tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "tunnels:tunnels"),
-    Command("tunnel kill", "ID ...", _("end open tunnels"), "tunnels:tunnel_kill"),
-    Command("suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "suggest:suggest"),
-    Command("reload", "", _("let the gateway read its configuration again"), "orders:reload"),
-    Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "orders:drain"),
-    Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "events:events"),
+    Command("status", "[--json]", _("whether the running gateway serves, and how it fares"), "live.status:status"),
+    Command("top", "[--interval SECONDS]", _("the same live, with rates"), "live.top:top"),
+    Command("tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:tunnels"),
+    Command("tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:tunnel_kill"),
+    Command(
+        "suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "edit.suggest:suggest"
+    ),
+    Command("reload", "", _("let the gateway read its configuration again"), "live.orders:reload"),
+    Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
+    Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "ask.events:events"),
     Command(
         "completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion:completion"
     ),
@@ -94,11 +103,11 @@ COMMANDS = [
         "presets",
         "[NAME] [--region NAME]",
         _("the host lists of known services, and what one expands to"),
-        "presets:presets_command",
+        "ask.presets:presets_command",
     ),
     Command("version", "", _("the version"), "version:version"),
 ]
-CMDLET = Command("", "", "", "cmdlets:run")  # of the original: all words are its own
+CMDLET = Command("", "", "", "original.cmdlets:run")  # of the original: all words are its own
 _CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|(?:restart-service|import-module)(?:\s|\Z))")
 LONGEST = max(len(command.words.split()) for command in COMMANDS)
 

@@ -5,12 +5,12 @@ from gettext import gettext as _
 from secrets import token_hex
 from typing import Optional
 
-from ogw.cli.plan import Place
+from ogw.cli.setup.plan import Place
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.settings.editing import meaning_or_none
-from ogw.settings.ini_file import EditError
+from ogw.settings.ini.file import EditError
 from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
 from ogw.tunnel.connector import Connector

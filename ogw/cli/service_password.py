@@ -3,7 +3,7 @@
 import grp
 import os
 
-from ogw.settings.ini_file import EditError
+from ogw.settings.ini.file import EditError
 from ogw.tunnel.password import read_password
 
 SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes

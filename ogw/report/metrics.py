@@ -1,4 +1,4 @@
-"""What is counted, and in which cell of a row of the shared table it stands. How it is told is service/exposition.py's.
+"""What is counted, and in which cell of a row of the shared table it stands; service/admin/exposition.py tells of it.
 
 Cells are 64-bit numbers that only their own process writes: `cells[TUNNELS] += 1` is all that a count costs.
 """

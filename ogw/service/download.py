@@ -20,10 +20,10 @@ from gevent.hub import get_hub
 from ogw import __version__
 from ogw.policy.rules import Rule
 from ogw.service.https import Https, TooLarge, Unreached
-from ogw.settings.copies import Copy, set_aside, write_copy
-from ogw.settings.lists import BadList, prove, read_list
+from ogw.settings.elsewhere.copies import Copy, set_aside, write_copy
+from ogw.settings.elsewhere.host_list import BadList, prove, read_list
+from ogw.settings.elsewhere.source import BadCopy, parse_source, read_good_copy, without_query
 from ogw.settings.settings import Config
-from ogw.settings.sources import BadCopy, parse_source, read_good_copy, without_query
 
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)

@@ -14,9 +14,9 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.service.children import Aside
 from ogw.service.download import Result, download, unpacked
-from ogw.settings import sourced
+from ogw.settings.elsewhere import gather as sourced
+from ogw.settings.elsewhere.source import is_url, without_query
 from ogw.settings.settings import Config
-from ogw.settings.sources import is_url, without_query
 
 LOOK_SECONDS = 1.0  # between looks at the files; a change is taken when it has stood still for one
 KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout,

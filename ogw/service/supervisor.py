@@ -45,16 +45,16 @@ from ogw.report.standard import say
 from ogw.report.table import Table
 from ogw.report.uncaught import report_uncaught_errors
 from ogw.report.writers import Direct
-from ogw.service import admin
+from ogw.service.admin import process as admin
+from ogw.service.admin.exposition import four_counters, passed
+from ogw.service.admin.questions import Questions
+from ogw.service.admin.sockets import open_door
 from ogw.service.children import Child, Children
 from ogw.service.control import Channel, TooLarge
-from ogw.service.door import open_door
-from ogw.service.exposition import four_counters, passed
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere
 from ogw.service.messages import SAYINGS, Message, checked
 from ogw.service.notify import notify, reloading, watchdog_seconds
-from ogw.service.questions import Questions
 from ogw.service.refresh import Refresh
 from ogw.service.reload import tell_of_change, tell_of_mistakes
 from ogw.service.signals import SIGNALS

@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 from ogw.policy.rules import Rule, parse_rules, split_rules
-from ogw.settings.ini_file import EditError, IniFile
-from ogw.settings.ini_text import IniText
+from ogw.settings.ini.file import EditError, IniFile
+from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import SETTINGS, Config, Setting, shown_as

@@ -13,10 +13,10 @@ from typing import Any, Optional
 from configargparse import ArgumentParser
 
 from ogw.policy.rules import Rule, parse_rules, time_text
-from ogw.settings import sourced
-from ogw.settings.copies import default_state_dir
-from ogw.settings.ini import IniParser
-from ogw.settings.ini_source import Unreadable, ini_text, require_path
+from ogw.settings.elsewhere import gather as sourced
+from ogw.settings.elsewhere.copies import default_state_dir
+from ogw.settings.ini.parser import IniParser
+from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password

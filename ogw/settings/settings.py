@@ -9,6 +9,9 @@ from typing import Any, NamedTuple, Optional, Union
 from ogw.policy.networks import Network, parse_network
 from ogw.policy.rules import Rule
 from ogw.policy.subjects import Pattern, parse_pattern
+from ogw.settings.elsewhere.gather import Seen, Sourced
+from ogw.settings.elsewhere.preset import CLOUDS
+from ogw.settings.elsewhere.source import parse_source, without_query
 from ogw.settings.kinds import (
     HOUR,
     admin_endpoint,
@@ -30,9 +33,6 @@ from ogw.settings.kinds import (
     tls_version,
     user_name,
 )
-from ogw.settings.preset import CLOUDS
-from ogw.settings.sourced import Seen, Sourced
-from ogw.settings.sources import parse_source, without_query
 from ogw.wire.relay_proxy import HIDDEN, RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
 
 PREFIX = "OGW_"

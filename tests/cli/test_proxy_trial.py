@@ -10,9 +10,9 @@ from harness.relays import PORT, Haproxy, Squid, playing
 from harness.upstreams import Server, echo
 
 from ogw.cli import proxy_trial
-from ogw.cli.dialogue import target_of
-from ogw.cli.plan import Answers, Place
 from ogw.cli.proxy_trial import TrialFailed, try_proxy
+from ogw.cli.setup.dialogue import target_of
+from ogw.cli.setup.plan import Answers, Place
 
 OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 

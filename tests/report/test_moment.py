@@ -7,9 +7,9 @@ import pytest
 
 from ogw.report.metrics import RELOADED, STARTED
 from ogw.report.table import Table
-from ogw.service.exposition import Exposition
-from ogw.service.history import History
-from ogw.service.views import Views
+from ogw.service.admin.exposition import Exposition
+from ogw.service.admin.history import History
+from ogw.service.admin.views import Views
 
 SET_BY = (-7200, 7200, -20_775 * 86400, 86400 * 365)  # seconds
 

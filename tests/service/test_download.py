@@ -261,7 +261,7 @@ def spoil_with(text):
 
     def spoil(path, url):
         script = (
-            "import sys; from ogw.settings.copies import *; "
+            "import sys; from ogw.settings.elsewhere.copies import *; "
             "write_copy(sys.argv[1], Copy(sys.argv[2], '', '', 1.0, sys.argv[3].encode()))"
         )
         subprocess.run([sys.executable, "-c", script, path.parent.parent, url, text], cwd=ROOT, check=True, timeout=60)

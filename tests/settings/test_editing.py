@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw.settings.editing import edit, meaning, split
-from ogw.settings.ini_file import EditError
-from ogw.settings.ini_text import IniText
+from ogw.settings.ini.file import EditError
+from ogw.settings.ini.text import IniText
 from ogw.settings.loader import load
 from ogw.settings.settings import SETTINGS
 

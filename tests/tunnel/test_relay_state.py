@@ -3,7 +3,7 @@
 import pytest
 
 from ogw.report.metrics import RelayState
-from ogw.service.views import STALE_SECONDS, _relay_proxy
+from ogw.service.admin.views import STALE_SECONDS, _relay_proxy
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import MOST_DOUBTS, Relay, offered
 from ogw.wire.connect import parse_target

@@ -1,0 +1,196 @@
+"""`ogw explain`: whether a client may go to a target, which rule says so, and what happens then."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from gettext import gettext as _
+from typing import Any, Optional
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from ogw.cli.ask.explanation import Explainer, client_address, connect_target
+from ogw.cli.commands import Failed
+from ogw.cli.configuration import load_or_tell
+from ogw.cli.flags import ALSO, split_flags
+from ogw.cli.live.gateway import Gateway, NoGateway
+from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
+from ogw.policy.rules import parse_time
+from ogw.settings.settings import Config
+from ogw.tunnel.interrupt import Interruptible
+
+ALLOWED, REFUSED = 0, 1  # exit codes
+GATEWAY_SECONDS = 1.0  # for the question whether it has the same policy
+INDENT = 14
+
+
+def explain(words: list[str]) -> int:
+    """Run the command; the exit code."""
+    asked, flags = _parsed(words)
+    config = load_or_tell(flags)
+    if config is None:
+        return WRONG
+    try:
+        explainer = Explainer(config)
+    except (OSError, ValueError) as error:
+        raise Failed(str(error)) from None
+    try:
+        with Interruptible():
+            told = explainer.explain(connect_target(asked.target), asked.client, asked.at)
+    finally:
+        explainer.close()
+    if asked.json:
+        print(json.dumps(told, indent=2))
+    else:
+        show(*_screen(clean(told)))
+    _compare_with_running(config, told["policy"])
+    return ALLOWED if told["decision"] == "allowed" else REFUSED
+
+
+def _parsed(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = parser_of(
+        "explain",
+        _(
+            "Say whether a client may go to a host, which rule says so and where it stands, and what happens then. "
+            "It gives the same decision and reason as a gateway with this configuration; nothing is dialed, so that "
+            "limits, and targets that do not answer, are left out (`ogw doctor` dials)."
+        )
+        + f" {ALSO}",
+        examples=[
+            "ogw explain www.example.com",
+            "ogw explain build.example.com:8443 --client 10.1.2.3",
+            "ogw explain www.example.com --at 2027-01-31T18:00:00Z --json",
+            "ogw explain www.example.com --config new.ini",
+        ],
+        codes={
+            ALLOWED: _("allowed"),
+            REFUSED: _("refused"),
+            WRONG: _("the command line or the configuration is wrong"),
+        },
+    )
+    parser.add_argument("target", metavar="HOST[:PORT]", help=_("where to; without a port, 443"))
+    told = _("the client's address, for allowed-client and rules with from= (default: 127.0.0.1)")
+    parser.add_argument("--client", metavar="IP", type=_client, default="127.0.0.1", help=told)
+    parser.add_argument("--at", metavar="TIME", type=_time, help=_("as it would be then, for rules with until="))
+    parser.add_argument("--json", action="store_true", help=_("answer as JSON"))
+    own, flags = split_flags(words)
+    asked, unknown = parser.parse_known_args(own)
+    return asked, [*flags, *unknown]
+
+
+def _client(text: str) -> str:
+    try:
+        return client_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(_("{text} is no IP address").format(text=ascii(text))) from None
+
+
+def _time(text: str) -> float:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!a} {error}") from None
+
+
+def _compare_with_running(config: Config, policy: str) -> None:
+    """Say so where a gateway runs with another policy: this answer is not about that one."""
+    try:
+        running = Gateway(config.run_dir).ask("/status", seconds=GATEWAY_SECONDS, needs={"policy"})["policy"]
+    except NoGateway:
+        return
+    if running != policy:
+        told = _("ogw: the running gateway has another policy ({running}, here it is {policy}): it was started with "
+                 "other flags, or the file changed since; `ogw reload` takes the file")  # fmt: skip
+        print(told.format(running=clean(str(running)), policy=policy), file=sys.stderr)
+
+
+# What people see.
+
+
+def _screen(told: dict[str, Any]) -> list[RenderableType]:
+    target = told["target"] or told["asked"]
+    allowed = told["decision"] == "allowed"
+    when = _(" at {time}").format(time=told["at"]) if told["at"] else ""
+    said = Text(_("allowed"), f"{BOLD} {GOOD}") if allowed else Text(_("refused"), f"{BOLD} {BAD}")
+    of_client = _("  for client {client}{when}").format(client=told["client"], when=when)
+    parts: list[RenderableType] = [Text.assemble((target, BOLD), "  ", said, (of_client, DIM))]
+    facts = table("", "", folds=(1,))
+
+    def fact(name: str, *texts: Any) -> None:
+        facts.add_row(Text(name.ljust(INDENT), style=DIM), Text.assemble(*texts))
+
+    if not allowed:
+        answer = _("  (the client's answer is {status}, event OGW-{event})")
+        fact(_("reason"), (told["reason"], WARN), (answer.format(status=told["status"], event=told["event"]), DIM))
+        fact(_("because"), told["detail"])
+    elif told["reported"]:
+        passes = _("  would be refused; it passes, since policy-mode is report")
+        fact(_("reason"), (told["reported"], WARN), (passes, WARN))
+        fact(_("because"), told["detail"])
+    if told["command"]:
+        fact(_("to allow it"), told["command"])
+    for number, rule in enumerate(told["rules"]):
+        fact(_("rules") if not number else "", *_rule(rule))
+    if told["way"] is not None:
+        fact(_("way"), *_way(told["way"]))
+    for number, one in enumerate(told["addresses"]):
+        verdict = (_("may be dialed"), GOOD) if one["allowed"] else (one["detail"], BAD)
+        fact(_("addresses") if not number else "", one["address"], "  ", verdict)
+    if told["more_addresses"]:
+        fact("", (_("and {number} more").format(number=f"{told['more_addresses']:,}"), DIM))
+    for number, line in enumerate(_tls(told["tls"]) if told["tls"] else ()):
+        fact(_("TLS") if not number else "", line)
+    return [*parts, facts]
+
+
+def _rule(rule: dict[str, Any]) -> list[Any]:
+    obstacles = {
+        "port": _("is for another port"),
+        "until": _("has ended"),
+        "from": _("is for other clients"),
+    }
+    if rule["decides"]:
+        note = (_("decides"), GOOD if rule["list"] == "allowed-host" else BAD)
+    elif rule["holds"]:
+        note = (_("would allow it"), DIM) if rule["list"] == "allowed-host" else (_("denies it, too"), BAD)
+    else:
+        note = (obstacles[rule["obstacle"]], WARN)
+    return [f"{rule['list']} = {rule['rule']}", "  ", note, (f"  {rule['source']}", DIM)]
+
+
+def _way(way: dict[str, Any]) -> list[Any]:
+    if way["through"] == "relay proxy":
+        note = _("  which looks the name up itself, out of the address guard's sight")
+        return [
+            _("through the relay proxy {proxies}").format(proxies=_(", or ").join(way["relay_proxies"])),
+            (note, DIM),
+        ]
+    if way["bypass"] is None:
+        return [_("straight")]
+    told = _("straight, past the relay proxy: relay-proxy-bypass = {rule}")
+    return [told.format(rule=way["bypass"]["rule"]), (f"  {way['bypass']['source']}", DIM)]
+
+
+def _tls(tls: dict[str, Any]) -> list[str]:
+    if tls["rules"] == "off":
+        return [_("anything passes, TLS or not (tls-rules = off)")]
+    name: Optional[str] = tls["server_name"]
+    names = [] if name is None else [name]
+    names += [_("any allowed host")] if tls["or_any_allowed_host"] else []
+    names += [_("none")] if tls["or_none"] else []
+    none_passes = _("no session can pass: an address is no server name; add no-server-name to its rule")
+    lines = [
+        _("{version} or newer").format(version=tls["min_version"]),
+        _("server name: {names}").format(names=_(" or ").join(names)) if names else none_passes,
+    ]
+    if tls["encrypted_client_hello"] == "deny":
+        lines.append(_("no encrypted ClientHello"))
+    if tls["client_certificates"] is not None:
+        lines.append(_("client certificate: {names}").format(names=_(" or ").join(tls["client_certificates"])))
+        unseen = _("one that cannot be seen (TLS 1.3, resumed sessions): {verdict}")
+        lines.append(unseen.format(verdict=tls["unseen_client_certificate"]))
+    if tls["rules"] == "report":
+        lines.append(_("what breaks these rules is logged, and passes all the same (tls-rules = report)"))
+    return lines

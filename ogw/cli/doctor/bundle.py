@@ -1,0 +1,142 @@
+"""What the doctor packs for whoever helps from afar: facts and findings, and no secret."""
+
+import io
+import json
+import os
+import platform
+import re
+import resource
+import ssl
+import sys
+import tarfile
+import time
+from collections import deque
+from gettext import gettext as _
+from importlib import metadata
+from typing import Any, Optional
+
+from ogw import __version__
+from ogw.cli.commands import Failed
+from ogw.cli.live.gateway import Gateway, NoGateway
+from ogw.report.log import timestamp
+from ogw.service.limits import cores
+from ogw.settings.settings import SETTINGS, Config
+from ogw.wire.relay_proxy import HIDDEN, Credentials
+
+LOG_LINES = 1000
+PACKAGES = ("gevent", "greenlet", "ConfigArgParse", "cryptography", "prometheus-client", "waitress", "rich")
+SYSCTLS = (
+    *("net/ipv4/ip_local_port_range", "net/core/somaxconn", "net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem"),
+    *("net/ipv4/tcp_mem", "net/netfilter/nf_conntrack_max", "fs/file-max", "fs/nr_open"),
+)
+
+
+def write_bundle(path: str, told: dict[str, Any], config: Optional[Config], running: Optional[dict[str, Any]]) -> None:
+    """A .tar.gz that only its owner may read. Raises Failed.
+
+    told     what the doctor found
+    config   None where it is wrong
+    running  what the gateway says of itself; None where none runs
+    """
+    files = {"about.json": _json(about()), "limits.json": _json(limits()), "doctor.json": _json(told)}
+    if config is not None:
+        files["configuration.json"] = _json(configuration(config))
+        if config.log_file:
+            files["log.txt"] = without_secrets(_last_lines(config.log_file), config)
+    if running is not None:
+        files["status.json"] = _json(running)
+        try:
+            files["metrics.txt"] = Gateway(config.run_dir if config is not None else "").text("/metrics")
+        except NoGateway as error:
+            files["metrics.txt"] = f"{error}\n"
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            _pack(file, files)
+    except FileExistsError:
+        raise Failed(_("{path} is there already; name another file").format(path=path)) from None
+    except OSError as error:
+        raise Failed(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
+
+
+def _pack(file: Any, files: dict[str, str]) -> None:
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, text in files.items():
+            data = text.encode("utf-8", "backslashreplace")
+            entry = tarfile.TarInfo(f"ogw-doctor/{name}")
+            entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
+            archive.addfile(entry, io.BytesIO(data))
+
+
+def about() -> dict[str, Any]:
+    """Versions, and what machine it is."""
+    try:
+        distribution = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        distribution = ""
+    packages: dict[str, Optional[str]] = {}
+    for package in PACKAGES:
+        try:
+            packages[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            packages[package] = None
+    return {
+        "time": timestamp(time.time()),
+        "ogw": __version__,
+        "python": sys.version,
+        "openssl": ssl.OPENSSL_VERSION,
+        "packages": packages,
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "distribution": distribution,
+        "cores": cores(),
+    }
+
+
+def limits() -> dict[str, Any]:
+    """Those of this process, and the kernel's."""
+    kernel: dict[str, Optional[str]] = {}
+    for name in SYSCTLS:
+        try:
+            with open(f"/proc/sys/{name}", encoding="ascii") as file:
+                kernel[name.replace("/", ".")] = " ".join(file.read().split())
+        except OSError:
+            kernel[name.replace("/", ".")] = None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return {"open files": {"soft": soft, "hard": hard}, "kernel": kernel}
+
+
+def configuration(config: Config) -> dict[str, Any]:
+    """What `ogw config show` shows."""
+    shown = {
+        name: [{"value": given.text, "source": given.source} for given in config.origins[name]] for name in SETTINGS
+    }
+    return {"settings": shown, "warnings": list(config.warnings)}
+
+
+def without_secrets(text: str, config: Config) -> str:
+    """Text of others, such as a log file, in which user names and passwords of relay proxies do not stand.
+
+    The gateway never logs one; who else writes to that file nobody knows.
+    """
+    given = Credentials(config.relay_proxy_username, config.relay_proxy_password)
+    known = [given, *(proxy.credentials for proxy in config.relay_proxy if proxy.credentials is not None)]
+    for one in known:
+        user, password = one.user.reveal(), one.password.reveal()
+        if user or password:
+            text = text.replace(one.header.decode("ascii").removeprefix("Basic "), HIDDEN)
+        for secret in (password, user):
+            if secret:
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
+    return text
+
+
+def _last_lines(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="backslashreplace") as file:
+            return "".join(deque(file, LOG_LINES))
+    except OSError as error:
+        return f"{path}: {error.strerror}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"

@@ -1,0 +1,176 @@
+"""`ogw doctor`: what is wrong with this machine, this configuration and the way out, and what to do about it."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from gettext import gettext as _
+from gettext import ngettext
+from typing import Any, Optional
+
+from rich.console import RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from ogw import __version__
+from ogw.cli.ask.check import configuration_file
+from ogw.cli.ask.explanation import connect_target
+from ogw.cli.commands import Failed
+from ogw.cli.doctor.bundle import write_bundle
+from ogw.cli.doctor.findings import Finding, State, count_of, ok, problem, warning
+from ogw.cli.doctor.machine import of_clock, of_files, of_gateway, of_limits, of_listeners, running_state
+from ogw.cli.doctor.reach import Outside, wanted_host, wanted_of
+from ogw.cli.flags import ALSO, split_flags
+from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
+from ogw.settings.loader import ConfigError, load
+from ogw.settings.policy import policy_of
+from ogw.settings.settings import Config
+from ogw.wire.connect import BadTarget, Target, parse_target
+
+HEALTHY, ILL = 0, 1  # exit codes
+SECONDS = 60.0
+MARKS = {State.OK: GOOD, State.UNTESTED: DIM, State.WARNING: WARN, State.PROBLEM: BAD}
+
+
+def doctor(words: list[str]) -> int:
+    """Run the command; the exit code."""
+    asked, flags = _parsed(words)
+    config: Optional[Config] = None
+    running: Optional[dict[str, Any]] = None
+    file = configuration_file(flags)
+    try:
+        config = load(flags, os.environ)
+    except ConfigError as error:
+        found = [
+            problem("configuration", "", mistake, _("correct it; `ogw check` tells the same"))
+            for mistake in error.mistakes
+        ]
+    else:
+        running, why = running_state(config)
+        found = [*_of_configuration(config, file), *of_gateway(config, running, why, policy_of(config).hash)]
+        found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
+        found += _outside(config, asked.host, asked.timeout)
+    told = {
+        "version": __version__,
+        "problems": count_of(found, State.PROBLEM),
+        "warnings": count_of(found, State.WARNING),
+        "findings": [finding.as_dict() for finding in found],
+    }
+    if asked.bundle:
+        write_bundle(asked.bundle, told, config, running)
+    if asked.json:
+        print(json.dumps(told, indent=2))
+    else:
+        show(*_screen(found))
+    if asked.bundle:
+        told_of = _("ogw: {path} has all of this for support; it holds no password, but host names and addresses")
+        print(told_of.format(path=ascii(asked.bundle)[1:-1]), file=sys.stderr)
+    if config is None:
+        return WRONG
+    return ILL if told["problems"] else HEALTHY
+
+
+def _parsed(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = parser_of(
+        "doctor",
+        _(
+            "Examine this machine, the configuration and the way out: ports, limits, files, clock, DNS servers, relay "
+            "proxies, and each allowed host that is a plain name, which is dialed as the gateway would, up to a TLS "
+            "session of the doctor's own. Run it as the gateway's user, on its machine."
+        )
+        + f" {ALSO}",
+        examples=[
+            "ogw doctor",
+            "ogw doctor --host www.example.com --host build.example.com:8443",
+            "ogw doctor --json | jq '.findings[] | select(.state == \"problem\")'",
+            "sudo -u ogw ogw doctor --bundle ogw-doctor.tar.gz",
+        ],
+        codes={
+            HEALTHY: _("no problem; there may be warnings"),
+            ILL: _("there is a problem"),
+            WRONG: _("the command line or the configuration is wrong"),
+        },
+    )
+    told = _("try only this host, not those of the rules; may be repeated")
+    parser.add_argument("--host", metavar="HOST[:PORT]", type=_target, action="append", help=told)
+    told = _("for all that is tried outside, together (default: {seconds:g})").format(seconds=SECONDS)
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=SECONDS, help=told)
+    told = _("also pack what was found, configuration, versions, metrics and the end of log-file, without secrets")
+    parser.add_argument("--bundle", metavar="FILE", help=told)
+    parser.add_argument("--json", action="store_true", help=_("answer as JSON"))
+    own, flags = split_flags(words)
+    asked, unknown = parser.parse_known_args(own)
+    return asked, [*flags, *unknown]
+
+
+def _target(text: str) -> Target:
+    try:
+        return parse_target(connect_target(text))
+    except BadTarget as error:
+        raise argparse.ArgumentTypeError(error.detail) from None
+
+
+def _seconds(text: str) -> float:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 3600):
+        raise argparse.ArgumentTypeError(_("{text} is no number of seconds from 1 to 3600").format(text=ascii(text)))
+    return float(text)
+
+
+def _of_configuration(config: Config, file: Optional[str]) -> list[Finding]:
+    found = [warning("configuration", "", told, _("change it, if that is not meant")) for told in config.warnings]
+    return found or [ok("configuration", file or "", _("nothing is wrong with it"))]
+
+
+def _outside(config: Config, hosts: Optional[list[Target]], seconds: float) -> list[Finding]:
+    wanted, wide = wanted_of(config)
+    if hosts is not None:
+        wanted, wide = [wanted_host(config, target) for target in dict.fromkeys(hosts)], []
+    try:
+        outside = Outside(config, wanted, wide)
+    except (OSError, ValueError) as error:
+        raise Failed(str(error)) from None
+    progress = Progress(
+        TextColumn(_("examining")),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console_of(sys.stderr),
+        transient=True,
+        auto_refresh=False,
+        disable=sys.stderr is None or not sys.stderr.isatty(),
+    )
+    with progress:
+        bar = progress.add_task("", total=len(outside.jobs))
+
+        def finished() -> None:
+            progress.advance(bar)
+            progress.refresh()
+
+        return outside.examine(seconds, finished)
+
+
+def _screen(found: Sequence[Finding]) -> list[RenderableType]:
+    words = {
+        State.OK: _("ok"),
+        State.UNTESTED: _("untested"),
+        State.WARNING: _("warning"),
+        State.PROBLEM: _("problem"),
+    }
+    rows = table("", "", "", folds=(2,))
+    for finding in found:
+        area, where, what, do = clean([finding.area, finding.where, finding.what, finding.do])
+        style = MARKS[finding.state]
+        rows.add_row(
+            Text(words[finding.state], style=style),
+            Text(area),
+            Text.assemble((f"{where}: " if where else "", BOLD), what),
+        )
+        if do and finding.state is not State.OK:
+            rows.add_row("", "", Text.assemble((_("what to do: "), DIM), do))
+    problems, warnings = count_of(found, State.PROBLEM), count_of(found, State.WARNING)
+    said = [
+        ngettext("{number} problem", "{number} problems", problems).format(number=problems),
+        ngettext("{number} warning", "{number} warnings", warnings).format(number=warnings),
+    ]
+    return [rows, Text(), Text(", ".join(said), style=f"{BOLD} {BAD if problems else WARN if warnings else GOOD}")]

@@ -1,0 +1,231 @@
+"""What the doctor finds on this machine itself: ports, limits, clock, files, and the gateway that runs here."""
+
+import ctypes
+import os
+import pathlib
+import stat
+from collections.abc import Mapping
+from gettext import gettext as _
+from typing import Any, Optional
+
+from ogw import __version__
+from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
+from ogw.cli.live.gateway import Gateway, NoGateway
+from ogw.service.limits import StartError, limits_of, workers_of
+from ogw.service.listener import NO_SUCH_FAMILY, ListenError, listen
+from ogw.settings import run_dir
+from ogw.settings.settings import Config
+from ogw.tunnel.ports import RANGE_FILE
+from ogw.wire.relay_proxy import HIDDEN
+
+FEW_DESCRIPTORS = 4096
+NEARLY_FULL = 0.8
+UNSYNCHRONIZED = 0x40  # STA_UNSYNC of sys/timex.h
+
+
+def running_state(config: Config) -> tuple[Optional[dict[str, Any]], str]:
+    """What the running gateway says of itself; or None, and why."""
+    try:
+        return Gateway(config.run_dir).state(), ""
+    except NoGateway as error:
+        return None, str(error)
+
+
+def of_gateway(config: Config, running: Optional[dict[str, Any]], why: str, policy: str) -> list[Finding]:
+    """The gateway that runs here, if one does."""
+    if running is None:
+        return [untested("gateway", "", "; ".join(line.strip() for line in why.splitlines()).replace(":;", ":"))]
+    told = _("ogw {version}, {state}, policy {policy}")
+    found = [
+        ok("gateway", "", told.format(version=running["version"], state=running["state"], policy=running["policy"]))
+    ]
+    if running["version"] != __version__:
+        what = _("it runs version {running}, this command is {ours}").format(
+            running=running["version"], ours=__version__
+        )
+        found.append(warning("gateway", "", what, _("restart it after an upgrade")))
+    if running["policy"] != policy:
+        what = _("its policy is not that of this configuration ({policy})").format(policy=policy)
+        found.append(warning("gateway", "", what, _("ogw reload; or give this command the flags that it runs with")))
+    if running["workers_missing"]:
+        what = _("{number} of its workers did not answer").format(number=running["workers_missing"])
+        found.append(problem("gateway", "", what, _("look at its log; if it goes on, restart it")))
+    return found
+
+
+def of_listeners(config: Config, running: Optional[Mapping[str, Any]]) -> list[Finding]:
+    """Whether the ports are free, or ours."""
+    found = []
+    for host, port in config.listen:
+        taken = running is not None and _place(host, port) in running["listen"]
+        found.append(_listener("listen", host, port, taken, config.listen_is_default))
+    if config.admin_address is not None:
+        host, port = config.admin_address
+        taken = running is not None and running["admin"] == _place(host, port)
+        found.append(_listener("admin", host, port, taken, config.is_default("admin-address")))
+    if config.health_address is not None:
+        host, port = config.health_address
+        taken = running is not None and running.get("health") == _place(host, port)
+        found.append(_listener("health", host, port, taken, False))
+    return found
+
+
+def _listener(area: str, host: str, port: int, taken: bool, is_default: bool) -> Finding:
+    place = _place(host, port)
+    if taken:
+        return ok(area, place, _("the running gateway listens there"))
+    try:
+        listen(host, port, 0, probe=True).close()
+    except ListenError as error:
+        what, _semicolon, do = str(error).partition("; ")
+        cause = error.__cause__
+        if is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY:
+            return ok(area, place, _("left out: the kernel has this address family switched off"))
+        if is_default and area == "admin":
+            return warning(area, place, what, _("set another admin-address; the gateway starts without metrics"))
+        return problem(area, place, what, do)
+    return ok(area, place, _("free"))
+
+
+def of_limits(config: Config, running: Optional[Mapping[str, Any]]) -> list[Finding]:
+    """Open files, and the tunnels that they carry; local ports."""
+    workers = workers_of(config)
+    try:
+        limits = limits_of(config, workers)
+    except StartError as error:
+        what, _semicolon, do = str(error).partition("; ")
+        return [problem("limits", "", what, do)]
+    descriptors, tunnels, whose = limits.descriptors, limits.tunnels, _("in this shell")
+    if running is not None:
+        descriptors, tunnels, whose = running["max_descriptors"], running["max_tunnels"], _("of the running gateway")
+        workers = len(running["workers"])
+    what = _("open files {whose}: {descriptors} for each of {workers} workers, which is {tunnels} tunnels").format(
+        whose=whose, descriptors=f"{descriptors:,}", workers=workers, tunnels=f"{tunnels:,}"
+    )
+    raise_it = _("raise the limit: LimitNOFILE= of the unit, ulimit -n, or --ulimit of the container")
+    found = [warning("limits", "", what, raise_it) if descriptors < FEW_DESCRIPTORS else ok("limits", "", what)]
+    if running is None and config.max_tunnels > tunnels:
+        what = _("max-tunnels = {asked} is more than the open files carry").format(asked=f"{config.max_tunnels:,}")
+        found.append(problem("limits", _origin(config, "max-tunnels"), what, raise_it))
+    for worker in running["workers"] if running is not None else ():
+        if worker["descriptors"] > NEARLY_FULL * descriptors:
+            what = _("it has {used} of {most} files open").format(
+                used=f"{worker['descriptors']:,}", most=f"{descriptors:,}"
+            )
+            found.append(problem("limits", _("worker {number}").format(number=worker["number"]), what, raise_it))
+    wanted = config.max_tunnels or tunnels
+    return [*found, *_local_ports(config, wanted)]
+
+
+def _local_ports(config: Config, tunnels: int) -> list[Finding]:
+    try:
+        low, high = map(int, RANGE_FILE.read_text().split())
+    except (OSError, ValueError):
+        return [untested("limits", str(RANGE_FILE), _("cannot be read"))]
+    ports = high - low + 1
+    what = _("{ports} local ports: as many tunnels can lead to one address at a time").format(ports=f"{ports:,}")
+    if config.relay_proxy and not config.is_default("max-tunnels") and ports < tunnels:
+        what += _(", such as the relay proxy's, but max-tunnels is {tunnels}").format(tunnels=f"{tunnels:,}")
+        do = _("widen net.ipv4.ip_local_port_range (sysctl), for example to 1024 65535")
+        return [warning("limits", "net.ipv4.ip_local_port_range", what, do)]
+    return [ok("limits", "net.ipv4.ip_local_port_range", what)]
+
+
+class _Timex(ctypes.Structure):
+    """What adjtimex(2) fills; what stands behind the status is not looked at."""
+
+    _fields_ = [
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 256),
+    ]
+
+
+def of_clock() -> list[Finding]:
+    """Whether something keeps the clock right, as the kernel knows it. Nothing is compared with other clocks here."""
+    state = _Timex()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.adjtimex(ctypes.byref(state)) < 0:
+        return [untested("clock", "", _("the kernel does not say whether it is synchronized"))]
+    if state.status & UNSYNCHRONIZED:
+        what = _("the kernel says that nothing keeps it synchronized")
+        do = _("set up chrony or systemd-timesyncd, unless the host of this machine does it: rules with until=, "
+               "certificates and the log depend on the clock")  # fmt: skip
+        return [warning("clock", "", what, do)]
+    what = _("the kernel says that it is synchronized, to {milliseconds} ms at worst")
+    return [ok("clock", "", what.format(milliseconds=f"{state.maxerror / 1000:,.0f}"))]
+
+
+def of_files(config: Config, file: Optional[str]) -> list[Finding]:
+    """Who may read and change the files of the configuration; where the log and the socket go."""
+    found: list[Finding] = []
+    if file is not None:
+        secret = any(
+            given.source.startswith(f"{file}:") and HIDDEN in given.text
+            for name in ("relay-proxy", "relay-proxy-password")
+            for given in config.origins[name]
+        )
+        found += _permissions(file, secret)
+    if config.relay_proxy_password_file:
+        found += _permissions(config.relay_proxy_password_file, True)
+    if config.log_file:
+        folder = os.path.dirname(os.path.abspath(config.log_file))
+        place = config.log_file if os.path.exists(config.log_file) else folder
+        if not os.access(place, os.W_OK):
+            do = _("let the gateway's user write there; this user ({user}) cannot").format(user=os.geteuid())
+            found.append(problem("files", config.log_file, _("the log cannot be written"), do))
+        else:
+            found.append(ok("files", config.log_file, _("the log can be written")))
+    found.append(_run_dir(config))
+    return found
+
+
+def _permissions(path: str, secret: bool) -> list[Finding]:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return [untested("files", path, error.strerror or str(error))]
+    found = []
+    if status.st_mode & stat.S_IWOTH:
+        found.append(problem("files", path, _("every user of this machine can change it"), f"chmod o-w {path}"))
+    if secret and status.st_mode & stat.S_IROTH:
+        what = _("every user of this machine can read the password in it")
+        found.append(problem("files", path, what, f"chmod o-r {path}"))
+    if status.st_uid not in (0, os.geteuid()):
+        what = _("it belongs to user {owner}, who can change it").format(owner=status.st_uid)
+        found.append(warning("files", path, what, _("let it belong to root, or to the gateway's user")))
+    mode = f"{stat.S_IMODE(status.st_mode):04o}"
+    return found or [ok("files", path, _("mode {mode}, owner {owner}").format(mode=mode, owner=status.st_uid))]
+
+
+def _run_dir(config: Config) -> Finding:
+    folder = config.run_dir or run_dir.default_run_dirs(os.environ)[0]
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        parent = pathlib.Path(folder).parent
+        if os.access(parent, os.W_OK):
+            return ok("files", folder, _("is made at the start"))
+        return warning("files", folder, _("run-dir is not there, and this user cannot make it"), _NO_SOCKET)
+    except OSError as error:
+        return warning("files", folder, error.strerror or str(error), _NO_SOCKET)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+        return warning("files", folder, _("run-dir is not a folder of this user"), _NO_SOCKET)
+    if not os.access(folder, os.W_OK):
+        return warning("files", folder, _("this user cannot make the socket there"), _NO_SOCKET)
+    return ok("files", folder, _("the socket's folder is in order"))
+
+
+_NO_SOCKET = _("set run-dir to a folder of the gateway's user; without it ogw status and the like find no gateway")
+
+
+def _origin(config: Config, name: str) -> str:
+    return config.origins[name][-1].source
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,298 @@
+"""What the doctor finds on the way out: DNS servers, relay proxies, and each host that has a name, dialed for real."""
+
+import dataclasses
+import ssl
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from gettext import gettext as _
+from gettext import ngettext
+from typing import NamedTuple, Optional
+
+from cryptography import x509
+
+from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
+from ogw.policy.advice import REASONS
+from ogw.policy.hosts import Policy
+from ogw.policy.rules import Kind, Rule
+from ogw.policy.subjects import read_by_others, shown
+from ogw.policy.tls_rules import Mode
+from ogw.report.log import Log
+from ogw.report.sinks import open_sink
+from ogw.report.writers import Direct
+from ogw.service.dialer import dialer_of, own_places
+from ogw.settings.policy import policy_of
+from ogw.settings.settings import Config
+from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
+from ogw.tunnel.probe import Probe, Probed, ask_server, in_parallel
+from ogw.wire.connect import Target, parse_target
+from ogw.wire.tls import version_name
+
+AT_A_TIME = 20
+SOON = 30  # days
+SLOW = 1.0  # seconds for a look-up
+MOST_SHOWN = 5  # rules that cannot be tested
+VIA = b"ogw-doctor"
+
+Done = Callable[[], object]
+Job = Callable[[], list[Finding]]
+
+
+class Wanted(NamedTuple):
+    """A target to try, and a client for whom it is allowed."""
+
+    target: Target
+    client: str
+
+
+def wanted_of(config: Config) -> tuple[list[Wanted], list[Rule]]:
+    """The targets that the rules name, and the rules that name none: wildcards and networks."""
+    ports = (443,) if 443 in config.allowed_port else tuple(sorted(config.allowed_port))[:1]
+    wanted: dict[Target, Wanted] = {}
+    wide: list[Rule] = []
+    for rule in (*config.allowed_host, *config.sourced_hosts):
+        single = rule.network is not None and rule.network.num_addresses == 1
+        if rule.kind is not Kind.NAME and not single:
+            wide.append(rule)
+            continue
+        for port in ports if rule.port is None else (rule.port,):
+            host = f"[{rule.pattern}]" if ":" in rule.pattern else rule.pattern
+            target = parse_target(f"{host}:{port}".encode())
+            wanted.setdefault(target, Wanted(target, _client_of(rule)))
+    return list(wanted.values()), wide
+
+
+def wanted_host(config: Config, target: Target) -> Wanted:
+    """This one, for a client that may go there if there is any."""
+    policy = policy_of(config)
+    rules = [match.rule for match in policy.matches(target, "127.0.0.1") if not match.denies]
+    clients = ["127.0.0.1", *(_client_of(rule) for rule in rules)]
+    return Wanted(
+        target, next((client for client in clients if policy.judge_target(target, client).allowed), clients[0])
+    )
+
+
+def _client_of(rule: Rule) -> str:
+    if not rule.clients:
+        return "127.0.0.1"
+    network = rule.clients[0]
+    return str(network[1] if network.num_addresses > 1 else network[0])
+
+
+class Outside:
+    """All that is tried, for one configuration. Raises OSError or ValueError where a file of it cannot be read."""
+
+    def __init__(self, config: Config, wanted: Sequence[Wanted], wide: Sequence[Rule]) -> None:
+        self._config = config
+        self._policy: Policy = policy_of(config)
+        self._wanted = wanted
+        self._wide = wide
+        self._own = own_places(config)
+        self._log = Log(Direct(open_sink("/dev/null", None)))
+        self._dialer = dialer_of(config, self._policy, self._log, VIA, self._own)
+        context = ssl.create_default_context()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of versions that somebody may need all the same
+            context.minimum_version = ssl.TLSVersion(self._policy.tls.min_version)
+        self._probe = Probe(self._dialer, context, config.handshake_timeout)
+        self._straight = [one for one in wanted if self._dialer.goes_straight(one.target, one.client)]
+        self._youngest: Optional[tuple[float, str]] = None  # the latest begin of a certificate, and whose
+        self.jobs: list[tuple[str, str, Job]] = [*self._dns_jobs(), *self._relay_jobs()]
+        self.jobs += [("hosts", str(one.target), partial(self._host, one)) for one in wanted]
+
+    def examine(self, seconds: float, finished: Done) -> list[Finding]:
+        """Run all jobs within so many seconds. `finished` is called after each."""
+        try:
+            results = in_parallel([job for _area, _where, job in self.jobs], AT_A_TIME, seconds, finished)
+        finally:
+            self._dialer.close()
+        found: list[Finding] = []
+        for (area, where, _job), result in zip(self.jobs, results, strict=True):
+            late = untested(area, where, _("not finished within {seconds:g} s").format(seconds=seconds),
+                            _("give it longer: --timeout SECONDS"))  # fmt: skip
+            found += [late] if result is None else result
+        return [*found, *self._not_testable(), *self._clock()]
+
+    # DNS.
+
+    def _dns_jobs(self) -> list[tuple[str, str, Job]]:
+        names = [one.target.host for one in self._straight if one.target.address is None]
+        names += [proxy.target.host for proxy in self._config.relay_proxy if proxy.target.address is None]
+        servers = list(self._config.dns_servers) or resolv_conf()
+        jobs: list[tuple[str, str, Job]] = []
+        for server in servers:
+            where = f"[{server[0]}]:{server[1]}" if ":" in server[0] else f"{server[0]}:{server[1]}"
+            jobs.append(("dns", where, partial(self._dns_server, server, where, names[:1])))
+        if not servers:
+            jobs.append(("dns", RESOLV_CONF, partial(_no_dns_server, bool(names))))
+        return jobs
+
+    def _dns_server(self, server: tuple[str, int], where: str, names: Sequence[str]) -> list[Finding]:
+        if not names:
+            return [untested("dns", where, _("there is no name to ask it for"))]
+        answered = ask_server(server, names[0], self._config.dns_timeout)
+        if answered is None:
+            what = _("no answer, when asked for {name}").format(name=names[0])
+            do = _("check that server, and the firewalls on the way (UDP and TCP port 53); or set dns-server")
+            return [problem("dns", where, what, do)]
+        seconds, keeps_case = answered
+        what = _("answers in {milliseconds:.0f} ms").format(milliseconds=seconds * 1000)
+        if not keeps_case:
+            what = _("{what}; it, or something on the way, changes the letters of names: its answers are easier to "
+                     "forge").format(what=what)  # fmt: skip
+            do = _("update it, or ask another server (dns-server), where the network in between is not yours")
+            return [warning("dns", where, what, do)]
+        return [ok("dns", where, what)]
+
+    # Relay proxies.
+
+    def _relay_jobs(self) -> list[tuple[str, str, Job]]:
+        behind = [one for one in self._wanted if one not in self._straight]
+        return [
+            ("relay proxy", str(proxy), partial(self._relay, number, behind[:1]))
+            for number, proxy in enumerate(self._config.relay_proxy)
+        ]
+
+    def _relay(self, number: int, behind: Sequence[Wanted]) -> list[Finding]:
+        """Each of them is asked on its own, as if it were the only one."""
+        proxy = self._config.relay_proxy[number]
+        where = str(proxy)
+        if not behind:
+            what = _("there is no plain host to ask it for; `--host HOST` names one")
+            return [untested("relay proxy", where, what)]
+        alone = dataclasses.replace(self._config, relay_proxy=(proxy,), relay_proxy_bypass=())
+        dialer = dialer_of(alone, self._policy, self._log, VIA, self._own)
+        one = behind[0]
+        to = self._policy.judge_target(one.target, one.client).to
+        probed = Probe(dialer, ssl.create_default_context(), 1.0).try_target(one.target, to, one.client, tls=False)
+        dialer.close()
+        if probed.failure is None:
+            with_user = proxy.credentials is not None or bool(self._config.relay_proxy_username.reveal())
+            what = _("opens a tunnel to {target} in {milliseconds:.0f} ms").format(
+                target=one.target, milliseconds=probed.dial * 1000
+            )
+            return [ok("relay proxy", where, what + (_(", with the credentials") if with_user else ""))]
+        do = REASONS[probed.failure.token].do
+        if probed.status is not None and probed.status != 407:
+            # It answers, and took the credentials; the target may be the matter.
+            return [warning("relay proxy", where, probed.detail, do)]
+        return [problem("relay proxy", where, probed.detail, do)]
+
+    # Hosts.
+
+    def _host(self, one: Wanted) -> list[Finding]:
+        where = str(one.target)
+        decision = self._policy.judge_target(one.target, one.client)
+        if not decision.allowed:
+            what = _("refused ({reason}): {detail}").format(reason=decision.reason.token, detail=decision.detail)
+            return [warning("hosts", where, what, _("`ogw explain {target}` says more").format(target=where))]
+        probed = self._probe.try_target(one.target, decision.to, one.client)
+        found = []
+        if probed.look_up is not None and probed.look_up > SLOW:
+            what = _("the look-up takes {seconds:.1f} s").format(seconds=probed.look_up)
+            found.append(warning("dns", where, what, _("check the DNS servers; the first one may not answer")))
+        return [*found, self._judged(where, probed)]
+
+    def _judged(self, where: str, probed: Probed) -> Finding:
+        if probed.failure is not None:
+            what = _("not reached ({reason}): {detail}").format(reason=probed.failure.token, detail=probed.detail)
+            return problem("hosts", where, what, REASONS[probed.failure.token].do)
+        reached = _("reached at {address} in {milliseconds:.0f} ms").format(
+            address=probed.address, milliseconds=probed.dial * 1000
+        )
+        if not probed.version:
+            what = _("{reached}, but there is no TLS session: {why}").format(reached=reached, why=probed.detail)
+            if self._policy.tls.mode is Mode.OFF:
+                return ok("hosts", where, what)
+            least = version_name(self._policy.tls.min_version)
+            do = _("let the server speak {least} or newer; a firewall in between may be the one that ends it")
+            return problem("hosts", where, what, do.format(least=least))
+        return self._with_certificate(where, probed, _("{reached}, {version}").format(
+            reached=reached, version=probed.version.replace("TLSv", "TLS "))
+        )  # fmt: skip
+
+    def _with_certificate(self, where: str, probed: Probed, reached: str) -> Finding:
+        def read() -> tuple[str, datetime, datetime]:
+            certificate = x509.load_der_x509_certificate(probed.certificate)
+            begins, ends = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
+            return shown(certificate.issuer.rfc4514_string()), begins, ends
+
+        try:
+            issuer, begins, ends = read_by_others(read)
+        except ValueError:
+            return warning("hosts", where, _("{reached}; its certificate cannot be read").format(reached=reached),
+                           _("look at it: openssl s_client"))  # fmt: skip
+        if self._youngest is None or begins.timestamp() > self._youngest[0]:
+            self._youngest = begins.timestamp(), where
+        now = datetime.now(UTC)
+        until = ends.strftime("%Y-%m-%d")
+        if ends <= now:
+            what = _("{reached}; its certificate ended on {until}").format(reached=reached, until=until)
+            return problem("hosts", where, what, _("tell its owner; and check the clock of this machine"))
+        if probed.untrusted:
+            what = _("{reached}; this machine does not trust its certificate: {why}; its issuer is {issuer}").format(
+                reached=reached, why=probed.untrusted, issuer=issuer
+            )
+            do = _("if that is not its own issuer, a firewall in between opens TLS sessions: exempt the host there; "
+                   "if it is, clients that trust it are fine")  # fmt: skip
+            return warning("hosts", where, what, do)
+        days = (ends - now).days
+        if days < SOON:
+            left = ngettext("{days} day", "{days} days", days).format(days=days)
+            what = _("{reached}; its certificate ends in {left}, on {until}").format(
+                reached=reached, left=left, until=until
+            )
+            return warning("hosts", where, what, _("tell its owner, if it is not renewed by itself"))
+        what = _("{reached}, certificate until {until} by {issuer}").format(reached=reached, until=until, issuer=issuer)
+        return ok("hosts", where, what)
+
+    def _not_testable(self) -> list[Finding]:
+        if not self._wide:
+            return []
+        number = len(self._wide)
+        what = ngettext("{number} rule names no single host", "{number} rules name no single host", number).format(
+            number=number
+        )
+        listed = ", ".join(str(rule) for rule in self._wide[:MOST_SHOWN]) + (", ..." if number > MOST_SHOWN else "")
+        return [untested("hosts", "", f"{what}: {listed}", _("try one of its hosts: --host HOST"))]
+
+    def _clock(self) -> list[Finding]:
+        """A certificate is never made before its time, so the clock cannot be right where it is before one's begin."""
+        if self._youngest is None:
+            return []
+        begins, where = self._youngest
+        behind = begins - time.time()
+        if behind > 0:
+            what = _("it is behind by {hours:.1f} hours at least: the certificate of {where} begins later").format(
+                hours=behind / 3600, where=where
+            )
+            return [problem("clock", "", what, _("set the clock; let chrony or systemd-timesyncd keep it"))]
+        what = _("it is not before the begin of any certificate that was seen (latest: {where}); that it is not ahead "
+                 "was not compared with anything").format(where=where)  # fmt: skip
+        return [ok("clock", "", what)]
+
+
+def _utc(certificate: x509.Certificate, name: str) -> datetime:
+    """A time of a certificate; cryptography before 42 gave it without its zone."""
+    found: Optional[datetime] = getattr(certificate, f"{name}_utc", None)
+    if found is None:
+        found = getattr(certificate, name).replace(tzinfo=UTC)
+    assert found is not None
+    return found
+
+
+def resolv_conf() -> list[tuple[str, int]]:
+    """The DNS servers of the system."""
+    try:
+        return read_resolv_conf().servers
+    except OSError:
+        return []
+
+
+def _no_dns_server(needed: bool) -> list[Finding]:
+    what = _("names no DNS server")
+    if needed:
+        return [problem("dns", RESOLV_CONF, what, _("set one there, or set dns-server"))]
+    return [ok("dns", RESOLV_CONF, _("names no DNS server, and none is needed"))]

@@ -1,0 +1,1 @@
+"""Commands that edit the configuration's files."""

@@ -1,0 +1,216 @@
+"""`ogw config get|set|unset|add|remove|path`: single settings of the INI file."""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from gettext import gettext as _
+
+from ogw.cli.commands import Failed
+from ogw.cli.edit.change import CODES, NOT_DONE, OK, add_config, add_flags, file_of, make
+from ogw.cli.parser import parser_of
+from ogw.cli.screen import clean
+from ogw.policy.rules import parse_time
+from ogw.settings.editing import Editor, setting_of, split
+from ogw.settings.ini.file import EditError
+from ogw.settings.ini.source import read_ini
+from ogw.settings.ini.text import IniText
+from ogw.settings.settings import Setting, shown_as
+
+WRONG = 2
+ATTRIBUTES = ("from", "to", "until", "no-server-name", "note")  # of a host rule
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_FROM_NOW = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+_UNTIL = re.compile(r'((?<=[ \t])until=)([0-9]+[smhdw])(?=[ \t]|\Z)(?=(?:[^"]*"[^"]*")*[^"]*\Z)')
+
+
+def config_get(words: list[str]) -> int:
+    """`ogw config get`: what the file says; the exit code."""
+    parser = parser_of(
+        "config get",
+        _("Print what the INI file says of a setting, one value a line; `ogw config show` says what is in force."),
+        examples=["ogw config get listen-port", "ogw config get allowed-host --json"],
+        codes={OK: _("it is set in the file"), NOT_DONE: _("it is not")},
+    )
+    parser.add_argument("name")
+    parser.add_argument("--json", action="store_true", help=_("as a JSON list"))
+    add_config(parser)
+    asked = parser.parse_args(words)
+    setting = setting_or_fail(asked.name)
+    text = text_of(file_of(asked))
+    values = [
+        clean(shown_as(setting, one)) for _line, there in text.texts(setting.name) for one in split(setting, there)
+    ]
+    if asked.json:
+        print(json.dumps(values))
+    else:
+        print(*values, sep="\n", end="\n" if values else "")
+    return OK if setting.name in text else NOT_DONE
+
+
+def config_set(words: list[str]) -> int:
+    """`ogw config set`; the exit code."""
+    parser = parser_of(
+        "config set",
+        _("Set a setting in the INI file; all values of a list are replaced by those given."),
+        examples=["ogw config set listen-port 8081", "ogw config set allowed-client 10.1.0.0/16 10.2.0.0/16 --reload"],
+        codes=CODES,
+    )
+    parser.add_argument("name")
+    parser.add_argument("value", nargs="*", help=_("none makes it empty"))
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    setting = setting_or_fail(asked.name)
+    if len(asked.value) > 1 and not setting.listed:
+        parser.error(_("{name} takes one value").format(name=setting.name))
+    if setting.secret and asked.value:
+        print(_("ogw: a password in a command line can be read by every user of this machine, and stays in the history "
+                "of the shell; `ogw relay-proxy set --password-stdin` is the better way"), file=sys.stderr)  # fmt: skip
+    return make(asked, lambda editor: _do(editor.set(setting, values_of(setting, asked.value))))
+
+
+def config_unset(words: list[str]) -> int:
+    """`ogw config unset`; the exit code."""
+    parser = parser_of(
+        "config unset",
+        _("Take a setting out of the INI file, so that its default holds."),
+        examples=["ogw config unset idle-timeout --reload"],
+        codes=CODES,
+    )
+    parser.add_argument("name")
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    setting = setting_or_fail(asked.name)
+    return must(asked, lambda editor: editor.unset(setting))
+
+
+def config_add(words: list[str]) -> int:
+    """`ogw config add`; the exit code."""
+    asked, setting = _list_command(
+        words,
+        "config add",
+        _("Add values to a list of the INI file."),
+        ["ogw config add allowed-client 10.1.0.0/16 --reload"],
+    )
+    return make(asked, lambda editor: _do(*(editor.add(setting, value) for value in values_of(setting, asked.value))))
+
+
+def config_remove(words: list[str]) -> int:
+    """`ogw config remove`; the exit code."""
+    asked, setting = _list_command(
+        words,
+        "config remove",
+        _("Remove values from a list of the INI file."),
+        ["ogw config remove allowed-client 10.1.0.0/16 --reload"],
+    )
+    return remove_all(asked, setting, values_of(setting, asked.value))
+
+
+def config_path(words: list[str]) -> int:
+    """`ogw config path`; the exit code."""
+    parser = parser_of(
+        "config path",
+        _("Print the path of the INI file that commands edit."),
+        examples=["ogw config path"],
+        codes={OK: _("it is there"), NOT_DONE: _("it is not there yet")},
+    )
+    add_config(parser)
+    path = file_of(parser.parse_args(words))
+    print(clean(path))
+    if os.path.exists(path):
+        return OK
+    print(_("ogw: it is not there yet; the first change makes it"), file=sys.stderr)
+    return NOT_DONE
+
+
+def _list_command(words: list[str], name: str, does: str, examples: list[str]) -> tuple[argparse.Namespace, Setting]:
+    parser = parser_of(name, does, examples=examples, codes=CODES)
+    parser.add_argument("name")
+    parser.add_argument("value", nargs="+")
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    setting = setting_or_fail(asked.name)
+    if not setting.listed:
+        parser.error(_("{name} is no list; `ogw config set` sets it").format(name=setting.name))
+    return asked, setting
+
+
+def values_of(setting: Setting, words: list[str]) -> list[str]:
+    """The values in words of a command line: for lists, several in a word are separated as they are in the file.
+
+    Words of a host rule's attributes (from=10.1.0.0/16) belong to the rule before them, and the shell took their quotes
+    away; a time from now on (until=2h) becomes the time itself. Raises Failed.
+    """
+    if not setting.listed:
+        return words
+    if setting.read is not None:
+        return [one for word in words for one in split(setting, word) or [word]]
+    texts: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in ATTRIBUTES and bool(equals) == (name != "no-server-name") and texts:
+            quoted = f'{name}="{value}"' if " " in value and '"' not in value else word
+            texts[-1] += f" {quoted}"
+        else:
+            texts += split(setting, word) or [word]
+    return [_UNTIL.sub(lambda found: f"{found[1]}{until(found[2])}", text) for text in texts]
+
+
+def until(text: str) -> str:
+    """A time as it is stored; one from now on (2h) becomes the time itself. Raises Failed."""
+    ago = _FROM_NOW.fullmatch(text)
+    try:
+        seconds = time.time() + int(ago[1]) * UNITS[ago[2]] if ago is not None else parse_time(text)
+        return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        told = _("until {text}: neither a time from now on (30m, 2h, 3d, 1w) nor one like 2027-01-31T18:00:00Z")
+        failed = Failed(told.format(text=ascii(text)))
+        failed.code = WRONG
+        raise failed from None
+
+
+def remove_all(asked: argparse.Namespace, setting: Setting, values: list[str]) -> int:
+    """Remove them; the exit code, which says whether one was not there."""
+    missing: list[str] = []
+
+    def change(editor: Editor) -> None:
+        missing.extend(value for value in values if not editor.remove(setting, value))
+
+    code = make(asked, change)
+    return NOT_DONE if missing and code == OK else code
+
+
+def must(asked: argparse.Namespace, change: object) -> int:
+    """Make a change that says whether there was anything to do; the exit code says it, too."""
+    done: list[bool] = []
+    code = make(asked, lambda editor: done.append(change(editor)))  # type: ignore[operator]
+    return NOT_DONE if not done[0] and code == OK else code
+
+
+def setting_or_fail(name: str) -> Setting:
+    """Raises Failed, with exit code 2."""
+    try:
+        return setting_of(name)
+    except EditError as error:
+        failed = Failed(str(error))
+        failed.code = WRONG
+        raise failed from None
+
+
+def text_of(path: str) -> IniText:
+    """The file as it is; one that is not there is empty. Raises Failed."""
+    try:
+        return IniText(read_ini(path).decode())
+    except FileNotFoundError:
+        return IniText()
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failed(_("{path}: not a text file in UTF-8").format(path=path)) from None
+
+
+def _do(*_done: bool) -> None:
+    """What came of it stands in the outcome."""

@@ -1,0 +1,169 @@
+"""`ogw allowed-host|denied-host|allowed-client|allowed-client-certificate add|remove|list`."""
+
+import argparse
+import json
+from gettext import gettext as _
+
+from ogw.cli.commands import Failed
+from ogw.cli.configuration import load_or_tell
+from ogw.cli.edit.change import CODES, OK, add_config, add_flags, file_of, make
+from ogw.cli.edit.config import WRONG, remove_all, text_of, until, values_of
+from ogw.cli.parser import parser_of
+from ogw.cli.screen import clean
+from ogw.settings.editing import Editor, split
+from ogw.settings.settings import SETTINGS, Setting
+
+EXAMPLES = {
+    "allowed-host": ("www.example.com", "'*.example.com' --from 10.1.0.0/16 --until 2h --note 'ticket 7'"),
+    "denied-host": ("ads.example.com", "bad.example.com --note 'asked for by nobody'"),
+    "allowed-client": ("10.1.0.0/16", "192.0.2.7"),
+    "allowed-client-certificate": ("'CN=till-7,O=Shop'", "till-7"),
+}
+
+
+def allowed_host(words: list[str]) -> int:
+    """The exit code, as of those below."""
+    return _command("allowed-host", words)
+
+
+def denied_host(words: list[str]) -> int:
+    return _command("denied-host", words)
+
+
+def allowed_client(words: list[str]) -> int:
+    return _command("allowed-client", words)
+
+
+def allowed_client_certificate(words: list[str]) -> int:
+    return _command("allowed-client-certificate", words)
+
+
+def _command(name: str, words: list[str]) -> int:
+    setting = SETTINGS[name]
+    verbs = {"add": _add, "remove": _remove, "list": _list}
+    if words and words[0] in verbs:
+        return verbs[words[0]](setting, words[1:])
+    parser = parser_of(name, _("Edit the list {name} of the INI file, or show it.").format(name=name),
+                       examples=[f"ogw {name} {verb}" for verb in ("add ...", "remove ...", "list")])  # fmt: skip
+    parser.add_argument("verb", choices=list(verbs))
+    parser.parse_args(words[:1])
+    return OK
+
+
+def _add(setting: Setting, words: list[str]) -> int:
+    plain, rich = EXAMPLES[setting.name]
+    parser = parser_of(
+        f"{setting.name} add",
+        _("Add to the list {name} of the INI file. What is there already is said, and left.").format(name=setting.name),
+        examples=[f"ogw {setting.name} add {plain} --reload", f"ogw {setting.name} add {rich}"],
+        codes=CODES,
+    )
+    parser.add_argument("value", nargs="+", metavar=setting.placeholder)
+    if setting.read is None:
+        add_attributes(parser, setting.denied)
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    more = attributes(asked, setting.denied) if setting.read is None else ""
+    values = [value + more for value in values_of(setting, asked.value)]
+
+    def change(editor: Editor) -> None:
+        for value in values:
+            editor.add(setting, value)
+
+    return make(asked, change)
+
+
+def add_attributes(parser: argparse.ArgumentParser, denied: bool) -> None:
+    """The attributes of a host rule as flags."""
+    parser.add_argument("--from", dest="clients", action="append", default=[], metavar="NETWORK",
+                        help=_("for clients of this network only (may be repeated)"))  # fmt: skip
+    if not denied:
+        parser.add_argument("--to", action="append", default=[], metavar="NETWORK",
+                            help=_("its addresses may lie in this private network (may be repeated)"))  # fmt: skip
+        parser.add_argument("--no-server-name", action="store_true",
+                            help=_("TLS sessions without a server name pass"))  # fmt: skip
+    parser.add_argument("--until", default="", metavar="TIME",
+                        help=_("ends by itself: 2h, 3d, or 2027-01-31T18:00:00Z"))  # fmt: skip
+    parser.add_argument("--note", default="", metavar="TEXT", help=_("why it is there"))
+
+
+def attributes(asked: argparse.Namespace, denied: bool) -> str:
+    """The same as they stand in a rule. Raises Failed."""
+    words = [f"from={network}" for network in asked.clients]
+    if not denied:
+        words += [f"to={network}" for network in asked.to]
+        words += ["no-server-name"] if asked.no_server_name else []
+    if asked.until:
+        words.append(f"until={until(asked.until)}")
+    if asked.note:
+        if '"' in asked.note or not asked.note.isprintable():
+            raise _wrong(_("a note has neither double quotes nor line breaks or other control characters in it"))
+        words.append(f'note="{asked.note}"')
+    return "".join(f" {word}" for word in words)
+
+
+def _wrong(told: str) -> Failed:
+    failed = Failed(told)
+    failed.code = WRONG
+    return failed
+
+
+def _remove(setting: Setting, words: list[str]) -> int:
+    plain, _rich = EXAMPLES[setting.name]
+    parser = parser_of(
+        f"{setting.name} remove",
+        _("Remove from the list {name} of the INI file.").format(name=setting.name),
+        examples=[f"ogw {setting.name} remove {plain} --reload"],
+        codes={**CODES, 1: _("one of them was not there, or nothing could be changed")},
+    )
+    parser.add_argument("value", nargs="+", metavar=setting.placeholder)
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    return remove_all(asked, setting, values_of(setting, asked.value))
+
+
+def _list(setting: Setting, words: list[str]) -> int:
+    parser = parser_of(
+        f"{setting.name} list",
+        _("Show the list {name} of the INI file; with --all all that is in force, and where it came from.").format(
+            name=setting.name
+        ),
+        examples=[f"ogw {setting.name} list", f"ogw {setting.name} list --all --json"],
+        codes={OK: _("shown, also where it is empty")},
+    )
+    parser.add_argument("--all", action="store_true", help=_("also from variables, presets and other sources"))
+    parser.add_argument("--json", action="store_true", help=_("as JSON"))
+    add_config(parser)
+    asked = parser.parse_args(words)
+    path = file_of(asked)
+    rows = _in_force(setting, asked) if asked.all else _in_file(setting, path)
+    if rows is None:
+        return WRONG
+    if asked.json:
+        print(json.dumps([{"value": value, "source": source} for value, source in rows], indent=2))
+    else:
+        for value, source in rows:
+            print(clean(f"{value}  ({source})" if asked.all else value))
+    return OK
+
+
+def _in_file(setting: Setting, path: str) -> list[tuple[str, str]]:
+    return [(one, f"{path}:{line}") for line, text in text_of(path).texts(setting.name) for one in split(setting, text)]
+
+
+def _in_force(setting: Setting, asked: argparse.Namespace) -> "list[tuple[str, str]] | None":
+    config = load_or_tell([] if asked.config is None else ["--config", asked.config])
+    if config is None:
+        return None
+    rows = [
+        (one, given.source)
+        for given in config.origins[setting.name]
+        for one in split(setting, given.text)
+        if given.text
+    ]
+    return rows + [(str(one), one.source) for one in sourced(config, setting.name)]
+
+
+def sourced(config: object, name: str) -> list:  # type: ignore[type-arg]
+    """What other sources add to a list: presets, downloaded lists, the agent of this machine."""
+    return list(getattr(config, "sourced_hosts", ())) if name == "allowed-host" else []

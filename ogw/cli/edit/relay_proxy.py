@@ -1,0 +1,234 @@
+"""`ogw relay-proxy get|set|clear`: the relay proxies and their credentials."""
+
+import argparse
+import getpass
+import json
+import os
+import sys
+import tempfile
+from gettext import gettext as _
+from typing import Optional
+
+from ogw.cli.commands import Failed
+from ogw.cli.edit.change import CODES, NOT_DONE, OK, add_config, add_flags, file_of, make
+from ogw.cli.edit.config import must, text_of
+from ogw.cli.parser import parser_of
+from ogw.settings.editing import Editor, WrongValue
+from ogw.settings.ini.file import EditError
+from ogw.settings.settings import SETTINGS, shown_as
+from ogw.tunnel.files import read_file
+from ogw.tunnel.password import LARGEST, password_in
+from ogw.wire.relay_proxy import credentials
+
+URL, USER, PASSWORD, FILE = (
+    SETTINGS[name]
+    for name in ("relay-proxy", "relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file")
+)
+DEFAULT_PASSWORD_FILE = "relay-proxy.password"  # beside the INI file
+
+
+def get(words: list[str]) -> int:
+    """`ogw relay-proxy get`; the exit code."""
+    parser = parser_of(
+        "relay-proxy get",
+        _("Show the relay proxies of the INI file; credentials are hidden."),
+        examples=["ogw relay-proxy get", "ogw relay-proxy get --json"],
+        codes={OK: _("there is one"), NOT_DONE: _("there is none: targets are dialed straight")},
+    )
+    parser.add_argument("--json", action="store_true", help=_("as JSON"))
+    add_config(parser)
+    asked = parser.parse_args(words)
+    text = text_of(file_of(asked))
+    found = {
+        setting.name: [shown_as(setting, one) for _line, one in text.texts(setting.name)]
+        for setting in (URL, USER, PASSWORD, FILE)
+    }
+    if asked.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for name, values in found.items():
+            for value in values:
+                print(f"{name} = {value}")
+        if not found[URL.name]:
+            print(_("ogw: no relay proxy: targets are dialed straight"), file=sys.stderr)
+    return OK if found[URL.name] else NOT_DONE
+
+
+def set_(words: list[str]) -> int:
+    """`ogw relay-proxy set`; the exit code."""
+    parser = parser_of(
+        "relay-proxy set",
+        _(
+            "Go out through a proxy; further ones are for when it fails. The password is read from standard input, or "
+            "stands in a file, and goes into a file of its own beside the INI file that only its owner can read."
+        ),
+        examples=[
+            "ogw relay-proxy set http://proxy.example.com:3128 --reload",
+            "ogw relay-proxy set https://proxy.example.com:3129 --username gateway --password-stdin < password",
+            "ogw relay-proxy set http://proxy.example.com:3128 --username gateway --password-file /etc/ogw/password",
+        ],
+        codes=CODES,
+    )
+    parser.add_argument("url", nargs="+", metavar="URL")
+    parser.add_argument("--username", default="", metavar="NAME")
+    parser.add_argument("--password-stdin", action="store_true", help=_("read the password from standard input"))
+    parser.add_argument("--password-file", default="", metavar="FILE", help=_("the password is in this file"))
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    if asked.password_stdin and asked.password_file:
+        parser.error(_("--password-stdin and --password-file do not go together"))
+    if (asked.password_stdin or asked.password_file) and not asked.username:
+        parser.error(_("--username: name it, too"))
+    password = _from_stdin() if asked.password_stdin else None
+    file = asked.password_file and os.path.abspath(asked.password_file)
+    return make(asked, lambda editor: use(editor, beside(asked), asked.url, asked.username, password, file))
+
+
+def _from_stdin() -> str:
+    """The first line, without its end; asked for where a person types. Raises Failed."""
+    if sys.stdin is None:
+        raise Failed(_("there is no standard input to read the password from; nothing was changed"))
+    try:
+        if sys.stdin.isatty():
+            return getpass.getpass(_("Password of the relay proxy: "))
+        return password_in(sys.stdin.buffer.readline(2 * LARGEST))
+    except (EOFError, ValueError) as error:
+        why = error if isinstance(error, ValueError) else _("is missing")
+        raise Failed(_("standard input: the password {why}; nothing was changed").format(why=why)) from None
+
+
+def clear(words: list[str]) -> int:
+    """`ogw relay-proxy clear`; the exit code."""
+    parser = parser_of(
+        "relay-proxy clear",
+        _("Dial targets straight: take the relay proxies and their credentials out of the INI file."),
+        examples=["ogw relay-proxy clear --reload"],
+        codes={**CODES, NOT_DONE: _("there was none, or nothing could be changed")},
+    )
+    add_flags(parser)
+    asked = parser.parse_args(words)
+    return must(asked, lambda editor: forget(editor, beside(asked)))
+
+
+def beside(asked: argparse.Namespace) -> str:
+    """The path of the INI file itself, which a password's file lies beside."""
+    return os.path.realpath(file_of(asked))
+
+
+def use(
+    editor: Editor,
+    ini: str,
+    urls: list[str],
+    user: str = "",
+    password: Optional[str] = None,
+    password_file: str = "",
+) -> None:
+    """Make these the relay proxies, with these credentials for those whose URL has none; without a user, with none.
+
+    ini       the INI file's own path, beside which a password goes into a file
+    """
+    if password is not None:
+        password_file = _keep(editor, ini, password)
+    _forget_file(editor, ini, password_file)
+    editor.set(URL, urls)
+    for setting, value in ((USER, user), (FILE, password_file), (PASSWORD, "")):
+        if value:
+            editor.set(setting, [value])
+        elif editor.entries(setting):
+            editor.unset(setting)
+
+
+def forget(editor: Editor, ini: str) -> bool:
+    """No relay proxies any more; False where there were none."""
+    there = [setting for setting in (URL, USER, PASSWORD, FILE) if editor.entries(setting)]
+    if not there:
+        return editor.unset(URL)  # which says that it is not there
+    _forget_file(editor, ini, "")
+    for setting in there:
+        editor.unset(setting)
+    return True
+
+
+def _forget_file(editor: Editor, ini: str, other: str) -> None:
+    """A password's file that we made goes when it is used no more; somebody else's stays."""
+    ours = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
+    for entry in editor.entries(FILE):
+        if entry.text == other:
+            continue
+        if entry.text in (ours, DEFAULT_PASSWORD_FILE):
+            editor.when_done(lambda: _delete(ours))
+        else:
+            editor.say(_("{file} with the password stays; delete it if nobody else needs it").format(file=entry.text))
+
+
+def _delete(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def _keep(editor: Editor, ini: str, password: str) -> str:
+    """Write the password into a file beside the INI file; its path. Raises EditError."""
+    path = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
+    try:
+        credentials("", password)
+        data = password.encode() + b"\n"
+        if not password or len(data) > LARGEST:
+            raise ValueError(_("is empty or too long"))
+    except ValueError as error:
+        raise WrongValue(_("the password {error}").format(error=error)) from None
+    try:
+        before = _contents(path)
+        if before != data:
+            # It must be there when the new configuration is checked; where that fails, or was only tried, it goes back.
+            editor.if_not_done(lambda: _put_back(path, before, ini))
+            _replace(path, data, ini)
+            editor.note(PASSWORD, "" if before is None else "before", password)
+    except OSError as error:
+        raise EditError(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
+    return path
+
+
+def _contents(path: str) -> Optional[bytes]:
+    try:
+        return read_file(path, 1 << 20)  # whatever it is, it may have to be put back
+    except FileNotFoundError:
+        return None
+
+
+def _put_back(path: str, data: Optional[bytes], ini: str) -> None:
+    try:
+        if data is None:
+            os.unlink(path)
+        else:
+            _replace(path, data, ini)
+    except OSError:
+        pass
+
+
+def _replace(path: str, data: bytes, ini: str) -> None:
+    """For the INI file's owner alone; where that is root and the gateway has a group, the group may read it, too."""
+    handle, fresh = tempfile.mkstemp(prefix=".ogw-password-", dir=os.path.dirname(path))  # 0600
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            for like in (path, ini):
+                if os.path.exists(like):
+                    _make_like(handle, os.stat(like), is_ini=like == ini)
+                    break
+            os.fsync(handle)
+        os.rename(fresh, path)
+    except BaseException:
+        _delete(fresh)
+        raise
+
+
+def _make_like(handle: int, other: os.stat_result, is_ini: bool) -> None:
+    if os.geteuid() == 0:
+        os.fchown(handle, other.st_uid, other.st_gid)
+    if not is_ini:
+        os.fchmod(handle, other.st_mode & 0o640)
+    elif other.st_uid == 0 and other.st_gid != 0 and other.st_mode & 0o040:
+        os.fchmod(handle, 0o640)

@@ -1,0 +1,244 @@
+"""`ogw suggest`: the rules that would let pass what was refused, from logs or from the running gateway."""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from gettext import gettext as _
+from gettext import ngettext
+from io import BufferedReader
+from typing import Optional
+
+from ogw.cli.commands import Failed
+from ogw.cli.configuration import load_or_tell
+from ogw.cli.edit.change import NOT_DONE, OK, WRONG, file_of, make
+from ogw.cli.edit.suggest_text import lines, value
+from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
+from ogw.cli.parser import parser_of
+from ogw.cli.screen import count
+from ogw.policy.rules import Rule, parse_time
+from ogw.policy.suggestions import MOST, Learner, Suggestions
+from ogw.report.recorded import Recorded, Recording
+from ogw.settings.editing import Editor
+from ogw.settings.kinds import SECONDS
+from ogw.settings.loader import DEFAULT_FILE
+from ogw.settings.policy import policy_of
+from ogw.settings.settings import SETTINGS, Config
+
+_AGO = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
+
+
+def suggest(words: list[str]) -> int:
+    """Run the command; the exit code."""
+    asked = _parser().parse_intermixed_args(words)  # LOGs may stand anywhere
+    if (asked.reload or asked.yes) and not asked.apply:
+        _parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
+    if asked.json and asked.apply:
+        _parser().error(_("--json and --apply do not go together"))
+    config = load_or_tell([] if asked.config is None else ["--config", asked.config])
+    if config is None:
+        return WRONG
+    gateway = Gateway(asked.run_dir)
+    learner = Learner(policy_of(config), config.denied_host, config.allowed_port)
+    _learn(learner, asked.logs, asked.since, gateway, config)
+    found = learner.suggestions(asked.per_client)
+    if asked.json:
+        print(json.dumps(value(found), indent=2))
+        return OK
+    _show(found)
+    if not asked.apply or not found.rules:
+        return OK
+    rules = [replace(one.rule, note=f"suggested {datetime.now(UTC):%Y-%m-%d}") for one in found.rules]
+    if not asked.yes and not _agrees(len(rules), file_of(asked), "-" in asked.logs):
+        return NOT_DONE
+    return _add(rules, asked, gateway)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of(
+        "suggest",
+        _(
+            "Suggest the host rules that would let pass what was refused, or what policy-mode = report let pass. Each "
+            "is for a host and a port that were asked for, and for no other. Logs may be ours as JSON or text, in what "
+            "journalctl, syslog, Docker or Kubernetes make of it, packed with gzip or not. Without a log the running "
+            "gateway is asked for what it remembers, or log-file is read where none runs."
+        ),
+        examples=[
+            "ogw suggest",
+            "ogw suggest --apply --reload",
+            "ogw suggest --since 2h --per-client",
+            "ogw suggest /var/log/ogw/ogw.log /var/log/ogw/ogw.log.1.gz",
+            "journalctl -u ogw --since today | ogw suggest - --apply",
+        ],
+        codes={
+            OK: _("done, also where there is nothing to suggest"),
+            NOT_DONE: _("a log cannot be read, a file not written, the reload was refused, or the answer was no"),
+            WRONG: _("the command line or the configuration is wrong"),
+            NO_GATEWAY: NO_GATEWAY_MEANS,
+        },
+    )
+    parser.add_argument("logs", metavar="LOG", nargs="*", help=_("a log; - is standard input"))
+    parser.add_argument("--apply", action="store_true", help=_("ask, and add the rules to the INI file"))
+    parser.add_argument("--reload", action="store_true", help=_("and let the running gateway take them at once"))
+    parser.add_argument("--yes", action="store_true", help=_("do not ask"))
+    parser.add_argument("--per-client", action="store_true", help=_("rules for the clients that asked, with from="))
+    told = _("only refusals since then: 2h, 3d, or a time such as 2026-11-24T10:00:00Z")
+    parser.add_argument("--since", metavar="TIME", type=_since, help=told)
+    parser.add_argument("--json", action="store_true", help=_("as JSON"))
+    told = _("the INI file: what it allows is not suggested, and --apply adds to it (default: OGW_CONFIG, or {file})")
+    parser.add_argument("--config", metavar="FILE", help=told.format(file=DEFAULT_FILE))
+    add_run_dir(parser)
+    parser.set_defaults(dry_run=False)
+    return parser
+
+
+# Where refusals are read from.
+
+
+def _learn(learner: Learner, logs: list[str], since: Optional[float], gateway: Gateway, config: Config) -> None:
+    """Raises Failed."""
+    if not logs:
+        try:
+            _take(learner, _remembered(gateway), since)
+        except NoGateway:
+            if not config.log_file or not os.access(config.log_file, os.R_OK):
+                raise
+            print(_("ogw: no gateway runs; reading {file}").format(file=config.log_file), file=sys.stderr)
+            logs = [config.log_file]
+    if logs:
+        recording = Recording()
+        for log in dict.fromkeys(logs):
+            _take(learner, _recorded(recording, log), since)
+        _tell_of(recording)
+    if learner.strange:
+        told = _("ogw: {number} refusals name no client or target that there could be; they were left out")
+        print(told.format(number=count(learner.strange)), file=sys.stderr)
+    if learner.beyond:
+        told = _("ogw: {number} refusals were left out: more than {most} different ones; --since takes fewer")
+        print(told.format(number=count(learner.beyond), most=count(MOST)), file=sys.stderr)
+
+
+def _take(learner: Learner, records: Iterator[Recorded], since: Optional[float]) -> None:
+    for one in records:
+        if since is None or (one.last is not None and one.last >= since):
+            learner.add(one.reason, one.client, one.target, one.count, one.first, one.last, one.detail)
+
+
+def _remembered(gateway: Gateway) -> Iterator[Recorded]:
+    answer = gateway.ask("/refusals", needs={"refusals", "complete", "workers_missing"})
+    for one in answer["refusals"]:
+        last = time.time() - one["age"]  # not what was told then: the clock may have been set since
+        first = last - max(0.0, parse_time(one["last"]) - parse_time(one["first"]))
+        names = ("reason", "client", "target", "detail")
+        reason, client, target, detail = (one[name] for name in names)
+        yield Recorded(one["event"], reason, client, target, detail, one["count"], first, last)
+    if missing := answer["workers_missing"]:
+        told = ngettext(
+            "ogw: {number} worker did not answer in time; what it refused is missing",
+            "ogw: {number} workers did not answer in time; what they refused is missing",
+            missing,
+        )
+        print(told.format(number=missing), file=sys.stderr)
+    elif not answer["complete"]:
+        print(_("ogw: the gateway had to forget some refusals; its log has all of them"), file=sys.stderr)
+
+
+def _recorded(recording: Recording, log: str) -> Iterator[Recorded]:
+    name = _("standard input") if log == "-" else log
+    try:
+        with _opened(log) as file:
+            yield from recording.read(file)
+    except EOFError:
+        raise Failed(_("{log}: it ends in the middle, so that gzip cannot unpack it").format(log=name)) from None
+    except OSError as error:
+        raise Failed(f"{name}: {error.strerror or error}") from None
+
+
+def _opened(log: str) -> BufferedReader:
+    return os.fdopen(os.dup(sys.stdin.fileno()), "rb") if log == "-" else open(log, "rb")
+
+
+def _tell_of(recording: Recording) -> None:
+    told = ngettext("ogw: {refusals} of {lines} line tells of a refusal", "ogw: {refusals} of {lines} lines tell of "
+                    "a refusal", recording.lines)  # fmt: skip
+    told = told.format(refusals=count(recording.refusals), lines=count(recording.lines))
+    if recording.unreadable:
+        told += _(", {unreadable} could not be read").format(unreadable=count(recording.unreadable))
+    print(told, file=sys.stderr)
+
+
+# What comes of it.
+
+
+def _show(found: Suggestions) -> None:
+    print(*lines(found), sep="\n", end="\n" if found.rules or found.denied or found.addresses or found.clients else "")
+    if not found.rules:
+        told = _("ogw: there is no rule to suggest")
+        if found.allowed:
+            told += _("; what was refused {number} times is allowed by now").format(number=count(found.allowed))
+        print(told, file=sys.stderr)
+
+
+def _agrees(number: int, file: str, stdin_is_log: bool) -> bool:
+    """Ask at the terminal. Raises Failed where there is none."""
+    told = ngettext("Add this rule to {file}? [y/N] ", "Add these {number} rules to {file}? [y/N] ", number)
+    told = told.format(number=number, file=file)
+    answer = ""
+    try:
+        sys.stdout.flush()
+        if stdin_is_log:
+            with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
+                print(told, end="", file=sys.stderr, flush=True)
+                answer = terminal.readline()
+        elif sys.stdin is not None and sys.stdin.isatty():
+            print(told, end="", file=sys.stderr, flush=True)
+            answer = sys.stdin.readline()
+        else:
+            raise OSError
+    except (OSError, UnicodeDecodeError):
+        failed = Failed(_("nothing was added: there is no terminal to ask at; --yes adds them without asking"))
+        failed.code = WRONG
+        raise failed from None
+    if answer.strip().lower() in ("y", "yes", _("y"), _("yes")):
+        return True
+    print(_("ogw: nothing was added"), file=sys.stderr)
+    return False
+
+
+def _add(rules: list[Rule], asked: argparse.Namespace, gateway: Gateway) -> int:
+    """Add them as `ogw allowed-host add` does; the exit code. Raises Failed."""
+    before = _policy(gateway) if asked.reload else ""
+
+    def change(editor: Editor) -> None:
+        for rule in rules:
+            editor.add(SETTINGS["allowed-host"], str(rule))
+
+    code = make(asked, change)
+    if code == OK and asked.reload and _policy(gateway) == before:
+        told = _("ogw: the running gateway does not read {file}, its policy is as it was; name its file with --config")
+        print(told.format(file=file_of(asked)), file=sys.stderr)
+        return NOT_DONE
+    return code
+
+
+def _policy(gateway: Gateway) -> str:
+    return str(gateway.ask("/status", needs={"policy"})["policy"])
+
+
+# Words of the command line.
+
+
+def _since(text: str) -> float:
+    ago = _AGO.match(text)
+    if ago is not None:
+        return time.time() - int(ago[1]) * SECONDS[ago[2]]
+    try:
+        return parse_time(text)
+    except ValueError:
+        told = _("{text} is neither a time ago (30m, 2h, 3d) nor a time (2026-11-24T10:00:00Z)")
+        raise argparse.ArgumentTypeError(told.format(text=ascii(text))) from None

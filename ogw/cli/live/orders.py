@@ -1,0 +1,85 @@
+"""`ogw reload` and `ogw drain`: what a running gateway is told to do."""
+
+import sys
+from gettext import gettext as _
+from gettext import ngettext
+from typing import Any
+
+from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.parser import parser_of
+from ogw.cli.screen import clean, count
+from ogw.service.reload import NEEDS_RESTART
+
+OK, REFUSED = 0, 1  # exit codes
+RELOAD_SECONDS = 70.0  # the gateway gives its workers 60
+
+
+def reload(words: list[str]) -> int:
+    """`ogw reload`; the exit code."""
+    parser = parser_of(
+        "reload",
+        _(
+            "Let the gateway read its configuration again, as SIGHUP does. All of it is taken, or nothing: if there is "
+            "a mistake the running configuration stays. No tunnel is dropped."
+        ),
+        examples=["ogw reload", "ogw reload --run-dir /run/ogw"],
+        codes={
+            OK: _("reloaded"),
+            REFUSED: _("refused, or not ended yet; every mistake is told"),
+            NO_GATEWAY: NO_GATEWAY_MEANS,
+        },
+    )
+    add_run_dir(parser)
+    asked = parser.parse_args(words)
+    needs = {"mistakes", "changed", "policy"}
+    return tell_of_reload(clean(Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS, needs)))
+
+
+def tell_of_reload(answer: dict[str, Any]) -> int:
+    """Say what came of a reload, from the clean answer to /reload; the exit code."""
+    if answer["mistakes"]:
+        for mistake in answer["mistakes"]:
+            print(f"ogw: {mistake}", file=sys.stderr)
+        if answer.get("running"):
+            return REFUSED
+        print(_("ogw: nothing was reloaded, the running configuration stays"), file=sys.stderr)
+        return REFUSED
+    changed = answer["changed"]
+    told = _("changed: {names}").format(names=", ".join(changed)) if changed else _("nothing changed")
+    print(_("reloaded, {told}; policy {policy}").format(told=told, policy=answer["policy"]))
+    for name in changed:
+        if name in NEEDS_RESTART:
+            print(_("ogw: {name} changed; that needs a restart of the gateway").format(name=name), file=sys.stderr)
+    return OK
+
+
+def drain(words: list[str]) -> int:
+    """`ogw drain`; the exit code."""
+    parser = parser_of(
+        "drain",
+        _(
+            "Let the gateway stop, as SIGTERM does: it takes no new tunnels, gives the open ones drain-timeout to "
+            "finish, and ends. Under systemd use `systemctl stop ogw`, which does the same and starts no new one."
+        ),
+        examples=["ogw drain", "ogw drain --now"],
+        codes={OK: _("it drains"), NO_GATEWAY: NO_GATEWAY_MEANS},
+    )
+    add_run_dir(parser)
+    parser.add_argument("--now", action="store_true", help=_("end the open tunnels at once, also of one that drains"))
+    asked = parser.parse_args(words)
+    gateway = Gateway(asked.run_dir)
+    state = gateway.state()
+    number = state["counters"]["tunnels"]
+    tunnels = ngettext("{number} tunnel", "{number} tunnels", number).format(number=count(number))
+    drains = state["state"] == "draining"
+    # To a gateway that drains the same order means: end now. Nobody should say that by asking twice.
+    if not drains:
+        gateway.ask("/drain", "POST")
+    if asked.now:
+        gateway.ask("/drain", "POST")
+        print(_("the gateway ends now; it had {tunnels} open").format(tunnels=tunnels))
+    elif drains:
+        print(_("the gateway drains already, with {tunnels} open; `ogw drain --now` ends them").format(tunnels=tunnels))
+    else:
+        print(_("the gateway drains, with {tunnels} open").format(tunnels=tunnels))
+    return OK

@@ -1,0 +1,199 @@
+"""`ogw status`: whether the gateway serves, and what an administrator asks next, on one screen."""
+
+import json
+from gettext import gettext as _
+from gettext import ngettext
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.parser import parser_of
+from ogw.cli.screen import (
+    BAD,
+    BOLD,
+    DIM,
+    GOOD,
+    INDENT,
+    WARN,
+    clean,
+    count,
+    duration,
+    indented,
+    show,
+    size,
+    table,
+    whole,
+)
+from ogw.service.admin.attention import state_of
+
+SERVING, NOT_READY = 0, 1  # exit codes
+NAMES = 12  # columns of the facts' names
+
+
+def status(words: list[str]) -> int:
+    """Run the command; the exit code."""
+    parser = parser_of(
+        "status",
+        _("Say whether the gateway serves clients, and how it fares. Counts are since its start."),
+        examples=[
+            "ogw status",
+            "ogw status --json | jq .counters",
+            "ogw status >/dev/null && echo serving",
+            "sudo ogw status --run-dir /run/ogw",
+        ],
+        codes={
+            SERVING: _("it serves"),
+            NOT_READY: _("it runs, but does not serve all clients: it starts or drains, or a worker does not answer"),
+            NO_GATEWAY: NO_GATEWAY_MEANS,
+        },
+    )
+    add_run_dir(parser)
+    parser.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /status, as it is"))
+    asked = parser.parse_args(words)
+    gateway = Gateway(asked.run_dir)
+    if asked.json:
+        state = gateway.ask("/status")
+        print(json.dumps(state, indent=2))
+    else:
+        state = gateway.state()
+        show(*screen(clean(state)))
+    return SERVING if state.get("state") == "serving" else NOT_READY
+
+
+def headline(state: dict[str, Any]) -> Text:
+    """Whether it serves, and why not."""
+    said = {
+        "serving": (_("is serving"), GOOD),
+        "draining": (_("is draining: it takes no new tunnels, and ends when the open ones have"), WARN),
+        "starting": (_("is starting: no worker is ready yet"), WARN),
+        "partly": (_("serves in part: a worker does not answer, and its share of the clients waits"), BAD),
+    }
+    told, style = said.get(state["state"], (state["state"], BAD))
+    return Text.assemble((f"ogw {state['version']} ", BOLD), (told, f"{BOLD} {style}"))
+
+
+def mode_line(state: dict[str, Any]) -> str:
+    """That the policy only reports, and until when; "" while it is enforced."""
+    mode = state.get("policy_mode")
+    if not isinstance(mode, dict) or mode.get("mode") != "report":
+        return ""
+    told = _(
+        "policy-mode = report until {until}: what no rule allows passes, {number} requests so far; see `ogw suggest`"
+    )
+    return told.format(until=mode.get("until"), number=count(state["counters"].get("reported", 0)))
+
+
+def screen(state: dict[str, Any]) -> list[RenderableType]:
+    """All of it, for a clean state."""
+    parts: list[RenderableType] = [headline(state)]
+    if told := mode_line(state):
+        parts.append(Text(told, style=f"{BOLD} {BAD}"))
+    parts += [_facts(state), Text(), _workers(state)]
+    if state["workers_missing"]:
+        told = ngettext("{number} worker did not answer in time; what it knows is missing below",
+                        "{number} workers did not answer in time; what they know is missing below",
+                        state["workers_missing"])  # fmt: skip
+        parts.append(Text(told.format(number=state["workers_missing"]), style=WARN))
+    if state["relay_proxies"]:
+        parts += [Text(), _relay_proxies(state)]
+    if state["reasons"]:
+        parts += [Text(), _reasons(state)]
+    if state["refusals"]:
+        parts += [Text(), *_refusals(state)]
+    return parts
+
+
+def _facts(state: dict[str, Any]) -> Table:
+    counted = state["counters"]
+    facts = table("", "", folds=(1,))
+    since = duration(state["uptime"])
+    if state["started"]:
+        since = _("{uptime}, since {started}").format(uptime=since, started=f"{state['started'][:19]}Z")
+    of_clients = ngettext("{open} of {most}, from {clients} client", "{open} of {most}, from {clients} clients",
+                          counted["clients"])  # fmt: skip
+    limit = of_clients.format(
+        open=count(counted["tunnels"]), most=count(state["max_tunnels"]), clients=count(counted["clients"])
+    )
+    passed = _("{allowed} allowed, {refused} refused, {rejected} rejected by the TLS rules, {errors} errors").format(
+        allowed=count(counted["allowed"]),
+        refused=count(counted["refused"]),
+        rejected=count(counted["tls_rejections"]),
+        errors=count(counted["errors"]),
+    )
+    copied = _("{up} up, {down} down").format(up=size(counted["bytes_up"]), down=size(counted["bytes_down"]))
+    reloads = _("{policy}; reloads: {taken} taken, {refused} refused").format(
+        policy=state["policy"], taken=count(counted["reloads"]), refused=count(counted["reloads_refused"])
+    )
+    rows = [
+        (_("running"), since),
+        (_("listens on"), ", ".join(state["listen"])),
+        (_("admin"), state["admin"] or _("only this socket")),
+        *([(_("health"), state["health"])] if state.get("health") else []),
+        (_("policy"), reloads),
+        (_("tunnels"), limit),
+        (_("requests"), passed),
+        (_("copied"), copied),
+    ]
+    if counted["log_lines_lost"]:
+        lost = _("{lost} of {lines} lines lost: the log did not take them; its lines of event 302 say why")
+        said = counted["log_lines"] + counted["log_lines_lost"]
+        rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(said))))
+    for name, told in rows:
+        facts.add_row(Text(name.ljust(NAMES), style=DIM), Text(told))
+    return facts
+
+
+def _workers(state: dict[str, Any]) -> Table:
+    shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), numbers=(1, 2, 3))
+    for worker in state["workers"]:
+        used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(state["max_descriptors"]))
+        cells = [str(worker["number"]).ljust(NAMES), str(worker["pid"]), count(worker["tunnels"]), used]
+        full = worker["descriptors"] > 0.9 * state["max_descriptors"] > 0
+        shown.add_row(*(Text(cell, style=BAD if full else "") for cell in cells))
+    if state["worker_deaths"]:
+        shown.add_row(Text(_("{number} died").format(number=count(state["worker_deaths"])), style=BAD))
+    return shown
+
+
+def _relay_proxies(state: dict[str, Any]) -> Table:
+    shown = table(_("relay proxy"), "")
+    for relay in state["relay_proxies"]:
+        shown.add_row(Text(relay["proxy"]), _relay_state(relay))
+    return shown
+
+
+def _relay_state(relay: dict[str, Any]) -> Text:
+    text, style = {
+        "never tried": (_("never tried, it may be fine"), ""),
+        "up": (_("fine, opened a tunnel {time} ago"), GOOD),
+        "refuses us": (_("refuses us: {why}, {time} ago"), BAD),
+        "resting": (_("rests after a failure: {why}, {time} ago"), BAD),
+    }[state_of(relay)]
+    age = relay.get("age")
+    return Text(text.format(why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style)
+
+
+def _reasons(state: dict[str, Any]) -> Table:
+    shown = table(_("refused for"), _("times"), numbers=(1,))
+    for token, times in sorted(state["reasons"].items(), key=lambda item: -item[1]):
+        shown.add_row(Text(token), Text(count(times)))
+    return shown
+
+
+def _refusals(state: dict[str, Any]) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text(_("latest refusals"), style=BOLD)]
+    for one in state["refusals"]:
+        line = whole(
+            (f"{one['last']}  ", DIM),
+            f"{one['client']} -> {one['target'] or '?'}  ",
+            (f"{one['reason']} (OGW-{one['event']})", WARN),
+            _("  {count} times").format(count=count(one["count"])) if one["count"] > 1 else "",
+            _("  let pass, only reported") if one.get("enforced") is False else "",
+        )
+        parts += [line, indented(Text(one["detail"], style=DIM))]
+        if one["command"]:
+            parts.append(whole((" " * INDENT + _("to allow it: "), DIM), one["command"]))
+    return parts

@@ -1,0 +1,130 @@
+"""`ogw tunnels` and `ogw tunnel kill`: the open tunnels, one by one."""
+
+import argparse
+import json
+import sys
+from gettext import gettext as _
+from gettext import ngettext
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from rich.text import Text
+
+from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.parser import parser_of
+from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
+from ogw.policy.index import parse_client
+
+OK, NO_SUCH = 0, 1  # exit codes
+MOST = 1000  # that the gateway lists
+SHOWN = 50
+LONGEST_IPV4 = len("255.255.255.255:65535")
+WIDE = 110  # columns of a terminal that has room for everything
+
+
+def tunnels(words: list[str]) -> int:
+    """`ogw tunnels`; the exit code."""
+    parser = parser_of(
+        "tunnels",
+        _("List the open tunnels, the longest open first."),
+        examples=[
+            "ogw tunnels",
+            "ogw tunnels --client 10.1.2.3",
+            "ogw tunnels --target www.example.com --most 1000",
+            "ogw tunnels --json | jq -r '.tunnels[].tunnel'",
+        ],
+        codes={OK: _("done"), NO_GATEWAY: NO_GATEWAY_MEANS},
+    )
+    add_run_dir(parser)
+    parser.add_argument("--client", metavar="ADDRESS", type=_address, help=_("only those of this client"))
+    parser.add_argument("--target", metavar="HOST[:PORT]", type=_target, help=_("only those to this host"))
+    told = _("list at most so many, 1 to {most} (default: {shown})").format(most=MOST, shown=SHOWN)
+    parser.add_argument("--most", metavar="NUMBER", type=_most, default=SHOWN, help=told)
+    parser.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /tunnels, as it is"))
+    asked = parser.parse_args(words)
+    query = urlencode({"client": asked.client or "", "target": asked.target or "", "most": asked.most})
+    answer = Gateway(asked.run_dir).ask(f"/tunnels?{query}", needs={"tunnels", "total", "workers_missing"})
+    if asked.json:
+        print(json.dumps(answer, indent=2))
+    else:
+        _show(clean(answer))
+    return OK
+
+
+def tunnel_kill(words: list[str]) -> int:
+    """`ogw tunnel kill`; the exit code."""
+    parser = parser_of(
+        "tunnel kill",
+        _("End tunnels at once. Their ids stand in `ogw tunnels` and in the log, where each gets event 108 (killed)."),
+        examples=["ogw tunnel kill 3fa1c2-17", "ogw tunnel kill 3fa1c2-17 3fa1c2-18"],
+        codes={OK: _("all are ended"), NO_SUCH: _("one of them is not open"), NO_GATEWAY: NO_GATEWAY_MEANS},
+    )
+    add_run_dir(parser)
+    parser.add_argument("ids", metavar="ID", nargs="+", help=_("of a tunnel"))
+    asked = parser.parse_args(words)
+    gateway, code = Gateway(asked.run_dir), OK
+    for tunnel in asked.ids:
+        answer = gateway.ask(f"/kill?tunnel={quote(tunnel, safe='')}", "POST", needs={"killed"})
+        if answer["killed"]:
+            print(_("killed {tunnel}").format(tunnel=tunnel))
+        else:
+            told = _("ogw: {tunnel} is no open tunnel; `ogw tunnels` lists them").format(tunnel=ascii(tunnel)[1:-1])
+            print(told, file=sys.stderr)
+            code = NO_SUCH
+    return code
+
+
+def _show(answer: dict[str, Any]) -> None:
+    rows, total = answer["tunnels"], answer["total"]
+    columns = {
+        _("tunnel"): [one["tunnel"] for one in rows],
+        _("client"): [one["client"] for one in rows],
+        _("target"): [one["target"] for one in rows],
+        _("upstream"): [one["upstream"] for one in rows],
+        _("state"): [one["state"] for one in rows],
+        _("open for"): [duration(one["duration"]) for one in rows],
+        _("up"): [size(one["bytes_up"]) for one in rows],
+        _("down"): [size(one["bytes_down"]) for one in rows],
+    }
+    console = console_of()
+    if console.is_terminal and console.width < WIDE:
+        del columns[_("upstream")]  # the easiest to do without
+    places = range(len(columns))
+    listed = table(*columns, numbers=places[-3:], folds=places[1:-4])
+    listed.columns[1].min_width = min(LONGEST_IPV4, max(map(len, columns[_("client")]), default=0))
+    for cells in zip(*columns.values(), strict=True):
+        listed.add_row(*map(Text, cells))
+    if rows:
+        show(listed)
+    if total > len(rows):
+        told = _("{shown} of {total} tunnels; --most NUMBER shows more, --client and --target pick some")
+        show(Text(told.format(shown=count(len(rows)), total=count(total)), style=WARN))
+    elif not rows:
+        show(Text(_("no tunnel is open, or none that was asked for")))
+    if missing := answer["workers_missing"]:
+        told = ngettext("{number} worker did not answer in time; its tunnels are missing",
+                        "{number} workers did not answer in time; their tunnels are missing", missing)  # fmt: skip
+        print(f"ogw: {told.format(number=missing)}", file=sys.stderr)
+
+
+# Words of the command line.
+
+
+def _address(text: str) -> str:
+    try:
+        return str(parse_client(text.strip("[]")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(_("{text} is no IP address").format(text=ascii(text))) from None
+
+
+def _target(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if colon and not text.endswith("]") and not (port.isascii() and port.isdigit() and host):
+        raise argparse.ArgumentTypeError(_("{text} is no HOST or HOST:PORT").format(text=ascii(text)))
+    return text.lower().rstrip(".")
+
+
+def _most(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= MOST):
+        raise argparse.ArgumentTypeError(_("{text} is no number from 1 to {most}").format(text=ascii(text), most=MOST))
+    return int(text)

@@ -1,0 +1,1 @@
+"""The original's cmdlets, as commands and in scripts."""

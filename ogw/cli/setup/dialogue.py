@@ -1,0 +1,219 @@
+"""The questions of `ogw setup`: each answer is checked as it is given, and asked for again where it is wrong."""
+
+import getpass
+from collections.abc import Callable
+from gettext import gettext as _
+from typing import Optional
+
+from ogw.cli.proxy_trial import TrialFailed, try_proxy
+from ogw.cli.setup.plan import Answers, Place, preview
+from ogw.cli.setup.service_unit import unreachable, what_to_do
+from ogw.policy.rules import parse_rules
+from ogw.settings.editing import meaning
+from ogw.settings.ini.file import EditError
+from ogw.settings.settings import SETTINGS, shown_as
+from ogw.wire.relay_proxy import parse_relay_proxy, split_relay_proxies
+
+NONE = "-"
+ANY_TARGET = "www.example.com:443"
+PARAMETERS = ("workspace", "region", "account", "data-collection-endpoint")  # that presets may need
+
+
+def ask(answers: Answers, place: Place, service: Optional[str], firewall: Optional[str]) -> None:
+    """Complete the answers; what the command line gave is not asked for. Raises EOFError, EditError."""
+    print(_("Setting up the gateway. Enter takes what stands in brackets; Ctrl-C leaves, and nothing is changed.\n"))
+    if "listen-port" not in answers.values:
+        _ask_port(answers, place)
+    _ask_hosts(answers, place)
+    if "relay-proxy" not in answers.values:
+        _ask_proxy(answers, place)
+    else:
+        _try(answers, place)
+    if service is None:
+        _ask_service(answers, place)
+    elif answers.service and (why := _why_not(answers, place)):
+        raise EditError(_("a service cannot run ogw as it is installed: {why}; {what}").format(
+            why=why, what=what_to_do()))  # fmt: skip
+    if firewall is None and place.firewall:
+        name = place.firewall.name
+        answers.firewall = agrees(_("Open the port in {name}?").format(name=name), True)
+    print()
+
+
+def agrees(question: str, default: bool) -> bool:
+    """Whether the operator says yes. Raises EOFError."""
+    while True:
+        answer = input(f"{question} [{_('Y/n') if default else _('y/N')}] ").strip().lower()
+        if not answer:
+            return default
+        if answer in ("y", "yes", "n", "no"):
+            return answer[0] == "y"
+        _mistake(_("answer y or n"))
+
+
+def _mistake(sentence: str) -> None:
+    print(f"  {sentence}")
+
+
+def _ask_checked(question: str, default: str, check: Callable[[str], object]) -> str:
+    """The first answer that `check` does not raise EditError of."""
+    while True:
+        answer = input(f"{question} [{default}]: " if default else f"{question}: ").strip() or default
+        try:
+            check(answer)
+        except EditError as error:
+            for line in str(error).splitlines():
+                _mistake(line)
+        else:
+            return answer
+
+
+def _ask_port(answers: Answers, place: Place) -> None:
+    setting = SETTINGS["listen-port"]
+    default = (place.texts("listen-port") or [setting.default])[0]
+    answers.values["listen-port"] = [
+        _ask_checked(_("TCP port to listen on, 1-65535"), default, lambda text: meaning(setting, text))
+    ]
+
+
+def _ask_hosts(answers: Answers, place: Place) -> None:
+    if "preset" in SETTINGS and "preset" not in answers.values:
+        _ask_presets(answers, place)
+    if "allowed-host" in answers.values:
+        return
+    there = place.texts("allowed-host")
+    if there:
+        print(_("Allowed hosts so far: {hosts}").format(hosts=", ".join(there)))
+    print(_("Hosts that clients may reach, one a line, such as www.example.com or *.example.com; Enter ends the list."))
+    rules: list[str] = []
+
+    def check(text: str) -> None:
+        if text:
+            meaning(SETTINGS["allowed-host"], text)
+
+    while answer := _ask_checked(_("Host"), "", check):
+        rules.append(answer)
+    if rules:
+        answers.values["allowed-host"] = rules
+    elif not there and not answers.values.get("preset"):
+        _mistake(_("without any, every target is denied; `ogw allowed-host add RULE` allows one later"))
+
+
+def _ask_presets(answers: Answers, place: Place) -> None:
+    setting = SETTINGS["preset"]
+    there = place.texts("preset")
+    if there:
+        print(_("Presets so far: {names}").format(names=", ".join(there)))
+    while True:
+        text = input(_("Presets (known services; `ogw presets` lists them), separated by commas, or Enter: ")).strip()
+        if not text:
+            return
+        answers.values["preset"] = setting.split(text)
+        mistakes = _wrong_with(answers, place)
+        for name in PARAMETERS:
+            if name in SETTINGS and any(name in mistake for mistake in mistakes):
+                value = input(f"{name} ({SETTINGS[name].help}): ").strip()
+                if value:
+                    answers.values[name] = SETTINGS[name].split(value)
+        mistakes = _wrong_with(answers, place)
+        if not mistakes:
+            return
+        for mistake in mistakes:
+            _mistake(mistake)
+        for name in ("preset", *PARAMETERS):
+            answers.values.pop(name, None)
+
+
+def _wrong_with(answers: Answers, place: Place) -> list[str]:
+    try:
+        preview(answers, place)
+    except EditError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _ask_proxy(answers: Answers, place: Place) -> None:
+    setting = SETTINGS["relay-proxy"]
+    there = place.texts("relay-proxy")
+    default = ", ".join(shown_as(setting, text) for text in there) or NONE
+    question = _("Relay proxy to go out through, such as http://proxy.example.com:3128; {none} is none").format(
+        none=NONE
+    )
+
+    def check(text: str) -> None:
+        if text not in (NONE, default):
+            for url in split_relay_proxies(text):
+                meaning(setting, url)
+
+    while True:
+        answer = _ask_checked(question, default, check)
+        if answer == default and there:
+            return  # as it is, with its credentials
+        answers.values["relay-proxy"] = urls = [] if answer == NONE else split_relay_proxies(answer)
+        answers.username, answers.password = "", None
+        if not urls:
+            if not there:
+                del answers.values["relay-proxy"]
+            return
+        if all(parse_relay_proxy(url).credentials is None for url in urls):
+            _ask_credentials(answers)
+        if _try(answers, place):
+            return
+
+
+def _ask_credentials(answers: Answers) -> None:
+    answers.username = _ask_checked(
+        _("Its user name, or Enter for none"), "", lambda text: meaning(SETTINGS["relay-proxy-username"], text)
+    )
+    while answers.username:
+        answers.password = getpass.getpass(_("Its password (not shown): "))
+        try:
+            meaning(SETTINGS["relay-proxy-password"], answers.password)
+            return
+        except EditError as error:
+            _mistake(str(error))
+
+
+def _try(answers: Answers, place: Place) -> bool:
+    """Try the relay proxies; whether to go on with them."""
+    for url in answers.values["relay-proxy"]:
+        print(_("  trying it ..."), flush=True)
+        try:
+            told = try_proxy(url, answers.username, answers.password or "", target_of(answers, place), place)
+        except TrialFailed as error:
+            _mistake(str(error))
+            if not agrees(_("Use it all the same?"), False):
+                return False
+        else:
+            _mistake(told)
+    return True
+
+
+def target_of(answers: Answers, place: Place) -> str:
+    """HOST:PORT to try a relay proxy with: an allowed host, if one is named without a star."""
+    for text in [*answers.values.get("allowed-host", []), *place.texts("allowed-host")]:
+        rules, _mistakes = parse_rules(text, "")
+        for rule in rules:
+            pattern = str(rule.pattern)
+            if not any(character in pattern for character in "*/") and not pattern.startswith("."):
+                host = f"[{pattern}]" if ":" in pattern else pattern
+                return f"{host}:{rule.port or 443}"
+    return ANY_TARGET
+
+
+def _ask_service(answers: Answers, place: Place) -> None:
+    why = _why_not(answers, place)
+    if why:
+        print(_("A service cannot run ogw as it is installed: {why}.").format(why=why))
+        print(_("To have one: {what}.").format(what=what_to_do()))
+        if not agrees(_("Go on without a service?"), False):
+            raise EditError(_("left without a service that can run"))
+        answers.service = False
+        return
+    answers.service = agrees(_("Run it as a service, now and whenever the machine starts?"), True)
+
+
+def _why_not(answers: Answers, place: Place) -> str:
+    if not answers.program:
+        return _("there is no ogw in {root}, such as /usr/bin/ogw").format(root=place.root)
+    return unreachable(answers.program, place.root)

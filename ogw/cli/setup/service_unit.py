@@ -1,0 +1,110 @@
+"""The service that systemd runs: its unit, and whether it could run the program where that is."""
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Sequence
+from gettext import gettext as _
+from importlib import resources
+
+UNIT = "/etc/systemd/system/ogw.service"
+NAME = "ogw.service"
+IN_IMAGE = ("usr/bin/ogw", "usr/local/bin/ogw", "opt/ogw/bin/ogw")
+# What ProtectHome and PrivateTmp of the unit hide from it.
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+LOW_PORTS = "#AmbientCapabilities="
+
+
+def systemd_runs() -> bool:
+    """As sd_booted(3) finds it out."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def unit_text(program: Sequence[str], port: int) -> str:
+    """The unit for this program; for a port below 1024 it may bind that."""
+    text = resources.files("ogw.cli.setup").joinpath(NAME).read_text(encoding="utf-8")
+    # Behind the line on copying it: whoever reads the installed one must not adapt what is right.
+    text = "# Written by `ogw setup`.\n" + text[text.index("\n[Unit]") :]
+    text = text.replace("ExecStart=/usr/bin/ogw run", f"ExecStart={' '.join(map(_quoted, program))} run")
+    return text.replace(LOW_PORTS, LOW_PORTS[1:]) if port < 1024 else text
+
+
+def _quoted(word: str) -> str:
+    """As systemd reads it: `%` begins a specifier, `$` a variable."""
+    word = word.replace("%", "%%").replace("$", "$$")
+    if any(character in word for character in " \t\"'\\;"):
+        word = '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return word
+
+
+def find_program(root: str) -> list[str]:
+    """The words that run ogw: this one, or that in an image; [] where there is none in it."""
+    if root:
+        return [f"/{path}" for path in IN_IMAGE if os.path.exists(os.path.join(root, path))][:1]
+    beside = os.path.join(os.path.dirname(sys.executable), "ogw")
+    if os.path.exists(beside):
+        return [beside]
+    found = shutil.which("ogw")
+    return [os.path.abspath(found)] if found else [sys.executable, "-m", "ogw"]
+
+
+def unreachable(program: Sequence[str], root: str) -> str:
+    """Why a service could not run it; "" where it could."""
+    paths = list(program[:1])
+    if not root:
+        paths += [os.path.realpath(program[0]), *_interpreter(program[0])]
+        if program == find_program(""):
+            # What it is made of, too: an installation that is edited in place lies elsewhere.
+            paths += [os.path.realpath(sys.executable), str(resources.files("ogw"))]
+    for path in paths:
+        for folder in HIDDEN:
+            if path == folder or path.startswith(folder + "/"):
+                return _("{path} is under {folder}, which a service does not see (ProtectHome, PrivateTmp)").format(
+                    path=path, folder=folder
+                )
+        closed = "" if root else _closed(path)
+        if closed:
+            return closed
+    return ""
+
+
+def _interpreter(path: str) -> list[str]:
+    """What a script names in its first line."""
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(4096)
+    except OSError:
+        return []
+    words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
+    return [words[0], os.path.realpath(words[0])] if words else []
+
+
+def _closed(path: str) -> str:
+    """Why a user who owns nothing could not reach it."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    if not mode & stat.S_IROTH or not mode & stat.S_IXOTH:
+        return _("{path} can only be run by its owner or group (mode {mode:04o})").format(
+            path=path, mode=stat.S_IMODE(mode)
+        )
+    folder = os.path.dirname(path)
+    while folder != "/":
+        mode = stat.S_IMODE(os.stat(folder).st_mode)
+        if not mode & stat.S_IXOTH:
+            return _("{path} is in {folder}, which only its owner or group can enter (mode {mode:04o})").format(
+                path=path, folder=folder, mode=mode
+            )
+        folder = os.path.dirname(folder)
+    return ""
+
+
+def what_to_do() -> str:
+    """Behind why it could not."""
+    return _(
+        "install ogw where every user can run it, such as in /opt/ogw (python3 -m venv /opt/ogw, then "
+        "/opt/ogw/bin/pip install ogw, then /opt/ogw/bin/ogw setup), name such a program with --program, "
+        "or go without a service (--service no)"
+    )

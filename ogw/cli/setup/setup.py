@@ -1,0 +1,300 @@
+"""`ogw setup`: the dialogue that sets a gateway up, its silent form, and the way back."""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from gettext import gettext as _
+from typing import Optional
+
+from ogw.cli.commands import Failed
+from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.proxy_trial import TrialFailed, try_proxy
+from ogw.cli.setup import dialogue
+from ogw.cli.setup.firewall import CallFailed, find_firewall
+from ogw.cli.setup.plan import Answers, Place, perform, place_of, plan, show, undo
+from ogw.cli.setup.service_unit import find_program, systemd_runs, unreachable, what_to_do
+from ogw.settings.editing import meaning
+from ogw.settings.ini.file import EditError
+from ogw.settings.settings import SETTINGS
+from ogw.wire.relay_proxy import split_relay_proxies
+
+DONE, NOT_DONE = 0, 1  # exit codes
+NOT_FLAGS = ("relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file")
+SHOWN_FLAGS = ("listen-port", "allowed-host", "preset", "workspace", "region", "relay-proxy")
+# What the original's installer takes.
+PARAMETERS = ("PORTNUMBER", "PROXY", "HASPROXY", "HASAUTH", "USERNAME", "PASSWORD", "INSTALLDIR", "LICENSEACCEPTED")
+
+
+def setup(words: list[str]) -> int:
+    """Run the command; the exit code."""
+    parser = _parser()
+    asked, original = _parsed(parser, words)
+    place = _place(asked)
+    try:
+        if asked.uninstall:
+            return _uninstall(asked, place)
+        answers = _answers(parser, asked, original)
+        silent = bool(asked.yes or asked.dry_run)
+        if not silent:
+            if not sys.stdin.isatty():
+                parser.error(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
+            dialogue.ask(answers, place, asked.service, asked.firewall)
+        else:
+            _complete(answers, asked, place)
+        return _carry_out(asked, answers, place, silent)
+    except (EditError, CallFailed) as error:
+        raise Failed(_("{error}; nothing was changed").format(error=error)) from None
+    except EOFError:
+        raise Failed(_("the answers ended early; nothing was changed")) from None
+    except KeyboardInterrupt:
+        print(_("\nogw: nothing was changed"), file=sys.stderr)
+        raise
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of(
+        "setup",
+        _(
+            "Set the gateway up: ask for port, hosts, relay proxy, service and firewall, show what that comes to, and "
+            "do it: write /etc/ogw/ogw.ini (what is in there stays) and the systemd unit, open the port in the "
+            "firewall, and start the service. Done again, it changes only what is different. With --yes it asks "
+            "nothing; every setting of `ogw run` is a flag here, too, and so are the parameters of the original's "
+            "installer: PORTNUMBER=8080 HASPROXY=1 PROXY=URL HASAUTH=1 USERNAME=NAME PASSWORD=... LicenseAccepted=1."
+        ),
+        examples=[
+            "ogw setup",
+            "ogw setup --yes --listen-port 8080 --allowed-host www.example.com",
+            "ogw setup --yes --relay-proxy http://proxy.example.com --username gateway --password-stdin < password",
+            "ogw setup --yes --service no --firewall no --root /mnt/image --allowed-host www.example.com",
+            "ogw setup --uninstall",
+        ],
+        codes={
+            DONE: _("done, or it was so already"),
+            NOT_DONE: _("not done: the message says why, what was done and what was not"),
+            130: _("Ctrl-C; before the steps begin it changes nothing"),
+        },
+    )
+    parser.add_argument("--yes", action="store_true", help=_("ask nothing"))
+    parser.add_argument("--dry-run", action="store_true", help=_("only say what would be done; asks nothing either"))
+    parser.add_argument("--root", default="", metavar="FOLDER", help=_("put this before every path: for an image"))
+    parser.add_argument("--service", choices=("yes", "no"), help=_("install and start the systemd unit (yes)"))
+    parser.add_argument("--firewall", choices=("yes", "no"), help=_("open the port in the firewall (yes)"))
+    parser.add_argument("--program", default="", metavar="FILE", help=_("what the service runs (this program)"))
+    parser.add_argument("--username", default="", metavar="NAME", help=_("of the relay proxy"))
+    parser.add_argument("--password-stdin", action="store_true", help=_("read its password from standard input"))
+    parser.add_argument("--uninstall", action="store_true",
+                        help=_("stop and remove unit and firewall rule; the INI file stays"))  # fmt: skip
+    parser.add_argument("--purge", action="store_true", help=_("with --uninstall: remove the INI file, too"))
+    for name, setting in SETTINGS.items():
+        if name not in NOT_FLAGS:
+            text = setting.help.replace("%", "%%") if name in SHOWN_FLAGS else argparse.SUPPRESS
+            parser.add_argument(setting.flag, dest=f"={name}", action="append", metavar=setting.placeholder, help=text)
+    parser.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help=_("of the original's installer"))
+    return parser
+
+
+def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+    asked = parser.parse_intermixed_args(list(words))
+    original: dict[str, str] = {}
+    for word in asked.parameters:
+        name, equals, value = word.partition("=")
+        if not equals or name.upper() not in PARAMETERS:
+            near = difflib.get_close_matches(name.upper(), PARAMETERS, 1, 0.6)
+            hint = _("; did you mean {name}=?").format(name=near[0]) if equals and near else ""
+            shown = f"{name}=" if equals else name
+            parser.error(_("{word} is no parameter of the installer{hint}").format(word=ascii(shown), hint=hint))
+        original[name.upper()] = value
+    if asked.purge and not asked.uninstall:
+        parser.error(_("--purge: it goes with --uninstall"))
+    asked.yes = asked.yes or _is_one(parser, original, "LICENSEACCEPTED", "0")
+    return asked, original
+
+
+def _is_one(parser: argparse.ArgumentParser, original: dict[str, str], name: str, default: str) -> bool:
+    value = original.get(name, default)
+    if value.lower() not in ("0", "1", "yes", "no", "true", "false"):
+        parser.error(_("{name}: {value} is neither 1 nor 0").format(name=name, value=ascii(value)))
+    return value.lower() in ("1", "yes", "true")
+
+
+def _place(asked: argparse.Namespace) -> Place:
+    root = asked.root
+    if root and not os.path.isdir(root):
+        raise _wrong(_("--root: {root} is no folder").format(root=ascii(root)))
+    if not root and not asked.dry_run and os.geteuid() != 0:
+        raise Failed(_("this writes to /etc and starts a service: run it as root (sudo ogw setup), or with --root"))
+    return place_of(root, None if root or asked.firewall == "no" else find_firewall())
+
+
+def _wrong(told: str) -> Failed:
+    failed = Failed(told)
+    failed.code = WRONG
+    return failed
+
+
+def _answers(parser: argparse.ArgumentParser, asked: argparse.Namespace, original: dict[str, str]) -> Answers:
+    """What the command line says, checked. Ends with 2 where it is wrong, with every mistake."""
+    given = {name: list(texts) for name in SETTINGS if (texts := getattr(asked, f"={name}", None)) is not None}
+    answers = Answers(given, asked.username, None, asked.service != "no", asked.firewall != "no")
+    _take_original(parser, answers, original)
+    if asked.password_stdin:
+        answers.password = sys.stdin.readline().rstrip("\r\n")
+    if answers.password is not None and not answers.username:
+        parser.error(_("--username: name it, too; there is a password for it"))
+    if answers.username and "relay-proxy" not in answers.values:
+        parser.error(_("--relay-proxy: name it, too; there is a user name for it"))
+    mistakes = _tidy(answers)
+    if mistakes:
+        raise _wrong(_("{mistakes}; nothing was changed").format(mistakes="\nogw: ".join(mistakes)))
+    answers.program = [asked.program] if asked.program else find_program(asked.root if asked.root != "/" else "")
+    if asked.program and not os.path.isabs(asked.program):
+        parser.error(_("--program: a path from / on"))
+    return answers
+
+
+def _tidy(answers: Answers) -> list[str]:
+    """Bring the texts in the form in which the file has them; what is wrong with them."""
+    mistakes = []
+    if answers.username or answers.password:
+        for name, text in (
+            ("relay-proxy-username", answers.username),
+            ("relay-proxy-password", answers.password or ""),
+        ):
+            try:
+                meaning(SETTINGS[name], text)
+            except EditError as error:
+                mistakes.append(str(error))
+    for name, texts in answers.values.items():
+        setting = SETTINGS[name]
+        if not setting.listed and len(texts) > 1:
+            mistakes.append(_("{flag}: it takes one value").format(flag=setting.flag))
+        if name == "relay-proxy":
+            texts[:] = [one for text in texts for one in split_relay_proxies(text)]
+        elif setting.listed and setting.read is not None:
+            texts[:] = [one for text in texts for one in setting.split(text)]
+        for text in texts:
+            try:
+                meaning(setting, text)
+            except EditError as error:
+                mistakes.append(str(error))
+    return mistakes
+
+
+def _take_original(parser: argparse.ArgumentParser, answers: Answers, original: dict[str, str]) -> None:
+    """The parameters of the original's installer, as ours."""
+    told = []
+    if "PORTNUMBER" in original:
+        answers.values["listen-port"] = [original["PORTNUMBER"]]
+    proxy, user, password = (original.get(name, "") for name in ("PROXY", "USERNAME", "PASSWORD"))
+    if _is_one(parser, original, "HASPROXY", "1" if proxy else "0"):
+        if not proxy:
+            parser.error(_("PROXY: name it, too; HASPROXY says that there is one"))
+        answers.values["relay-proxy"] = [proxy]
+        if _is_one(parser, original, "HASAUTH", "1" if user else "0"):
+            if not user:
+                parser.error(_("USERNAME: name it, too; HASAUTH says that there is one"))
+            answers.username, answers.password = user, password
+        elif user or password:
+            told.append(_("HASAUTH=0: USERNAME and PASSWORD are left out"))
+    elif proxy:
+        told.append(_("HASPROXY=0: PROXY is left out"))
+    elif "HASPROXY" in original:
+        answers.values["relay-proxy"] = []
+    if password:
+        told.append(
+            _("PASSWORD: every user of this machine can read a password in a command line, if only for a moment; "
+              "--password-stdin is the better place")
+        )  # fmt: skip
+    if "INSTALLDIR" in original:
+        told.append(_("INSTALLDIR means nothing here: ogw stays where it is installed"))
+    for sentence in told:
+        print(f"ogw: {sentence}", file=sys.stderr)
+
+
+def _complete(answers: Answers, asked: argparse.Namespace, place: Place) -> None:
+    """What the dialogue would find out: whether a service can run the program, whether the relay proxy works."""
+    why = why_no_service(answers, place)
+    if answers.service and why:
+        raise Failed(_("a service cannot run ogw as it is installed: {why}; {what}; nothing was changed").format(
+            why=why, what=what_to_do()))  # fmt: skip
+    urls = answers.values.get("relay-proxy", [])
+    if asked.dry_run:
+        return
+    for url in urls:
+        try:
+            print(try_proxy(url, answers.username, answers.password or "", dialogue.target_of(answers, place), place))
+        except TrialFailed as error:
+            print(_("ogw: {error}; going on all the same").format(error=error), file=sys.stderr)
+
+
+def why_no_service(answers: Answers, place: Place) -> str:
+    """Why a service could not run the program; "" where it could."""
+    if not answers.program:
+        return _("there is no ogw in {root}, such as /usr/bin/ogw").format(root=place.root)
+    return unreachable(answers.program, place.root)
+
+
+def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent: bool) -> int:
+    steps = plan(answers, place)
+    print(_("This would be done:") if asked.dry_run else _("This will be done:"))
+    todo = show(steps)
+    later = [step for step in steps if step.do is None]
+    if not todo:
+        print(_("Nothing to do: all of this is so already."))
+    if todo and not asked.dry_run:
+        if not silent and not dialogue.agrees(_("Do it?"), True):
+            raise Failed(_("nothing was changed"))
+        _perform(todo, asked)
+    if not answers.values.get("allowed-host") and not place.texts("allowed-host") and not _has_preset(answers, place):
+        print(_("ogw: allowed-host is empty: every target is denied; `ogw allowed-host add RULE` allows one"),
+              file=sys.stderr)  # fmt: skip
+    if later:
+        print(_("Left for you:"))
+    for step in later:
+        print(f"  {step.does}", *(f"      {line}" for line in step.by_hand), sep="\n")
+    if not answers.service:
+        start = ["ogw", "run", *(["--config", place.ini] if place.root else [])]
+        print(_("The gateway is started with: {command}").format(command=" ".join(start)))
+    elif not systemd_runs() and not place.root:
+        print(_("systemd does not run here; without it the gateway is started with: ogw run"))
+    return DONE
+
+
+def _has_preset(answers: Answers, place: Place) -> bool:
+    names = [name for name in ("preset", "allowed-host-source", "agent-config") if name in SETTINGS]
+    return any(answers.values.get(name) or place.texts(name) for name in names)
+
+
+def _perform(todo: Sequence[object], asked: argparse.Namespace) -> None:
+    failed: Optional[str] = perform(todo)  # type: ignore[arg-type]
+    if failed is None:
+        return
+    root = f" --root {asked.root}" if asked.root else ""
+    if asked.uninstall:
+        again = _("once that is mended, `ogw setup --uninstall{root}` goes on").format(root=root)
+    else:
+        again = _(
+            "once that is mended, the same command goes on where it stopped; `ogw setup --uninstall{root}` goes back"
+        ).format(root=root)
+    raise Failed(f"{failed}\n{again}")
+
+
+def _uninstall(asked: argparse.Namespace, place: Place) -> int:
+    steps = undo(place, asked.purge)
+    print(_("This would be done:") if asked.dry_run else _("This will be done:"))
+    todo = show(steps)
+    if not todo:
+        print(_("Nothing to do: all of this is so already."))
+    elif not asked.dry_run:
+        question = _("Do it? The configuration goes, too.") if asked.purge else _("Do it?")
+        if not asked.yes:
+            if not sys.stdin.isatty():
+                raise _wrong(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
+            if not dialogue.agrees(question, not asked.purge):
+                raise Failed(_("nothing was changed"))
+        _perform(todo, asked)
+    if not asked.purge and os.path.exists(place.ini):
+        print(_("{file} stays; --purge removes it, too").format(file=place.ini))
+    return DONE

@@ -1,0 +1,43 @@
+"""What about the gateway an operator should look at: sentences for people, made from what /status says."""
+
+from gettext import gettext as _
+from typing import Any
+
+NEARLY_FULL = 0.9  # of max-tunnels
+
+
+def state_of(relay: dict[str, Any]) -> str:
+    """How a relay proxy fares, as /status says it: never tried, up, refuses us, resting."""
+    return str(relay.get("state") or ("up" if relay["up"] else "resting"))
+
+
+def attention(status: dict[str, Any]) -> list[str]:
+    """A sentence for each thing that is wrong or soon will be. `status` as service/admin/views.py makes it."""
+    told = []
+    counters, most = status["counters"], status["max_tunnels"]
+    if status["policy_mode"]["mode"] == "report":
+        text = _(
+            "policy-mode = report until {until}: what no rule allows passes, {count} requests so far. ogw suggest."
+        )
+        told.append(text.format(until=status["policy_mode"]["until"], count=f"{counters['reported']:,}"))
+    for relay in status["relay_proxies"]:
+        sentence = {
+            "resting": _("Relay proxy {proxy} rests: it failed, and is tried again soon{why}."),
+            "refuses us": _("Relay proxy {proxy} opens no tunnel for this gateway{why}."),
+        }.get(state_of(relay))
+        if sentence is not None:
+            why = f" ({relay['why']})" if relay.get("why") else ""
+            told.append(sentence.format(proxy=relay["proxy"], why=why))
+    if most and counters["tunnels"] >= most * NEARLY_FULL:
+        text = _("{tunnels} of {most} tunnels are open; what comes beyond them is refused (max-tunnels, open files).")
+        told.append(text.format(tunnels=f"{counters['tunnels']:,}", most=f"{most:,}"))
+    if status["workers_missing"]:
+        text = _("Workers that did not answer in time: {count}. Lists of clients, hosts and refusals lack theirs.")
+        told.append(text.format(count=status["workers_missing"]))
+    if status["worker_deaths"]:
+        text = _("Processes that died and were replaced since the start: {count}. The log has more (event 405).")
+        told.append(text.format(count=f"{status['worker_deaths']:,}"))
+    if counters["log_lines_lost"]:
+        text = _("Log lines that nobody took since the start: {count}. Whoever reads the log is too slow.")
+        told.append(text.format(count=f"{counters['log_lines_lost']:,}"))
+    return told

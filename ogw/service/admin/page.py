@@ -1,0 +1,246 @@
+"""The page: one HTML file with its styles and script inside. Without the script it is tables of the state now.
+
+Its parts are page.html, page.css and page.js. Whatever comes from strangers, clients and targets, is escaped here, and
+is text only in the script; and no script but that one runs, whatever else came to stand in the page.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from string import Template
+from typing import Any
+
+from ogw.service.admin.attention import state_of
+from ogw.service.admin.history import SPAN, Point
+from ogw.service.admin.page_texts import texts
+
+_HERE = pathlib.Path(__file__).parent
+PAGE = Template((_HERE / "page.html").read_text(encoding="utf-8"))
+STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
+SCRIPT = (_HERE / "page.js").read_text(encoding="utf-8")
+RELAY_CLASSES = {"never tried": "quiet", "up": "works", "refuses us": "rests", "resting": "rests"}
+SMOOTH = 10.0  # seconds that what happens a second is taken over
+
+
+def _hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+# Its own styles and script, nothing else's, and it asks nobody but the gateway. No text can be made markup by a script.
+POLICY = (
+    f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types"
+)
+
+
+def rendered(status: dict[str, Any], points: Sequence[Point]) -> str:
+    """The page for this state of the gateway (admin/views.py) and its last minutes (admin/history.py)."""
+    counters = status["counters"]
+    now = _now(status)
+    said = texts()
+    tunnels = said["tunnels_open"].format(count=_count(counters["tunnels"]), most=_count(status["max_tunnels"]))
+    plain = {
+        **said,
+        **_values(status, [*points, _point(status)], said),
+        "title": f"{said[status['state']]}, {tunnels} \u2013 ogw",
+        "state": status["state"],
+        "state_text": said[status["state"]],
+        "state_more": _listens(status, said),
+        "still": said["still_of"].format(time=_clock(now, now)),
+        "full": f"{min(100.0, 100 * counters['tunnels'] / (status['max_tunnels'] or 1)):.1f}",
+    }
+    return PAGE.substitute(
+        {name: html.escape(text) for name, text in plain.items()},
+        style=STYLE,
+        script=SCRIPT,
+        start=_inert({"status": status, "points": points, "texts": said}),
+        attention="".join(f"<li>{html.escape(text)}</li>" for text in status["attention"]),
+        attention_hidden="" if status["attention"] else "hidden",
+        **_tables(status, now, said),
+    )
+
+
+def _listens(status: dict[str, Any], said: dict[str, str]) -> str:
+    states = [state_of(one) for one in status["relay_proxies"]]
+    name = "listens_untried" if "never tried" in states else "listens_relays" if states else "listens"
+    counts = {"up": states.count("up"), "untried": states.count("never tried"), "all": len(states)}
+    return said[name].format(listen=", ".join(status["listen"]), **counts)
+
+
+def _inert(value: Any) -> str:
+    """JSON that ends no script element, whatever stands in it."""
+    text = json.dumps(value)
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+# Numbers: the script says them in the same way.
+
+
+def _point(status: dict[str, Any]) -> Point:
+    c = status["counters"]
+    refused = c["refused"] + c["tls_rejections"]
+    return status["uptime"], c["tunnels"], c["allowed"], refused, c["bytes_up"], c["bytes_down"]
+
+
+def _values(status: dict[str, Any], points: Sequence[Point], said: dict[str, str]) -> dict[str, str]:
+    """What changes all the time, by its name in the HTML; the last point is now."""
+    c, uptime = status["counters"], status["uptime"]
+    refused = points[-1][3]
+    since: Point = (0, 0, 0, 0, 0, 0) if uptime <= SPAN else points[0]
+    return {
+        "uptime": said["up_for"].format(time=_lasting(uptime)),
+        "version": said["version_is"].format(version=status["version"]),
+        "policy": said["policy_is"].format(policy=status["policy"]),
+        "tunnels": _count(c["tunnels"]),
+        "tunnels_of": said["of"].format(most=_count(status["max_tunnels"])),
+        "clients": said["from_clients"].format(count=_count(c["clients"])),
+        "opened": _rate(_speed(points, 2)),
+        "opened_total": said["opened_in_all"].format(count=_count(c["allowed"])),
+        "up": _size(_speed(points, 4)),
+        "down": _size(_speed(points, 5)),
+        "bytes_total": said["bytes_in_all"].format(up=_size(c["bytes_up"]), down=_size(c["bytes_down"])),
+        "refused": _count(refused - since[3]),
+        "refused_span": said["in_the_last"].format(time=_span(uptime - since[0])),
+        "refused_total": said["refused_in_all"].format(count=_count(refused)),
+    }
+
+
+def _speed(points: Sequence[Point], column: int) -> float:
+    """How much it grew a second, lately."""
+    last = points[-1]
+    before = next((point for point in reversed(points) if last[0] - point[0] >= SMOOTH), points[0])
+    seconds = last[0] - before[0]
+    return max(0.0, (last[column] - before[column]) / max(seconds, SMOOTH))
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _rate(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+
+
+def _size(number: float) -> str:
+    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while number >= 1024 and len(units) > 1:
+        number /= 1024
+        units.pop(0)
+    return f"{number:.0f} {units[0]}" if units[0] == "B" or number >= 100 else f"{number:.1f} {units[0]}"
+
+
+def _lasting(seconds: float) -> str:
+    minutes, hours, days = (int(seconds // length) for length in (60, 3600, 86400))
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{int(seconds)} s"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def _now(status: dict[str, Any]) -> datetime:
+    if status["started"] is None:
+        return datetime.now(UTC)
+    return datetime.fromisoformat(status["started"]) + timedelta(seconds=status["uptime"])
+
+
+def _ago(age: float, said: dict[str, str]) -> str:
+    seconds = int(age)
+    if seconds < 2:
+        return said["just_now"]
+    length, unit = next(
+        (length, unit) for length, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds >= length
+    )
+    return said["ago"].format(time=f"{seconds // length} {unit}")
+
+
+def _clock(time: datetime, now: datetime) -> str:
+    return f"{time:%H:%M:%S} UTC" if now - time < timedelta(days=1) else f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+# Tables.
+
+
+def _tables(status: dict[str, Any], now: datetime, said: dict[str, str]) -> dict[str, str]:
+    """The rows of each table; and NAME_some: what hides the sentence that there are none."""
+    reasons = sorted(status["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
+    rows = {
+        "refusals": [_refusal(one, now, said) for one in status["refusals"]],
+        "relays": [_relay(one, said) for one in status["relay_proxies"]],
+        "reasons": _counted(reasons),
+        "clients": _counted([(one["client"], one["tunnels"]) for one in status["top_clients"]]),
+        "hosts": _counted([(one["host"], one["tunnels"]) for one in status["top_hosts"]]),
+        "workers": [_worker(one, status["max_descriptors"], said) for one in status["workers"]],
+    }
+    some = {f"{name}_some": "hidden" if found else "" for name, found in rows.items()}
+    return {f"{name}_rows": "\n".join(found) for name, found in rows.items()} | some
+
+
+def _row(*cells: str) -> str:
+    return f'<tr role="row">{"".join(cells)}</tr>'
+
+
+def _counted(pairs: Iterable[tuple[str, int]]) -> list[str]:
+    listed = list(pairs)
+    most = max((number for _label, number in listed), default=1) or 1
+    return [
+        _row(
+            f'<th scope="row"><code>{html.escape(label)}</code>{_bar(number / most)}</th>',
+            f'<td class="n">{_count(number)}</td>',
+        )
+        for label, number in listed
+    ]
+
+
+def _bar(share: float) -> str:
+    return (
+        '<svg class="bar" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect width="{max(0.5, share * 100):.1f}" height="4"/></svg>'
+    )
+
+
+def _relay(one: dict[str, Any], said: dict[str, str]) -> str:
+    state = state_of(one)
+    told = [one.get("why") or "", _ago(one["age"], said) if one.get("age") is not None else ""]
+    more = ", ".join(filter(None, told))
+    return _row(
+        f'<th scope="row"><code>{html.escape(one["proxy"])}</code></th>',
+        f'<td><span class="{RELAY_CLASSES[state]}">{html.escape(said[f"relay {state}"])}</span>',
+        f' <span class="quiet">{html.escape(more)}</span></td>' if more else "</td>",
+        f'<td class="n">{_count(one["opened"])}</td>',
+        f'<td class="n">{_count(one["failed"])}</td>',
+    )
+
+
+def _worker(one: dict[str, Any], most: int, said: dict[str, str]) -> str:
+    files = said["files_of"].format(files=_count(one["descriptors"]), most=_count(most))
+    return _row(
+        f'<th scope="row">{one["pid"] or html.escape(said["not_running"])}</th>',
+        f'<td class="n">{_count(one["tunnels"])}</td>',
+        f'<td class="n">{html.escape(files)}</td>',
+    )
+
+
+def _refusal(one: dict[str, Any], now: datetime, said: dict[str, str]) -> str:
+    last = datetime.fromisoformat(one["last"])
+    quiet = '<span class="quiet">{}</span>'
+    times = " " + quiet.format(html.escape(said["times"].format(count=_count(one["count"]))))
+    command = f' <span class="command"><code>{html.escape(one["command"])}</code></span>' if one["command"] else ""
+    return _row(
+        f'<td role="cell"><time datetime="{html.escape(one["last"])}">{html.escape(_ago(one["age"], said))}</time> ',
+        quiet.format(_clock(last, now)),
+        times if one["count"] > 1 else "",
+        f'</td><td role="cell"><b>{html.escape(one["target"] or said["no_target"])}</b> ',
+        quiet.format(html.escape(said["from"].format(client=one["client"]))),
+        f'</td><td role="cell"><span class="why"><b>{html.escape(one["reason"])}</b> ',
+        quiet.format(f"OGW-{one['event']:d}" + ("" if one["enforced"] else f", {html.escape(said['let_pass'])}")),
+        f"</span> <span>{html.escape(one['detail'])}</span>{command}</td>",
+    )

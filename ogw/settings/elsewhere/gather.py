@@ -1,0 +1,139 @@
+"""What is allowed by lists from elsewhere: presets, files, downloaded lists, the agent on this machine."""
+
+import os
+from collections.abc import Mapping
+from gettext import gettext as _
+from typing import Any, NamedTuple, Optional
+
+from ogw.policy.rules import Rule, parse_rules
+from ogw.policy.subjects import Pattern
+from ogw.settings.elsewhere import agent, preset
+from ogw.settings.elsewhere import source as sources
+from ogw.settings.elsewhere.host_list import MOST_RULES, BadList
+
+Seen = tuple[tuple[Any, ...], ...]
+
+
+class Sourced(NamedTuple):
+    """The rules that one value of a setting gives.
+
+    setting  "preset", "allowed-host-source" or "agent-config"
+    where    the value, as it may be shown
+    """
+
+    setting: str
+    where: str
+    rules: tuple[Rule, ...]
+
+
+class Elsewhere(NamedTuple):
+    """All of it.
+
+    certificates   common names of the agents' certificates
+    agent_missing  why agent-config gives nothing; "" where it does, or is not set
+    """
+
+    sourced: tuple[Sourced, ...]
+    certificates: tuple[Pattern, ...]
+    agent_missing: str
+    mistakes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def gather(values: Mapping[str, Any]) -> Elsewhere:
+    """Read all that the settings name.
+
+    values  those of a Config, by the names of its fields
+    """
+    mistakes: list[str] = []
+    warnings: list[str] = []
+    sourced = _of_presets(values, mistakes, warnings)
+    max_size = values["source_max_size"]
+    for source in dict.fromkeys(values["allowed_host_source"]):
+        try:
+            if sources.is_url(source):
+                rules, warning = sources.read_url(source, values["state_dir"], max_size)
+                warnings += [warning] if warning else []
+            else:
+                rules = sources.read_files(source, max_size)
+        except BadList as bad:
+            mistakes += bad.mistakes
+        else:
+            place = sources.without_query(source)
+            if sum(len(one.rules) for one in sourced) + len(rules) <= MOST_RULES:
+                sourced.append(Sourced("allowed-host-source", place, rules))
+                continue
+            told = _("allowed-host-source: {place}: with it there are more than {most} host rules; it is left out")
+            # A list that somebody else made longer stops nothing.
+            (warnings if sources.is_url(source) else mistakes).append(told.format(place=place, most=MOST_RULES))
+    found = agent.read_agent(values["agent_config"]) if values["agent_config"] else agent.Agent()
+    mistakes += found.mistakes
+    if found.rules:
+        sourced.append(Sourced("agent-config", ", ".join(values["agent_config"]), found.rules))
+    return Elsewhere(tuple(sourced), found.certificates, found.missing, tuple(mistakes), tuple(warnings))
+
+
+def _of_presets(values: Mapping[str, Any], mistakes: list[str], warnings: list[str]) -> list[Sourced]:
+    folder, names = values["presets_folder"], list(dict.fromkeys(values["preset"]))
+    if not folder and not names:
+        known: dict[str, preset.Preset] = {}
+    else:
+        try:
+            known = preset.presets(folder)
+        except OSError as error:
+            mistakes.append(f"presets-folder: {folder}: {error.strerror}")
+            return []
+        except preset.BadPreset as bad:
+            mistakes += [f"presets-folder: {mistake}" for mistake in bad.mistakes]
+            return []
+    given = {name: values[name.replace("-", "_")] for name in preset.PARAMETERS}
+    sourced = []
+    used: set[str] = set()
+    for name in names:
+        if name not in known:
+            mistakes.append(
+                _("preset: {name} is not known; there are {known}").format(name=ascii(name), known=", ".join(known))
+            )
+            continue
+        used.update(known[name].parameters)
+        try:
+            rules, wrong = parse_rules("\n".join(known[name].expand(values["cloud"], given)), known[name].source)
+            if wrong:
+                raise preset.BadPreset([_("gives no rule with this: {mistake}").format(mistake=wrong[0])])
+        except preset.BadPreset as bad:
+            mistakes += [_("preset: {name} {mistake}").format(name=name, mistake=mistake) for mistake in bad.mistakes]
+        else:
+            sourced.append(Sourced("preset", name, tuple(rules)))
+    warnings += [
+        _("{name}: no preset that is set uses it").format(name=name)
+        for name, texts in given.items()
+        if texts and name not in used
+    ]
+    return sourced
+
+
+def seen(values: Mapping[str, Any]) -> Seen:
+    """What the files that are read look like just now, their links followed: it changes when any of them does."""
+    paths: list[str] = []
+    for source in values["allowed_host_source"]:
+        if not sources.is_url(source):
+            paths += _files(sources.files_of, source)
+    if values["presets_folder"]:
+        paths += _files(preset.files_of, values["presets_folder"])
+    paths += agent.files_of(values["agent_config"])[: agent.MOST + 1]
+    return tuple((path, *_look(path)) for path in paths)
+
+
+def _files(files_of: Any, place: str) -> list[str]:
+    try:
+        return [place, *files_of(place)]
+    except OSError:
+        return [place]
+
+
+def _look(path: str) -> tuple[Optional[int], ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (None,)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,142 @@
+"""Where lists of host rules are kept: files, folders of files, and https URLs, of which the last good copy is read.
+
+Nothing here uses the network: the supervisor has the URLs downloaded (service/refresh.py).
+"""
+
+import errno
+import os
+import re
+from gettext import gettext as _
+from typing import Optional
+from urllib.parse import urlsplit
+
+from ogw.policy.rules import Rule
+from ogw.settings.elsewhere.copies import Copy, read_copy
+from ogw.settings.elsewhere.host_list import MOST_RULES, BadList, read_list
+from ogw.tunnel.files import read_file, shown
+from ogw.wire.connect import parse_host
+from ogw.wire.relay_proxy import HIDDEN
+
+SUFFIXES = (".txt", ".json", "")  # of the files of a folder that are read
+MOST = 1000  # files of a folder
+MOST_MISTAKES = 100  # that are told of one
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PLAIN = re.compile(r"[!-~]+\Z")
+
+
+def parse_source(text: str) -> str:
+    """A path or an https URL, as it is. Raises ValueError."""
+    if not text or "\0" in text:
+        raise ValueError(_("is neither a path nor an https URL"))
+    if not _SCHEME.match(text):
+        return text
+    if not text.lower().startswith("https://"):
+        raise ValueError(_("is not https://; whoever could change the list on its way could allow what he likes"))
+    try:
+        parts = urlsplit(text)
+        if not _PLAIN.match(text) or not parts.hostname or parts.port == 0:
+            raise ValueError
+        name = parts.hostname
+        parse_host(f"[{name}]".encode() if ":" in name else name.encode())
+    except ValueError:
+        raise ValueError(_("is not a URL such as https://lists.example.com/hosts.txt")) from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(_("has a user name or a password in it, which ogw does not send"))
+    return text.partition("#")[0]
+
+
+def without_query(text: str) -> str:
+    """A source as it may be shown: a query may be a token that opens the list."""
+    front, mark, _query = text.partition("?")
+    if not _SCHEME.match(text):
+        return text
+    scheme, slashes, rest = front.partition("://")
+    if "@" in rest.partition("/")[0]:
+        rest = f"{HIDDEN}@{rest.rpartition('@')[2]}"
+    return f"{scheme}{slashes}{rest}" + (f"?{HIDDEN}" if mark else "")
+
+
+def is_url(source: str) -> bool:
+    return bool(_SCHEME.match(source))
+
+
+def files_of(path: str) -> list[str]:
+    """A file itself, or the files of a folder that are lists: no hidden ones, so none of Kubernetes' own. OSError."""
+    if not os.path.isdir(path):
+        return [path]
+    names = [
+        name for name in sorted(os.listdir(path)) if not name.startswith(".") and os.path.splitext(name)[1] in SUFFIXES
+    ]
+    paths = [os.path.join(path, name) for name in names]
+    found = [one for one in paths if not os.path.isdir(one)]
+    if len(found) > MOST:
+        raise OSError(errno.EMFILE, _("more than {most} files are in it").format(most=MOST), path)
+    return found
+
+
+def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
+    """The rules of a file, or of all files of a folder. Raises BadList."""
+    rules: list[Rule] = []
+    mistakes: list[str] = []
+    try:
+        paths = files_of(path)
+    except OSError as error:
+        raise BadList([f"allowed-host-source: {shown(path)}: {error.strerror}"]) from None
+    for one in paths:
+        try:
+            rules += read_list(read_file(one, max_size), shown(one), max_size)
+        except OSError as error:
+            if one != path and not os.path.lexists(one):
+                continue  # taken out of its folder in this moment
+            mistakes.append(f"allowed-host-source: {shown(one)}: {error.strerror}")
+        except BadList as bad:
+            mistakes += bad.mistakes
+        if len(rules) > MOST_RULES:
+            mistakes.append(
+                _("allowed-host-source: {path}: more than {most} host rules").format(path=shown(path), most=MOST_RULES)
+            )
+            break
+        if len(mistakes) >= MOST_MISTAKES:
+            mistakes.append(_("allowed-host-source: {path}: its other files are not read").format(path=shown(path)))
+            break
+    if mistakes:
+        raise BadList(mistakes)
+    return tuple(rules)
+
+
+class BadCopy(ValueError):
+    """There is a copy, but it cannot be used: a sentence says why."""
+
+
+def read_good_copy(url: str, state_dir: str, max_size: int) -> Optional[tuple[Copy, tuple[Rule, ...]]]:
+    """The last good copy of a URL's list, and its rules; None where there is none. Raises BadCopy or OSError.
+
+    Whatever is wrong with it: it is a file of our own making, and must not stop a gateway that could do without.
+    """
+    try:
+        copy = read_copy(state_dir, url, max_size)
+        return copy and (copy, read_list(copy.body, without_query(url), max_size))
+    except OSError:
+        raise
+    except BadList as bad:
+        raise BadCopy("; ".join(bad.mistakes)) from None
+    except Exception as error:
+        raise BadCopy(str(error) if isinstance(error, ValueError) else type(error).__name__) from error
+
+
+def read_url(url: str, state_dir: str, max_size: int) -> tuple[tuple[Rule, ...], str]:
+    """The rules of the last good copy of a URL's list, and a sentence where there is none."""
+    place = without_query(url)
+    try:
+        found = read_good_copy(url, state_dir, max_size)
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+    except BadCopy as bad:
+        why = str(bad)
+    else:
+        if found is not None:
+            return found[1], ""
+        return (), _("allowed-host-source: {url}: there is no copy yet; the gateway fetches it").format(url=place)
+    told = _("allowed-host-source: {url}: its copy cannot be used: {why}; the gateway fetches it anew")
+    return (), told.format(url=place, why=why)

@@ -1,0 +1,88 @@
+"""The INI file as a start and a reload find it: which one is meant, its text, or why it cannot be read.
+
+A file that is in force and cannot be read is not one without settings: its denied hosts and allowed clients would be
+gone while hosts from flags stayed allowed.
+"""
+
+import errno
+import os
+from collections.abc import Mapping
+from gettext import gettext as _
+from typing import Optional
+
+from ogw.settings.ini.file import LARGEST
+from ogw.settings.kinds import require_printable, require_short, require_utf_8
+from ogw.settings.settings import PREFIX, Config, Given
+from ogw.tunnel.files import read_file
+
+LONGEST_SHOWN = 200  # characters of a path that is wrong
+VARIABLE = PREFIX + "CONFIG"
+
+
+class Unreadable(Exception):
+    """The sentence says which file, why, and what to do."""
+
+
+def asked_file(flag: Optional[str], environment: Mapping[str, str], default: str) -> str:
+    """The path of the INI file that is meant. Raises Unreadable where it is asked for by what is no path."""
+    for source, text in (("--config", flag), (VARIABLE, environment.get(VARIABLE))):
+        if text is not None:
+            return require_path(Given(source, text), default)
+    return default
+
+
+def require_path(asked: Given, default: str) -> str:
+    """The path that somebody asked for. Raises Unreadable where it is none."""
+    try:
+        require_short(asked.text)
+        require_utf_8(asked.text)
+        require_printable(asked.text)
+        if not asked.text.strip():
+            raise ValueError(_("is empty; name an INI file, or leave it out for {default}").format(default=default))
+    except ValueError as error:
+        raise Unreadable(f"{asked.source}: {asked.text[:LONGEST_SHOWN]!a} {error}") from None
+    return asked.text
+
+
+def ini_text(path: str, asked: str, before: Optional[Config] = None) -> Optional[str]:
+    """What stands in the file; None where there is none, and need not be. Raises Unreadable.
+
+    asked   what names it, such as "--config"; "" for the default file
+    before  the configuration in force
+    """
+    where = f"{asked}: {path}" if asked else path
+    in_force = before is not None and before.has_values_of(path)
+    try:
+        text = read_ini(path).decode("utf-8-sig")
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not asked and not in_force and not _is_linked(path):
+            return None
+        raise Unreadable(f"{where}: {error.strerror}{_what_to_do(asked, in_force)}") from None
+    except UnicodeDecodeError:
+        raise Unreadable(_("{path}: not a text file in UTF-8").format(path=path)) from None
+    if in_force and not text.strip():
+        # Such as an editor leaves it for a moment, or a full disk for good.
+        told = _("{where}: is empty, and was not; where that is meant, leave the line [ogw] in it")
+        raise Unreadable(told.format(where=where))
+    return text
+
+
+def read_ini(path: str) -> bytes:
+    """What stands in an INI file; /dev/null is the one of those who want none. Raises OSError."""
+    if os.stat(path).st_rdev == os.stat(os.devnull).st_rdev:
+        return b""
+    data = read_file(path, LARGEST)
+    if len(data) > LARGEST:
+        raise OSError(errno.EFBIG, _("is too large for an INI file"), path)
+    return data
+
+
+def _what_to_do(asked: str, in_force: bool) -> str:
+    if in_force:
+        return _("; it is in force, and is not taken for an empty one; to do without it, restart the gateway")
+    return "" if asked else _("; it must be readable where it is there; --config /dev/null does without it")
+
+
+def _is_linked(path: str) -> bool:
+    """Somebody made a link for it, although it leads nowhere."""
+    return os.path.islink(path) or os.path.islink(os.path.dirname(path))

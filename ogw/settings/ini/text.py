@@ -1,0 +1,127 @@
+"""The text of an INI file, edited line by line: what an edit does not name stays as it is, to the byte.
+
+Built on the reader of the gateway itself (ini/parser.py), so that the two can never disagree on what stands in a file;
+the parsers of others know comments behind values, `%` and other things that ours does not.
+"""
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+
+from ogw.settings.ini.parser import HEADER, SECTION, IniParser
+
+BOM = "\ufeff"
+INDENT = "    "
+_BEFORE_VALUE = re.compile(r"[^=]*=[ \t]*")
+_INDENT = re.compile(r"[ \t]+")
+
+
+class IniText:
+    """Texts of values are what stands in a line: several values of a list, separated by commas, are one text."""
+
+    def __init__(self, contents: str = "") -> None:
+        self._bom = BOM if contents.startswith(BOM) else ""
+        self._return = "\r" if "\r\n" in contents else ""  # what new lines have before their end
+        self._lines = contents.removeprefix(BOM).split("\n")  # each with its own carriage return, if it has one
+        if self._lines[-1] == "":
+            self._lines.pop()
+        self._read()
+
+    def __str__(self) -> str:
+        return self._bom + "".join(line + "\n" for line in self._lines)
+
+    def _read(self) -> None:
+        self._ini = IniParser()
+        self._ini.parse(StringIO("\n".join(self._lines)))
+
+    def texts(self, key: str) -> list[tuple[int, str]]:
+        """(line number, text) of each of its values that is not empty."""
+        return [(line, text) for line, text in self._ini.values.get(key, []) if text]
+
+    def set(self, key: str, texts: Sequence[str]) -> None:
+        """Make these its values, and no others; [] makes it empty."""
+        if key not in self._ini.keys:
+            self._begin(key)
+        at = self._ini.keys[key]
+        for line, _text in reversed(self.texts(key)):
+            if line != at:
+                del self._lines[line - 1]
+        self._read()
+        at = self._ini.keys[key]
+        self._set_behind_key(at, texts[0] if len(texts) == 1 else "")
+        if len(texts) > 1:
+            self._lines[at:at] = [INDENT + text + self._return for text in texts]
+        self._read()
+
+    def add(self, key: str, text: str) -> None:
+        """Give it one more value, behind the others."""
+        there = self.texts(key)
+        if not there:
+            self.set(key, [text])
+            return
+        last = there[-1][0]
+        indent = _INDENT.match(self._lines[last - 1])
+        self._lines.insert(last, (indent[0] if indent else INDENT) + text + self._return)
+        self._read()
+
+    def replace(self, line: int, text: str) -> None:
+        """Put another text of values into a line that has one; "" takes the line away, or leaves its key empty."""
+        old = self._lines[line - 1]
+        indent = _INDENT.match(old)
+        if indent is None:
+            self._set_behind_key(line, text)
+        elif text:
+            self._lines[line - 1] = indent[0] + text + _return_of(old)
+        else:
+            del self._lines[line - 1]
+        self._read()
+
+    def unset(self, key: str) -> None:
+        """Take the key and its values away; comments between them stay."""
+        lines = {self._ini.keys[key], *(line for line, _text in self._ini.values[key])}
+        for line in sorted(lines, reverse=True):
+            del self._lines[line - 1]
+        self._read()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._ini.keys
+
+    def _set_behind_key(self, line: int, text: str) -> None:
+        old = self._lines[line - 1]
+        before = _BEFORE_VALUE.match(old.removesuffix("\r"))
+        assert before is not None
+        prefix = before[0] if before[0][-1:] in (" ", "\t") else before[0] + " "
+        self._lines[line - 1] = (prefix + text).rstrip() + _return_of(old)
+
+    def _begin(self, key: str) -> None:
+        """A line for a key that has none: below the comment that shows its default, or at the end of the section."""
+        shown = re.compile(rf"#[ \t]*{re.escape(key)}[ \t]*=")
+        places = [number for number, line in enumerate(self._lines) if shown.match(line)]
+        at = places[-1] + 1 if places else -1
+        while places and at < len(self._lines) and re.match(r"#[ \t]{2,}\S", self._lines[at]):
+            at += 1
+        if not places or not self._is_free(at):
+            at = self._end()
+        self._lines.insert(at, f"{key} ={self._return}")
+        self._read()
+
+    def _is_free(self, place: int) -> bool:
+        """Whether a key put there would stand in the section, and take no values from the list above."""
+        for line in self._lines[place:]:
+            text = line.strip()
+            if text and text[0] not in "#;":
+                if line[0] in " \t":
+                    return False
+                break
+        headers = [found[1].strip() for line in self._lines[:place] if (found := HEADER.match(line.rstrip("\r")))]
+        return bool(headers) and headers[-1] == SECTION
+
+    def _end(self) -> int:
+        """The place behind all lines of the section, which is made where there is none."""
+        if not self._is_free(len(self._lines)):
+            self._lines.append(f"[{SECTION}]{self._return}")
+        return len(self._lines)
+
+
+def _return_of(line: str) -> str:
+    return "\r" if line.endswith("\r") else ""

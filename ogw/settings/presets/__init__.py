@@ -1,1 +1,0 @@
-"""Host lists of known services, as data: one JSON file for each, read by ogw/settings/preset.py."""

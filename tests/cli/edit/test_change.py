@@ -1,0 +1,176 @@
+"""What an edit says and reports: the event of it, what the running gateway does with it, and what it refuses."""
+
+import fcntl
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+from harness.commands import OGW, ROOT, clean
+from harness.edits import Edited
+from harness.gateway import Gateway
+
+from ogw.settings.ini.text import IniText
+
+
+@pytest.fixture
+def file(tmp_path):
+    folder = tmp_path / "ogw"
+    folder.mkdir()
+    return Edited(folder, "[ogw]\nallowed-host = www.example.com\n")
+
+
+def test_the_gateways_log_says_who_changed_what_from_which_policy_to_which(file):
+    with Gateway("--config", str(file.path), tls_rules=None) as gateway:
+        before = gateway.events(101)[0]["policy"]
+        told = file.run(
+            "allowed-host", "add", "new.example", "--reload", "--run-dir", gateway.run_dir, SUDO_USER="alice"
+        )
+        assert told.returncode == 0, told
+        line = gateway.wait_for(event=100, message="the configuration was changed")
+        assert line["by"].startswith("alice (") and line["file"] == str(file.path)
+        assert (line["added"], line["removed"]) == (["allowed-host new.example"], [])
+        assert line["old_policy"] == before != line["new_policy"]
+        assert gateway.wait_for(event=109)["policy"] == line["new_policy"]
+    assert not file.changes  # the gateway was told, so nobody writes into its log beside it
+
+
+def test_a_change_of_many_rules_is_one_line_that_says_how_many_more(file):
+    file.done("allowed-host", "add", *(f"{number}-{'long' * 12}.example" for number in range(400)))
+    (line,) = file.changes
+    assert line["added"][-1] == f"and {401 - len(line['added'])} more"
+    assert len(json.dumps(line)) < 4096
+
+
+def test_a_setting_that_the_running_gateway_has_from_a_flag_is_told(file):
+    with Gateway("--config", str(file.path), "--idle-timeout", "7m") as gateway:
+        told = file.told("config", "set", "idle-timeout", "8m", "--run-dir", gateway.run_dir)
+        assert "was started with --idle-timeout, which beats the file" in told and "with `ogw reload`" in told
+        told = file.told("config", "set", "listen-port", "8081", "--run-dir", gateway.run_dir)
+        assert "listen-port needs a restart of the gateway" in told
+
+
+def test_a_gateway_that_reads_another_file_is_told(file, tmp_path):
+    other = tmp_path / "other.ini"
+    other.write_text("[ogw]\nallowed-host = other.example\n")
+    with Gateway("--config", str(other)) as gateway:
+        end = file.run("allowed-host", "add", "new.example", "--reload", "--run-dir", gateway.run_dir)
+        assert end.returncode == 1
+        assert f"the running gateway reads {other}, and not {file.path}" in end.stderr
+    with Gateway("--allowed-host", "a.example") as gateway:
+        end = file.run("allowed-host", "add", "newer.example", "--reload", "--run-dir", gateway.run_dir)
+        assert end.returncode == 1 and f"does not read {file.path}" in end.stderr
+
+
+def test_the_answer_as_json(file):
+    value = json.loads(file.done("allowed-host", "add", "new.example", "www.example.com", "--json"))
+    assert (value["added"], value["removed"], value["changed"]) == (["allowed-host new.example"], [], True)
+    assert "allowed-host www.example.com is there already" in value["said"]
+    assert value["old_policy"] != value["new_policy"] and value["reload"] is None
+    script = file.folder / "script"
+    script.write_text("Add-OMSGatewayAllowedHost newer.example\nImport-Module OMSGateway\n")
+    value = json.loads(file.done("import", script, "--json"))
+    assert [(line["line"], line["becomes"]) for line in value["lines"]] == [
+        (1, "ogw allowed-host add newer.example"),
+        (2, "nothing"),
+    ]
+
+
+def test_an_end_is_moved_where_the_rule_stands(file):
+    file.done("allowed-host", "add", "a.example", "--until", "2090-01-01T00:00:00Z", "--note", "why")
+    file.done("allowed-host", "add", "b.example")
+    assert "its end was replaced" in file.told("allowed-host", "add", "A.example", "until=2091-01-01T01:00:00+01:00")
+    assert file.text.splitlines()[1:] == [
+        "allowed-host = www.example.com",
+        '    a.example until=2091-01-01T00:00:00Z note="why"',
+        "    b.example",
+    ]
+    told = file.told("allowed-host", "add", "b.example", "--until", "2h", code=1)
+    assert "b.example is there already, and without an end" in told
+    told = file.told("allowed-host", "add", "c.example", "--until", "2020-01-01T00:00:00Z", code=2)
+    assert "that time is over already" in told
+    file.done("allowed-host", "remove", "a.example")
+    assert "a.example" not in file.text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["config", "add", "allowed-client-certificate", "#1"], "begins with # or ; is a comment"),
+        (["config", "set", "log-file", "a\nlisten-port = 1"], "is one line"),
+        (["config", "set", "log-file", "a\rb"], "is one line"),
+        (["config", "set", "log-file", b"\xff"], "UTF-8"),
+        (["config", "set", "relay-proxy-password", "5ecret "], "neither begins nor ends with a blank"),
+        (["allowed-host", "add", "a.example", "--note", 'say "no"'], "neither double quotes"),
+        (["allowed-host", "add", "a.example", "--until", "soon"], "30m, 2h, 3d, 1w"),
+        (["allowed-host", "add", "a.example", "--until", "999999w"], "neither a time from now on"),
+    ],
+)
+def test_what_the_file_cannot_hold_is_refused(file, words, says):
+    before = file.text
+    end = subprocess.run(
+        [*OGW, *words], cwd=ROOT, env=clean(OGW_CONFIG=str(file.path)), capture_output=True, timeout=60
+    )
+    assert end.returncode == 2 and says in end.stderr.decode(), end
+    assert b"5ecret" not in end.stderr and file.text == before
+
+
+def test_what_is_wrong_in_the_file_can_be_removed_by_its_text(file):
+    file.write("[ogw]\nallowed-host = *, www.example.com\n")
+    file.done("allowed-host", "remove", "*")
+    assert file.text == "[ogw]\nallowed-host = www.example.com\n"
+
+
+def test_the_same_twice_in_a_line_goes_at_once(file):
+    file.write("[ogw]\nallowed-host = a.example, b.example, A.example\n    a.example\n")
+    file.done("allowed-host", "remove", "a.example")
+    assert file.text == "[ogw]\nallowed-host = b.example\n"
+
+
+def test_a_new_key_takes_no_values_from_a_list_around_its_comment():
+    text = IniText("[ogw]\nallowed-host =\n    a.example\n#listen-port = 8080\n    b.example\n")
+    text.set("listen-port", ["8081"])
+    assert [one for _line, one in text.texts("allowed-host")] == ["a.example", "b.example"]
+    assert text.texts("listen-port") == [(6, "8081")]
+
+
+def test_a_pipe_or_a_folder_in_place_of_the_file_is_said_at_once(file, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, says in ((tmp_path / "pipe", "is not a file that could be edited"), (tmp_path, "Is a directory")):
+        assert says in file.told("allowed-host", "add", "a.example", "--config", path, code=1)
+
+
+def test_a_whole_line_of_the_original_in_one_word(file):
+    file.done("Add-OMSGatewayAllowedHost \u2013Host 'new.example' -ErrorAction Stop")
+    assert "new.example" in file.text
+    assert "one line at a time" in file.told("Get-OMSGatewayAllowedHost ; Get-OMSGatewayConfig", code=2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["config", "set", "relay-proxy-password", "5ecret"],
+        ["config", "set", "relay-proxy", "http://u:5ecret@p.example"],
+        ["relay-proxy", "set", "http://u:5ecret@p.example"],
+        ["Set-OMSGatewayRelayProxy http://p.example u 5ecret"],
+    ],
+)
+def test_a_password_among_values_is_wiped_from_the_process_command_line(file, words):
+    folder = os.open(file.folder, os.O_RDONLY)  # the command waits for the lock: there is time to look
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with subprocess.Popen(
+        [*OGW, *words, "--config", file.path] if len(words) > 1 else [*OGW, *words],
+        cwd=ROOT,
+        env=clean(OGW_CONFIG=str(file.path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        shown = pathlib.Path(f"/proc/{process.pid}/cmdline")
+        until = time.monotonic() + 20
+        while b"(hidden)" not in shown.read_bytes():
+            assert time.monotonic() < until and process.poll() is None
+        assert b"5ecret" not in shown.read_bytes()
+        process.kill()
+    os.close(folder)

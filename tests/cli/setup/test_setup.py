@@ -1,0 +1,231 @@
+"""`ogw setup`: the dialogue in a real terminal, the silent forms, and the way back; what it set up serves."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pexpect
+import pytest
+from harness.commands import OGW, ROOT, clean, ogw
+from harness.dns import Dns
+from harness.gateway import Gateway, address
+from harness.peers import peer, root
+from harness.relays import Squid
+from harness.upstreams import Server, https, server_context
+
+
+@pytest.fixture
+def image(tmp_path):
+    program = tmp_path / "image" / "usr" / "bin" / "ogw"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ogw "$@"\n')
+    program.chmod(0o755)
+    return tmp_path / "image"
+
+
+def ini(image):
+    return image / "etc" / "ogw" / "ogw.ini"
+
+
+def unit(image):
+    return image / "etc" / "systemd" / "system" / "ogw.service"
+
+
+def state(image):
+    return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in image.rglob("*") if p.is_file()}
+
+
+def dialogue(image, *words):
+    return pexpect.spawn(
+        OGW[0], [*OGW[1:], "setup", "--root", str(image), *words], cwd=ROOT, env=clean(TERM="dumb"),
+        encoding="utf-8", timeout=20, dimensions=(50, 200),
+    )  # fmt: skip
+
+
+def answer(child, question, text):
+    child.expect_exact(question)
+    child.sendline(text)
+
+
+def test_wrong_answers_are_said_and_asked_for_again(image):
+    with Squid({}, users={"gateway": "right"}) as squid:
+        child = dialogue(image)
+        for wrong, says in (("0", "must be from 1 to 65535"), ("70000", "must be from 1 to 65535"),
+                            ("abc", "is not a whole number")):  # fmt: skip
+            answer(child, "1-65535", wrong)
+            child.expect_exact(says)
+        answer(child, "1-65535 [8080]", "")
+        if "preset" in ogw("run", "--help").stdout:
+            answer(child, "Presets", "")
+        answer(child, "Host:", "http://wrong")
+        answer(child, "Host:", "www.example.com")
+        answer(child, "Host:", "")
+        answer(child, "Relay proxy", f"http://{address()}:3128")
+        answer(child, "user name", "")
+        child.expect_exact("cannot be reached: Connection refused")
+        answer(child, "all the same?", "n")
+        answer(child, "Relay proxy", f"http://{squid.place}")
+        answer(child, "user name", "gateway")
+        answer(child, "password (not shown)", "wrong")
+        child.expect_exact("does not accept the user name or the password")
+        answer(child, "all the same?", "n")
+        answer(child, "Relay proxy", f"http://{squid.place}")
+        answer(child, "user name", "gateway")
+        answer(child, "password (not shown)", "right")
+        child.expect("answers 50[0-9]")  # it knows no such host
+        answer(child, "all the same?", "y")
+        answer(child, "as a service", "")
+        answer(child, "Do it?", "y")
+        child.expect(pexpect.EOF)
+        child.close()
+    assert child.exitstatus == 0
+    text = ini(image).read_text()
+    assert "allowed-host = www.example.com" in text and "right" not in text
+    assert (ini(image).parent / "relay-proxy.password").read_text() == "right\n"
+    assert "ExecStart=/usr/bin/ogw run" in unit(image).read_text()
+
+
+def test_ctrl_c_in_the_middle_changes_nothing(image):
+    before = state(image)
+    child = dialogue(image)
+    answer(child, "1-65535", "9090")
+    child.expect_exact("Presets")
+    # Python may be about to read, where it no longer sees a signal that came a moment before: then it is typed again.
+    for _turn in range(20):
+        child.sendintr()
+        if child.expect_exact(["nothing was changed", pexpect.TIMEOUT], timeout=1) == 0:
+            break
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert state(image) == before
+
+
+def test_done_twice_it_changes_nothing_the_second_time(image):
+    words = ["setup", "--yes", "--root", image, "--listen-port", "8081", "--allowed-host", "www.example.com"]
+    assert ogw(*words).returncode == 0
+    before = state(image)
+    done = ogw(*words)
+    assert (done.returncode, state(image)) == (0, before)
+    assert "Nothing to do: all of this is so already." in done.stdout
+
+
+def test_comments_of_an_ini_file_stay(image):
+    ini(image).parent.mkdir(parents=True)
+    ini(image).write_text("# ours\n[ogw]\nlisten-port = 9000\n")
+    assert ogw("setup", "--yes", "--root", image, "--allowed-host", "a.example.com").returncode == 0
+    assert ini(image).read_text() == "# ours\n[ogw]\nlisten-port = 9000\nallowed-host = a.example.com\n"
+
+
+def test_the_originals_parameters_do_in_any_case_and_mistakes_are_said(image):
+    done = ogw("setup", "--root", image, "PortNumber=8443", "proxy=http://127.0.0.1:1", "HASPROXY=1", "HASAUTH=1",
+               "Username=user1", "PASSWORD=123", "INSTALLDIR=C:\\x", "licenseaccepted=1")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "INSTALLDIR means nothing here" in done.stderr and "every user of this machine" in done.stderr
+    assert "listen-port = 8443" in ini(image).read_text()
+    before = state(image)
+    for word, says in (("PORTNUMBER=70000", "must be from 1 to 65535"), ("PORTNUMER=1", "did you mean PORTNUMBER=?"),
+                       ("HASAUTH=maybe", "neither 1 nor 0")):  # fmt: skip
+        done = ogw("setup", "--root", image, "LicenseAccepted=1", word, *["PROXY=http://h:1"] * (word[:4] == "HASA"))
+        assert done.returncode == 2 and says in done.stderr
+    assert state(image) == before
+
+
+def test_uninstalling_keeps_the_ini_file_and_purging_does_not(image):
+    ogw("setup", "--yes", "--root", image, "--allowed-host", "a.example.com")
+    done = ogw("setup", "--yes", "--uninstall", "--root", image)
+    assert done.returncode == 0 and "stays" in done.stdout
+    assert ini(image).exists() and not unit(image).exists()
+    assert ogw("setup", "--yes", "--uninstall", "--purge", "--root", image).returncode == 0
+    assert not ini(image).exists()
+
+
+def test_a_dry_run_writes_nothing(image):
+    before = state(image)
+    done = ogw("setup", "--dry-run", "--root", image, "--allowed-host", "a.example.com")
+    assert done.returncode == 0 and "+ allowed-host a.example.com" in done.stdout
+    assert state(image) == before and not (image / "etc").exists()
+
+
+def test_a_program_that_a_service_cannot_see_is_noticed_before(image):
+    done = ogw("setup", "--yes", "--root", image, "--program", "/home/me/bin/ogw")
+    assert done.returncode == 1 and "is under /home, which a service does not see" in done.stderr
+    assert not (image / "etc").exists()
+
+
+def test_without_a_terminal_it_asks_for_yes(image):
+    done = ogw("setup", "--root", image)
+    assert done.returncode == 2 and "--yes" in done.stderr
+
+
+def test_the_unit_that_is_shipped_is_the_one_in_conf():
+    assert (ROOT / "ogw/cli/setup/ogw.service").read_bytes() == (ROOT / "conf/ogw.service").read_bytes()
+
+
+NFT = "add table inet filter; add chain inet filter input { type filter hook input priority 0; policy drop; }"
+
+
+@pytest.mark.long
+def test_nftables_lets_the_port_in_once_and_the_way_back_closes_it(tmp_path):
+    root()
+    script = tmp_path / "script"
+    script.write_text(
+        "from ogw.cli.setup.firewall import Nftables, call, find_firewall\n"
+        "wall = find_firewall(); assert isinstance(wall, Nftables)\n"
+        "assert not wall.is_open(8080); [call(*words) for words in wall.opening(8080)]\n"
+        "assert wall.is_open(8080) and not wall.is_open(80) and wall.opening(8080) == []\n"
+        "print(call('nft', 'list', 'ruleset')); [call(*words) for words in wall.closing(8080)]\n"
+        "assert not wall.is_open(8080); print('closed')\n"
+    )
+    inside = f"{peer('nft')} '{NFT}' && exec {sys.executable} {script}"
+    done = subprocess.run([peer("unshare"), "--net", "sh", "-c", inside], capture_output=True, text=True, timeout=60,
+                          cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'tcp dport 8080 accept comment "ogw"', done.stdout) and done.stdout.endswith("closed\n")
+
+
+def test_what_the_dialogue_set_up_serves_curl(image, authority, authority_file):
+    """Answered by hand, wrong answers among them; then an allowed host is reached with curl, and another is refused."""
+    name, listen = "www.bench.example", address()
+    child = dialogue(image)
+    answer(child, "1-65535", "65536")
+    child.expect_exact("must be from 1 to 65535")
+    answer(child, "1-65535", "8080")
+    answer(child, "Presets", "")
+    answer(child, "Host:", "*")
+    answer(child, "Host:", f"{name} to=127.0.0.0/8")
+    answer(child, "Host:", "")
+    answer(child, "Relay proxy", "")
+    answer(child, "as a service", "n")
+    answer(child, "Do it?", "y")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    with (
+        Server(https(server_context(authority, name), [])) as server,
+        Dns({name: [server.host]}) as dns,
+        Gateway(
+            "--config", str(ini(image)), "--listen-address", listen, *dns.flags, listen="", tls_rules=None
+        ) as gateway,
+    ):
+        assert gateway.listen == [(listen, 8080)]
+        curl = [peer("curl"), "-sv", "-m", "20", "-x", f"http://{listen}:8080", "--cacert", authority_file]
+        done = subprocess.run([*curl, f"https://{name}/1000"], capture_output=True, timeout=60)
+        assert done.returncode == 0 and len(done.stdout) == 1000, done.stderr
+        gateway.wait_for(event=107, server_name=name)
+        done = subprocess.run([*curl, "https://other.example.com/"], capture_output=True, text=True, timeout=60)
+        assert "403 Forbidden" in done.stderr
+        assert gateway.wait_for(event=105)["reason"] == "host-not-allowed"
+
+
+@pytest.mark.parametrize("word", ["PASSWORD=s3cret", "password=s3cret", "PROXY=http://u:s3cret@h:1"])
+def test_a_password_is_taken_out_of_the_command_line(word):
+    script = (
+        "import pathlib, sys; from ogw.cli.main import hide_passwords; "
+        "hide_passwords(sys.argv[1:]); print(pathlib.Path('/proc/self/cmdline').read_bytes())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "setup", word], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert "hidden" in done.stdout and "s3cret" not in done.stdout
