@@ -18,6 +18,7 @@ TEST = [
     "pytest>=8",
     "pytest-benchmark>=4",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.5",
     "requests>=2.31",
     "selenium>=4.20",
     "trustme>=1.1",

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import trustme
+from harness.upstreams import Server, echo
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("ogw", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,13 +18,27 @@ settings.load_profile("long" if LONG else "ogw")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers(config):
+    """With `-n auto`: tests wait for processes more than they compute."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "benchmark" in getattr(item, "fixturenames", ()):
+            item.add_marker("alone")
     if LONG:
         return
-    left_out = [item for item in items if item.get_closest_marker("long")]
+    left_out = {item for item in items if item.get_closest_marker("long")}
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
+        config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """What was asked for may have none of the tests that run alone, or only such."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.config.option.markexpr:
+        session.exitstatus = pytest.ExitCode.OK
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +53,10 @@ def authority_file(authority, tmp_path_factory):
     path = tmp_path_factory.mktemp("authority") / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    """A server on loopback that says everything back."""
+    with Server(echo) as server:
+        yield server

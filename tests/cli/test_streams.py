@@ -7,11 +7,11 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from harness.commands import ROOT, clean
 from harness.gateway import address
+from harness.waiting import until
 
 ALLOW = ("--allowed-host", "www.example.com", "--admin-address", "", "--workers", "1")
 OGW = [sys.executable, "-m", "ogw"]
@@ -35,13 +35,6 @@ def ended(words, redirected):
 
 def closing(closed):
     return " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in closed)
-
-
-def until(condition, seconds=40):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
 
 
 def events(log):

@@ -7,13 +7,12 @@ import time
 
 import pytest
 from harness.admin import metrics
-from harness.gateway import Gateway, read_all, read_head
+from harness.gateway import ALLOW, Gateway, read_all, read_head
 from harness.hellos import hello
 from harness.netns import Namespace
 from harness.peers import peer
 from harness.upstreams import Server, echo
 
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 REFUSED = b"HTTP/1.1 503 Service Unavailable: "
 # From each address in turn a tunnel that is kept; the reasons of the answers.
 CONNECT = """

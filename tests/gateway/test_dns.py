@@ -13,6 +13,7 @@ import pytest
 from harness.dns import AAAA, NXDOMAIN, SERVFAIL, SILENT, A, Dns
 from harness.gateway import ROOT, Gateway, read_exactly, read_head
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8", "--allowed-target-network", "::1/128")
 FORMERR = 1
@@ -23,8 +24,7 @@ def refused(gateway, target):
     before = len(gateway.lines)
     sock, head = gateway.ask(target)
     sock.close()
-    while not (lines := [line for line in gateway.lines[before:] if line.get("target") == target]):
-        os.sched_yield()
+    lines = until(lambda: [line for line in gateway.lines[before:] if line.get("target") == target])
     return head.split(b"\r\n")[0].decode(), lines[0]
 
 
@@ -286,8 +286,7 @@ def test_without_descriptors_a_look_up_says_so_and_works_again_when_there_are_so
         waiting = [gateway.connect() for _ in range(3)]
         for sock in waiting:
             sock.sendall(b"CONNECT a.example")
-        while not _taken(worker, waiting):
-            os.sched_yield()
+        until(lambda: _taken(worker, waiting))
         resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, before[1]))
         for sock in waiting:
             sock.sendall(b":8443 HTTP/1.1\r\n\r\n")

@@ -15,19 +15,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from harness.gateway import ROOT, Gateway, address, read_exactly, read_head
+from harness.gateway import ALLOW, ROOT, Gateway, address, read_exactly, read_head
 from harness.load import Load
 from harness.peers import peer, root
-from harness.upstreams import Server, echo, reset
+from harness.upstreams import Server, reset
+from harness.waiting import until
 
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 LONG = bool(os.environ.get("OGW_TEST_LONG"))
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
 
 
 def talks(gateway, target):
@@ -77,10 +71,7 @@ def test_a_crowd_of_slow_heads_does_not_crowd_out_others(upstream):
         assert among < 10 * alone + 0.1
         assert max(load.took) < 5.0
         # All of the crowd were there until we left.
-        until = time.monotonic() + 20
-        while len(gateway.events(104)) < len(crowd):
-            assert time.monotonic() < until
-            os.sched_yield()
+        until(lambda: len(gateway.events(104)) >= len(crowd))
         assert all(line["reason"] == "bad-request" for line in gateway.events(104))
         assert not gateway.events(400) and not gateway.events(405)
 
@@ -157,10 +148,7 @@ def test_readers_that_stop_reading_hold_the_gateways_memory_steady(upstream, rea
             assert taken < largest("tcp_rmem") * 2 + largest("tcp_wmem") * 2 + (64 + 256) * 1024
             for sock in socks:
                 sock.close()
-        until = time.monotonic() + 30
-        while len([line for line in gateway.events(108) if line["upstream"] == origin.target]) < readers:
-            assert time.monotonic() < until
-            os.sched_yield()
+        until(lambda: len([1 for line in gateway.events(108) if line["upstream"] == origin.target]) >= readers)
         assert not gateway.events(400) and not gateway.events(405)
 
 
@@ -194,10 +182,7 @@ def test_a_storm_of_resets_leaves_nothing_behind(upstream):
                 reset(sock)
             load.wait_for(5)
             assert load.broken == []
-        until = time.monotonic() + 20
-        while gateway.descriptors() > descriptors + 4 and time.monotonic() < until:
-            os.sched_yield()
-        assert gateway.descriptors() <= descriptors + 4
+        until(lambda: gateway.descriptors() <= descriptors + 4)
         assert not gateway.events(400) and not gateway.events(405)
 
 
@@ -264,7 +249,7 @@ def test_a_full_disk_stops_no_tunnel(upstream):
     words = [*ALLOW, "--listen-address", place, "--tls-rules", "off", "--log-file", "/dev/full"]
     with subprocess.Popen([sys.executable, "-m", "ogw", "run", *words], cwd=ROOT, stderr=subprocess.PIPE) as process:
         try:
-            first_connection(place, time.monotonic() + 20).close()
+            until(lambda: connection_to(place)).close()
             with Load(SimpleNamespace(address=place), upstream.target, lasting=2) as load:
                 load.wait_for(200)
                 assert load.broken == []
@@ -274,14 +259,12 @@ def test_a_full_disk_stops_no_tunnel(upstream):
             process.kill()
 
 
-def first_connection(place, until):
-    """A connection as soon as there is somebody to connect to."""
-    while True:
-        try:
-            return socket.create_connection((place, 8080), timeout=20)
-        except ConnectionRefusedError:
-            assert time.monotonic() < until
-            os.sched_yield()
+def connection_to(place):
+    """A connection, if there is somebody to connect to."""
+    try:
+        return socket.create_connection((place, 8080), timeout=20)
+    except ConnectionRefusedError:
+        return None
 
 
 @pytest.mark.long

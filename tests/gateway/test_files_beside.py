@@ -4,10 +4,9 @@ import os
 import signal
 
 import pytest
-from harness.gateway import Gateway, address
+from harness.gateway import ALLOW, Gateway, address
 from harness.upstreams import Server, echo
-
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
+from harness.waiting import until
 
 
 @pytest.mark.parametrize("what", ["gone", "pipes", "empty"])
@@ -31,8 +30,7 @@ def test_a_worker_that_is_started_later_does_not_need_the_files_of_the_relay_pro
         for _death in range(6):
             worker = gateway.workers[0]
             os.kill(worker, signal.SIGKILL)
-            while worker in gateway.children:
-                os.sched_yield()
+            until(lambda worker=worker: worker not in gateway.children)
             gateway.tunnel(upstream.target).close()
         gateway.process.send_signal(signal.SIGHUP)
         assert str(tmp_path) in gateway.wait_for(event=401)["message"]

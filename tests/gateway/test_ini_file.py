@@ -10,7 +10,6 @@ import pytest
 from harness.commands import clean
 from harness.gateway import ROOT, Gateway
 from harness.peers import peer, root
-from harness.upstreams import Server, echo
 
 FLAGS = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 # The gateway and its commands with another default file, so that a test needs neither root nor this machine's /etc.
@@ -21,12 +20,6 @@ loader.DEFAULT_FILE = sys.argv[1]
 from ogw.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
 
 
 def without_privileges():

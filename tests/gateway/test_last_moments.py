@@ -7,13 +7,13 @@ import socket
 import struct
 import sys
 import threading
-import time
 
 import pytest
 from harness.admin import ask, asked
 from harness.gateway import Gateway
 from harness.hellos import extension, hello
 from harness.upstreams import Server, reset
+from harness.waiting import until
 
 ALLOW = ("--allowed-host", "127.0.0.0/8 no-server-name", "--allowed-target-network", "127.0.0.0/8")
 
@@ -39,13 +39,6 @@ class Deaf(Server):
         super().__exit__(*exception)
 
 
-def wait_until(true):
-    until = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.005)
-
-
 def found(gateway, name):
     return next((one for one in asked(gateway, "/tunnels")["tunnels"] if one["client"] == name), None)
 
@@ -55,9 +48,9 @@ def passing_a_reset_on(gateway, server, said):
     sock = gateway.tunnel(server.target)
     name = "{}:{}".format(*sock.getsockname())
     sock.sendall(said)
-    wait_until(lambda: not struct.unpack("i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0])  # TIOCOUTQ
+    until(lambda: not struct.unpack("i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0])  # TIOCOUTQ
     reset(sock)
-    wait_until(lambda: (found(gateway, name) or {"state": "closing"})["state"] == "closing")
+    until(lambda: (found(gateway, name) or {"state": "closing"})["state"] == "closing")
     return name
 
 

@@ -1,6 +1,5 @@
 """Names to addresses with a real DNS server: what is asked, what is dialed, and what never is."""
 
-import os
 import re
 import signal
 import socket
@@ -11,6 +10,7 @@ from harness.dns import AAAA, NXDOMAIN, SERVFAIL, SILENT, A, Dns
 from harness.gateway import Gateway, read_exactly
 from harness.load import Load
 from harness.upstreams import Server, echo, reset
+from harness.waiting import until
 
 from ogw.policy.addresses import REFUSED
 
@@ -270,14 +270,12 @@ def test_a_look_up_that_everybody_left_ends_quietly_at_a_reload(tmp_path):
         for turn in range(3):
             sock = gateway.connect()
             sock.sendall(b"CONNECT a.example:8443 HTTP/1.1\r\n\r\n")
-            while len(dns.asked) <= 4 * turn:
-                os.sched_yield()
+            until(lambda turn=turn: len(dns.asked) > 4 * turn)
             reset(sock)
             gateway.process.send_signal(signal.SIGHUP)
-            while len(gateway.events(109)) <= turn:
-                os.sched_yield()
-            while len(dns.asked) < 4 * (turn + 1):  # it asks again, though nobody is there, and is answered
-                os.sched_yield()
+            until(lambda turn=turn: len(gateway.events(109)) > turn)
+            # It asks again, though nobody is there, and is answered.
+            until(lambda turn=turn: len(dns.asked) >= 4 * (turn + 1))
         gateway.process.send_signal(signal.SIGHUP)
         gateway.stop()
     assert gateway.events(400) == []

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from harness.gateway import ROOT, Gateway, address
 from harness.netns import Namespace
 from harness.peers import peer
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 EVERYTHING = ("--allowed-target-network", "0.0.0.0/0", "--allowed-target-network", "::/0")
 ITSELF = b"HTTP/1.1 403 Forbidden: address-not-allowed\r\n"
@@ -250,6 +250,5 @@ def test_a_reload_that_denies_an_address_ends_the_tunnels_that_lead_there(tmp_pa
         write(f"denied-host = {first.host}\n")
         gateway.process.send_signal(signal.SIGHUP)
         assert gateway.closed(target="a.example:8443")["reason"] == "not-allowed-after-reload"
-        while not gateway.events(109):
-            os.sched_yield()
+        until(lambda: gateway.events(109))
         assert len(gateway.events(108)) == 1

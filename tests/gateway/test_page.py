@@ -8,7 +8,7 @@ import pytest
 from harness.browser import block_scripts, browser, complaints, look
 from harness.gateway import Gateway, address
 from harness.relays import PORT, playing
-from harness.upstreams import Server, echo
+from harness.upstreams import Server
 from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.long
 def chrome():
     with browser() as chrome:
         yield chrome
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +47,7 @@ def gateway():
         yield gateway
 
 
-def until(chrome, condition, seconds=20):
+def page_until(chrome, condition, seconds=20):
     return WebDriverWait(chrome, seconds, 0.05).until(lambda _chrome: condition())
 
 
@@ -62,7 +56,7 @@ def text(chrome, selector):
 
 
 def shows(chrome, selector, part):
-    until(chrome, lambda: part in text(chrome, selector))
+    page_until(chrome, lambda: part in text(chrome, selector))
 
 
 def refuse(gateway, target):
@@ -78,7 +72,7 @@ def test_how_a_relay_proxy_fares_is_told_as_it_changes(chrome):
             shows(chrome, "#state", "0 of 1 relay proxies up, 1 never tried")
             refuse(gateway, "www.bench.example:443")
             shows(chrome, '[data-t="relays"]', "refuses us it answers 407 (Proxy Authentication Required), ")
-            until(chrome, lambda: text(chrome, "#state").endswith("0 of 1 relay proxies up"))
+            page_until(chrome, lambda: text(chrome, "#state").endswith("0 of 1 relay proxies up"))
             said[0] = b"HTTP/1.1 200 OK\r\n\r\n"
             gateway.tunnel("www.bench.example:443").close()
             shows(chrome, "#state", "1 of 1 relay proxies up")
@@ -91,14 +85,14 @@ def test_a_tunnel_and_a_refusal_appear_by_themselves(chrome, gateway, upstream):
     shows(chrome, "#state", "Serving on")
     before = int(text(chrome, '[data-v="tunnels"]'))
     with gateway.tunnel(upstream.target) as sock:
-        until(chrome, lambda: int(text(chrome, '[data-v="tunnels"]')) == before + 1)
+        page_until(chrome, lambda: int(text(chrome, '[data-v="tunnels"]')) == before + 1)
         shows(chrome, '[data-t="hosts"]', upstream.target)
         sock.sendall(bytes(3 << 20))
         received = 0
         while received < 3 << 20:
             received += len(sock.recv(1 << 20))
         shows(chrome, '[data-v="bytes_total"]', "3.0 MiB up, 3.0 MiB down")
-    until(chrome, lambda: int(text(chrome, '[data-v="tunnels"]')) == before)
+    page_until(chrome, lambda: int(text(chrome, '[data-v="tunnels"]')) == before)
     refuse(gateway, "just-now.example:443")
     shows(chrome, '[data-t="refusals"] tr:first-child', "just-now.example:443")
     row = text(chrome, '[data-t="refusals"] tr:first-child')
@@ -116,7 +110,7 @@ def test_a_command_is_copied_from_the_keyboard_and_focus_stays_while_rows_move(c
     refuse(gateway, "copied.example:443")
     chrome.get(gateway.page)
     button = '[aria-label="Copy the command: ogw allowed-host add copied.example --reload"]'
-    until(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, button))
+    page_until(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, button))
     focus = f"return document.activeElement === document.querySelector({json.dumps(button)})"
     for _press in range(30):
         chrome.switch_to.active_element.send_keys(Keys.TAB)
@@ -130,7 +124,7 @@ def test_a_command_is_copied_from_the_keyboard_and_focus_stays_while_rows_move(c
     assert chrome.execute_script(focus)
     chrome.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
     chrome.switch_to.active_element.send_keys(Keys.ENTER)
-    until(chrome, lambda: chrome.execute_script("return document.getElementById('said').textContent") == "Copied")
+    page_until(chrome, lambda: chrome.execute_script("return document.getElementById('said').textContent") == "Copied")
     chrome.execute_script(
         "const area = document.createElement('textarea'); area.id = 'pasted'; document.body.append(area); area.focus()"
     )
@@ -285,10 +279,10 @@ def test_pause_stops_the_polls_and_goes_on(chrome, gateway, upstream):
     chrome.find_element(By.ID, "pause").click()
     before = text(chrome, '[data-v="opened_total"]')
     gateway.tunnel(upstream.target).close()
-    until(chrome, lambda: counted(gateway) != before.split()[0])
+    page_until(chrome, lambda: counted(gateway) != before.split()[0])
     asked = "return performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/status')).length"
     polls, end = chrome.execute_script(asked), time.monotonic() + 3
-    until(chrome, lambda: time.monotonic() > end)
+    page_until(chrome, lambda: time.monotonic() > end)
     assert chrome.execute_script(asked) - polls <= 1 and text(chrome, '[data-v="opened_total"]') == before
     chrome.find_element(By.ID, "pause").click()
     shows(chrome, '[data-v="opened_total"]', counted(gateway))

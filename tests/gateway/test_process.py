@@ -10,13 +10,12 @@ import sys
 import threading
 
 import pytest
-from harness.gateway import ROOT, Gateway, address, assert_no_gap, read_all, read_exactly, read_head
+from harness.gateway import ALLOW, ROOT, Gateway, address, assert_no_gap, read_all, read_exactly, read_head
 from harness.load import Load
 from harness.netns import Namespace
 from harness.peers import peer, without
 from harness.upstreams import Server, echo
 
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 OGW = [sys.executable, "-m", "ogw"]
 
 

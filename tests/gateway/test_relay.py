@@ -22,6 +22,7 @@ from harness.relays import PORT, Haproxy, Squid, Tinyproxy, playing
 from harness.sockets import await_keepalive
 from harness.tls import TlsServer, client, serving
 from harness.upstreams import Server, echo, https, pattern, reset
+from harness.waiting import until
 
 NAME = "www.bench.example"
 TARGET = f"{NAME}:443"
@@ -245,10 +246,7 @@ def test_an_encrypted_relay_proxy(authority, authority_file, server, tmp_path):
                 descriptors = gateway.descriptors()
                 for _turn in range(20):
                     talks(gateway)
-                until = time.monotonic() + 20
-                while gateway.descriptors() > descriptors and time.monotonic() < until:
-                    os.sched_yield()
-                assert gateway.descriptors() <= descriptors
+                until(lambda: gateway.descriptors() <= descriptors)
                 assert not gateway.events(400)
             with through(flags=dns.flags, environment={"OGW_RELAY_PROXY": url}) as gateway:
                 assert ": relay-untrusted\r\n" in refused(gateway)
@@ -289,21 +287,18 @@ def test_a_relay_that_is_gone_is_passed_over_and_comes_back(server):
             try:
                 while len(gateway.events(108)) < 20:
                     gateway.wait_for(event=108)
-                    os.sched_yield()
                 first.stop()
                 gateway.wait_for(event=403, reason="relay-unreachable")
                 broken = len(failed)  # those that ran through the first
                 gateway.wait_for(event=108, upstream=second.place)
                 before = len(gateway.events(108))
-                while len(gateway.events(108)) < before + 30:
-                    os.sched_yield()
+                until(lambda: len(gateway.events(108)) >= before + 30)
                 assert len(failed) <= broken + 4
                 settled = len(failed)
                 first.start()
                 gateway.wait_for(event=100, message=f"relay proxy http://{first.place} answers again", seconds=60)
                 before = len(gateway.events(108))
-                while len(gateway.events(108)) < before + 30:
-                    os.sched_yield()
+                until(lambda: len(gateway.events(108)) >= before + 30)
                 assert len(failed) == settled
                 assert gateway.events(108)[-1]["upstream"] == first.place
             finally:

@@ -1,7 +1,6 @@
 """How a relay proxy fares, as the gateway acts on it and tells it: never tried, up, refuses us, resting."""
 
 import subprocess
-import time
 
 import pytest
 from harness.admin import ask, asked, metrics
@@ -9,6 +8,7 @@ from harness.commands import OGW, ROOT, clean
 from harness.gateway import Gateway, address, read_all, read_exactly
 from harness.relays import PORT, playing
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 from ogw.tunnel.relay import MOST_DOUBTS
 
@@ -50,13 +50,6 @@ def refused(gateway, target):
     read_all(sock)
     sock.close()
     assert head.startswith(b"HTTP/1.1 50"), head
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end
-    return value
 
 
 def states(gateway):

@@ -4,33 +4,18 @@ import signal
 import sys
 import time
 
-import pytest
 from harness.admin import ask, asked, metrics
 from harness.commands import ogw
 from harness.gateway import Gateway, address, read_all, read_exactly
-from harness.upstreams import Server, echo
+from harness.waiting import until
 
 from ogw.policy.rules import time_text
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
-
-
 def report(seconds=86430.0):
     return "--policy-mode", "report", "--report-until", time_text(round(time.time() + seconds, 3))
-
-
-def wait_until(condition, seconds=20):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def head_of(gateway, target):
@@ -106,10 +91,10 @@ def test_it_is_said_at_the_start_in_the_status_and_in_a_metric(upstream):
 def test_it_ends_by_itself_without_a_reload_and_says_so(upstream):
     with Gateway(*report(4.0), *LOOPBACK) as gateway:
         sock = gateway.tunnel(upstream.target)
-        line = wait_until(lambda: [line for line in gateway.events(100) if "is over" in line["message"]])[0]
+        line = until(lambda: [line for line in gateway.events(100) if "is over" in line["message"]])[0]
         assert (line["level"], line["count"]) == ("warning", 1)
         assert head_of(gateway, upstream.target) == b"HTTP/1.1 403 Forbidden: host-not-allowed"
-        wait_until(lambda: not metrics(gateway)["ogw_policy_report_until_seconds"])  # it counts whole seconds
+        until(lambda: not metrics(gateway)["ogw_policy_report_until_seconds"])  # it counts whole seconds
         assert asked(gateway, "/status")["policy_mode"] == {"mode": "enforce", "until": None}
         sock.sendall(b"still open")
         assert read_exactly(sock, 10) == b"still open"
@@ -128,7 +113,7 @@ sys.exit(main(["run", *sys.argv[1:]]))
 def test_it_is_said_again_and_again_and_at_a_reload(upstream):
     with Gateway(*report(), *LOOPBACK, program=[sys.executable, "-c", OFTEN]) as gateway:
         gateway.tunnel(upstream.target).close()
-        wait_until(lambda: sum(line.get("count") == 1 for line in gateway.events(100)) >= 3)
+        until(lambda: sum(line.get("count") == 1 for line in gateway.events(100)) >= 3)
     with Gateway(*report(), *LOOPBACK) as gateway:
         gateway.wait_for(event=100, count=0)
         gateway.tunnel(upstream.target).close()
@@ -149,7 +134,7 @@ def test_a_reload_turns_it_off_and_ends_what_only_it_let_pass_where_that_is_aske
         line = gateway.wait_for(event=109)
         assert line["changed"] == ["policy-mode", "report-until"] and line["old_policy"] != line["policy"]
         assert gateway.closed()["reason"] == "not-allowed-after-reload"
-        wait_until(lambda: [line for line in gateway.events(100) if "is over" in line["message"]])
+        until(lambda: [line for line in gateway.events(100) if "is over" in line["message"]])
         sock.close()
         assert head_of(gateway, upstream.target) == b"HTTP/1.1 403 Forbidden: host-not-allowed"
 

@@ -14,19 +14,13 @@ import pytest
 from harness.admin import ask, metrics
 from harness.gateway import ROOT, read_exactly
 from harness.peers import peer, root
-from harness.sinks import Mute, Pipe, SystemLog, Terminal, drained, lines_of, until
-from harness.upstreams import Server, echo
+from harness.sinks import Mute, Pipe, SystemLog, Terminal, drained, lines_of
+from harness.waiting import until
 
 # The sweep, in which lost lines are told of, comes four times in the shortest of the limits that it looks after.
 ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8", "--half-closed-timeout", "2s")
 LONG = pytest.mark.long
 SECONDS = 20  # more than any of it needs, and less than a hang
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
 
 
 def talk(gateway, target, times=1):

@@ -13,8 +13,9 @@ from harness.admin import ask
 from harness.dns import Dns
 from harness.gateway import Gateway, read_exactly
 from harness.hellos import certificates, hello, records
-from harness.stages import ANSWER, ASKING, CERTIFICATE, OPEN, Clogged, Stages, relaying, speaking, started, wait_until
+from harness.stages import ANSWER, ASKING, CERTIFICATE, OPEN, Clogged, Stages, relaying, speaking, started
 from harness.upstreams import Server, echo, server_context
+from harness.waiting import until
 
 NOTHING_SENT = records(certificates())
 
@@ -115,7 +116,7 @@ def test_a_reload_at_every_stage(change, recheck, tmp_path):
         names = {f"{name}.bench.example": [server.host] for name, server in servers.items()}
         dns = stack.enter_context(Dns(names))
         names["resolving.bench.example"] = lambda kind, number: (
-            wait_until(lambda: dns.held),
+            until(lambda: dns.held),
             [servers["resolving"].host],
         )[1]
         running, reload = stack.enter_context(gateway(tmp_path, dns, recheck, ""))

@@ -9,7 +9,8 @@ import pytest
 from harness.admin import ask, asked
 from harness.dns import Dns
 from harness.gateway import ROOT, read_all
-from harness.sinks import Mute, SystemLog, lines_of, until
+from harness.sinks import Mute, SystemLog, lines_of
+from harness.waiting import until
 
 NAMES = [b"\xff.txt", b"a\nb.txt", b"\x1b[2J.txt", "\u202egnp.txt".encode(), b"\xc2\x9b31m.txt", b"\xed\xa0\x80.txt"]
 RULE = "no such rule\n"

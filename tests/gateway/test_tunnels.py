@@ -9,11 +9,9 @@ import threading
 import time
 
 import pytest
-from harness.gateway import Gateway, read_all, read_exactly, read_head
+from harness.gateway import ALLOW, Gateway, read_all, read_exactly, read_head
 from harness.sockets import await_keepalive
 from harness.upstreams import Server, echo, pattern, reset
-
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 
 
 @pytest.fixture(scope="module")

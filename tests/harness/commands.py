@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+from harness.waiting import PATIENCE
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 OGW = [sys.executable, "-m", "ogw"]
 SILENT = ("OGW_", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "COLUMNS", "LINES", "NO_COLOR", "COLORTERM", "FORCE_COLOR")
@@ -26,5 +28,5 @@ def ogw(*words, stdout=subprocess.PIPE, **environment):
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
     )

@@ -16,7 +16,10 @@ import threading
 import time
 
 from harness.lines import assert_valid
+from harness.waiting import PATIENCE, until
 
+# Servers of tests are on loopback, where no name of the world leads unasked.
+ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CENSUS = re.compile(
     r"(?P<greenlets>\d+) greenlets \((?P<idle>\d+) idle\), (?P<tunnels>\d+) tunnels, (?P<pipes>\d+) pipes, "
@@ -157,7 +160,7 @@ class Gateway:
         for entry in list(self.lines):
             if _has(entry, fields):
                 return entry
-        until = time.monotonic() + seconds
+        until = time.monotonic() + seconds * PATIENCE
         while True:
             try:
                 entry = self._new.get(timeout=max(0.001, until - time.monotonic()))
@@ -181,7 +184,7 @@ class Gateway:
 
     def connect(self):
         """A TCP connection to the gateway."""
-        return socket.create_connection((self.address, 8080), timeout=20)
+        return socket.create_connection((self.address, 8080), timeout=20 * PATIENCE)
 
     def ask(self, target, version="1.1", rest=b""):
         """A tunnel: (socket, answer's head and what came behind it)."""
@@ -207,12 +210,13 @@ class Gateway:
         """What all workers hold, by kind: greenlets, idle ones of them, tunnels, pipes, objects. Needs level debug."""
         number = len(self.lines)
         self.process.send_signal(signal.SIGUSR1)
-        until = time.monotonic() + 20
-        told = []
-        while len(told) < len(self.workers):
-            assert time.monotonic() < until, self.lines[number:]
-            os.sched_yield()
-            told = [m for line in list(self.lines[number:]) if (m := CENSUS.fullmatch(line.get("message", "")))]
+
+        def answers():
+            said = [line.get("message", "") for line in list(self.lines[number:])]
+            found = [match for message in said if (match := CENSUS.fullmatch(message))]
+            return len(found) >= len(self.workers) and found
+
+        told = until(answers, what=lambda: self.lines[number:])
         return {kind: sum(int(m[kind]) for m in told) for kind in CENSUS.groupindex}
 
     def stop(self, number=signal.SIGTERM, seconds=30):
@@ -220,13 +224,13 @@ class Gateway:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"the gateway did not stop: {self.lines[-10:]}, {self.stderr}") from None
         for thread in self._threads:
-            thread.join(30)
+            thread.join(30 * PATIENCE)
         assert not any(thread.is_alive() for thread in self._threads), "a process that outlived it holds its output"
         if self.process.stdout is not None:
             self.process.stdout.close()

@@ -1,7 +1,6 @@
 """A running load of tunnels whose every byte is checked: what must not be felt while the gateway is shaken."""
 
 import hashlib
-import os
 import random
 import socket
 import threading
@@ -9,6 +8,7 @@ import time
 
 from harness.gateway import read_exactly, read_head
 from harness.upstreams import reset
+from harness.waiting import until
 
 PIECE = 8192
 REST = 0.02  # seconds before the next attempt after a tunnel that was broken: perhaps nobody listens any more
@@ -59,18 +59,18 @@ class Load:
 
     def wait_for(self, more):
         """Until so many more tunnels are done."""
-        self._wait_until(lambda until=self.done + more: self.done >= until)
+        self._until(lambda enough=self.done + more: self.done >= enough)
 
     def wait_for_exchanges(self, more):
         """Until so many more pieces came back: for a load of lasting tunnels, which are done at its end."""
-        self._wait_until(lambda until=self.exchanges + more: self.exchanges >= until)
+        self._until(lambda enough=self.exchanges + more: self.exchanges >= enough)
 
-    def _wait_until(self, reached, seconds=100):
-        until = time.monotonic() + seconds
-        while not reached():
+    def _until(self, reached):
+        def is_reached():
             assert any(thread.is_alive() for thread in self._threads)
-            assert time.monotonic() < until, (self.done, self.exchanges, self.broken[-5:])
-            os.sched_yield()
+            return reached()
+
+        until(is_reached, seconds=100, what=lambda: (self.done, self.exchanges, self.broken[-5:]))
 
     def _run(self, number, lasts):
         chance = random.Random(number)

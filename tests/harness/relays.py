@@ -7,10 +7,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 
 from harness.gateway import address, read_head
 from harness.peers import peer, without
+from harness.waiting import until
 
 PORT = 3128
 NCSA = "/usr/lib/squid/basic_ncsa_auth"
@@ -42,14 +42,16 @@ class Proxy:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder
             )
-        until = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection((self.host, PORT), timeout=5).close()
-                return
-            said = (self.folder / "output").read_text(errors="replace")
-            assert self._process.poll() is None and time.monotonic() < until, said
-            os.sched_yield()
+        until(self._listens, what=self._said)
+
+    def _listens(self):
+        assert self._process.poll() is None, self._said()
+        with contextlib.suppress(OSError):
+            socket.create_connection((self.host, PORT), timeout=5).close()
+            return True
+
+    def _said(self):
+        return (self.folder / "output").read_text(errors="replace")
 
     def stop(self):
         self._process.kill()

@@ -6,10 +6,10 @@ import os
 import socket
 import subprocess
 import termios
-import time
 
 from harness.admin import ask, metrics
 from harness.gateway import Gateway
+from harness.waiting import until
 
 
 def lines_of(data):
@@ -179,12 +179,3 @@ class Mute(Gateway):
     @property
     def lost(self):
         return self.metric("ogw_log_lines_lost_total")
-
-
-def until(true, seconds=30, what=""):
-    """Wait for it, looking again and again. Its value."""
-    end = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < end, what() if callable(what) else what
-        os.sched_yield()
-    return value

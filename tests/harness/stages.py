@@ -5,13 +5,13 @@ import fcntl
 import socket
 import struct
 import threading
-import time
 
 from harness.admin import asked, metrics
 from harness.certificates import with_common_names
 from harness.gateway import read_all, read_exactly, read_head
 from harness.hellos import certificates, hello, message, records, server_hello
 from harness.upstreams import Server, reset
+from harness.waiting import until
 
 CERTIFICATE_REQUEST, SERVER_HELLO_DONE = 13, 14
 ANSWER = records(server_hello(0x0303))
@@ -19,13 +19,6 @@ ASKING = ANSWER + records(message(CERTIFICATE_REQUEST, b"\x01\x01\0\0\0\0") + me
 CERTIFICATE = records(certificates(with_common_names("agent-1")))
 SECONDS = 20.0
 OPEN = "open"
-
-
-def wait_until(true):
-    until = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 class Clogged(Server):
@@ -126,14 +119,14 @@ class Stages:
 
     def resolving(self):
         sock, name = self.ask("resolving")
-        wait_until(lambda: any(asked[0] == "resolving.bench.example" for asked in self.dns.asked))
+        until(lambda: any(asked[0] == "resolving.bench.example" for asked in self.dns.asked))
         yield
         self.dns.held.append(True)
         yield self.answered(sock, name, "resolving")
 
     def dialing(self):
         sock, name = self.ask("dialing")
-        wait_until(lambda: self.state(name) == "dialing")
+        until(lambda: self.state(name) == "dialing")
         yield
         self.servers["dialing"].accept()
         yield self.answered(sock, name, "dialing")
@@ -152,7 +145,7 @@ class Stages:
     def server_hello(self):
         sock, name = self.opened("server-hello")
         sock.sendall(hello(b"server-hello.bench.example"))
-        wait_until(self.servers["server-hello"].heard.is_set)
+        until(self.servers["server-hello"].heard.is_set)
         yield
         self.servers["server-hello"].go.set()
         yield self.go_on(sock, name, b"")
@@ -185,7 +178,7 @@ class Stages:
         sock.sendall(hello(b"half-closed.bench.example"))
         assert read_exactly(sock, len(ANSWER)) == ANSWER
         sock.shutdown(socket.SHUT_WR)
-        wait_until(self.servers["half-closed"].heard.is_set)
+        until(self.servers["half-closed"].heard.is_set)
         yield
         self.servers["half-closed"].go.set()
         with contextlib.suppress(ConnectionError):
@@ -208,9 +201,9 @@ class Stages:
         assert read_exactly(sock, len(ANSWER)) == ANSWER
         sock.sendall(b"x" * 1_000_000)
         # TIOCOUTQ: the gateway has it all, and can send its upstream no more than a part.
-        wait_until(lambda: not struct.unpack("i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0])
+        until(lambda: not struct.unpack("i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0])
         reset(sock)
-        wait_until(lambda: self.state(name) == "closing")
+        until(lambda: self.state(name) == "closing")
         yield
         self.servers["reset"].go.set()
         assert self.gateway.closed(client=name)["bytes_up"] > 100_000
@@ -218,9 +211,9 @@ class Stages:
 
     def relay(self, stage):
         sock, name = self.ask(stage)
-        wait_until(lambda: self.state(name) == "dialing")
+        until(lambda: self.state(name) == "dialing")
         if stage != "relay-connect":
-            wait_until(self.servers["relay"].heard.is_set)
+            until(self.servers["relay"].heard.is_set)
         yield
         self.servers["relay"].go.set()
         if stage == "relay-connect":
@@ -243,9 +236,9 @@ class Stages:
 
     def assert_accounts_add_up(self):
         """Each tunnel has one line that closes it, and none is counted any more."""
-        wait_until(lambda: metrics(self.gateway)["ogw_tunnels_active"] == 0)
+        until(lambda: metrics(self.gateway)["ogw_tunnels_active"] == 0)
         assert metrics(self.gateway)["ogw_clients_connected"] == 0
-        wait_until(lambda: len(self.closing_lines()) >= len(self.names))
+        until(lambda: len(self.closing_lines()) >= len(self.names))
         assert sorted(one["client"] for one in self.closing_lines()) == sorted(self.names)
         assert not self.gateway.events(400)
 

@@ -11,6 +11,7 @@ import time
 
 import pyte
 from harness.commands import ROOT, clean
+from harness.waiting import PATIENCE
 
 END = b"\0\0end\r"  # no program writes it
 
@@ -75,7 +76,7 @@ class Terminal:
 
     def wait_for(self, *texts, seconds=20):
         """Until the screen shows all of these; the lines."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + seconds * PATIENCE
         with self._lock:
             while True:
                 shown = "\n".join(line.rstrip() for line in self._screen.display)
@@ -86,7 +87,7 @@ class Terminal:
 
     def wait_for_raw(self, data, seconds=20):
         """Until the program wrote these bytes."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + seconds * PATIENCE
         with self._lock:
             while data not in self.raw:
                 self._lock.wait(max(0.0, until - time.monotonic()))
@@ -105,9 +106,9 @@ class Terminal:
 
     def end(self, seconds=20):
         """Its exit code, once all that it wrote is read."""
-        code = self.process.wait(seconds)
+        code = self.process.wait(seconds * PATIENCE)
         os.write(self._theirs, END)
-        until = time.monotonic() + seconds
+        until = time.monotonic() + seconds * PATIENCE
         with self._lock:
             while END not in self.raw:
                 assert self._lock.wait(max(0.0, until - time.monotonic())), "the terminal cannot be read"

@@ -13,7 +13,8 @@ import sys
 
 import pytest
 from harness.peers import peer, root
-from harness.sinks import Pipe, SystemLog, Terminal, drained, lines_of, until
+from harness.sinks import Pipe, SystemLog, Terminal, drained, lines_of
+from harness.waiting import until
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from harness.admin import ask, asked
 from harness.commands import ogw
-from harness.gateway import Gateway, read_exactly
+from harness.gateway import ALLOW, Gateway, read_exactly
 from harness.upstreams import Server, echo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +18,6 @@ from hypothesis import strategies as st
 from ogw.service import control
 from ogw.service.control import Channel, TooLarge, pair
 from ogw.service.messages import ORDERS, SAYINGS, checked
-
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 
 
 @pytest.fixture

@@ -5,16 +5,7 @@ import select
 import signal
 
 import pytest
-from harness.gateway import Gateway, read_exactly
-from harness.upstreams import Server, echo
-
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
+from harness.gateway import ALLOW, Gateway, read_exactly
 
 
 @pytest.mark.parametrize("times", [("--drain-delay", "30d"), ("--drain-timeout", "30d")], ids=["delay", "tunnels"])

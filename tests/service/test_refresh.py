@@ -12,18 +12,12 @@ from harness.admin import ask
 from harness.gateway import Gateway, address, read_exactly
 from harness.lists import ListServer, say
 from harness.relays import Squid, Tinyproxy
-from harness.upstreams import Server, echo
+from harness.waiting import until
 
 from ogw.service.refresh import Refresh
 from ogw.settings.loader import load
 
 ALLOW = ("--allowed-target-network", "127.0.0.0/8")
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
 
 
 @pytest.fixture
@@ -50,13 +44,6 @@ def start(authority_file, tmp_path):
         )
 
     return start
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        os.sched_yield()
 
 
 def status(gateway, target):

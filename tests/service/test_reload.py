@@ -8,25 +8,9 @@ import time
 import pytest
 from harness.admin import ask
 from harness.commands import ogw
-from harness.gateway import Gateway, read_exactly
+from harness.gateway import ALLOW, Gateway, read_exactly
 from harness.load import Load
-from harness.upstreams import Server, echo
-
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
-
+from harness.waiting import until
 
 # The n-th worker that builds a configuration at a reload waits until the file go-n is there; waits-n says so.
 WAITING = """

@@ -12,25 +12,10 @@ import time
 import pytest
 from harness.admin import ask, asked
 from harness.commands import ogw
-from harness.gateway import ROOT, Gateway, read_exactly
+from harness.gateway import ALLOW, ROOT, Gateway, read_exactly
 from harness.lists import ListServer
 from harness.peers import peer, root
-from harness.upstreams import Server, echo
-
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
-
-
-def until(condition, seconds=40):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
+from harness.waiting import until
 
 
 @contextlib.contextmanager

@@ -10,18 +10,11 @@ import sys
 import time
 
 import pytest
-from harness.gateway import ROOT, Gateway, address
+from harness.gateway import ALLOW, ROOT, Gateway, address
 from harness.peers import peer, root
+from harness.waiting import until
 
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 OGW = [sys.executable, "-m", "ogw", "run", *ALLOW, "--admin-address", "", "--workers", "1"]
-
-
-def until(condition, seconds=40):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
 
 
 def started(folder, *command, **more):

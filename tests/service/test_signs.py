@@ -11,25 +11,11 @@ import time
 import pytest
 from harness.admin import ask, asked
 from harness.commands import ogw
-from harness.gateway import Gateway, read_all, read_exactly
-from harness.upstreams import Server, echo
+from harness.gateway import ALLOW, Gateway, read_all, read_exactly
+from harness.waiting import until
 
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 SECONDS = 2.0
 HUNG = ("--hung-timeout", f"{SECONDS:g}s")
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
 
 
 def exists(pid):

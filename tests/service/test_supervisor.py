@@ -8,21 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
-import pytest
-from harness.gateway import ROOT, Gateway, address, read_all, read_exactly
+from harness.gateway import ALLOW, ROOT, Gateway, address, read_all, read_exactly
 from harness.load import Load
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 LONG = bool(os.environ.get("OGW_TEST_LONG"))
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
 
 
 def alive(pid):
@@ -30,13 +22,6 @@ def alive(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        os.sched_yield()
 
 
 # Start.

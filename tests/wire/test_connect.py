@@ -5,7 +5,7 @@ import pathlib
 import socket
 
 import pytest
-from cuts import every_way
+from harness.cuts import every_way
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """The reader of handshakes: recorded ones, hand-made ones, cut in every way, wrong in every way."""
 
 import pytest
-from cuts import outcome
+from harness.cuts import outcome
 from harness.hellos import (
     GREASE,
     HOST,

@@ -1,7 +1,6 @@
 """`ogw explain` says what the running gateway does: the same decision, for the same reason."""
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -14,6 +13,7 @@ from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import NXDOMAIN, SERVFAIL, SILENT, Dns
 from harness.gateway import Gateway, address, read_head
 from harness.upstreams import Server, echo
+from harness.waiting import until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -428,10 +428,8 @@ def test_ctrl_c_ends_it_while_a_name_is_looked_up(dns):
     process = subprocess.Popen(
         [*command, "--dns-timeout", "50s"], cwd=ROOT, env=clean(), stdout=-1, stderr=-1, text=True, process_group=0
     )
-    until = time.monotonic() + 20
-    while dns.asked.count(("silent.example.com", 1)) == number:
-        assert process.poll() is None and time.monotonic() < until
-        os.sched_yield()
+    until(lambda: dns.asked.count(("silent.example.com", 1)) > number or process.poll() is not None)
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=20)
     assert (process.returncode, output, errors) == (130, "", "")

@@ -20,6 +20,7 @@ from harness.relays import Squid, playing
 from harness.terminal import Terminal
 from harness.tls import TlsServer
 from harness.upstreams import Server, echo, server_context, swallow
+from harness.waiting import until
 
 from ogw.cli.doctor.reach import Outside
 from ogw.settings.loader import load
@@ -295,9 +296,8 @@ def test_the_bundle_has_what_helps_and_no_secret(flags, server, tmp_path, author
         command = [sys.executable, "-m", "ogw", "run", *flags, "--workers", "1"]
         running = subprocess.Popen(command, cwd=ROOT, env=clean(**secret), stderr=subprocess.PIPE)
         try:
-            while not (log.exists() and '"event": 101' in log.read_text()):
-                assert running.poll() is None, running.stderr.read()
-                os.sched_yield()
+            until(lambda: running.poll() is not None or (log.exists() and '"event": 101' in log.read_text()))
+            assert running.poll() is None, running.stderr.read()
             with log.open("a") as file:
                 file.writelines(f"line {number} of a stranger: {USER} {PASSWORD}\n" for number in range(1500))
             done = ogw("doctor", *flags, "--bundle", bundle, SSL_CERT_FILE=authority_file, **secret)
@@ -358,10 +358,8 @@ def test_ctrl_c_ends_it_at_once(flags, dns):
     process = subprocess.Popen(
         command, cwd=ROOT, env=clean(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
     )
-    until = time.monotonic() + 20
-    while not dns.asked:
-        assert process.poll() is None and time.monotonic() < until
-        os.sched_yield()
+    until(lambda: dns.asked or process.poll() is not None)
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=20)
     assert (process.returncode, output, errors) == (130, "", "")

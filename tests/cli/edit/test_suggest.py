@@ -18,12 +18,6 @@ CLIENT = "10.1.2.3:51000"
 LOOPBACK = "allowed-target-network = 127.0.0.0/8\n"
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
-
-
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "ogw.ini"

@@ -12,14 +12,9 @@ from harness.commands import OGW, ROOT, clean, ogw
 from harness.gateway import Gateway, read_all
 from harness.terminal import Terminal
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
-
-
-@pytest.fixture
-def upstream():
-    with Server(echo) as server:
-        yield server
 
 
 @pytest.fixture
@@ -32,14 +27,6 @@ def asked(gateway, *words, **more):
     return ogw(*words, "--run-dir", gateway.run_dir, **more)
 
 
-def wait_until(condition, seconds=20):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
-    return found
-
-
 # status
 
 
@@ -50,7 +37,7 @@ def test_status_says_on_one_screen_how_the_gateway_fares(gateway, upstream):
         gateway.ask("www.example.org:443")[0].close()
     for _ in range(2):
         gateway.wait_for(event=105)
-    done = wait_until(lambda: (done := asked(gateway, "status")) and "2 times" in done.stdout and done)
+    done = until(lambda: (done := asked(gateway, "status")) and "2 times" in done.stdout and done)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].endswith("is serving")
@@ -72,7 +59,7 @@ def test_a_command_to_be_copied_is_one_that_a_shell_takes_as_it_stands(gateway):
     for target in ("[2001:db8::1]:443", "www.example.org:8443"):
         gateway.ask(target)[0].close()
         gateway.wait_for(event=105, target=target)
-    commands = wait_until(lambda: [one["command"] for one in _refusals(gateway)] if len(_refusals(gateway)) == 2 else 0)
+    commands = until(lambda: [one["command"] for one in _refusals(gateway)] if len(_refusals(gateway)) == 2 else 0)
     assert sorted(map(shlex.split, commands)) == [
         ["ogw", "allowed-host", "add", "[2001:db8::1]", "--reload"],
         ["ogw", "allowed-host", "add", "www.example.org:8443", "--reload"],
@@ -97,9 +84,7 @@ def test_status_names_relay_proxies_that_rest(upstream):
         assert "fine" in asked(gateway, "status").stdout
         gateway.ask("www.example.com:443")[0].close()
         gateway.wait_for(event=403)
-        done = wait_until(
-            lambda: (done := asked(gateway, "status")) and "rests after a failure" in done.stdout and done
-        )
+        done = until(lambda: (done := asked(gateway, "status")) and "rests after a failure" in done.stdout and done)
         assert f"http://{upstream.host}:1" in done.stdout and "relay-unreachable" in done.stdout
 
 
@@ -287,7 +272,7 @@ def test_ctrl_c_while_the_gateway_hangs_is_130(gateway):
         command = [*OGW, "status", "--run-dir", gateway.run_dir]
         with subprocess.Popen(command, cwd=ROOT, env=clean(), stderr=subprocess.PIPE, text=True) as process:
             # It waits in poll or recv once the question is asked.
-            wait_until(lambda: _waits_for_an_answer(process.pid))
+            until(lambda: _waits_for_an_answer(process.pid))
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 130
             assert process.stderr.read() == ""

@@ -7,32 +7,18 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
 from harness.admin import ask, asked, metrics
 from harness.dns import Dns
-from harness.gateway import ROOT, Gateway, address, read_exactly
+from harness.gateway import ALLOW, ROOT, Gateway, address, read_exactly
 from harness.load import PIECE, Load
 from harness.peers import root
 from harness.tls import TlsServer, client, serving
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 TURNS = 5  # exchanges of a tunnel of the load
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        os.sched_yield()
 
 
 # Counting.

@@ -8,11 +8,10 @@ import time
 
 import pytest
 from harness.admin import ask
-from harness.gateway import Gateway, address
+from harness.gateway import ALLOW, Gateway, address
 from harness.upstreams import Server, echo
 
 MANY = 150  # more than the admin process keeps open at a time
-ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 SLOW = {
     "that say nothing": b"",
     "that stop in the middle of a request line": b"GET /heal",
