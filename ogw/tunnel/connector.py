@@ -10,7 +10,7 @@ from gevent.hub import get_hub
 from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
 from ogw.tunnel.attempt import Failed, begin, keep_alive, settle
-from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.loop import Deadline, Expired
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import local_port_range
 from ogw.tunnel.race import MOST_TOLD, Race

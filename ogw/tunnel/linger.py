@@ -11,7 +11,7 @@ import termios
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.loop import Deadline, Expired
 
 READ = 1  # libev's event bit
 RECEIVE_SIZE = 16 * 1024

@@ -15,7 +15,7 @@ from gevent.hub import get_hub
 from gevent.pool import Pool
 
 from ogw.policy.decision import Reason
-from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.loop import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.interrupt import Interruptible

@@ -20,7 +20,7 @@ from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
 from ogw.tunnel.budget import Budget
 from ogw.tunnel.crew import Crew
-from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.loop import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, is_timeout
 from ogw.tunnel.ledger import Ledger

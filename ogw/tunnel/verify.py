@@ -11,7 +11,7 @@ from greenlet import getcurrent
 
 from ogw.policy.handshake import Handshake
 from ogw.tunnel.budget import Budget
-from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.loop import Deadline, Expired
 from ogw.tunnel.duplex import WRITE, Duplex, Half
 
 RECEIVE_SIZE = 16 * 1024
