@@ -1,9 +1,12 @@
-"""The limit of a wait: one timer of the loop that throws into the greenlet which made it."""
+"""What a greenlet needs of gevent's loop: the bits of its events, a limit for a wait, and a way out for Ctrl-C."""
 
+import signal
 from typing import Any
 
 from gevent.hub import get_hub
 from greenlet import getcurrent
+
+READ, WRITE = 1, 2  # the bits by which libev tells what a watcher waits for
 
 
 class Expired(BaseException):
@@ -29,3 +32,22 @@ class Deadline:
     def __exit__(self, *exception: object) -> None:
         self._timer.stop()
         self._timer.close()
+
+
+class Interruptible:
+    """`with Interruptible(): ...` raises KeyboardInterrupt in the greenlet that entered it, and nowhere else.
+
+    For commands that wait in the loop: elsewhere, in the hub or in another greenlet, gevent would report it as an error
+    first. For the main thread only.
+    """
+
+    def __enter__(self) -> None:
+        loop, caller = get_hub().loop, getcurrent()
+
+        def interrupted(_number: int, _frame: Any) -> None:
+            loop.run_callback_threadsafe(caller.throw, KeyboardInterrupt)
+
+        self._before = signal.signal(signal.SIGINT, interrupted)
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGINT, self._before)

@@ -19,13 +19,14 @@ from ogw.policy.recheck import UNWATCHED, Session, recheck
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
 from ogw.tunnel.budget import Budget
-from ogw.tunnel.crew import Crew
-from ogw.tunnel.loop import Deadline, Expired
 from ogw.tunnel.dial import Dialer
-from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, is_timeout
+from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
+from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
+from ogw.tunnel.loop import READ, Deadline, Expired
 from ogw.tunnel.mailbox import ClientGone
+from ogw.tunnel.pipes import Pipes
 from ogw.tunnel.refusal import Refused, refusal
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.tunnel.verify import verify
@@ -44,7 +45,6 @@ from ogw.wire.connect import (
 from ogw.wire.tls import alert
 from ogw.wire.via import Loop, to_pass_on
 
-READ = 1  # libev's event bit
 ENDS_SPREAD = 60.0  # seconds over which tunnels end that rest on one rule: their clients all come again
 RECEIVE_SIZE = 16 * 1024
 HEAD_REASONS: dict[type[HeadError], Reason] = {
@@ -74,7 +74,7 @@ class Shared:
     policy: Policy
     dialer: Dialer
     pipes: Pipes
-    crew: Crew
+    greenlets: Greenlets
     ledger: Ledger
     head_timeout: float
     head_max_size: int
@@ -400,7 +400,7 @@ class Tunnel:
 
     def _serve(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
         shared = self.shared
-        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.crew)
+        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets)
         self.answered = True
         try:
             # The first bytes on a fresh connection: they fit into its buffer. If the client is gone, its half says so.
