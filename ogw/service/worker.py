@@ -42,7 +42,8 @@ from ogw.tunnel.loop import READ, WRITE
 from ogw.tunnel.pipes import Pipes
 from ogw.tunnel.refusal import Refused
 from ogw.tunnel.relay import Relays
-from ogw.tunnel.tunnel import Draining, Shared, Tunnel
+from ogw.tunnel.shared import Draining, Shared
+from ogw.tunnel.tunnel import Tunnel
 
 END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
 ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead

@@ -16,7 +16,8 @@ from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.tunnel import linger
 from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.pipes import Pipes
-from ogw.tunnel.tunnel import Draining, Shared, Tunnel
+from ogw.tunnel.shared import Draining, Shared
+from ogw.tunnel.tunnel import Tunnel
 from ogw.tunnel.upstream import Upstream
 
 HEAD = b"CONNECT www.example.com:443 HTTP/1.1\r\n\r\n"
