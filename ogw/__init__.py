@@ -15,8 +15,8 @@ The path of a connection, accept to close:
     service/supervisor.py owns the door, starts and replaces workers
     service/worker.py    accept   (service/listener.py)
     tunnel/tunnel.py     tells the story from here on, top to bottom:
-      wire/connect.py      1. read the head
-      policy/hosts.py      2. may it go?   (and later, may it go on: policy/recheck.py)
+      tunnel/head.py       1. read the head   (wire/connect.py)
+      policy/hosts.py      2. may it go?   (and later, may it go on: tunnel/grounds.py, policy/recheck.py)
       tunnel/dial.py       3. reach it   (tunnel/connector.py, resolve.py, question.py, relay.py, policy/addresses.py)
       wire/connect.py      4. answer
       tunnel/verify.py     5. let the handshake go by   (policy/handshake.py, wire/tls.py)

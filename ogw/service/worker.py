@@ -36,14 +36,15 @@ from ogw.service.messages import ORDERS, Message, checked
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
-from ogw.tunnel.crew import Crew
-from ogw.tunnel.duplex import Pipes
+from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.ledger import Ledger
+from ogw.tunnel.loop import READ, WRITE
+from ogw.tunnel.pipes import Pipes
 from ogw.tunnel.refusal import Refused
 from ogw.tunnel.relay import Relays
-from ogw.tunnel.tunnel import Draining, Shared, Tunnel
+from ogw.tunnel.shared import Draining, Shared
+from ogw.tunnel.tunnel import Tunnel
 
-READ, WRITE = 1, 2  # libev's event bits
 END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
 ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
 CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
@@ -82,7 +83,7 @@ class Worker:
         self._via = via
         self._own = own
         self._pipes = Pipes(limits.pipes)
-        self._crew = Crew()
+        self._greenlets = Greenlets()
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
         self._draining = Draining()
         self._budget = Budget(config.handshake_memory)
@@ -127,7 +128,7 @@ class Worker:
             policy,
             dialer,
             self._pipes,
-            self._crew,
+            self._greenlets,
             self._ledger,
             config.head_timeout,
             config.head_max_size,
@@ -219,8 +220,8 @@ class Worker:
         greenlets = sum(1 for one in objects if issubclass(type(one), greenlet) and not one.dead)
         self._log.event(
             Event.INFORMATION,
-            f"{greenlets} greenlets ({self._crew.idle} idle), {len(self.tunnels)} tunnels, {self._pipes.open} pipes, "
-            f"{len(objects)} objects",
+            f"{greenlets} greenlets ({self._greenlets.idle} idle), {len(self.tunnels)} tunnels, "
+            f"{self._pipes.open} pipes, {len(objects)} objects",
             level=logging.DEBUG,
         )
 
@@ -301,7 +302,7 @@ class Worker:
             next(iter(self._lingering)).end_now(Reason.NO_DESCRIPTORS)
         self.tunnels.add(tunnel)
         self._row.opened(network, tunnel.client_ip)
-        self._crew.run(self._run, tunnel, first, refused)
+        self._greenlets.run(self._run, tunnel, first, refused)
 
     def _run(self, tunnel: Tunnel, first: bytes, refused: Optional[Refused]) -> None:
         try:

@@ -10,7 +10,7 @@ from gevent.hub import get_hub
 from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
 from ogw.tunnel.attempt import Failed, begin, keep_alive, settle
-from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.loop import WRITE, Deadline, Expired
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import local_port_range
 from ogw.tunnel.race import MOST_TOLD, Race
@@ -18,7 +18,6 @@ from ogw.tunnel.resolve import Lookup, Resolver
 from ogw.tunnel.upstream import DialError, Upstream, reached, too_slow
 from ogw.wire.connect import Target
 
-WRITE = 2  # libev's event bit
 RESOLUTION_DELAY = 0.05  # RFC 8305, section 8: how long A waits for AAAA
 
 

@@ -16,7 +16,6 @@ The laws of this file. Breaking one kills the process or mixes tunnels up; tests
 import _socket
 import enum
 import errno
-import fcntl
 import os
 from typing import Any, Optional
 
@@ -24,11 +23,11 @@ from gevent.hub import get_hub
 from greenlet import getcurrent, greenlet
 
 from ogw.policy.decision import Reason
-from ogw.tunnel.crew import Crew
+from ogw.tunnel.greenlets import Greenlets
+from ogw.tunnel.loop import READ, WRITE
+from ogw.tunnel.pipes import PIPE_SIZE, Pipes
 
-READ, WRITE = 1, 2  # libev's event bits
 BUFFER_SIZE = 64 * 1024
-PIPE_SIZE = 256 * 1024  # Linux gives it to an unprivileged user for about 256 pipes
 SPLICES_PER_TURN = 16  # 4 MiB at the most, about a millisecond, then the other tunnels have their turn
 SPLICE_WORTH = 16 * 1024  # a smaller piece says that the flow ran dry: back to recv and send
 SPLICE_FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
@@ -39,50 +38,6 @@ ENDED_IN_ORDER = (None, Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
 _buffer = bytearray(BUFFER_SIZE)
 _view = memoryview(_buffer)
 _switch_to = greenlet.switch
-
-
-class Pipes:
-    """The pipes that splice(2) goes through, shared by all tunnels; one is held only while bytes are in it.
-
-    With `limit` 0, where splice(2) does not exist, or when the kernel gives no more, `take` says None and the tunnel
-    copies with recv and send.
-    """
-
-    def __init__(self, limit: int = 200) -> None:
-        self.limit = limit if hasattr(os, "splice") else 0
-        self.open = 0
-        self._free: list[tuple[int, int]] = []
-
-    def take(self) -> Optional[tuple[int, int]]:
-        """An empty pipe, (read end, write end), or None."""
-        if self._free:
-            return self._free.pop()
-        if self.open >= self.limit:
-            return None
-        try:
-            pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return None
-        self.open += 1
-        try:
-            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        except OSError:
-            pass  # over the user's allowance: the pipe works at its own size
-        return pipe
-
-    def give_back(self, pipe: tuple[int, int], held: int) -> None:
-        """Return a pipe in which `held` bytes are left. Law 4: the next tunnel must never read them."""
-        if held:
-            self.open -= 1
-            os.close(pipe[0])
-            os.close(pipe[1])
-        else:
-            self._free.append(pipe)
-
-    def close(self) -> None:
-        """Close the pipes that wait in the pool."""
-        while self._free:
-            self.give_back(self._free.pop(), held=1)
 
 
 class Outcome(enum.Enum):
@@ -136,11 +91,11 @@ class Duplex:
     closes them after `run` came back. Then `reason` says who ended it and why, `error` is the OSError behind a reset.
     """
 
-    __slots__ = ("_crew", "_loop", "_main", "_pipes", "_wait", "_waits_for_other", "down", "error", "reason", "up")
+    __slots__ = ("_greenlets", "_loop", "_main", "_pipes", "_wait", "_waits_for_other", "down", "error", "reason", "up")
 
-    def __init__(self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes, crew: Crew) -> None:
+    def __init__(self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes, greenlets: Greenlets) -> None:
         hub = get_hub()
-        self._crew = crew
+        self._greenlets = greenlets
         self._loop = hub.loop
         self._wait = _switch_to.__get__(hub)  # hub.switch without its check, which costs as much as the switch
         self._pipes = pipes
@@ -166,9 +121,9 @@ class Duplex:
         try:
             if down.rest:
                 down.readable.stop()
-                self._loop.run_callback(self._crew.run, self._run_down)
+                self._loop.run_callback(self._greenlets.run, self._run_down)
             else:
-                down.readable.start(self._crew.run, self._run_down)
+                down.readable.start(self._greenlets.run, self._run_down)
             up.readable.start(up.greenlet.switch)
             self._copy_until_end(up)
             self._waits_for_other = True

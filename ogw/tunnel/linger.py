@@ -11,9 +11,8 @@ import termios
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.loop import READ, Deadline, Expired
 
-READ = 1  # libev's event bit
 RECEIVE_SIZE = 16 * 1024
 LINGER_SECONDS, LINGER_BYTES = 2.0, 1 << 20  # after a refusal or an alert
 DELIVER_SECONDS = 5.0  # what a peer has to take what the other one said before its reset

@@ -8,7 +8,7 @@ from typing import Any, Optional
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-READ = 1  # libev's event bit
+from ogw.tunnel.loop import READ
 
 
 class ClientGone(Exception):

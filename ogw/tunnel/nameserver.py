@@ -14,9 +14,9 @@ from typing import Any, Optional, Protocol
 from gevent.hub import get_hub
 
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.loop import READ, WRITE
 from ogw.wire.dns import HEAD, query
 
-READ, WRITE = 1, 2  # libev's event bits
 LONGEST_DATAGRAM = 4096
 AT_ONCE = 64  # datagrams that are read from one socket before others have their turn
 QUESTIONS_PER_PORT = 64  # go out from one UDP socket, ...

@@ -6,12 +6,12 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Decision, Reason
 from ogw.tunnel.attempt import Failed, begin, settle
+from ogw.tunnel.loop import WRITE
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.resolve import FAMILIES, Lookup
 from ogw.tunnel.upstream import DialError, Upstream, reached, too_slow
 from ogw.wire.connect import Target
 
-WRITE = 2  # libev's event bit
 STAGGER = 0.25  # RFC 8305, section 8: Connection Attempt Delay
 MOST_TRIED = 16  # of the allowed addresses of a family: a zone may have thousands
 MOST_TOLD = 5  # of the addresses that did not do

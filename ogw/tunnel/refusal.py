@@ -34,6 +34,15 @@ class Refused(Exception):
         self.received_status = received_status
 
 
+class Left(Exception):
+    """There is nobody to answer: the client went away, or never said a byte."""
+
+    def __init__(self, reason: Optional[Reason] = None, detail: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
 def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = None) -> bytes:
     """The whole answer to a denied client: it learns the reason, never addresses, rules or commands."""
     headers = [

@@ -19,10 +19,10 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import MOST_RELAYS, RELAY_FAILED, RELAY_OPENED, RELAY_STATE, RelayState
 from ogw.tunnel.connector import Connector
-from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.local import OwnPlaces
-from ogw.tunnel.mailbox import READ, Mailbox
+from ogw.tunnel.loop import READ, Deadline, Expired
+from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import (

@@ -1,101 +1,30 @@
 """The path of one connection, first byte to last. Read `Tunnel.run`: it is the whole story."""
 
 import _socket
-import math
-import random
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.policy.decision import ALLOW, Decision, Reason
+from ogw.policy.decision import Decision, Reason
 from ogw.policy.handshake import Handshake
-from ogw.policy.hosts import Policy
-from ogw.policy.recheck import UNWATCHED, Session, recheck
+from ogw.policy.recheck import UNWATCHED
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
-from ogw.tunnel.budget import Budget
-from ogw.tunnel.crew import Crew
-from ogw.tunnel.deadline import Deadline, Expired
-from ogw.tunnel.dial import Dialer
-from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, Pipes, is_timeout
-from ogw.tunnel.ledger import Ledger
+from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
+from ogw.tunnel.grounds import Grounds
+from ogw.tunnel.head import read_head
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
 from ogw.tunnel.mailbox import ClientGone
-from ogw.tunnel.refusal import Refused, refusal
+from ogw.tunnel.refusal import Left, Refused, refusal
+from ogw.tunnel.shared import Shared
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.tunnel.verify import verify
-from ogw.wire.connect import (
-    ESTABLISHED,
-    BadRequest,
-    BadTarget,
-    HeadError,
-    HeadTooLarge,
-    NotConnect,
-    Request,
-    RequestReader,
-    Target,
-    read_request,
-)
+from ogw.wire.connect import ESTABLISHED, Request
 from ogw.wire.tls import alert
 from ogw.wire.via import Loop, to_pass_on
-
-READ = 1  # libev's event bit
-ENDS_SPREAD = 60.0  # seconds over which tunnels end that rest on one rule: their clients all come again
-RECEIVE_SIZE = 16 * 1024
-HEAD_REASONS: dict[type[HeadError], Reason] = {
-    NotConnect: Reason.NOT_CONNECT,
-    BadRequest: Reason.BAD_REQUEST,
-    BadTarget: Reason.BAD_TARGET,
-    HeadTooLarge: Reason.HEAD_TOO_LARGE,
-}
-
-
-class Draining:
-    """Whether the gateway drains: told to all tunnels, whatever configuration they began with."""
-
-    def __init__(self) -> None:
-        self.now = False
-
-
-@dataclass
-class Shared:
-    """What all tunnels of a process share: objects to ask, and limits in seconds and bytes.
-
-    A new configuration changes what is in it, so whoever decides asks for what is in force then.
-
-    lingers  told of a tunnel that was refused, and only lets its client finish
-    """
-
-    policy: Policy
-    dialer: Dialer
-    pipes: Pipes
-    crew: Crew
-    ledger: Ledger
-    head_timeout: float
-    head_max_size: int
-    handshake_timeout: float
-    draining: Draining
-    lingers: "Callable[[Tunnel], None]"
-    via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
-    budget: Budget = field(default_factory=Budget)  # what all unfinished handshakes may hold
-
-    def become(self, other: "Shared") -> None:
-        """Take a new configuration."""
-        vars(self).update(vars(other))
-
-
-class Left(Exception):
-    """There is nobody to answer: the client went away, or never said a byte."""
-
-    def __init__(self, reason: Optional[Reason] = None, detail: str = "") -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class Ended(BaseException):
@@ -111,31 +40,26 @@ class Tunnel:
 
     __slots__ = (
         "accepted",
-        "address",
         "answered",
-        "asked",
         "client",
         "client_ip",
         "client_name",
-        "decision",
         "detail",
         "duplex",
         "greenlet",
+        "grounds",
         "handshake",
         "id",
         "is_kept_alive",
         "is_over",
         "network",
-        "policy",
         "progress",
         "progress_at",
         "reported",
-        "session",
         "shared",
         "target",
         "told_down",
         "told_up",
-        "until",
         "upstream",
     )
 
@@ -151,13 +75,7 @@ class Tunnel:
         self.accepted = self.reported = time.monotonic()
         self.target = ""
         self.upstream = ""  # the address and port that were dialed
-        # What it is judged again by: see policy/recheck.py.
-        self.policy = shared.policy  # that judged it last
-        self.decision = ALLOW
-        self.asked: Optional[Target] = None
-        self.address = ""
-        self.session: Optional[Session] = None
-        self.until = math.inf  # Unix seconds, when what it rests on ends
+        self.grounds = Grounds(shared.policy)
         self.handshake: Optional[Handshake] = None  # while it goes by
         self.is_over = False  # it closes what it owns: nobody throws anything but Cut into it any more
         self.is_kept_alive = False  # its upstream has got TCP keepalive
@@ -211,41 +129,31 @@ class Tunnel:
 
         recheck_open  and for what is
         """
-        if (
-            self.greenlet is None
-            or self.is_over
-            or self.asked is None
-            or (self.duplex is not None and not recheck_open)
-        ):
+        is_open = self.duplex is not None
+        if self.greenlet is None or self.is_over or self.grounds.target is None or (is_open and not recheck_open):
             return
         decision = self._recheck()
-        if self.duplex is not None:
-            if not decision.allowed:
-                self.end_now(Reason.NOT_ALLOWED_AFTER_RELOAD, decision.detail)
-        elif self.answered:
+        if self.answered:
             if not decision.allowed:
                 self.end_now(Reason.NOT_ALLOWED_AFTER_RELOAD, decision.detail)
             elif self.handshake is not None:
-                self.handshake.go_on_under(self.policy, decision.no_server_name)
+                self.handshake.go_on_under(self.shared.policy, decision.no_server_name)
                 self.greenlet.switch(None)
         elif not decision.allowed:
             self.greenlet.throw(Refused(decision.reason, decision.detail))
 
     def _recheck(self, now: Optional[float] = None) -> Decision:
-        """What the policy in force says of it; what it is allowed from now on, where it is."""
-        assert self.asked is not None
-        self.policy = self.shared.policy
-        decision = recheck(self.policy, self.client_ip, self.asked, self.address, self.session, now)
+        """What the policy in force says of it, which it rests on from now on where that allows it."""
+        decision = self.grounds.recheck(self.shared.policy, self.client_ip, now)
         if decision.allowed:
             self._rest_on(decision)
         return decision
 
     def _rest_on(self, decision: Decision) -> None:
-        was, self.decision = self.decision, decision
-        if decision.reported is not None and was.reported is None:
+        if decision.reported is not None and self.grounds.decision.reported is None:
             reason, detail = decision.reported.reason, decision.reported.detail
             self.shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who())
-        self.until = math.inf if decision.until == math.inf else decision.until + random.uniform(0, ENDS_SPREAD)
+        self.grounds.rest_on(decision)
 
     def sweep(self, now: float, wall: float, idle_timeout: float, half_closed_timeout: float) -> None:
         """End it if no byte was copied for too long: compare counts, instead of a timer per read.
@@ -258,7 +166,7 @@ class Tunnel:
         if not self.is_kept_alive:
             self.is_kept_alive = True
             self.shared.dialer.keep_alive(duplex.up.sink)
-        if wall >= self.until:
+        if wall >= self.grounds.until:
             decision = self._recheck(wall)
             if not decision.allowed:
                 self.end_now(Reason.RULE_ENDED, decision.detail)
@@ -298,69 +206,23 @@ class Tunnel:
 
     def _read_head(self, first: bytes) -> Request:
         shared = self.shared
-        try:
-            if first:
-                self._judge_client()
-                request = read_request(first, shared.head_max_size)
-                if request is not None:
-                    return request
-            return self._await_head(first)
-        except HeadError as error:
-            raise Refused(HEAD_REASONS[type(error)], error.detail) from None
-
-    def _await_head(self, first: bytes) -> Request:
-        shared = self.shared
-        hub = get_hub()
-        client = self.client
-        head_timeout = shared.head_timeout
-        reader = RequestReader(shared.head_max_size)
-        heard = bool(first)
-        watcher = hub.loop.io(client.fileno(), READ)
-        watcher.start(getcurrent().switch)
-        try:
-            with Deadline(self.accepted + head_timeout - time.monotonic()):
-                reader.feed(first)
-                while True:
-                    hub.switch()
-                    try:
-                        more = client.recv(RECEIVE_SIZE)
-                    except BlockingIOError:
-                        continue
-                    if not more:
-                        break
-                    if not heard:
-                        self._judge_client()
-                        heard = True
-                    request = reader.feed(more)
-                    if request is not None:
-                        return request
-        except Expired:
-            if not heard:
-                raise Left from None
-            detail = f"the head was not complete after {head_timeout:g} s (head-timeout)"
-            raise Refused(Reason.HEAD_TIMEOUT, detail) from None
-        except OSError as error:
-            raise Left(Reason.CLIENT_RESET if heard else None, f"{error.strerror} in the middle of the head") from None
-        finally:
-            watcher.stop()
-            watcher.close()
-        if not heard:
-            raise Left
-        raise Refused(Reason.BAD_REQUEST, "the client closed in the middle of its head")
+        return read_head(
+            self.client, first, self.accepted, shared.head_timeout, shared.head_max_size, self._judge_client
+        )
 
     # 2. May it go?
 
     def _judge_client(self) -> None:
-        self.policy = self.shared.policy
-        decision = self.policy.judge_client(self.client_ip)
+        policy = self.grounds.policy = self.shared.policy
+        decision = policy.judge_client(self.client_ip)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
 
     def _may_it_go(self, request: Request) -> None:
         shared = self.shared
-        if self.policy is not shared.policy:
+        if self.grounds.policy is not shared.policy:
             self._judge_client()
-        self.asked = request.target
+        self.grounds.target = request.target
         self.target = str(request.target)
         if shared.ledger.log.debug:
             shared.ledger.log.event(Event.CONNECT_RECEIVED, "", **self._who())
@@ -376,17 +238,18 @@ class Tunnel:
     def _reach(self, request: Request) -> tuple[Upstream, float]:
         shared = self.shared
         began = time.monotonic()
-        policy = self.policy
+        grounds = self.grounds
+        policy = grounds.policy
         try:
             via = to_pass_on(request.headers, shared.via) if shared.via else ()
-            upstream = shared.dialer.dial(request.target, self.decision.to, self.client, self.client_ip, via)
+            upstream = shared.dialer.dial(request.target, grounds.decision.to, self.client, self.client_ip, via)
         except Loop as loop:
             raise Refused(Reason.RELAY_LOOP, loop.detail) from None
         except DialError as error:
             raise Refused(error.reason, error.detail, error.status) from None
         except ClientGone:
             raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
-        self.upstream, self.address = upstream.address, upstream.judged
+        self.upstream, grounds.address = upstream.address, upstream.judged
         if self.shared.policy is not policy:  # its address was judged by another
             decision = self._recheck()
             if not decision.allowed:
@@ -400,7 +263,7 @@ class Tunnel:
 
     def _serve(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
         shared = self.shared
-        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.crew)
+        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets)
         self.answered = True
         try:
             # The first bytes on a fresh connection: they fit into its buffer. If the client is gone, its half says so.
@@ -410,7 +273,7 @@ class Tunnel:
         try:
             if shared.policy.tls.mode is Mode.OFF:
                 duplex.up.rest, duplex.down.rest = rest, upstream.rest
-                self.session = UNWATCHED
+                self.grounds.session = UNWATCHED
             else:
                 self._verify(duplex, upstream, rest)
             if duplex.reason is None:
@@ -428,13 +291,14 @@ class Tunnel:
 
     def _verify(self, duplex: Duplex, upstream: Upstream, rest: bytes) -> None:
         """Let the handshake go by. Where the tunnel ends with it, set `duplex.reason`."""
-        assert self.asked is not None
-        handshake = Handshake(self.shared.policy, self.asked, self.client_ip, self.decision.no_server_name)
+        grounds = self.grounds
+        assert grounds.target is not None
+        handshake = Handshake(self.shared.policy, grounds.target, self.client_ip, grounds.decision.no_server_name)
         self.handshake = handshake
         began = time.monotonic()
         shared = self.shared
         verify(handshake, duplex, rest, upstream.rest, shared.handshake_timeout, shared.budget, self.network)
-        self.handshake, self.session = None, handshake.session
+        self.handshake, grounds.session = None, handshake.session
         ledger = self.shared.ledger
         if handshake.verified:
             ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began)
@@ -443,7 +307,7 @@ class Tunnel:
             passes = handshake.only_reports
             ledger.rejected(handshake, rejection, self.client_ip, self.target, self._who(), passes)
         if handshake.passes:
-            if handshake.server_name not in ("", self.asked.host) and not handshake.only_reports:
+            if handshake.server_name not in ("", grounds.target.host) and not handshake.only_reports:
                 decision = self._recheck()  # it rests on another rule, too, which may have an end of its own
                 if not decision.allowed:
                     duplex.reason, self.detail = Reason.RULE_ENDED, decision.detail

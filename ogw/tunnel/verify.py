@@ -11,8 +11,8 @@ from greenlet import getcurrent
 
 from ogw.policy.handshake import Handshake
 from ogw.tunnel.budget import Budget
-from ogw.tunnel.deadline import Deadline, Expired
-from ogw.tunnel.duplex import WRITE, Duplex, Half
+from ogw.tunnel.duplex import Duplex, Half
+from ogw.tunnel.loop import WRITE, Deadline, Expired
 
 RECEIVE_SIZE = 16 * 1024
 _numbers = count()  # of handshakes: an older one has a lesser number

@@ -14,7 +14,7 @@ from harness.stages import ANSWER, ASKING, CERTIFICATE
 from harness.upstreams import Server, reset
 
 SOON = (
-    "import sys; from ogw.tunnel import tunnel; tunnel.ENDS_SPREAD = 0.5; "
+    "import sys; from ogw.tunnel import grounds; grounds.ENDS_SPREAD = 0.5; "
     "from ogw.cli.main import main; sys.exit(main(['run', *sys.argv[1:]]))"
 )
 LINES = (

@@ -13,7 +13,7 @@ from harness.upstreams import Server, echo
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 AT_ONCE = (
-    "import sys; from ogw.tunnel import tunnel; tunnel.ENDS_SPREAD = 0.0; "
+    "import sys; from ogw.tunnel import grounds; grounds.ENDS_SPREAD = 0.0; "
     "from ogw.cli.main import main; sys.exit(main(['run', *sys.argv[1:]]))"
 )
 PROGRAM = [sys.executable, "-c", AT_ONCE]

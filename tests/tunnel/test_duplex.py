@@ -15,9 +15,10 @@ from harness.sockets import count_until_end_or_reset, read_exactly, reset, send_
 
 from ogw.policy.decision import Reason
 from ogw.tunnel import duplex as duplex_module
-from ogw.tunnel.crew import Crew
-from ogw.tunnel.duplex import BUFFER_SIZE, Duplex, Pipes
+from ogw.tunnel.duplex import BUFFER_SIZE, Duplex
+from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.linger import pass_reset_on, unsent
+from ogw.tunnel.pipes import Pipes
 
 READ, WRITE = 1, 2
 
@@ -25,12 +26,12 @@ READ, WRITE = 1, 2
 class Pair:
     """A running duplex between two peers, `client` and `upstream`, in a greenlet as the tunnel's would be."""
 
-    def __init__(self, pipes=None, rest=b"", crew=None, rest_down=b""):
+    def __init__(self, pipes=None, rest=b"", greenlets=None, rest_down=b""):
         self.pipes = pipes if pipes is not None else Pipes()
         self.ours_client, self.client = tcp_pair()
         self.ours_upstream, self.upstream = tcp_pair()
-        self.crew = crew or Crew()
-        self.duplex = Duplex(self.ours_client, self.ours_upstream, self.pipes, self.crew)
+        self.greenlets = greenlets or Greenlets()
+        self.duplex = Duplex(self.ours_client, self.ours_upstream, self.pipes, self.greenlets)
         self.ended = gevent.event.Event()
         self.rest = rest
         self.rest_down = rest_down
@@ -276,10 +277,10 @@ def test_law_2_the_source_is_not_watched_while_the_sink_is_awaited(pair):
 def test_law_3_run_comes_back_only_when_both_halves_have_ended(pair):
     send_all(pair.upstream, b"x")
     assert read_exactly(pair.client, 1) == b"x"
-    assert pair.crew.idle == 0
+    assert pair.greenlets.idle == 0
     reset(pair.client)
     pair.wait()
-    assert pair.crew.idle == 1
+    assert pair.greenlets.idle == 1
 
 
 def test_law_4_a_pipe_with_bytes_in_it_never_goes_back_to_the_pool():
@@ -352,10 +353,10 @@ def test_no_pipe_to_be_had_means_recv_and_send():
 def test_many_pairs_leave_no_descriptor_and_no_greenlet():
     gc.collect()
     fds = len(os.listdir("/proc/self/fd"))
-    greenlets = sum(isinstance(o, greenlet) for o in gc.get_objects())
-    crew = Crew()
+    alive = sum(isinstance(o, greenlet) for o in gc.get_objects())
+    greenlets = Greenlets()
     for n in range(200):
-        pair = Pair(crew=crew)
+        pair = Pair(greenlets=greenlets)
         send_all(pair.client, b"x" * (n * 1000))
         read_exactly(pair.upstream, n * 1000)
         (pair.client.close if n % 2 else lambda p=pair: reset(p.client))()
@@ -367,7 +368,7 @@ def test_many_pairs_leave_no_descriptor_and_no_greenlet():
     gevent.sleep(0)
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == fds
-    assert sum(isinstance(o, greenlet) for o in gc.get_objects()) <= greenlets + 2
+    assert sum(isinstance(o, greenlet) for o in gc.get_objects()) <= alive + 2
 
 
 def test_the_buffer_is_large_enough_to_notice_a_strong_flow():

@@ -14,9 +14,10 @@ from ogw.policy.hosts import Policy
 from ogw.policy.rules import parse_rules
 from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.tunnel import linger
-from ogw.tunnel.crew import Crew
-from ogw.tunnel.duplex import Pipes
-from ogw.tunnel.tunnel import Draining, Shared, Tunnel
+from ogw.tunnel.greenlets import Greenlets
+from ogw.tunnel.pipes import Pipes
+from ogw.tunnel.shared import Draining, Shared
+from ogw.tunnel.tunnel import Tunnel
 from ogw.tunnel.upstream import Upstream
 
 HEAD = b"CONNECT www.example.com:443 HTTP/1.1\r\n\r\n"
@@ -55,12 +56,12 @@ class Story:
         self.told, self.closed, self.lingering, self.ended = Told(), [], [], gevent.event.Event()
         policy = Policy(parse_rules(rules, "here")[0], tls=TlsRules(mode=mode))
         dialed = Dialed(Upstream(self.ours_upstream, "192.0.2.1:443", closed=lambda: self.closed.append(True)))
-        crew = Crew()
+        greenlets = Greenlets()
         self.shared = Shared(
-            policy, dialed, Pipes(), crew, self.told, 20.0, 16384, 20.0, Draining(), self.lingering.append
+            policy, dialed, Pipes(), greenlets, self.told, 20.0, 16384, 20.0, Draining(), self.lingering.append
         )
         self.tunnel = Tunnel(self.ours_client, self.client.getsockname(), "t-1", self.shared)
-        get_hub().loop.run_callback(crew.run, self.run)
+        get_hub().loop.run_callback(greenlets.run, self.run)
 
     def run(self):
         try:

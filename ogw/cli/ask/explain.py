@@ -19,7 +19,7 @@ from ogw.cli.parser import WRONG, parser_of
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
-from ogw.tunnel.interrupt import Interruptible
+from ogw.tunnel.loop import Interruptible
 
 ALLOWED, REFUSED = 0, 1  # exit codes
 GATEWAY_SECONDS = 1.0  # for the question whether it has the same policy

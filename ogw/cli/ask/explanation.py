@@ -23,7 +23,7 @@ from ogw.service.dialer import dialer_of, own_places
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import PREFIX, Config
 from ogw.tunnel.connector import Survey
-from ogw.tunnel.tunnel import HEAD_REASONS
+from ogw.tunnel.head import HEAD_REASONS
 from ogw.wire.connect import HeadError, Target, read_request
 from ogw.wire.tls import version_name
 

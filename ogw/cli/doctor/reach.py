@@ -23,10 +23,10 @@ from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import dialer_of, own_places
+from ogw.service.probe import Probe, Probed, ask_server, in_parallel
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
-from ogw.tunnel.probe import Probe, Probed, ask_server, in_parallel
 from ogw.wire.connect import Target, parse_target
 from ogw.wire.tls import version_name
 

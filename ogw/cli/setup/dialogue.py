@@ -5,9 +5,9 @@ from collections.abc import Callable
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.cli.proxy_trial import TrialFailed, try_proxy
 from ogw.cli.setup.plan import Answers, Place, preview
 from ogw.cli.setup.service_unit import unreachable, what_to_do
+from ogw.cli.setup.trial import TrialFailed, try_proxy
 from ogw.policy.rules import parse_rules
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError

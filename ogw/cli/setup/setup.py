@@ -10,11 +10,11 @@ from typing import Optional
 
 from ogw.cli.commands import Failed
 from ogw.cli.parser import WRONG, parser_of
-from ogw.cli.proxy_trial import TrialFailed, try_proxy
 from ogw.cli.setup import dialogue
 from ogw.cli.setup.firewall import CallFailed, find_firewall
 from ogw.cli.setup.plan import Answers, Place, perform, place_of, plan, show, undo
 from ogw.cli.setup.service_unit import find_program, systemd_runs, unreachable, what_to_do
+from ogw.cli.setup.trial import TrialFailed, try_proxy
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS

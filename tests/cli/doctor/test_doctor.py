@@ -23,8 +23,8 @@ from harness.upstreams import Server, echo, server_context, swallow
 from harness.waiting import until
 
 from ogw.cli.doctor.reach import Outside
+from ogw.service.probe import Probed
 from ogw.settings.loader import load
-from ogw.tunnel.probe import Probed
 
 NAME = "www.doctor.example"
 USER, PASSWORD = "user-of-relay", "pass word-of-relay"

@@ -10,7 +10,7 @@ from harness.edits import Edited
 from harness.relays import playing
 from harness.upstreams import Server
 
-from ogw.cli import proxy_trial
+from ogw.cli.setup import trial
 
 URL = "http://proxy.example:3128"
 
@@ -109,7 +109,7 @@ def test_what_is_wrong_is_said_and_nothing_is_changed(file, words, code, says):
 
 
 def test_a_trial_gives_a_relay_that_drips_its_time_as_a_whole(monkeypatch):
-    monkeypatch.setattr(proxy_trial, "SECONDS", 1.0)
+    monkeypatch.setattr(trial, "SECONDS", 1.0)
     is_over = threading.Event()
 
     def drip(connection):
@@ -119,8 +119,8 @@ def test_a_trial_gives_a_relay_that_drips_its_time_as_a_whole(monkeypatch):
     with Server(playing(b"HTTP/1.1 200 OK\r\nX: ", drip), port=3128) as relay:
         limit = threading.Timer(20, is_over.set)
         limit.start()
-        with pytest.raises(proxy_trial.TrialFailed, match="did not answer within 1 s"):
-            proxy_trial.try_proxy(f"http://{relay.host}:3128", "", "", "www.example.com:443")
+        with pytest.raises(trial.TrialFailed, match="did not answer within 1 s"):
+            trial.try_proxy(f"http://{relay.host}:3128", "", "", "www.example.com:443")
         assert not is_over.is_set()
         is_over.set()
         limit.cancel()

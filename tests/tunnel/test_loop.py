@@ -7,7 +7,7 @@ import pytest
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.tunnel.deadline import Deadline, Expired
+from ogw.tunnel.loop import Deadline, Expired
 
 
 def wait_a_turn():

@@ -9,10 +9,10 @@ from harness.gateway import address
 from harness.relays import PORT, Haproxy, Squid, playing
 from harness.upstreams import Server, echo
 
-from ogw.cli import proxy_trial
-from ogw.cli.proxy_trial import TrialFailed, try_proxy
+from ogw.cli.setup import trial
 from ogw.cli.setup.dialogue import target_of
 from ogw.cli.setup.plan import Answers, Place
+from ogw.cli.setup.trial import TrialFailed, try_proxy
 
 OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -72,7 +72,7 @@ def drip(connection):
     ],
 )
 def test_what_a_bad_one_says(place, monkeypatch, said, words):
-    monkeypatch.setattr(proxy_trial, "SECONDS", 1.0)
+    monkeypatch.setattr(trial, "SECONDS", 1.0)
     with Server(playing(*said), port=PORT) as relay:
         with pytest.raises(TrialFailed, match=words):
             try_proxy(f"http://{relay.host}:{PORT}", "", "", "a.example:443", place)

@@ -14,8 +14,8 @@ from ogw.settings.ini.file import EditError
 from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
 from ogw.tunnel.connector import Connector
-from ogw.tunnel.interrupt import Interruptible
 from ogw.tunnel.local import OwnPlaces
+from ogw.tunnel.loop import Interruptible
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relays

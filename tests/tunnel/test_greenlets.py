@@ -7,7 +7,7 @@ import weakref
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.tunnel.crew import Crew
+from ogw.tunnel.greenlets import Greenlets
 
 
 def in_hub(job, *arguments):
@@ -25,16 +25,16 @@ def in_hub(job, *arguments):
 
 
 def test_an_idle_greenlet_takes_the_next_job():
-    crew, ran = Crew(), []
+    greenlets, ran = Greenlets(), []
     for number in range(3):
-        in_hub(crew.run, lambda n: ran.append((n, getcurrent())), number)
+        in_hub(greenlets.run, lambda n: ran.append((n, getcurrent())), number)
     assert [number for number, _ in ran] == [0, 1, 2]
     assert len({greenlet for _, greenlet in ran}) == 1
-    assert crew.idle == 1
+    assert greenlets.idle == 1
 
 
 def test_a_job_that_waits_does_not_hold_up_the_next():
-    crew, waiting, ended = Crew(), [], []
+    greenlets, waiting, ended = Greenlets(), [], []
 
     def wait():
         waiting.append(getcurrent())
@@ -42,40 +42,40 @@ def test_a_job_that_waits_does_not_hold_up_the_next():
         ended.append(getcurrent())
 
     for _ in range(3):
-        in_hub(crew.run, wait)
+        in_hub(greenlets.run, wait)
     assert len(set(waiting)) == 3
     for greenlet in waiting:
         in_hub(greenlet.switch)
     assert ended == waiting
-    assert crew.idle == 3
+    assert greenlets.idle == 3
 
 
 def test_no_more_than_the_bound_stay_idle():
-    crew, waiting = Crew(most_idle=2), []
+    greenlets, waiting = Greenlets(most_idle=2), []
 
     def wait():
         waiting.append(getcurrent())
         get_hub().switch()
 
     for _ in range(5):
-        in_hub(crew.run, wait)
+        in_hub(greenlets.run, wait)
     for greenlet in waiting:
         in_hub(greenlet.switch)
-    assert crew.idle == 2
+    assert greenlets.idle == 2
     assert sum(greenlet.dead for greenlet in waiting) == 3
 
 
 def test_a_job_that_fails_is_reported_and_its_greenlet_is_not_used_again():
-    crew, told = Crew(), []
+    greenlets, told = Greenlets(), []
     hub = get_hub()
     original = hub.print_exception
     hub.print_exception = lambda context, kind, error, trace: told.append(kind)
     try:
-        in_hub(crew.run, lambda: sys.intern(5))
+        in_hub(greenlets.run, lambda: sys.intern(5))
     finally:
         hub.print_exception = original
     assert told == [TypeError]
-    assert crew.idle == 0
+    assert greenlets.idle == 0
 
 
 def test_an_idle_greenlet_holds_on_to_nothing():
@@ -84,8 +84,8 @@ def test_an_idle_greenlet_holds_on_to_nothing():
 
     thing = Thing()
     seen = weakref.ref(thing)
-    crew = Crew()
-    in_hub(crew.run, lambda one: None, thing)
+    greenlets = Greenlets()
+    in_hub(greenlets.run, lambda one: None, thing)
     del thing
     gc.collect()
     assert seen() is None

@@ -13,7 +13,7 @@ from greenlet import getcurrent, greenlet
 MOST_IDLE = 256
 
 
-class Crew:
+class Greenlets:
     """Hands jobs to idle greenlets, or to new ones where none is idle. It lives as long as its process."""
 
     def __init__(self, most_idle: int = MOST_IDLE) -> None:

@@ -1,6 +1,6 @@
 """One target tried as a tunnel would be: dialed the same way, and then a TLS handshake of our own, to see who answers.
 
-For commands; no tunnel goes through here.
+For commands; no tunnel of the gateway goes through here.
 """
 
 import _socket
@@ -15,10 +15,9 @@ from gevent.hub import get_hub
 from gevent.pool import Pool
 
 from ogw.policy.decision import Reason
-from ogw.tunnel.deadline import Deadline, Expired
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
-from ogw.tunnel.interrupt import Interruptible
+from ogw.tunnel.loop import Deadline, Expired, Interruptible
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import Hosts
 from ogw.tunnel.resolve import Resolver
