@@ -12,12 +12,6 @@ from importlib import import_module
 from typing import NamedTuple, Optional
 
 
-class Failed(Exception):
-    """What a command could not do: the sentence for standard error, and the exit code."""
-
-    code = 1
-
-
 class Command(NamedTuple):
     """One.
 

@@ -12,11 +12,9 @@ from typing import Optional, TextIO
 
 from ogw import __version__
 from ogw.cli import streams
+from ogw.cli.exits import FAILED, INTERRUPTED, OK, OWN_ERROR, WRONG, Failed
 from ogw.service.signals import SIGNALS
 
-OK, FAILED, WRONG = 0, 1, 2  # exit codes: done; not done; the command line or the configuration is wrong
-OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
-INTERRUPTED = 130  # Ctrl-C
 PROBE = "https://u:p@h/?q"  # a part of it is a secret for whatever setting has any
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
@@ -41,14 +39,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from ogw.cli import commands
-
     hide_passwords(words)
     try:
         code = _command(words)
     except SystemExit as leave:  # argparse's
         code = leave.code if isinstance(leave.code, int) else WRONG
-    except commands.Failed as failed:
+    except Failed as failed:
         print(f"ogw: {failed}", file=sys.stderr)
         code = failed.code
     except BrokenPipeError:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from gettext import gettext as _
 from typing import NoReturn
 
-WRONG = 2  # argparse's exit code
+from ogw.cli.exits import WRONG
 
 
 class Parser(argparse.ArgumentParser):

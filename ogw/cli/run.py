@@ -3,7 +3,7 @@
 import os
 
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.main import OK, WRONG
+from ogw.cli.exits import OK, WRONG
 from ogw.settings.loader import help_text, load
 
 

@@ -8,14 +8,13 @@ from gettext import gettext as _
 from gettext import ngettext
 from typing import Any
 
+from ogw.cli.exits import OK, WRONG
 from ogw.cli.flags import ALSO, split_flags
-from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean, count
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import PREFIX, Config
-
-OK = 0  # exit code
 
 
 def check(words: Sequence[str]) -> int:

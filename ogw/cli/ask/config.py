@@ -4,7 +4,7 @@ import json
 import sys
 
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.main import OK, WRONG
+from ogw.cli.exits import OK, WRONG
 from ogw.settings.loader import help_text
 from ogw.settings.settings import SETTINGS
 

@@ -8,8 +8,8 @@ from gettext import gettext as _
 from rich.console import RenderableType
 from rich.text import Text
 
-from ogw.cli.commands import Failed
-from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.exits import OK, WRONG, Wrong
+from ogw.cli.parser import parser_of
 from ogw.cli.screen import BOLD, DIM, indented, show, table
 from ogw.policy.advice import EVENTS, REASONS, Advice
 from ogw.policy.decision import Reason
@@ -18,24 +18,18 @@ from ogw.report.events import CATALOGUE
 NUMBER = re.compile(r"(?:ogw-?)?([0-9]{1,4})\Z", re.IGNORECASE)
 
 
-class Unknown(Failed):
-    """There is no such event."""
-
-    code = WRONG
-
-
 def events(words: list[str]) -> int:
     """Run the command; the exit code."""
     parser = parser_of(
         "events",
         _("Say what a numbered event, or a reason in a log line or an answer, means and what to do. Asks no gateway."),
         examples=["ogw events", "ogw events 105", "ogw events OGW-105", "ogw events host-not-allowed"],
-        codes={0: _("done"), WRONG: _("there is no such event or reason, or the command line is wrong")},
+        codes={OK: _("done"), WRONG: _("there is no such event or reason, or the command line is wrong")},
     )
     parser.add_argument("event", metavar="NUMBER|REASON", nargs="?", help=_("which one; without it, a table of all"))
     asked = parser.parse_args(words).event
     show(*(_all() if asked is None else _one(asked)))
-    return 0
+    return OK
 
 
 def reasons_of(number: int) -> list[Reason]:
@@ -61,7 +55,7 @@ def _one(asked: str) -> list[RenderableType]:
     near = difflib.get_close_matches(token, REASONS, n=1)
     meant = _("; did you mean {token}?").format(token=near[0]) if near else ""
     told = _("{asked} is neither the number of an event nor a reason{meant}")
-    raise Unknown(told.format(asked=ascii(asked), meant=meant))
+    raise Wrong(told.format(asked=ascii(asked), meant=meant))
 
 
 def _event(number: int) -> list[RenderableType]:
@@ -71,7 +65,7 @@ def _event(number: int) -> list[RenderableType]:
     )
     if number not in CATALOGUE:
         told = _("there is no event {number}").format(number=number)
-        raise Unknown(f"{told}; {of_answer}" if answered else told + _("; `ogw events` lists all"))
+        raise Wrong(f"{told}; {of_answer}" if answered else told + _("; `ogw events` lists all"))
     level, name = CATALOGUE[number]
     parts: list[RenderableType] = [
         Text.assemble((f"OGW-{number} {name}", BOLD), (f"  ({_level(level)})", DIM)),

@@ -11,17 +11,16 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ogw.cli.ask.explanation import Explainer, client_address, connect_target
-from ogw.cli.commands import Failed
 from ogw.cli.configuration import load_or_tell
+from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.flags import ALSO, split_flags
 from ogw.cli.live.gateway import Gateway, NoGateway
-from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.parser import parser_of
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
 from ogw.tunnel.loop import Interruptible
 
-ALLOWED, REFUSED = 0, 1  # exit codes
 GATEWAY_SECONDS = 1.0  # for the question whether it has the same policy
 INDENT = 14
 
@@ -46,7 +45,7 @@ def explain(words: list[str]) -> int:
     else:
         show(*_screen(clean(told)))
     _compare_with_running(config, told["policy"])
-    return ALLOWED if told["decision"] == "allowed" else REFUSED
+    return OK if told["decision"] == "allowed" else FAILED
 
 
 def _parsed(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -65,8 +64,8 @@ def _parsed(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             "ogw explain www.example.com --config new.ini",
         ],
         codes={
-            ALLOWED: _("allowed"),
-            REFUSED: _("refused"),
+            OK: _("allowed"),
+            FAILED: _("refused"),
             WRONG: _("the command line or the configuration is wrong"),
         },
     )

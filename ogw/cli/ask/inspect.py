@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gettext import gettext as _
 from typing import Any, Optional
 
+from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.flags import split_flags
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
@@ -36,13 +37,8 @@ from ogw.wire.tls import (
     version_name,
 )
 
-OK, REJECTED, WRONG = 0, 1, 2  # exit codes: verified, or fine so far; rejected; the question is wrong
 USAGE = "ogw inspect FILE|- [--target HOST[:PORT]] [--json] [FLAGS]"
 LARGEST_FILE = 1 << 20
-
-
-class Question(Exception):
-    """What was asked cannot be answered; the sentence says why."""
 
 
 @dataclass
@@ -64,11 +60,11 @@ def inspect(words: Sequence[str]) -> int:
     asked, unknown = parser.parse_known_args(own)
     try:
         if bool(asked.file) == bool(asked.client):
-            raise Question(_("name the client's bytes: FILE, - for standard input, or --client FILE"))
+            raise Wrong(_("name the client's bytes: FILE, - for standard input, or --client FILE"))
         if asked.server and not asked.client:
-            raise Question(_("--server needs --client: the server's bytes mean nothing without the client's"))
+            raise Wrong(_("--server needs --client: the server's bytes mean nothing without the client's"))
         if not _is_address(asked.client_address):
-            raise Question(_("--client-address: {text} is no IP address").format(text=ascii(asked.client_address)))
+            raise Wrong(_("--client-address: {text} is no IP address").format(text=ascii(asked.client_address)))
         policy = policy_of(load([*flags, *unknown], os.environ))
         up, target = _client_bytes(_read(asked.file or asked.client))
         down = _server_bytes(_read(asked.server)) if asked.server else b""
@@ -78,15 +74,12 @@ def inspect(words: Sequence[str]) -> int:
         for mistake in error.mistakes:
             print(f"ogw: {mistake}", file=sys.stderr)
         return WRONG
-    except Question as question:
-        print(f"ogw: {question}", file=sys.stderr)
-        return WRONG
     answer = {"client": _as_dict(client), "server": _as_dict(server), **told}
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
         _print(answer)
-    return REJECTED if told["verdict"] in ("rejected", "ended") else OK
+    return FAILED if told["verdict"] in ("rejected", "ended") else OK
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,21 +123,21 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(LARGEST_FILE)
     except OSError as error:
-        raise Question(f"{path}: {error.strerror}") from None
+        raise Wrong(f"{path}: {error.strerror}") from None
 
 
 def _client_bytes(data: bytes) -> tuple[bytes, Optional[Target]]:
     """The bytes behind the CONNECT request, if there is one, and its target."""
     if not data:
-        raise Question(_("the client's bytes are empty"))
+        raise Wrong(_("the client's bytes are empty"))
     if data[:8] != b"CONNECT ":
         return data, None
     try:
         request = read_request(data, LARGEST_FILE)
     except HeadError as error:
-        raise Question(_("the CONNECT request in front: {error}").format(error=error.detail)) from None
+        raise Wrong(_("the CONNECT request in front: {error}").format(error=error.detail)) from None
     if request is None:
-        raise Question(_("the CONNECT request in front has no end"))
+        raise Wrong(_("the CONNECT request in front has no end"))
     return request.rest, request.target
 
 
@@ -159,7 +152,7 @@ def _target(asked: Optional[str], recorded: Optional[Target], client: Seen) -> T
         try:
             return parse_target(text.encode("utf-8", "replace"))
         except BadTarget as error:
-            raise Question(f"--target: {error.detail}") from None
+            raise Wrong(f"--target: {error.detail}") from None
     if recorded is not None:
         return recorded
     for name in client.facts.get("raw names", ()):

@@ -10,18 +10,12 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from ogw.cli.commands import Failed
-from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.exits import OK, WRONG, Wrong
+from ogw.cli.parser import parser_of
 from ogw.cli.screen import BOLD, clean, indented, show, table
 from ogw.settings.elsewhere.preset import CLOUDS, PARAMETERS, BadPreset, Preset, presets
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import SETTINGS
-
-
-class Wrong(Failed):
-    """What was asked for is not there, or not right."""
-
-    code = WRONG
 
 
 def presets_command(words: list[str]) -> int:
@@ -37,7 +31,7 @@ def presets_command(words: list[str]) -> int:
             "ogw presets azure-arc",
             "ogw presets azure-monitor-agent --workspace 01234567-89ab-cdef-0123-456789abcdef --region westeurope",
         ],
-        codes={0: _("done"), WRONG: _("there is no such preset, a parameter is wrong, or the command line is")},
+        codes={OK: _("done"), WRONG: _("there is no such preset, a parameter is wrong, or the command line is")},
     )
     parser.add_argument("preset", metavar="NAME", nargs="?", help=_("which one; without it, a table of all"))
     for name in PARAMETERS:
@@ -50,7 +44,7 @@ def presets_command(words: list[str]) -> int:
     known = _known(asked.presets_folder)
     if asked.preset is None:
         _show_all(known, asked.json)
-        return 0
+        return OK
     if asked.preset not in known:
         told = _("there is no preset {name}; there are {known}")
         raise Wrong(told.format(name=ascii(asked.preset), known=", ".join(known)))
@@ -63,7 +57,7 @@ def presets_command(words: list[str]) -> int:
         print(json.dumps({**_told(preset), "cloud": asked.cloud, "hosts": rules}, indent=2))
     else:
         show(*_one(preset, asked.cloud, rules))
-    return 0
+    return OK
 
 
 def _known(folder: Any) -> Mapping[str, Preset]:

@@ -16,7 +16,7 @@ from importlib import metadata
 from typing import Any, Optional
 
 from ogw import __version__
-from ogw.cli.commands import Failed
+from ogw.cli.exits import Failed
 from ogw.cli.live.gateway import Gateway, NoGateway
 from ogw.report.log import timestamp
 from ogw.service.limits import cores

@@ -16,20 +16,19 @@ from rich.text import Text
 from ogw import __version__
 from ogw.cli.ask.check import configuration_file
 from ogw.cli.ask.explanation import connect_target
-from ogw.cli.commands import Failed
 from ogw.cli.doctor.bundle import write_bundle
 from ogw.cli.doctor.findings import Finding, State, count_of, ok, problem, warning
 from ogw.cli.doctor.machine import of_clock, of_files, of_gateway, of_limits, of_listeners, running_state
 from ogw.cli.doctor.reach import Outside, wanted_host, wanted_of
+from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.flags import ALSO, split_flags
-from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.parser import parser_of
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.wire.connect import BadTarget, Target, parse_target
 
-HEALTHY, ILL = 0, 1  # exit codes
 SECONDS = 60.0
 MARKS = {State.OK: GOOD, State.UNTESTED: DIM, State.WARNING: WARN, State.PROBLEM: BAD}
 
@@ -69,7 +68,7 @@ def doctor(words: list[str]) -> int:
         print(told_of.format(path=ascii(asked.bundle)[1:-1]), file=sys.stderr)
     if config is None:
         return WRONG
-    return ILL if told["problems"] else HEALTHY
+    return FAILED if told["problems"] else OK
 
 
 def _parsed(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -88,8 +87,8 @@ def _parsed(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             "sudo -u ogw ogw doctor --bundle ogw-doctor.tar.gz",
         ],
         codes={
-            HEALTHY: _("no problem; there may be warnings"),
-            ILL: _("there is a problem"),
+            OK: _("no problem; there may be warnings"),
+            FAILED: _("there is a problem"),
             WRONG: _("the command line or the configuration is wrong"),
         },
     )

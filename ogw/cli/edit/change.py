@@ -11,8 +11,8 @@ from gettext import gettext as _
 from types import MappingProxyType
 from typing import Any, Optional
 
-from ogw.cli.commands import Failed
-from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.screen import clean
 from ogw.report.events import Event
@@ -27,10 +27,9 @@ from ogw.settings.ini.source import Unreadable, asked_file
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
 from ogw.settings.settings import SETTINGS
 
-OK, NOT_DONE, WRONG = 0, 1, 2  # exit codes
 CODES = {
     OK: _("done, or it was so already"),
-    NOT_DONE: _("not done: the message says why, and the file is as it was"),
+    FAILED: _("not done: the message says why, and the file is as it was"),
     NO_GATEWAY: _("the file was changed, but there is no gateway to --reload: {what}").format(what=NO_GATEWAY_MEANS),
 }
 SYSTEM_LOG = "/dev/log"
@@ -58,9 +57,7 @@ def file_of(asked: argparse.Namespace) -> str:
     try:
         return asked_file(asked.config, os.environ, DEFAULT_FILE)
     except Unreadable as unreadable:
-        failed = Failed(str(unreadable))
-        failed.code = WRONG
-        raise failed from None
+        raise Wrong(str(unreadable)) from None
 
 
 def gateway_of(asked: argparse.Namespace) -> Gateway:
@@ -86,9 +83,8 @@ def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = Fa
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
         return edit(path, change, dry_run)
     except EditError as error:
-        failed = Failed(_("{error}; nothing was changed").format(error=error))
-        failed.code = WRONG if isinstance(error, WrongValue) else NOT_DONE
-        raise failed from None
+        failed = Wrong if isinstance(error, WrongValue) else Failed
+        raise failed(_("{error}; nothing was changed").format(error=error)) from None
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
 
@@ -121,7 +117,7 @@ def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = 
         else:
             strange = _reads_another(gateway, outcome.path, True)
             sentences += strange
-            code = NOT_DONE if strange or applied["mistakes"] else OK
+            code = FAILED if strange or applied["mistakes"] else OK
     elif outcome.changed and not asked.dry_run:
         sentences += [_how(outcome, runs), *(_reads_another(gateway, outcome.path) if runs else ())]
     if asked.json:

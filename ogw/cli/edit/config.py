@@ -9,8 +9,8 @@ import time
 from datetime import UTC, datetime
 from gettext import gettext as _
 
-from ogw.cli.commands import Failed
-from ogw.cli.edit.change import CODES, NOT_DONE, OK, add_config, add_flags, file_of, make
+from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
+from ogw.cli.exits import FAILED, OK, Failed, Wrong
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean
 from ogw.policy.rules import parse_time
@@ -20,7 +20,6 @@ from ogw.settings.ini.source import read_ini
 from ogw.settings.ini.text import IniText
 from ogw.settings.settings import Setting, shown_as
 
-WRONG = 2
 ATTRIBUTES = ("from", "to", "until", "no-server-name", "note")  # of a host rule
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _FROM_NOW = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
@@ -33,7 +32,7 @@ def config_get(words: list[str]) -> int:
         "config get",
         _("Print what the INI file says of a setting, one value a line; `ogw config show` says what is in force."),
         examples=["ogw config get listen-port", "ogw config get allowed-host --json"],
-        codes={OK: _("it is set in the file"), NOT_DONE: _("it is not")},
+        codes={OK: _("it is set in the file"), FAILED: _("it is not")},
     )
     parser.add_argument("name")
     parser.add_argument("--json", action="store_true", help=_("as a JSON list"))
@@ -48,7 +47,7 @@ def config_get(words: list[str]) -> int:
         print(json.dumps(values))
     else:
         print(*values, sep="\n", end="\n" if values else "")
-    return OK if setting.name in text else NOT_DONE
+    return OK if setting.name in text else FAILED
 
 
 def config_set(words: list[str]) -> int:
@@ -115,7 +114,7 @@ def config_path(words: list[str]) -> int:
         "config path",
         _("Print the path of the INI file that commands edit."),
         examples=["ogw config path"],
-        codes={OK: _("it is there"), NOT_DONE: _("it is not there yet")},
+        codes={OK: _("it is there"), FAILED: _("it is not there yet")},
     )
     add_config(parser)
     path = file_of(parser.parse_args(words))
@@ -123,7 +122,7 @@ def config_path(words: list[str]) -> int:
     if os.path.exists(path):
         return OK
     print(_("ogw: it is not there yet; the first change makes it"), file=sys.stderr)
-    return NOT_DONE
+    return FAILED
 
 
 def _list_command(words: list[str], name: str, does: str, examples: list[str]) -> tuple[argparse.Namespace, Setting]:
@@ -142,7 +141,7 @@ def values_of(setting: Setting, words: list[str]) -> list[str]:
     """The values in words of a command line: for lists, several in a word are separated as they are in the file.
 
     Words of a host rule's attributes (from=10.1.0.0/16) belong to the rule before them, and the shell took their quotes
-    away; a time from now on (until=2h) becomes the time itself. Raises Failed.
+    away; a time from now on (until=2h) becomes the time itself. Raises Wrong.
     """
     if not setting.listed:
         return words
@@ -160,16 +159,14 @@ def values_of(setting: Setting, words: list[str]) -> list[str]:
 
 
 def until(text: str) -> str:
-    """A time as it is stored; one from now on (2h) becomes the time itself. Raises Failed."""
+    """A time as it is stored; one from now on (2h) becomes the time itself. Raises Wrong."""
     ago = _FROM_NOW.fullmatch(text)
     try:
         seconds = time.time() + int(ago[1]) * UNITS[ago[2]] if ago is not None else parse_time(text)
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
         told = _("until {text}: neither a time from now on (30m, 2h, 3d, 1w) nor one like 2027-01-31T18:00:00Z")
-        failed = Failed(told.format(text=ascii(text)))
-        failed.code = WRONG
-        raise failed from None
+        raise Wrong(told.format(text=ascii(text))) from None
 
 
 def remove_all(asked: argparse.Namespace, setting: Setting, values: list[str]) -> int:
@@ -180,24 +177,22 @@ def remove_all(asked: argparse.Namespace, setting: Setting, values: list[str]) -
         missing.extend(value for value in values if not editor.remove(setting, value))
 
     code = make(asked, change)
-    return NOT_DONE if missing and code == OK else code
+    return FAILED if missing and code == OK else code
 
 
 def must(asked: argparse.Namespace, change: object) -> int:
     """Make a change that says whether there was anything to do; the exit code says it, too."""
     done: list[bool] = []
     code = make(asked, lambda editor: done.append(change(editor)))  # type: ignore[operator]
-    return NOT_DONE if not done[0] and code == OK else code
+    return FAILED if not done[0] and code == OK else code
 
 
 def setting_or_fail(name: str) -> Setting:
-    """Raises Failed, with exit code 2."""
+    """Raises Wrong."""
     try:
         return setting_of(name)
     except EditError as error:
-        failed = Failed(str(error))
-        failed.code = WRONG
-        raise failed from None
+        raise Wrong(str(error)) from None
 
 
 def text_of(path: str) -> IniText:

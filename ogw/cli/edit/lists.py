@@ -4,10 +4,10 @@ import argparse
 import json
 from gettext import gettext as _
 
-from ogw.cli.commands import Failed
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.edit.change import CODES, OK, add_config, add_flags, file_of, make
-from ogw.cli.edit.config import WRONG, remove_all, text_of, until, values_of
+from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
+from ogw.cli.edit.config import remove_all, text_of, until, values_of
+from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split
@@ -88,7 +88,7 @@ def add_attributes(parser: argparse.ArgumentParser, denied: bool) -> None:
 
 
 def attributes(asked: argparse.Namespace, denied: bool) -> str:
-    """The same as they stand in a rule. Raises Failed."""
+    """The same as they stand in a rule. Raises Wrong."""
     words = [f"from={network}" for network in asked.clients]
     if not denied:
         words += [f"to={network}" for network in asked.to]
@@ -97,15 +97,9 @@ def attributes(asked: argparse.Namespace, denied: bool) -> str:
         words.append(f"until={until(asked.until)}")
     if asked.note:
         if '"' in asked.note or not asked.note.isprintable():
-            raise _wrong(_("a note has neither double quotes nor line breaks or other control characters in it"))
+            raise Wrong(_("a note has neither double quotes nor line breaks or other control characters in it"))
         words.append(f'note="{asked.note}"')
     return "".join(f" {word}" for word in words)
-
-
-def _wrong(told: str) -> Failed:
-    failed = Failed(told)
-    failed.code = WRONG
-    return failed
 
 
 def _remove(setting: Setting, words: list[str]) -> int:
@@ -114,7 +108,7 @@ def _remove(setting: Setting, words: list[str]) -> int:
         f"{setting.name} remove",
         _("Remove from the list {name} of the INI file.").format(name=setting.name),
         examples=[f"ogw {setting.name} remove {plain} --reload"],
-        codes={**CODES, 1: _("one of them was not there, or nothing could be changed")},
+        codes={**CODES, FAILED: _("one of them was not there, or nothing could be changed")},
     )
     parser.add_argument("value", nargs="+", metavar=setting.placeholder)
     add_flags(parser)

@@ -9,9 +9,9 @@ import tempfile
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.cli.commands import Failed
-from ogw.cli.edit.change import CODES, NOT_DONE, OK, add_config, add_flags, file_of, make
+from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
 from ogw.cli.edit.config import must, text_of
+from ogw.cli.exits import FAILED, OK, Failed
 from ogw.cli.parser import parser_of
 from ogw.settings.editing import Editor, WrongValue
 from ogw.settings.ini.file import EditError
@@ -33,7 +33,7 @@ def get(words: list[str]) -> int:
         "relay-proxy get",
         _("Show the relay proxies of the INI file; credentials are hidden."),
         examples=["ogw relay-proxy get", "ogw relay-proxy get --json"],
-        codes={OK: _("there is one"), NOT_DONE: _("there is none: targets are dialed straight")},
+        codes={OK: _("there is one"), FAILED: _("there is none: targets are dialed straight")},
     )
     parser.add_argument("--json", action="store_true", help=_("as JSON"))
     add_config(parser)
@@ -51,7 +51,7 @@ def get(words: list[str]) -> int:
                 print(f"{name} = {value}")
         if not found[URL.name]:
             print(_("ogw: no relay proxy: targets are dialed straight"), file=sys.stderr)
-    return OK if found[URL.name] else NOT_DONE
+    return OK if found[URL.name] else FAILED
 
 
 def set_(words: list[str]) -> int:
@@ -103,7 +103,7 @@ def clear(words: list[str]) -> int:
         "relay-proxy clear",
         _("Dial targets straight: take the relay proxies and their credentials out of the INI file."),
         examples=["ogw relay-proxy clear --reload"],
-        codes={**CODES, NOT_DONE: _("there was none, or nothing could be changed")},
+        codes={**CODES, FAILED: _("there was none, or nothing could be changed")},
     )
     add_flags(parser)
     asked = parser.parse_args(words)

@@ -14,11 +14,11 @@ from gettext import ngettext
 from io import BufferedReader
 from typing import Optional
 
-from ogw.cli.commands import Failed
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.edit.change import NOT_DONE, OK, WRONG, file_of, make
+from ogw.cli.edit.change import file_of, make
 from ogw.cli.edit.suggest_text import lines, value
-from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import count
 from ogw.policy.rules import Rule, parse_time
@@ -55,7 +55,7 @@ def suggest(words: list[str]) -> int:
         return OK
     rules = [replace(one.rule, note=f"suggested {datetime.now(UTC):%Y-%m-%d}") for one in found.rules]
     if not asked.yes and not _agrees(len(rules), file_of(asked), "-" in asked.logs):
-        return NOT_DONE
+        return FAILED
     return _add(rules, asked, gateway)
 
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         ],
         codes={
             OK: _("done, also where there is nothing to suggest"),
-            NOT_DONE: _("a log cannot be read, a file not written, the reload was refused, or the answer was no"),
+            FAILED: _("a log cannot be read, a file not written, the reload was refused, or the answer was no"),
             WRONG: _("the command line or the configuration is wrong"),
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
@@ -201,9 +201,7 @@ def _agrees(number: int, file: str, stdin_is_log: bool) -> bool:
         else:
             raise OSError
     except (OSError, UnicodeDecodeError):
-        failed = Failed(_("nothing was added: there is no terminal to ask at; --yes adds them without asking"))
-        failed.code = WRONG
-        raise failed from None
+        raise Wrong(_("nothing was added: there is no terminal to ask at; --yes adds them without asking")) from None
     if answer.strip().lower() in ("y", "yes", _("y"), _("yes")):
         return True
     print(_("ogw: nothing was added"), file=sys.stderr)
@@ -222,7 +220,7 @@ def _add(rules: list[Rule], asked: argparse.Namespace, gateway: Gateway) -> int:
     if code == OK and asked.reload and _policy(gateway) == before:
         told = _("ogw: the running gateway does not read {file}, its policy is as it was; name its file with --config")
         print(told.format(file=file_of(asked)), file=sys.stderr)
-        return NOT_DONE
+        return FAILED
     return code
 
 

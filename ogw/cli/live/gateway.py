@@ -15,13 +15,12 @@ from io import StringIO
 from typing import Any, Optional
 
 from ogw import __version__
-from ogw.cli.commands import Failed
+from ogw.cli.exits import NO_GATEWAY, Failed
 from ogw.settings import run_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import read_ini
 from ogw.settings.loader import DEFAULT_FILE
 
-NO_GATEWAY = 3  # exit code: none was found, it may not be asked, or it does not answer
 SECONDS = 10.0  # for an answer
 # What a status must have; more may come.
 STATE = {

@@ -5,12 +5,12 @@ from gettext import gettext as _
 from gettext import ngettext
 from typing import Any
 
-from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean, count
 from ogw.service.reload import NEEDS_RESTART
 
-OK, REFUSED = 0, 1  # exit codes
 RELOAD_SECONDS = 70.0  # the gateway gives its workers 60
 
 
@@ -25,7 +25,7 @@ def reload(words: list[str]) -> int:
         examples=["ogw reload", "ogw reload --run-dir /run/ogw"],
         codes={
             OK: _("reloaded"),
-            REFUSED: _("refused, or not ended yet; every mistake is told"),
+            FAILED: _("refused, or not ended yet; every mistake is told"),
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
     )
@@ -41,9 +41,9 @@ def tell_of_reload(answer: dict[str, Any]) -> int:
         for mistake in answer["mistakes"]:
             print(f"ogw: {mistake}", file=sys.stderr)
         if answer.get("running"):
-            return REFUSED
+            return FAILED
         print(_("ogw: nothing was reloaded, the running configuration stays"), file=sys.stderr)
-        return REFUSED
+        return FAILED
     changed = answer["changed"]
     told = _("changed: {names}").format(names=", ".join(changed)) if changed else _("nothing changed")
     print(_("reloaded, {told}; policy {policy}").format(told=told, policy=answer["policy"]))

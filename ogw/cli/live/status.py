@@ -9,7 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import (
     BAD,
@@ -29,7 +30,6 @@ from ogw.cli.screen import (
 )
 from ogw.service.admin.attention import state_of
 
-SERVING, NOT_READY = 0, 1  # exit codes
 NAMES = 12  # columns of the facts' names
 
 
@@ -45,8 +45,8 @@ def status(words: list[str]) -> int:
             "sudo ogw status --run-dir /run/ogw",
         ],
         codes={
-            SERVING: _("it serves"),
-            NOT_READY: _("it runs, but does not serve all clients: it starts or drains, or a worker does not answer"),
+            OK: _("it serves"),
+            FAILED: _("it runs, but does not serve all clients: it starts or drains, or a worker does not answer"),
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
     )
@@ -60,7 +60,7 @@ def status(words: list[str]) -> int:
     else:
         state = gateway.state()
         show(*screen(clean(state)))
-    return SERVING if state.get("state") == "serving" else NOT_READY
+    return OK if state.get("state") == "serving" else FAILED
 
 
 def headline(state: dict[str, Any]) -> Text:

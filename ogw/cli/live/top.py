@@ -16,7 +16,8 @@ from typing import Any, Optional
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from ogw.cli.live.gateway import NO_GATEWAY, Gateway, NoGateway, add_run_dir
+from ogw.cli.exits import INTERRUPTED, NO_GATEWAY, OK
+from ogw.cli.live.gateway import Gateway, NoGateway, add_run_dir
 from ogw.cli.live.rates import COUNTED, Sample, rates, was_restarted
 from ogw.cli.live.top_screen import frame
 from ogw.cli.parser import parser_of
@@ -36,9 +37,9 @@ def top(words: list[str]) -> int:
         ),
         examples=["ogw top", "ogw top --interval 5", "ogw top --count 2 | tail -n +20"],
         codes={
-            0: _("left with q, or after --count frames"),
+            OK: _("left with q, or after --count frames"),
             NO_GATEWAY: _("no gateway answers at the start; one that ends later is waited for"),
-            130: _("left with Ctrl-C"),
+            INTERRUPTED: _("left with Ctrl-C"),
         },
     )
     add_run_dir(parser)
@@ -56,7 +57,7 @@ def top(words: list[str]) -> int:
         _live(watch, console, asked.interval, asked.count)
     else:
         _frames(watch, console, asked.interval, asked.count)
-    return 0
+    return OK
 
 
 class Watch:

@@ -10,12 +10,12 @@ from urllib.parse import quote, urlencode
 
 from rich.text import Text
 
-from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.policy.index import parse_client
 
-OK, NO_SUCH = 0, 1  # exit codes
 MOST = 1000  # that the gateway lists
 SHOWN = 50
 LONGEST_IPV4 = len("255.255.255.255:65535")
@@ -57,7 +57,7 @@ def tunnel_kill(words: list[str]) -> int:
         "tunnel kill",
         _("End tunnels at once. Their ids stand in `ogw tunnels` and in the log, where each gets event 108 (killed)."),
         examples=["ogw tunnel kill 3fa1c2-17", "ogw tunnel kill 3fa1c2-17 3fa1c2-18"],
-        codes={OK: _("all are ended"), NO_SUCH: _("one of them is not open"), NO_GATEWAY: NO_GATEWAY_MEANS},
+        codes={OK: _("all are ended"), FAILED: _("one of them is not open"), NO_GATEWAY: NO_GATEWAY_MEANS},
     )
     add_run_dir(parser)
     parser.add_argument("ids", metavar="ID", nargs="+", help=_("of a tunnel"))
@@ -70,7 +70,7 @@ def tunnel_kill(words: list[str]) -> int:
         else:
             told = _("ogw: {tunnel} is no open tunnel; `ogw tunnels` lists them").format(tunnel=ascii(tunnel)[1:-1])
             print(told, file=sys.stderr)
-            code = NO_SUCH
+            code = FAILED
     return code
 
 

@@ -15,16 +15,15 @@ from dataclasses import dataclass, field
 from gettext import gettext as _
 from typing import NamedTuple
 
-from ogw.cli.commands import Failed
 from ogw.cli.edit import relay_proxy
-from ogw.cli.edit.change import NOT_DONE, OK, file_of, gateway_of, make
+from ogw.cli.edit.change import file_of, gateway_of, make
 from ogw.cli.edit.config import text_of
+from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split
 from ogw.settings.settings import SETTINGS, Setting, shown_as
 
-WRONG = 2  # exit code
 SERVICE = "OMSGatewayService"
 KEYS = {"listenport": ("ListenPort", SETTINGS["listen-port"])}  # of its configuration
 SWITCHES = ("Force", "Confirm", "Verbose", "WhatIf")  # of any cmdlet; only the last means anything here
@@ -283,9 +282,7 @@ def run(words: list[str]) -> int:
             return OK
         call = parsed(rest)
     except NotUnderstood as error:
-        failed = Failed(str(error))
-        failed.code = WRONG
-        raise failed from None
+        raise Wrong(str(error)) from None
     asked.dry_run = asked.dry_run or call.what_if
     meant = call.meant()
     told = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to import")
@@ -304,7 +301,7 @@ def run(words: list[str]) -> int:
     change = call.cmdlet.change
     path = os.path.realpath(file_of(asked))
     code = make(asked, lambda editor: found.append(change(call, editor, path)))
-    return NOT_DONE if code == OK and not all(found) else code
+    return FAILED if code == OK and not all(found) else code
 
 
 def _cut(words: list[str]) -> list[str]:
@@ -323,7 +320,7 @@ def _cut(words: list[str]) -> list[str]:
 
 
 def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """ogw's flags, which begin with two dashes, and the words that remain. Raises Failed."""
+    """ogw's flags, which begin with two dashes, and the words that remain. Raises Wrong."""
     asked = argparse.Namespace(config=None, run_dir="", reload=False, dry_run=False, json=False, help=False)
     rest: list[str] = []
     left = list(words)
@@ -332,20 +329,14 @@ def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         flag, equals, value = word.partition("=")
         if flag in ("--config", "--run-dir"):
             if not equals and not left:
-                raise _wrong(_("{flag} has no value behind it").format(flag=flag))
+                raise Wrong(_("{flag} has no value behind it").format(flag=flag))
             setattr(asked, flag[2:].replace("-", "_"), value if equals else left.pop(0))
         elif word in ("--reload", "--dry-run", "--help"):
             setattr(asked, word[2:].replace("-", "_"), True)
         elif word in ("-?", "-h") and rest:
             asked.help = True
         elif word.startswith("--"):
-            raise _wrong(_("{flag} is not a flag of a cmdlet").format(flag=ascii(flag)))
+            raise Wrong(_("{flag} is not a flag of a cmdlet").format(flag=ascii(flag)))
         else:
             rest.append(word)
     return asked, rest
-
-
-def _wrong(told: str) -> Failed:
-    failed = Failed(told)
-    failed.code = WRONG
-    return failed

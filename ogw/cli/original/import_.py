@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from gettext import gettext as _
 
-from ogw.cli.commands import Failed
-from ogw.cli.edit.change import NOT_DONE, OK, add_flags, file_of, make
-from ogw.cli.live.gateway import NO_GATEWAY, NO_GATEWAY_MEANS
+from ogw.cli.edit.change import add_flags, file_of, make
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS
 from ogw.cli.original.cmdlets import RESTART, Call, NotUnderstood, Word, parsed, warn_of_password
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean
@@ -35,7 +35,7 @@ def import_(words: list[str]) -> int:
         examples=["ogw import gateway.ps1 --dry-run", "ogw import gateway.ps1 --reload"],
         codes={
             OK: _("every line was understood and done"),
-            NOT_DONE: _("one was not, and nothing was changed; the message says where and why"),
+            FAILED: _("one was not, and nothing was changed; the message says where and why"),
             NO_GATEWAY: _("the file was changed, but there is no gateway to --reload: {what}").format(
                 what=NO_GATEWAY_MEANS
             ),

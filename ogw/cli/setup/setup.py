@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.cli.commands import Failed
-from ogw.cli.parser import WRONG, parser_of
+from ogw.cli.exits import FAILED, INTERRUPTED, OK, Failed, Wrong
+from ogw.cli.parser import parser_of
 from ogw.cli.setup import dialogue
 from ogw.cli.setup.firewall import CallFailed, find_firewall
 from ogw.cli.setup.plan import Answers, Place, perform, place_of, plan, show, undo
@@ -20,7 +20,6 @@ from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS
 from ogw.wire.relay_proxy import split_relay_proxies
 
-DONE, NOT_DONE = 0, 1  # exit codes
 NOT_FLAGS = ("relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file")
 SHOWN_FLAGS = ("listen-port", "allowed-host", "preset", "workspace", "region", "relay-proxy")
 # What the original's installer takes.
@@ -71,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
             "ogw setup --uninstall",
         ],
         codes={
-            DONE: _("done, or it was so already"),
-            NOT_DONE: _("not done: the message says why, what was done and what was not"),
-            130: _("Ctrl-C; before the steps begin it changes nothing"),
+            OK: _("done, or it was so already"),
+            FAILED: _("not done: the message says why, what was done and what was not"),
+            INTERRUPTED: _("Ctrl-C; before the steps begin it changes nothing"),
         },
     )
     parser.add_argument("--yes", action="store_true", help=_("ask nothing"))
@@ -122,16 +121,10 @@ def _is_one(parser: argparse.ArgumentParser, original: dict[str, str], name: str
 def _place(asked: argparse.Namespace) -> Place:
     root = asked.root
     if root and not os.path.isdir(root):
-        raise _wrong(_("--root: {root} is no folder").format(root=ascii(root)))
+        raise Wrong(_("--root: {root} is no folder").format(root=ascii(root)))
     if not root and not asked.dry_run and os.geteuid() != 0:
         raise Failed(_("this writes to /etc and starts a service: run it as root (sudo ogw setup), or with --root"))
     return place_of(root, None if root or asked.firewall == "no" else find_firewall())
-
-
-def _wrong(told: str) -> Failed:
-    failed = Failed(told)
-    failed.code = WRONG
-    return failed
 
 
 def _answers(parser: argparse.ArgumentParser, asked: argparse.Namespace, original: dict[str, str]) -> Answers:
@@ -147,7 +140,7 @@ def _answers(parser: argparse.ArgumentParser, asked: argparse.Namespace, origina
         parser.error(_("--relay-proxy: name it, too; there is a user name for it"))
     mistakes = _tidy(answers)
     if mistakes:
-        raise _wrong(_("{mistakes}; nothing was changed").format(mistakes="\nogw: ".join(mistakes)))
+        raise Wrong(_("{mistakes}; nothing was changed").format(mistakes="\nogw: ".join(mistakes)))
     answers.program = [asked.program] if asked.program else find_program(asked.root if asked.root != "/" else "")
     if asked.program and not os.path.isabs(asked.program):
         parser.error(_("--program: a path from / on"))
@@ -259,7 +252,7 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
         print(_("The gateway is started with: {command}").format(command=" ".join(start)))
     elif not systemd_runs() and not place.root:
         print(_("systemd does not run here; without it the gateway is started with: ogw run"))
-    return DONE
+    return OK
 
 
 def _has_preset(answers: Answers, place: Place) -> bool:
@@ -291,10 +284,10 @@ def _uninstall(asked: argparse.Namespace, place: Place) -> int:
         question = _("Do it? The configuration goes, too.") if asked.purge else _("Do it?")
         if not asked.yes:
             if not sys.stdin.isatty():
-                raise _wrong(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
+                raise Wrong(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
             if not dialogue.agrees(question, not asked.purge):
                 raise Failed(_("nothing was changed"))
         _perform(todo, asked)
     if not asked.purge and os.path.exists(place.ini):
         print(_("{file} stays; --purge removes it, too").format(file=place.ini))
-    return DONE
+    return OK
