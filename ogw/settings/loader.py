@@ -18,7 +18,7 @@ from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
-from ogw.settings.settings import DEFAULT, PREFIX, SETTINGS, Config, Given, Setting, shown_as
+from ogw.settings.settings import DEFAULT, GROUPS, PREFIX, SETTINGS, Config, Given, Setting, shown_as
 from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.tunnel.trust import read_ca_file, relay_context
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
@@ -75,12 +75,15 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
     where = _("the INI file (default: {file} if it is there)").format(file=DEFAULT_FILE)
     shared: dict[str, Any] = {"action": _Keep, "default": [], "nargs": nargs}
     parser.add_argument("--config", metavar="FILE", env_var=PREFIX + "CONFIG", help=where, **shared)
+    groups = {heading: parser.add_argument_group(heading) for heading in GROUPS}
     for setting in SETTINGS.values():
         default = _("default: {default}").format(default=setting.default) if setting.default else ""
         more = ", ".join(part for part in (_("may be repeated") if setting.listed else "", default) if part)
         text = f"{setting.help} ({more})" if more else setting.help
         text = text.replace("%", "%%")
-        parser.add_argument(setting.flag, metavar=setting.placeholder, env_var=setting.variable, help=text, **shared)
+        groups[setting.group].add_argument(
+            setting.flag, metavar=setting.placeholder, env_var=setting.variable, help=text, **shared
+        )
     return parser
 
 

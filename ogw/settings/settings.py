@@ -62,6 +62,7 @@ class Setting:
     """What is the same for a setting wherever it is given.
 
     read      one text to one value, raising ValueError; rules are read by parse_rules instead
+    group     the heading that it stands under, with its neighbours
     listed    it takes many values, and they add up
     denied    for lists of rules: these allow nothing (parse_rules)
     split     for lists: a text to its values
@@ -76,6 +77,7 @@ class Setting:
     read: Optional[Callable[[str], Any]]
     placeholder: str
     help: str
+    group: str
     listed: bool = False
     denied: bool = False
     split: Callable[[str], list[str]] = by_comma
@@ -105,10 +107,28 @@ class Setting:
         return self.name.replace("-", "_")
 
 
-def _setting(
-    name: str, default: str, read: Optional[Callable[[str], Any]], placeholder: str, help: str, **more: Any
-) -> Any:
-    return field(metadata={"setting": Setting(name, default, read, placeholder, help, **more)})
+def _group(heading: str) -> Callable[..., Any]:
+    """Declares settings that stand together under a heading: in `--help`, in conf/ogw.ini and in the docs."""
+
+    def declare(
+        name: str, default: str, read: Optional[Callable[[str], Any]], placeholder: str, help: str, **more: Any
+    ) -> Any:
+        return field(metadata={"setting": Setting(name, default, read, placeholder, help, heading, **more)})
+
+    return declare
+
+
+_listening = _group(_("Listening"))
+_what_may_pass = _group(_("What may pass"))
+_from_elsewhere = _group(_("Lists from elsewhere"))
+_reaching = _group(_("Reaching targets"))
+_tls = _group(_("TLS rules"))
+_certificates = _group(_("Client certificates"))
+_relaying = _group(_("Relay proxies"))
+_limits = _group(_("Time and size"))
+_processes = _group(_("Processes, reload and stop"))
+_status = _group(_("Status and health"))
+_log = _group(_("Log"))
 
 
 @dataclass(frozen=True)
@@ -126,7 +146,7 @@ class Config:
     seen                what the files that were read looked like just before (sourced.seen)
     """
 
-    listen_address: tuple[tuple[str, Optional[int]], ...] = _setting(
+    listen_address: tuple[tuple[str, Optional[int]], ...] = _listening(
         "listen-address",
         "0.0.0.0, ::",
         endpoint,
@@ -135,16 +155,60 @@ class Config:
         listed=True,
         most=256,
     )
-    listen_port: int = _setting(
+    listen_port: int = _listening(
         "listen-port", "8080", number(1, 65535), "PORT", _("the port of listen addresses that name none")
     )
-    workers: int = _setting(
-        "workers", "auto", number_or_auto(1, 128), "NUMBER", _("processes that serve; auto is one for each core")
-    )
-    allowed_host: tuple[Rule, ...] = _setting(
+    allowed_host: tuple[Rule, ...] = _what_may_pass(
         "allowed-host", "", None, "RULE", _("a host rule: where clients may go; without any, nowhere"), listed=True
     )
-    preset: tuple[str, ...] = _setting(
+    denied_host: tuple[Rule, ...] = _what_may_pass(
+        "denied-host",
+        "",
+        None,
+        "RULE",
+        _("a host rule: where clients may not go, whatever is allowed"),
+        listed=True,
+        denied=True,
+    )
+    allowed_port: tuple[int, ...] = _what_may_pass(
+        "allowed-port",
+        "443",
+        number(1, 65535),
+        "PORT",
+        _("ports that a rule without a port of its own allows"),
+        listed=True,
+    )
+    allowed_client: tuple[Network, ...] = _what_may_pass(
+        "allowed-client",
+        "",
+        parse_network,
+        "NETWORK",
+        _("networks that clients may come from; without any, all"),
+        listed=True,
+    )
+    allowed_target_network: tuple[Network, ...] = _what_may_pass(
+        "allowed-target-network",
+        "",
+        parse_network,
+        "NETWORK",
+        _("private or special networks that addresses of any target may lie in"),
+        listed=True,
+    )
+    policy_mode: str = _what_may_pass(
+        "policy-mode",
+        "enforce",
+        choice("enforce", "report"),
+        "MODE",
+        _("enforce, or report: what no rule allows passes, and is logged, until report-until"),
+    )
+    report_until: Optional[float] = _what_may_pass(
+        "report-until",
+        "",
+        moment,
+        "TIME",
+        _("when policy-mode = report ends by itself (RFC 3339 with its zone), at most seven days ahead"),
+    )
+    preset: tuple[str, ...] = _from_elsewhere(
         "preset",
         "",
         preset_name,
@@ -152,17 +216,17 @@ class Config:
         _("allow the hosts of a known service; `ogw presets` lists them, and what each expands to"),
         listed=True,
     )
-    cloud: str = _setting("cloud", "public", choice(*CLOUDS), "CLOUD", _("which cloud's hosts presets give"))
-    workspace: tuple[str, ...] = _setting(
+    cloud: str = _from_elsewhere("cloud", "public", choice(*CLOUDS), "CLOUD", _("which cloud's hosts presets give"))
+    workspace: tuple[str, ...] = _from_elsewhere(
         "workspace", "", guid, "ID", _("for presets: ids of Log Analytics workspaces"), listed=True
     )
-    region: tuple[str, ...] = _setting(
+    region: tuple[str, ...] = _from_elsewhere(
         "region", "", region_name, "NAME", _("for presets: regions, such as westeurope"), listed=True
     )
-    account: tuple[str, ...] = _setting(
+    account: tuple[str, ...] = _from_elsewhere(
         "account", "", guid, "ID", _("for presets: ids of Automation accounts"), listed=True
     )
-    data_collection_endpoint: tuple[str, ...] = _setting(
+    data_collection_endpoint: tuple[str, ...] = _from_elsewhere(
         "data-collection-endpoint",
         "",
         labels,
@@ -170,10 +234,10 @@ class Config:
         _("for presets: data collection endpoints, such as my-endpoint, or my-endpoint.westeurope-1"),
         listed=True,
     )
-    presets_folder: str = _setting(
+    presets_folder: str = _from_elsewhere(
         "presets-folder", "", plain, "FOLDER", _("presets (JSON) of your own, or newer ones; they beat ogw's")
     )
-    allowed_host_source: tuple[str, ...] = _setting(
+    allowed_host_source: tuple[str, ...] = _from_elsewhere(
         "allowed-host-source",
         "",
         parse_source,
@@ -183,16 +247,16 @@ class Config:
         split=by_line,
         shown=without_query,
     )
-    source_refresh: float = _setting(
+    source_refresh: float = _from_elsewhere(
         "source-refresh", "1h", duration(1), "DURATION", _("how often lists are downloaded; files are watched")
     )
-    source_timeout: float = _setting(
+    source_timeout: float = _from_elsewhere(
         "source-timeout", "30s", duration(0.2, HOUR), "DURATION", _("what the download of a list may take")
     )
-    source_max_size: int = _setting(
+    source_max_size: int = _from_elsewhere(
         "source-max-size", "1MiB", size(1024, 64 << 20), "SIZE", _("the largest list, read or downloaded")
     )
-    agent_config: tuple[str, ...] = _setting(
+    agent_config: tuple[str, ...] = _from_elsewhere(
         "agent-config",
         "",
         plain,
@@ -201,61 +265,14 @@ class Config:
         listed=True,
         split=by_line,
     )
-    state_dir: str = _setting(
+    state_dir: str = _from_elsewhere(
         "state-dir",
         "",
         plain,
         "FOLDER",
         _("where the last good copies of lists are kept; by default /var/lib/ogw, or a folder of the user's"),
     )
-    denied_host: tuple[Rule, ...] = _setting(
-        "denied-host",
-        "",
-        None,
-        "RULE",
-        _("a host rule: where clients may not go, whatever is allowed"),
-        listed=True,
-        denied=True,
-    )
-    allowed_port: tuple[int, ...] = _setting(
-        "allowed-port",
-        "443",
-        number(1, 65535),
-        "PORT",
-        _("ports that a rule without a port of its own allows"),
-        listed=True,
-    )
-    allowed_client: tuple[Network, ...] = _setting(
-        "allowed-client",
-        "",
-        parse_network,
-        "NETWORK",
-        _("networks that clients may come from; without any, all"),
-        listed=True,
-    )
-    allowed_target_network: tuple[Network, ...] = _setting(
-        "allowed-target-network",
-        "",
-        parse_network,
-        "NETWORK",
-        _("private or special networks that addresses of any target may lie in"),
-        listed=True,
-    )
-    policy_mode: str = _setting(
-        "policy-mode",
-        "enforce",
-        choice("enforce", "report"),
-        "MODE",
-        _("enforce, or report: what no rule allows passes, and is logged, until report-until"),
-    )
-    report_until: Optional[float] = _setting(
-        "report-until",
-        "",
-        moment,
-        "TIME",
-        _("when policy-mode = report ends by itself (RFC 3339 with its zone), at most seven days ahead"),
-    )
-    dns_server: tuple[tuple[str, Optional[int]], ...] = _setting(
+    dns_server: tuple[tuple[str, Optional[int]], ...] = _reaching(
         "dns-server",
         "",
         endpoint,
@@ -264,31 +281,35 @@ class Config:
         listed=True,
         most=32,
     )
-    tls_rules: str = _setting(
+    dns_timeout: float = _reaching("dns-timeout", "5s", duration(0.05, HOUR), "DURATION", _("for a name's look-up"))
+    dial_timeout: float = _reaching(
+        "dial-timeout", "10s", duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
+    )
+    tls_rules: str = _tls(
         "tls-rules",
         "enforce",
         choice("enforce", "report", "off"),
         "MODE",
         _("only TLS passes, to the server it names: enforce, report (log, but let pass) or off"),
     )
-    tls_min_version: int = _setting(
+    tls_min_version: int = _tls(
         "tls-min-version", "1.2", tls_version, "VERSION", _("the least TLS version of a session: 1.0, 1.1, 1.2 or 1.3")
     )
-    server_name: str = _setting(
+    server_name: str = _tls(
         "server-name",
         "target",
         choice("target", "allowed-hosts"),
         "WHICH",
         _("the server name of a session must be that of its target, or any of the allowed-hosts"),
     )
-    encrypted_client_hello: str = _setting(
+    encrypted_client_hello: str = _tls(
         "encrypted-client-hello",
         "allow",
         choice("allow", "report", "deny"),
         "WHAT",
         _("a ClientHello that may hide its server name (ECH, or what looks like it): allow, report or deny"),
     )
-    allowed_client_certificate: tuple[Pattern, ...] = _setting(
+    allowed_client_certificate: tuple[Pattern, ...] = _certificates(
         "allowed-client-certificate",
         "",
         parse_pattern,
@@ -297,7 +318,7 @@ class Config:
         listed=True,
         split=by_line,
     )
-    client_certificate_hosts: tuple[Rule, ...] = _setting(
+    client_certificate_hosts: tuple[Rule, ...] = _certificates(
         "client-certificate-hosts",
         "",
         None,
@@ -306,14 +327,14 @@ class Config:
         listed=True,
         denied=True,
     )
-    unseen_client_certificate: str = _setting(
+    unseen_client_certificate: str = _certificates(
         "unseen-client-certificate",
         "reject",
         choice("reject", "allow"),
         "WHAT",
         _("sessions whose client certificate cannot be seen (TLS 1.3, resumed ones): reject or allow"),
     )
-    relay_proxy: tuple[RelayProxy, ...] = _setting(
+    relay_proxy: tuple[RelayProxy, ...] = _relaying(
         "relay-proxy",
         "",
         parse_relay_proxy,
@@ -323,10 +344,10 @@ class Config:
         split=split_relay_proxies,
         shown=without_credentials,
     )
-    relay_proxy_username: Secret = _setting(
+    relay_proxy_username: Secret = _relaying(
         "relay-proxy-username", "", user_name, "NAME", _("the user name for relay proxies"), secret=True
     )
-    relay_proxy_password: Secret = _setting(
+    relay_proxy_password: Secret = _relaying(
         "relay-proxy-password",
         "",
         secret,
@@ -334,21 +355,21 @@ class Config:
         _("its password; better in a file, or in this variable, than as a flag, which every user can read"),
         secret=True,
     )
-    relay_proxy_password_file: str = _setting(
+    relay_proxy_password_file: str = _relaying(
         "relay-proxy-password-file",
         "",
         plain,
         "FILE",
         _("the file with the password; read again when a relay proxy does not accept it any more"),
     )
-    relay_proxy_ca_file: str = _setting(
+    relay_proxy_ca_file: str = _relaying(
         "relay-proxy-ca-file",
         "",
         plain,
         "FILE",
         _("the authorities (PEM) that an https:// relay proxy is verified with; without it, those of the system"),
     )
-    relay_proxy_bypass: tuple[Rule, ...] = _setting(
+    relay_proxy_bypass: tuple[Rule, ...] = _relaying(
         "relay-proxy-bypass",
         "",
         None,
@@ -357,80 +378,79 @@ class Config:
         listed=True,
         denied=True,
     )
-    head_timeout: float = _setting(
+    head_timeout: float = _limits(
         "head-timeout", "10s", duration(0.05), "DURATION", _("from accept to the end of the client's head")
     )
-    head_max_size: int = _setting(
+    head_max_size: int = _limits(
         "head-max-size", "16KiB", size(256, 1 << 20), "SIZE", _("the largest head of a client")
     )
-    dns_timeout: float = _setting("dns-timeout", "5s", duration(0.05, HOUR), "DURATION", _("for a name's look-up"))
-    dial_timeout: float = _setting(
-        "dial-timeout", "10s", duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
-    )
-    handshake_timeout: float = _setting(
+    handshake_timeout: float = _limits(
         "handshake-timeout", "10s", duration(0.05), "DURATION", _("from the open tunnel to a verified TLS session")
     )
-    handshake_max_size: int = _setting(
+    handshake_max_size: int = _limits(
         "handshake-max-size", "64KiB", size(1024, 1 << 20), "SIZE", _("the largest message of a TLS handshake")
     )
-    handshake_memory: int = _setting(
+    handshake_memory: int = _limits(
         "handshake-memory",
         "64MiB",
         size(128 << 10, 16 << 30),
         "SIZE",
         _("held by a worker of unfinished TLS handshakes; above, the client that holds most gives way"),
     )
-    idle_timeout: float = _setting(
+    idle_timeout: float = _limits(
         "idle-timeout", "1h", duration(0.2), "DURATION", _("a tunnel without a byte for so long is ended")
     )
-    half_closed_timeout: float = _setting(
+    half_closed_timeout: float = _limits(
         "half-closed-timeout", "5m", duration(0.2), "DURATION", _("the same, once one direction has ended")
     )
-    reload_rechecks_tunnels: str = _setting(
-        "reload-rechecks-tunnels",
-        "no",
-        choice("yes", "no"),
-        "yes|no",
-        _("at a reload, end open tunnels that the new configuration would not allow"),
-    )
-    drain_delay: float = _setting(
-        "drain-delay", "0s", duration(0), "DURATION", _("at a stop, serve on for so long: load balancers move away")
-    )
-    drain_timeout: float = _setting(
-        "drain-timeout", "20s", duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
-    )
-    tcp_keepalive: float = _setting(
+    tcp_keepalive: float = _limits(
         "tcp-keepalive",
         "60s",
         duration(0, LONGEST_KEEPALIVE),
         "DURATION",
         _("TCP keepalive on both sockets of a tunnel; 0 is none"),
     )
-    max_tunnels: int = _setting(
+    max_tunnels: int = _limits(
         "max-tunnels", "0", number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
     )
-    max_tunnels_per_client: int = _setting(
+    max_tunnels_per_client: int = _limits(
         "max-tunnels-per-client",
         "0",
         number(0, 10_000_000),
         "NUMBER",
         _("tunnels at a time of one client, an IPv4 address or an IPv6 network; 0 is no limit"),
     )
-    client_ipv6_prefix: int = _setting(
+    client_ipv6_prefix: int = _limits(
         "client-ipv6-prefix",
         "64",
         number(1, 128),
         "LENGTH",
         _("the prefix length of the IPv6 networks that max-tunnels-per-client counts as one client each"),
     )
-    hung_timeout: float = _setting(
+    workers: int = _processes(
+        "workers", "auto", number_or_auto(1, 128), "NUMBER", _("processes that serve; auto is one for each core")
+    )
+    hung_timeout: float = _processes(
         "hung-timeout",
         "30s",
         duration(1),
         "DURATION",
         _("a worker, or the admin process, that gives no sign of life for so long is killed and replaced"),
     )
-    admin_address: Optional[tuple[str, int]] = _setting(
+    reload_rechecks_tunnels: str = _processes(
+        "reload-rechecks-tunnels",
+        "no",
+        choice("yes", "no"),
+        "yes|no",
+        _("at a reload, end open tunnels that the new configuration would not allow"),
+    )
+    drain_delay: float = _processes(
+        "drain-delay", "0s", duration(0), "DURATION", _("at a stop, serve on for so long: load balancers move away")
+    )
+    drain_timeout: float = _processes(
+        "drain-timeout", "20s", duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
+    )
+    admin_address: Optional[tuple[str, int]] = _status(
         "admin-address",
         "127.0.0.1:9180",
         admin_endpoint,
@@ -438,51 +458,51 @@ class Config:
         _("where metrics, health and readiness are asked for; empty: only on the socket in run-dir"),
         empty=_("only on the socket in run-dir"),
     )
-    admin_page: str = _setting(
+    admin_page: str = _status(
         "admin-page",
         "no",
         choice("yes", "no"),
         "yes|no",
         _("show the page, and what it shows, on admin-address, too: anybody who reaches it may read it"),
     )
-    health_address: Optional[tuple[str, int]] = _setting(
+    health_address: Optional[tuple[str, int]] = _status(
         "health-address",
         "",
         health_endpoint,
         "ADDRESS[:PORT]",
         _("where balancers and orchestrators ask for /healthz and /readyz and find nothing else; port 9181 by default"),
     )
-    run_dir: str = _setting(
+    run_dir: str = _status(
         "run-dir",
         "",
         plain,
         "FOLDER",
         _("where the socket is that ogw status and the like ask; by default /run/ogw, or a folder of the user's"),
     )
-    log_interval: float = _setting(
+    log_interval: float = _log(
         "log-interval",
         "1h",
         duration(0.2),
         "DURATION",
         _("how often the counters are a line, and each tunnel that has been open for so long is one"),
     )
-    log_every_refusal: str = _setting(
+    log_every_refusal: str = _log(
         "log-every-refusal",
         "no",
         choice("yes", "no"),
         "yes|no",
         _("a line for each refusal; without it one that repeats is a line, then a count a minute"),
     )
-    log_level: str = _setting(
+    log_level: str = _log(
         "log-level", "info", choice("debug", "info", "warning", "error"), "LEVEL", _("debug, info, warning or error")
     )
-    log_format: str = _setting(
+    log_format: str = _log(
         "log-format", "auto", choice("auto", "json", "text"), "FORMAT", _("json, text, or auto: text on a terminal")
     )
-    log_file: str = _setting(
+    log_file: str = _log(
         "log-file", "", plain, "FILE", _("log there instead of to standard output; opened anew when renamed away")
     )
-    syslog: Union[str, tuple[str, int], None] = _setting(
+    syslog: Union[str, tuple[str, int], None] = _log(
         "syslog", "", syslog, "PATH|HOST:PORT", _("log to the system's log: /dev/log, or a host over UDP")
     )
     origins: Mapping[str, Sequence[Given]] = field(default_factory=dict, compare=False)
@@ -532,6 +552,8 @@ SETTINGS: dict[str, Setting] = {
     for entry in dataclasses.fields(Config)
     if "setting" in entry.metadata
 }
+
+GROUPS = tuple(dict.fromkeys(setting.group for setting in SETTINGS.values()))  # headings, in their order
 
 
 def shown_as(setting: Setting, text: str) -> str:
