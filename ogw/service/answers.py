@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ogw.policy.decision import Reason
 from ogw.report.metrics import RELAY_FAILED, RELAY_OPENED
 from ogw.report.refusals import MOST as MOST_REMEMBERED
-from ogw.service.messages import Message
+from ogw.service.messages import ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
 
 if TYPE_CHECKING:
     from ogw.service.worker import Worker
@@ -19,13 +19,19 @@ MOST_TUNNELS = 1000
 LONGEST_DETAIL = 1000  # characters; a certificate's subject may have thousands
 
 
-def answer(worker: "Worker", question: Message) -> Any:
-    """The answer to a question by its name."""
-    answers = {"overview": overview, "tunnels": tunnels, "refusals": refusals, "kill": kill}
-    return answers[question["what"]](worker, question)
+def answer(worker: "Worker", question: ForWorkers) -> dict[str, Any]:
+    match question:
+        case Overview():
+            return overview(worker)
+        case ListTunnels():
+            return tunnels(worker, question)
+        case ListRefusals():
+            return refusals(worker, question)
+        case KillTunnel():
+            return kill(worker, question)
 
 
-def overview(worker: "Worker", _question: Message) -> Any:
+def overview(worker: "Worker") -> dict[str, Any]:
     """Who has most tunnels, where to, how the relay proxies fare, and what was refused lately."""
     clients = Counter(tunnel.client_ip for tunnel in worker.tunnels if not tunnel.is_over)
     hosts = Counter(tunnel.target for tunnel in worker.tunnels if tunnel.target and not tunnel.is_over)
@@ -51,9 +57,9 @@ def overview(worker: "Worker", _question: Message) -> Any:
     }  # fmt: skip
 
 
-def tunnels(worker: "Worker", question: Message) -> Any:
+def tunnels(worker: "Worker", question: ListTunnels) -> dict[str, Any]:
     """Those of a client address and of a target host or host:port, where one is named; the longest open first."""
-    client, target, most = question["client"], question["target"], min(question["most"], MOST_TUNNELS)
+    client, target, most = question.client, question.target, min(question.most, MOST_TUNNELS)
     found = [
         tunnel
         for tunnel in worker.tunnels
@@ -79,7 +85,7 @@ def tunnels(worker: "Worker", question: Message) -> Any:
     }
 
 
-def refusals(worker: "Worker", question: Message) -> Any:
+def refusals(worker: "Worker", question: ListRefusals) -> dict[str, Any]:
     """All that it remembers of some events, the latest first."""
     known = worker.refusals
     return {
@@ -98,16 +104,15 @@ def refusals(worker: "Worker", question: Message) -> Any:
                 one.seen,
             ]
             for one in known.latest(MOST_REMEMBERED)
-            if one.event in question["events"]
+            if one.event in question.events
         ],
     }  # fmt: skip
 
 
-def kill(worker: "Worker", question: Message) -> Any:
+def kill(worker: "Worker", question: KillTunnel) -> dict[str, Any]:
     """End the tunnel with this id."""
-    wanted = question["tunnel"]
     for tunnel in worker.tunnels:
-        if tunnel.id == wanted:
+        if tunnel.id == question.tunnel:
             tunnel.end(Reason.KILLED)
             return {"killed": True}
     return {"killed": False}

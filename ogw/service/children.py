@@ -18,7 +18,7 @@ from setproctitle import setproctitle
 from ogw.report.metrics import PROCESS
 from ogw.report.table import Row
 from ogw.service.control import Channel, pair
-from ogw.service.messages import Message
+from ogw.service.messages import Order, Saying, packed, saying_of
 
 FEW_DEATHS, DEATHS_SECONDS = 3, 10.0  # the back-off begins with so many deaths in so many seconds
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds
@@ -160,7 +160,7 @@ class Children:
 
     selector      watches their channels; its data are functions that are called with what happened (`wait`)
     leave_behind  what a child does first: it closes what is the supervisor's
-    heard         a child said something; raises ValueError where that is no message
+    heard         a child said something
     died          a child died: (child, its process id, whether it ever was ready)
     tried         a child's start failed, or, None, did not any more: (child, error)
     failed        in a child, which is called so, and ends by this error
@@ -172,7 +172,7 @@ class Children:
         admin: Child,
         selector: selectors.BaseSelector,
         leave_behind: Callable[[], None],
-        heard: Callable[[Child, Message], None],
+        heard: Callable[[Child, Saying], None],
         died: Callable[[Child, int, bool], None],
         tried: Callable[[Child, Optional[BaseException]], None],
         failed: Callable[[str, BaseException], None],
@@ -224,19 +224,19 @@ class Children:
             self.wait(left)
             self.reap()
 
-    def tell(self, child: Child, message: Message) -> None:
-        """Send it a message; one that is dead is noticed. Raises TooLarge."""
+    def tell(self, child: Child, order: Order) -> None:
+        """Give it an order; one that is dead is noticed. Raises TooLarge."""
         if child.channel is None:
             return
         try:
-            child.channel.send(message)
+            child.channel.send(packed(order))
             self._watch(child, child.channel)
         except OSError:
             self._lose(child)
 
-    def tell_workers(self, message: Message) -> None:
+    def tell_workers(self, order: Order) -> None:
         for worker in self.workers:
-            self.tell(worker, message)
+            self.tell(worker, order)
 
     def start_aside(self, name: str, body: Callable[[int], None]) -> Aside:
         """A child that does one thing and ends, and is nobody's place. Raises OSError where there can be none.
@@ -335,8 +335,8 @@ class Children:
         if child.channel is None:
             return
         try:
-            for message in child.channel.receive():
-                self._heard(child, message)
+            for fields in child.channel.receive():
+                self._heard(child, saying_of(fields))
         except (EOFError, OSError, ValueError, MemoryError):
             self._lose(child)
 

@@ -1,19 +1,16 @@
-"""Orders, questions and answers between the supervisor and its children: JSON behind its length, on a socket pair.
+"""How messages travel between the supervisor and its children: JSON behind its length, on a socket pair.
 
 Its end of file means that the other side is dead.
 """
 
-import base64
 import json
-import pickle
 import select
 import socket
 import struct
 import time
 from collections.abc import Iterator
 
-from ogw.service.messages import Message
-from ogw.settings.settings import Config
+from ogw.service.messages import Fields
 
 LARGEST = 256 << 20  # bytes of a message, and of what may wait behind which another is sent
 FINISH_SECONDS = 5.0  # what the other side has to take what is still to be sent
@@ -45,7 +42,7 @@ class Channel:
         """Something is still to be sent: call `flush` when the socket is writable."""
         return bool(self._out)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Fields) -> None:
         """Raises TooLarge, or OSError where the other side is dead, or so far behind that it must be hung."""
         text = json.dumps(message).encode()
         if len(text) > LARGEST:
@@ -78,7 +75,7 @@ class Channel:
                 raise TimeoutError("the other side takes nothing any more")
             self.flush()
 
-    def receive(self) -> Iterator[Message]:
+    def receive(self) -> Iterator[Fields]:
         """All that is there; call it when the socket is readable. Raises EOFError at the end, OSError or ValueError."""
         while True:
             try:
@@ -90,7 +87,7 @@ class Channel:
             self._data += data
             yield from self._messages()
 
-    def _messages(self) -> Iterator[Message]:
+    def _messages(self) -> Iterator[Fields]:
         while len(self._data) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._data)
             if length > LARGEST:
@@ -106,7 +103,7 @@ class Channel:
         self.sock.close()
 
 
-def _read(text: bytes) -> Message:
+def _read(text: bytes) -> Fields:
     """Raises ValueError."""
     try:
         message = json.loads(text)
@@ -121,13 +118,3 @@ def pair() -> tuple[Channel, Channel]:
     """The supervisor's end and the child's."""
     ours, theirs = socket.socketpair()
     return Channel(ours), Channel(theirs)
-
-
-def packed(config: Config) -> str:
-    """A configuration as a message carries it: read and checked once, and the same for every worker."""
-    return base64.b64encode(pickle.dumps(config)).decode("ascii")
-
-
-def unpacked(text: str) -> Config:
-    config: Config = pickle.loads(base64.b64decode(text))
-    return config

@@ -1,45 +1,295 @@
-"""Every message between the processes, by name, with the fields that it must have."""
+"""Every message between the processes, as a type: who sends it to whom, and what comes of it.
 
+    supervisor -> worker   Drain, End, DoorClosed, Ping, Reopen, Prepare, Take, Forget, AskWorker
+    worker -> supervisor   Ready, Pong, Prepared, Taken, Answer, NoAnswer, Closing, Drained
+    supervisor -> admin    Ping, Reply, NoReply
+    admin -> supervisor    Ready, Pong, AskSupervisor
+
+The admin process and the workers never speak to each other: a question about tunnels goes through the supervisor, which
+gathers the answers of all workers. On the way a message is a dict of plain values under its name (`packed`). Whoever
+receives one without such a name, or that lacks a field, hangs up: the sender is not to be trusted (`order_of`,
+`saying_of`).
+"""
+
+import base64
+import pickle
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple, Union, get_origin
 
-Message = dict[str, Any]
-Fields = Mapping[str, type]
+from ogw.settings.settings import Config
 
-# What the supervisor orders ("order").
-ORDERS: Mapping[str, Fields] = {
-    "drain": {},
-    "end": {},
-    "door closed": {},
-    "ping": {},  # is it alive?
-    "reopen": {},
-    "prepare": {"number": int, "config": str},  # build this configuration; the number is the reload's
-    "take": {"number": int, "recheck": bool},  # take what was built
-    "forget": {"number": int},
-    "answer": {"number": int, "what": str},  # a question about its tunnels
-    "reply": {"number": int, "answer": dict},  # to what the admin process asked
-}
+Fields = dict[str, Any]
 
-# What a child says ("said").
-SAYINGS: Mapping[str, Fields] = {
-    "ready": {},
-    "pong": {},
-    "prepared": {"number": int, "mistake": str},
-    "taken": {"number": int},
-    "answer": {"number": int},  # with "answer", or with "error" where there is none
-    "asks": {"number": int, "what": str, "about": dict},  # the admin process
-    "closing": {},
-    "drained": {"cut": int},
-}
+# Questions: what the admin process wants to know, or done. Those of the first kind are for the workers.
 
 
-def checked(message: Message, key: str, known: Mapping[str, Fields]) -> str:
-    """Its name, once it is one of these and has their fields. Raises ValueError: whoever sent it is not to be trusted.
+class Overview(NamedTuple):
+    """Who has most tunnels, where to, how the relay proxies fare, what was refused lately. {"answers", "missing"}:
+    what each worker said (service/answers.py), and how many said nothing."""
 
-    key  where the name stands: "order" or "said"
+
+class ListTunnels(NamedTuple):
+    """The open tunnels of a client address and of a target's host or host:port, "" for any; at most so many of each
+    worker. {"answers", "missing"}."""
+
+    client: str
+    target: str
+    most: int
+
+
+class ListRefusals(NamedTuple):
+    """All refusals that are remembered of these events, by their numbers. {"answers", "missing"}."""
+
+    events: list[int]
+
+
+class KillTunnel(NamedTuple):
+    """End the tunnel with this id, wherever it is. {"answers", "missing"}."""
+
+    tunnel: str
+
+
+class ReloadNow(NamedTuple):
+    """Read the configuration anew; answered once it is in force, or not: {"mistakes", "changed", "policy"}."""
+
+
+class DrainNow(NamedTuple):
+    """Drain the gateway, as SIGTERM does; answered at once: {}."""
+
+
+class NoteChange(NamedTuple):
+    """Log that somebody changed the configuration with a command; the fields of the line. {}."""
+
+    change: dict[str, Any]
+
+
+class ShowConfig(NamedTuple):
+    """The configuration in force, secrets hidden: {"settings": {name: [[source, value], ...]}, "warnings"}."""
+
+
+ForWorkers = Union[Overview, ListTunnels, ListRefusals, KillTunnel]
+Question = Union[ForWorkers, ReloadNow, DrainNow, NoteChange, ShowConfig]
+
+
+# Orders: from the supervisor to a child.
+
+
+class Drain(NamedTuple):
+    """To all workers: drain. Each says Closing, after drain-delay, and Drained."""
+
+
+class End(NamedTuple):
+    """To all workers that drain: wait for nothing more, cut what is open."""
+
+
+class DoorClosed(NamedTuple):
+    """To a worker that said Closing: the supervisor's copies of its listening sockets are closed."""
+
+
+class Ping(NamedTuple):
+    """To every child now and then: give a sign of life. Any message is one; who has nothing to say says Pong."""
+
+
+class Reopen(NamedTuple):
+    """To all workers, after SIGUSR1: tell what you hold, where log-level is debug."""
+
+
+class Prepare(NamedTuple):
+    """To all workers, the first half of a reload: build this configuration, take nothing. Answered by Prepared.
+
+    number  of the reload
+    config  as `config_text` makes it
     """
-    name = message.get(key)
-    fields = known.get(name) if isinstance(name, str) else None
-    if fields is None or not all(isinstance(message.get(field), kind) for field, kind in fields.items()):
+
+    number: int
+    config: str
+
+
+class Take(NamedTuple):
+    """To all workers, the second half: take what was built. Answered by Taken.
+
+    recheck  ask again whether open tunnels may go on
+    """
+
+    number: int
+    recheck: bool
+
+
+class Forget(NamedTuple):
+    """To all workers, instead of Take: somebody could not build it."""
+
+    number: int
+
+
+class AskWorker(NamedTuple):
+    """To a worker; the number is that of the supervisor's round. Answered by Answer or NoAnswer."""
+
+    number: int
+    question: ForWorkers
+
+
+class Reply(NamedTuple):
+    """To the admin process: the answer to its question of this number, in the shape that the question names."""
+
+    number: int
+    answer: dict[str, Any]
+
+
+class NoReply(NamedTuple):
+    """To the admin process: there is no answer to its question, and why."""
+
+    number: int
+    error: str
+
+
+Order = Union[Drain, End, DoorClosed, Ping, Reopen, Prepare, Take, Forget, AskWorker, Reply, NoReply]
+
+
+# Sayings: from a child to the supervisor.
+
+
+class Ready(NamedTuple):
+    """Of every child, once after its start: it serves."""
+
+
+class Pong(NamedTuple):
+    """The answer to Ping."""
+
+
+class Prepared(NamedTuple):
+    """Of a worker: the configuration of this reload is built, or, with a mistake, cannot be."""
+
+    number: int
+    mistake: str
+
+
+class Taken(NamedTuple):
+    """Of a worker: what was built is in force."""
+
+    number: int
+
+
+class Answer(NamedTuple):
+    """Of a worker, to the AskWorker of this number."""
+
+    number: int
+    answer: dict[str, Any]
+
+
+class NoAnswer(NamedTuple):
+    """Of a worker that has none to the AskWorker of this number, and why."""
+
+    number: int
+    error: str
+
+
+class Closing(NamedTuple):
+    """Of a worker that drains: it is about to close its door. Answered by DoorClosed."""
+
+
+class Drained(NamedTuple):
+    """Of a worker, its last: the drain is over; so many tunnels had to be cut."""
+
+    cut: int
+
+
+class AskSupervisor(NamedTuple):
+    """Of the admin process; the number is its own. Answered by Reply or NoReply."""
+
+    number: int
+    question: Question
+
+
+Saying = Union[Ready, Pong, Prepared, Taken, Answer, NoAnswer, Closing, Drained, AskSupervisor]
+
+
+# How they travel: the name stands under "order", "said" or "what", the fields beside it.
+
+ORDERS: Mapping[str, type[Order]] = {
+    "drain": Drain,
+    "end": End,
+    "door closed": DoorClosed,
+    "ping": Ping,
+    "reopen": Reopen,
+    "prepare": Prepare,
+    "take": Take,
+    "forget": Forget,
+    "ask": AskWorker,
+    "reply": Reply,
+    "no reply": NoReply,
+}
+SAYINGS: Mapping[str, type[Saying]] = {
+    "ready": Ready,
+    "pong": Pong,
+    "prepared": Prepared,
+    "taken": Taken,
+    "answer": Answer,
+    "no answer": NoAnswer,
+    "closing": Closing,
+    "drained": Drained,
+    "asks": AskSupervisor,
+}
+FOR_WORKERS: Mapping[str, type[ForWorkers]] = {
+    "overview": Overview,
+    "tunnels": ListTunnels,
+    "refusals": ListRefusals,
+    "kill": KillTunnel,
+}
+QUESTIONS: Mapping[str, type[Question]] = {
+    **FOR_WORKERS,
+    "reload": ReloadNow,
+    "drain": DrainNow,
+    "changed": NoteChange,
+    "config": ShowConfig,
+}
+_NAMES: Mapping[type, tuple[str, str]] = {
+    kind: (key, name)
+    for key, known in (("order", ORDERS), ("said", SAYINGS), ("what", QUESTIONS))
+    for name, kind in known.items()
+}
+
+
+def packed(message: Union[Order, Saying, Question]) -> Fields:
+    """As it travels."""
+    key, name = _NAMES[type(message)]
+    fields = {field: packed(value) if type(value) in _NAMES else value for field, value in message._asdict().items()}
+    return {key: name, **fields}
+
+
+def order_of(fields: Fields) -> Order:
+    """What the supervisor orders. Raises ValueError where it is no order."""
+    message: Order = _unpacked(fields, "order", ORDERS)
+    return message
+
+
+def saying_of(fields: Fields) -> Saying:
+    """What a child says. Raises ValueError where it is no saying."""
+    message: Saying = _unpacked(fields, "said", SAYINGS)
+    return message
+
+
+def _unpacked(fields: Any, key: str, known: Mapping[str, Any]) -> Any:
+    name = fields.get(key) if isinstance(fields, dict) else None
+    kind = known.get(name) if isinstance(name, str) else None
+    if kind is None:
         raise ValueError("not a message")
-    return str(name)
+    return kind(*(_value(fields.get(field), hint) for field, hint in kind.__annotations__.items()))
+
+
+def _value(value: Any, hint: Any) -> Any:
+    """Raises ValueError."""
+    if hint is Question or hint is ForWorkers:
+        return _unpacked(value, "what", QUESTIONS if hint is Question else FOR_WORKERS)
+    if not isinstance(value, get_origin(hint) or hint):
+        raise ValueError("not a message")
+    return value
+
+
+def config_text(config: Config) -> str:
+    """A configuration as a message carries it: read and checked once, and the same for every worker."""
+    return base64.b64encode(pickle.dumps(config)).decode("ascii")
+
+
+def config_of(text: str) -> Config:
+    config: Config = pickle.loads(base64.b64decode(text))
+    return config

@@ -3,12 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Union
 
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.service.children import Child, Children
-from ogw.service.control import packed
-from ogw.service.messages import Message
+from ogw.service.messages import Forget, Order, Prepare, Prepared, Take, Taken, config_text
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import SETTINGS, Config
 
@@ -82,17 +82,17 @@ class Reload:
         self._config = config
         self._children = children
         self._in_force = in_force
-        self._asked: set[int] = set()  # process ids
-        self._answers: dict[int, Message] = {}
+        self._ordered: set[int] = set()  # process ids
+        self._answers: dict[int, Union[Prepared, Taken]] = {}
         self._until = 0.0
         self._steps = self._run()
         self.is_in_force = False
         self.mistakes: list[str] = []
 
-    def heard(self, child: Child, message: Message) -> None:
+    def heard(self, child: Child, answer: Union[Prepared, Taken]) -> None:
         """A worker has built it, or taken it."""
-        if message["number"] == self._number:
-            self._answers[child.pid] = message
+        if answer.number == self._number:
+            self._answers[child.pid] = answer
 
     def go_on(self) -> bool:
         """Whether it is over. Raises TooLarge or MemoryError; then it is given up."""
@@ -106,12 +106,12 @@ class Reload:
         """Nobody is to take it, unless they have."""
         self._steps = iter(())
         if not self.is_in_force:
-            self._children.tell_workers({"order": "forget", "number": self._number})
+            self._children.tell_workers(Forget(self._number))
 
     def _run(self) -> Iterator[bool]:
-        prepare = {"order": "prepare", "number": self._number, "config": packed(self._config)}
-        yield from self._ask(prepare, self._workers)
-        mistakes = {answer["mistake"] for answer in self._answers.values() if answer["mistake"]}
+        yield from self._order(Prepare(self._number, config_text(self._config)), self._workers)
+        built = self._answers.values()
+        mistakes = {answer.mistake for answer in built if isinstance(answer, Prepared) and answer.mistake}
         late = self._missing(self._workers())
         mistakes |= {f"{worker.name} did not build it within {LONGEST:g} s" for worker in late}
         self.mistakes = sorted(mistakes)
@@ -121,22 +121,21 @@ class Reload:
         self._in_force()
         self.is_in_force = True
         # Who reads that it was reloaded must not meet a worker that has not heard of it yet.
-        built = set(self._answers)
-        recheck = self._config.reload_rechecks_tunnels == "yes"
-        take = {"order": "take", "number": self._number, "recheck": recheck}
-        yield from self._ask(take, lambda: [worker for worker in self._workers() if worker.pid in built])
-        for worker in self._missing([worker for worker in self._workers() if worker.pid in built]):
+        prepared = set(self._answers)
+        take = Take(self._number, self._config.reload_rechecks_tunnels == "yes")
+        yield from self._order(take, lambda: [worker for worker in self._workers() if worker.pid in prepared])
+        for worker in self._missing([worker for worker in self._workers() if worker.pid in prepared]):
             self._children.end(worker)  # its replacement begins with the new configuration
 
-    def _ask(self, order: Message, workers: Callable[[], list[Child]]) -> Iterator[bool]:
-        """Until each that lives has answered: one that is started meanwhile is asked, one that died is not missed."""
+    def _order(self, order: Order, workers: Callable[[], list[Child]]) -> Iterator[bool]:
+        """Until each that lives has answered: one started meanwhile is ordered, too, one that died is not missed."""
         self._answers.clear()
-        self._asked.clear()
+        self._ordered.clear()
         self._until = time.monotonic() + LONGEST
         while True:
             for worker in workers():
-                if worker.pid not in self._asked:
-                    self._asked.add(worker.pid)
+                if worker.pid not in self._ordered:
+                    self._ordered.add(worker.pid)
                     self._children.tell(worker, order)
             if not self._missing(workers()) or time.monotonic() >= self._until:
                 return

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 
 from ogw.service.children import Child, Children
+from ogw.service.messages import Ping
 
 MOST_UNANSWERED = 3  # asks; within the time that a child is given, however badly they lie to the moment when it hung
 STARTING = 10  # times as many while it starts: it does nothing else then, such as build a long list of rules
@@ -78,7 +79,7 @@ class Signs:
             child.ask_for_stacks()
             return
         child.unanswered += 1
-        self._children.tell(child, {"order": "ping"})
+        self._children.tell(child, Ping())
 
 
 def silent(children: Iterable[Child]) -> int:

@@ -53,7 +53,30 @@ from ogw.service.children import Child, Children
 from ogw.service.control import Channel, TooLarge
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere
-from ogw.service.messages import SAYINGS, Message, checked
+from ogw.service.messages import (
+    Answer,
+    AskSupervisor,
+    Closing,
+    DoorClosed,
+    Drain,
+    Drained,
+    DrainNow,
+    End,
+    ForWorkers,
+    NoAnswer,
+    NoReply,
+    NoteChange,
+    Pong,
+    Prepared,
+    Question,
+    Ready,
+    ReloadNow,
+    Reopen,
+    Reply,
+    Saying,
+    ShowConfig,
+    Taken,
+)
 from ogw.service.notify import notify, reloading, watchdog_seconds
 from ogw.service.refresh import Refresh
 from ogw.service.reload import tell_of_change, tell_of_mistakes
@@ -153,7 +176,7 @@ class Supervisor:
         self._questions = Questions(self._children.tell)
         self._refresh: Optional[Refresh] = None  # from the start on, until it drains
         self._via = f"ogw-{secrets.token_hex(6)}".encode()
-        self._asked: list[Message] = []  # by the admin process
+        self._asked: list[AskSupervisor] = []  # by the admin process
         self._before = config  # the last reload
         self._wishes = Wishes(
             self._children,
@@ -219,7 +242,7 @@ class Supervisor:
         children.reap()
         self._hear_signals()
         while self._asked:
-            self._answer(self._asked.pop(0))
+            self._answer(*self._asked.pop(0))
         if self._refresh is not None and self._refresh.work(time.monotonic()):
             self._wishes.add(Wish())
         self._wishes.go_on()
@@ -428,26 +451,28 @@ class Supervisor:
             times.append(deadline)
         return max(0.0, min(times) - now)
 
-    def _heard(self, child: Child, message: Message) -> None:
-        said = checked(message, "said", SAYINGS)
+    def _heard(self, child: Child, saying: Saying) -> None:
         self._signs.came(child)
-        if said == "ready":
-            child.ready = True
-            if child is not self._children.admin:
-                self._early_deaths = 0
-        elif said in ("prepared", "taken"):
-            self._wishes.heard(child, message)
-        elif said == "answer":
-            self._questions.answered(child, message)
-        elif said == "asks":
-            self._asked.append(message)
-        elif said == "closing":
-            for sock in child.sockets:
-                sock.close()
-            self._children.tell(child, {"order": "door closed"})
-        elif said == "drained":
-            self._cut += message["cut"]
-            self._drained.add(child)
+        match saying:
+            case Pong():
+                pass
+            case Ready():
+                child.ready = True
+                if child is not self._children.admin:
+                    self._early_deaths = 0
+            case Prepared() | Taken():
+                self._wishes.heard(child, saying)
+            case Answer() | NoAnswer():
+                self._questions.answered(child, saying)
+            case AskSupervisor():
+                self._asked.append(saying)
+            case Closing():
+                for sock in child.sockets:
+                    sock.close()
+                self._children.tell(child, DoorClosed())
+            case Drained():
+                self._cut += saying.cut
+                self._drained.add(child)
 
     def _give_signs_of_life(self, now: float) -> None:
         """The supervisor's own: for whoever asks about health, and for systemd's watchdog."""
@@ -458,40 +483,41 @@ class Supervisor:
 
     # What the admin process asks.
 
-    def _answer(self, message: Message) -> None:
-        what, number = message["what"], message["number"]
-        if what == "reload" and self._draining:
-            self._reply(number, {"mistakes": [DRAINS], "changed": [], "policy": self._log.policy})
-        elif what == "reload":
-            self._wishes.add(Wish(by_hand=True, question=number))
-        elif what == "drain":
-            self._reply(number, {})
-            self._stop()
-        elif what == "changed":
-            self._log.event(Event.INFORMATION, "the configuration was changed", **message["about"]["change"])
-            self._reply(number, {})
-        elif what == "config":
-            shown = {name: [list(given) for given in rows] for name, rows in self._config.origins.items()}
-            self._reply(number, {"settings": shown, "warnings": self._config.warnings})
-        else:
-            asked = [worker for worker in self._children.workers if worker.alive and worker.ready]
-            try:
-                self._questions.ask(
-                    what,
-                    message["about"],
-                    asked,
-                    lambda answers, missing: self._reply(number, {"answers": answers, "missing": missing}),
-                )
-            except TooLarge as error:
-                self._reply(number, {"error": f"the question is too large: {error}"})
+    def _answer(self, number: int, question: Question) -> None:
+        match question:
+            case ReloadNow() if self._draining:
+                self._reply(number, {"mistakes": [DRAINS], "changed": [], "policy": self._log.policy})
+            case ReloadNow():
+                self._wishes.add(Wish(by_hand=True, question=number))
+            case DrainNow():
+                self._reply(number, {})
+                self._stop()
+            case NoteChange(change):
+                self._log.event(Event.INFORMATION, "the configuration was changed", **change)
+                self._reply(number, {})
+            case ShowConfig():
+                shown = {name: [list(given) for given in rows] for name, rows in self._config.origins.items()}
+                self._reply(number, {"settings": shown, "warnings": self._config.warnings})
+            case _:
+                self._ask_workers(number, question)
 
-    def _reply(self, number: int, answer: Message) -> None:
-        reply = {"order": "reply", "number": number, "answer": answer}
+    def _ask_workers(self, number: int, question: ForWorkers) -> None:
+        workers = [worker for worker in self._children.workers if worker.alive and worker.ready]
+
+        def reply(answers: list[Any], missing: int) -> None:
+            self._reply(number, {"answers": answers, "missing": missing})
+
         try:
-            self._children.tell(self._children.admin, reply)
+            self._questions.ask(question, workers, reply)
         except TooLarge as error:
-            reply["answer"] = {"error": f"the answer is too large: {error}"}
-            self._children.tell(self._children.admin, reply)
+            self._children.tell(self._children.admin, NoReply(number, f"the question is too large: {error}"))
+
+    def _reply(self, number: int, answer: dict[str, Any]) -> None:
+        admin_process = self._children.admin
+        try:
+            self._children.tell(admin_process, Reply(number, answer))
+        except TooLarge as error:
+            self._children.tell(admin_process, NoReply(number, f"the answer is too large: {error}"))
 
     # Signals.
 
@@ -500,7 +526,7 @@ class Supervisor:
             if number == signal.SIGTERM:
                 self._stop()
             elif number == signal.SIGUSR1:
-                self._children.tell_workers({"order": "reopen"})
+                self._children.tell_workers(Reopen())
             elif not self._draining:
                 self._wishes.add(Wish(by_hand=True))
 
@@ -508,7 +534,7 @@ class Supervisor:
         now, config = time.monotonic(), self._config
         if self._draining:
             self._stop_by = min(self._stop_by, now + END_SECONDS + STRAGGLER_SECONDS)
-            self._children.tell_workers({"order": "end"})
+            self._children.tell_workers(End())
             return
         self._stop_by = now + config.drain_delay + config.drain_timeout + END_SECONDS + STRAGGLER_SECONDS
         self._children.replaces = False
@@ -525,7 +551,7 @@ class Supervisor:
             Reason.DRAINING.token,
             count=count,
         )
-        self._children.tell_workers({"order": "drain"})
+        self._children.tell_workers(Drain())
 
     # A reload: all or nothing.
 

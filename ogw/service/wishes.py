@@ -6,14 +6,14 @@ It may have come after a further change, which the running one has not read.
 import itertools
 import traceback
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.service.children import Child, Children
 from ogw.service.control import TooLarge
-from ogw.service.messages import Message
+from ogw.service.messages import Prepared, Taken
 from ogw.service.reload import Reload
 from ogw.settings.loader import ConfigError
 from ogw.settings.settings import Config
@@ -83,10 +83,10 @@ class Wishes:
     def running(self) -> Optional[Reload]:
         return self._reload
 
-    def heard(self, child: Child, message: Message) -> None:
+    def heard(self, child: Child, answer: Union[Prepared, Taken]) -> None:
         """A worker has built the configuration, or taken it."""
         if self._reload is not None:
-            self._reload.heard(child, message)
+            self._reload.heard(child, answer)
 
     def go_on(self) -> None:
         """A step of what is running, or of what is wished for."""

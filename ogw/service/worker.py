@@ -28,11 +28,35 @@ from ogw.report.refusals import Refusals
 from ogw.report.table import Row, Table
 from ogw.report.uncaught import report_uncaught_errors
 from ogw.service.answers import answer
-from ogw.service.control import Channel, TooLarge, unpacked
+from ogw.service.control import Channel, TooLarge
 from ogw.service.dialer import dialer_of
 from ogw.service.limits import SPARE_DESCRIPTORS, Limits
 from ogw.service.listener import Listener
-from ogw.service.messages import ORDERS, Message, checked
+from ogw.service.messages import (
+    Answer,
+    AskWorker,
+    Closing,
+    DoorClosed,
+    Drain,
+    Drained,
+    End,
+    Forget,
+    ForWorkers,
+    NoAnswer,
+    Order,
+    Ping,
+    Pong,
+    Prepare,
+    Prepared,
+    Ready,
+    Reopen,
+    Saying,
+    Take,
+    Taken,
+    config_of,
+    order_of,
+    packed,
+)
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
@@ -150,11 +174,11 @@ class Worker:
         for listener in self._listeners:
             listener.open_queue()
             listener.start()
-        self._say({"said": "ready"})
+        self._say(Ready())
         self._stop.wait()
         cut = self._drain()
         self._ledger.tell_of_repeats(time.monotonic(), at_once=True)
-        self._say({"said": "drained", "cut": cut})
+        self._say(Drained(cut))
         self._control.stop()
         self._room.stop()
         try:
@@ -168,48 +192,46 @@ class Worker:
 
     def _hear(self) -> None:
         try:
-            for message in self._channel.receive():
-                self._obey(message)
+            for fields in self._channel.receive():
+                self._obey(order_of(fields))
         except (EOFError, OSError, ValueError):
             self._control.stop()
             self._orphan()
 
-    def _obey(self, message: Message) -> None:
-        """Raises ValueError where that is no order."""
-        order = checked(message, "order", ORDERS)
-        if order == "drain":
-            self._stop.set()
-        elif order == "end":
-            self._stop.set()
-            self._stop_now.set()
-            self._delay_over.set()
-            self._empty.set()
-        elif order == "door closed":
-            self._door_closed.set()
-        elif order == "ping":
-            self._say({"said": "pong"})
-        elif order == "reopen":
-            self._report_census()
-        elif order == "prepare":
-            self._building, self._next = message["number"], None
-            gevent.spawn(self._prepare, message["number"], message["config"])
-        elif order == "take":
-            if message["number"] == self._building:
-                self._take_over(message["recheck"])
-        elif order == "forget":
-            self._building, self._next = 0, None
-        elif order == "answer":
-            self._answer(message)
+    def _obey(self, order: Order) -> None:
+        match order:
+            case Ping():
+                self._say(Pong())
+            case AskWorker(number, question):
+                self._answer(number, question)
+            case Reopen():
+                self._report_census()
+            case Prepare(number, text):
+                self._building, self._next = number, None
+                gevent.spawn(self._prepare, number, text)
+            case Take(number, recheck):
+                if number == self._building:
+                    self._take_over(recheck)
+            case Forget():
+                self._building, self._next = 0, None
+            case Drain():
+                self._stop.set()
+            case DoorClosed():
+                self._door_closed.set()
+            case End():
+                self._stop.set()
+                self._stop_now.set()
+                self._delay_over.set()
+                self._empty.set()
 
-    def _answer(self, question: Message) -> None:
+    def _answer(self, number: int, question: ForWorkers) -> None:
         """A question that cannot be answered is answered so, or it would be waited for."""
-        said = {"said": "answer", "number": question["number"]}
         try:
-            self._say({**said, "answer": answer(self, question)})
+            self._say(Answer(number, answer(self, question)))
         except TooLarge as error:
-            self._say({**said, "error": str(error)})
+            self._say(NoAnswer(number, str(error)))
         except Exception as error:
-            self._say({**said, "error": f"{type(error).__name__}"})
+            self._say(NoAnswer(number, type(error).__name__))
             self._hub.handle_error(self, *sys.exc_info())
 
     def _report_census(self) -> None:
@@ -225,10 +247,10 @@ class Worker:
             level=logging.DEBUG,
         )
 
-    def _say(self, message: Message) -> None:
+    def _say(self, saying: Saying) -> None:
         """Raises TooLarge."""
         try:
-            self._channel.send(message)
+            self._channel.send(packed(saying))
         except OSError:
             return  # the end of the channel says it, too
         if self._channel.wants_write:
@@ -266,7 +288,7 @@ class Worker:
             return  # it was given up, or another is wanted by now
         if not mistake:
             self._next = built
-        self._say({"said": "prepared", "number": number, "mistake": mistake})
+        self._say(Prepared(number, mistake))
 
     def _take_over(self, recheck: bool) -> None:
         if self._next is None:
@@ -288,7 +310,7 @@ class Worker:
         gc.collect()
         for tunnel in tuple(self.tunnels):
             tunnel.policy_changed(recheck)
-        self._say({"said": "taken", "number": self._building})
+        self._say(Taken(self._building))
 
     # Accepting.
 
@@ -391,7 +413,7 @@ class Worker:
         if not self._orphaned:
             self._delay_over.wait(config.drain_delay)
         if not self._orphaned:
-            self._say({"said": "closing"})
+            self._say(Closing())
             self._door_closed.wait(CLOSED_SECONDS)
         self._hub.loop.run_callback(self._close_door)
         self._is_closed.wait()
@@ -417,5 +439,5 @@ class Worker:
 
 
 def _read(text: str) -> tuple[Config, Policy]:
-    config = unpacked(text)
+    config = config_of(text)
     return config, policy_of(config)

@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 import time
+from typing import get_origin
 
 import pytest
 from harness.admin import ask, asked
@@ -15,9 +16,9 @@ from harness.upstreams import Server, echo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogw.service import control
+from ogw.service import control, messages
 from ogw.service.control import Channel, TooLarge, pair
-from ogw.service.messages import ORDERS, SAYINGS, checked
+from ogw.service.messages import order_of, saying_of
 
 
 @pytest.fixture
@@ -119,23 +120,65 @@ def test_what_is_no_message_is_an_error(channels, garbage):
 
 
 @pytest.mark.parametrize(
-    ("message", "key", "known"),
+    ("fields", "unpacked"),
     [
-        ({}, "said", SAYINGS),
-        ({"said": 5}, "said", SAYINGS),
-        ({"said": ["ready"]}, "said", SAYINGS),
-        ({"said": "unheard"}, "said", SAYINGS),
-        ({"said": "answer"}, "said", SAYINGS),
-        ({"said": "answer", "number": "1"}, "said", SAYINGS),
-        ({"said": "drained", "cut": None}, "said", SAYINGS),
-        ({"said": "asks", "number": 1, "what": "status", "about": []}, "said", SAYINGS),
-        ({"said": "ping"}, "order", ORDERS),
-        ({"order": "prepare", "number": 1}, "order", ORDERS),
+        ({}, saying_of),
+        ({"said": 5}, saying_of),
+        ({"said": ["ready"]}, saying_of),
+        ({"said": "unheard"}, saying_of),
+        ({"said": "answer"}, saying_of),
+        ({"said": "answer", "number": "1", "answer": {}}, saying_of),
+        ({"said": "drained", "cut": None}, saying_of),
+        ({"said": "asks", "number": 1, "question": []}, saying_of),
+        ({"said": "asks", "number": 1, "question": {"what": "status"}}, saying_of),
+        ({"said": "asks", "number": 1, "question": {"what": "kill", "tunnel": 5}}, saying_of),
+        ({"said": "ping"}, order_of),
+        ({"order": "prepare", "number": 1}, order_of),
+        ({"order": "ask", "number": 1, "question": {"what": "reload"}}, order_of),
     ],
 )
-def test_a_message_that_lacks_what_it_must_have_is_an_error(message, key, known):
+def test_a_message_that_lacks_what_it_must_have_is_an_error(fields, unpacked):
     with pytest.raises(ValueError):
-        checked(message, key, known)
+        unpacked(fields)
+
+
+VALUES = {int: 7, str: "text", bool: True, dict: {"key": [1, None]}, list: [105, 112]}
+
+
+def made(kind):
+    """A message of this type."""
+    return kind(*(_made_field(hint) for hint in kind.__annotations__.values()))
+
+
+def _made_field(hint):
+    return (
+        made(messages.KillTunnel)
+        if hint in (messages.Question, messages.ForWorkers)
+        else VALUES[get_origin(hint) or hint]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "unpacked"),
+    [(kind, order_of) for kind in messages.ORDERS.values()] + [(kind, saying_of) for kind in messages.SAYINGS.values()],
+)
+def test_every_message_arrives_as_it_was_sent(channels, kind, unpacked):
+    ours, theirs = channels
+    message = made(kind)
+    ours.send(messages.packed(message))
+    (fields,) = theirs.receive()
+    got = unpacked(fields)
+    assert got == message and type(got) is kind
+
+
+@pytest.mark.parametrize("kind", messages.QUESTIONS.values())
+def test_every_question_arrives_as_it_was_asked(channels, kind):
+    ours, theirs = channels
+    question = messages.AskSupervisor(1, made(kind))
+    ours.send(messages.packed(question))
+    (fields,) = theirs.receive()
+    got = saying_of(fields)
+    assert got == question and type(got.question) is kind
 
 
 SMALL = """
@@ -178,11 +221,11 @@ GARBAGE = """
 import os, sys
 from ogw.service import worker
 obey = worker.Worker._obey
-def garbled(self, message):
-    if message["order"] == "reopen" and not os.path.exists(sys.argv[1]):
+def garbled(self, order):
+    if isinstance(order, worker.Reopen) and not os.path.exists(sys.argv[1]):
         open(sys.argv[1], "w").close()
         self._channel.sock.send({garbage!r})
-    obey(self, message)
+    obey(self, order)
 worker.Worker._obey = garbled
 from ogw.cli.main import main
 sys.exit(main(["run", *sys.argv[2:]]))

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from ogw.service.admin.page import POLICY, rendered
+from ogw.service.messages import DrainNow, KillTunnel, NoteChange, Question, ReloadNow
 
 JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
 STATUS = {
@@ -37,8 +38,8 @@ Answer = tuple[int, str, bytes]  # status, media type, body
 class Asker(Protocol):
     """Who knows what this process does not: the supervisor."""
 
-    def ask(self, what: str, seconds: float = ..., **about: Any) -> dict[str, Any]:
-        """Raises TimeoutError, or OSError where it is gone."""
+    def ask(self, question: Question, seconds: float = ...) -> dict[str, Any]:
+        """Its answer, as the question describes it. Raises TimeoutError, or OSError where it is gone, or has none."""
 
 
 class App:
@@ -72,7 +73,7 @@ class App:
         self._may_wait = threading.BoundedSemaphore(MOST_WAITING)
         self._changing: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
             "/reload": self._reload,
-            "/drain": lambda query, environ: _json(supervisor.ask("drain")),
+            "/drain": lambda query, environ: _json(supervisor.ask(DrainNow())),
             "/changed": self._changed,
             "/kill": self._kill,
         }
@@ -139,14 +140,14 @@ class App:
 
     def _reload(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
         try:
-            answer = self._supervisor.ask("reload", RELOAD_SECONDS)
+            answer = self._supervisor.ask(ReloadNow(), RELOAD_SECONDS)
         except TimeoutError:
             told = f"the reload goes on after {RELOAD_SECONDS:g} s; the log tells what comes of it (event 109 or 401)"
             answer = {"mistakes": [told], "changed": [], "policy": self._views.policy, "running": True}
         return _json(answer, 409 if answer["mistakes"] else 200)
 
     def _kill(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
-        asked = self._supervisor.ask("kill", tunnel=query.get("tunnel", ""))
+        asked = self._supervisor.ask(KillTunnel(query.get("tunnel", "")))
         killed = any(answer["killed"] for answer in asked["answers"])
         return _json({"killed": killed}, 200 if killed else 404)
 
@@ -158,7 +159,7 @@ class App:
             change |= {name: [_short(text) for text in told[name][:MOST_CHANGES]] for name in ("added", "removed")}
         except (ValueError, KeyError, TypeError):
             return _text(400, "not a change as the commands tell it")
-        return _json(self._supervisor.ask("changed", change=change))
+        return _json(self._supervisor.ask(NoteChange(change)))
 
 
 class Health:

@@ -10,7 +10,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ogw.report.events import Event
 from ogw.report.log import Log
@@ -20,7 +20,19 @@ from ogw.service.admin.server import server_of
 from ogw.service.admin.sockets import Door
 from ogw.service.admin.views import Views
 from ogw.service.control import Channel, TooLarge
-from ogw.service.messages import ORDERS, Message, checked
+from ogw.service.messages import (
+    AskSupervisor,
+    NoReply,
+    Order,
+    Ping,
+    Pong,
+    Question,
+    Ready,
+    Reply,
+    Saying,
+    order_of,
+    packed,
+)
 from ogw.settings.settings import Config
 
 THREADS = 8
@@ -32,20 +44,20 @@ def serve(channel: Channel, door: Door, table: Table, config: Config, log: Log) 
     waitress_log = logging.getLogger("waitress")
     waitress_log.addHandler(logging.NullHandler())
     waitress_log.propagate = False
-    supervisor = Supervisor(channel)
-    views = Views(table, supervisor, config, door)
+    asker = ChannelAsker(channel)
+    views = Views(table, asker, config, door)
     shows, report = config.admin_page == "yes", _reporter(log)
     doors: list[tuple[str, Optional[socket.socket], Callable[..., Any]]] = [
-        ("tcp", door.tcp, App(views, supervisor, False, shows, report)),
-        ("local", door.unix, App(views, supervisor, True, shows, report)),
+        ("tcp", door.tcp, App(views, asker, False, shows, report)),
+        ("local", door.unix, App(views, asker, True, shows, report)),
         ("health", door.health, Health(views)),
     ]
     for name, sock, app in doors:
         if sock is not None:
             server = server_of(sock, app, THREADS, config.head_timeout)
             threading.Thread(target=server.run, name=name, daemon=True).start()
-    channel.send({"said": "ready"})
-    supervisor.listen(log.report_lost)
+    channel.send(packed(Ready()))
+    asker.listen(log.report_lost)
     log.close()
     return 0
 
@@ -59,38 +71,39 @@ def _reporter(log: Log) -> Any:
     return report
 
 
-class Supervisor(Asker):
-    """The supervisor as the threads of this process see it."""
+class ChannelAsker(Asker):
+    """Asks the supervisor over the channel, for all threads of this process."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[threading.Event, list[Message]]] = {}
+        self._waiting: dict[int, tuple[threading.Event, list[Union[Reply, NoReply]]]] = {}
         self._last = 0
 
-    def ask(self, what: str, seconds: float = 5.0, **about: Any) -> Message:
+    def ask(self, question: Question, seconds: float = 5.0) -> dict[str, Any]:
         """Its answer. Raises TimeoutError, or OSError where it is gone, or has none."""
         came = threading.Event()
-        answers: list[Message] = []
+        replies: list[Union[Reply, NoReply]] = []
         with self._lock:
             self._last += 1
             number = self._last
-        self._waiting[number] = came, answers
+        self._waiting[number] = came, replies
         try:
-            self._say({"said": "asks", "number": number, "what": what, "about": about})
+            self._say(AskSupervisor(number, question))
             if not came.wait(seconds):
                 raise TimeoutError("the supervisor did not answer in time")
         finally:
             self._waiting.pop(number, None)
-        if "error" in answers[0]:
-            raise OSError(answers[0]["error"])
-        return answers[0]
+        (reply,) = replies
+        if isinstance(reply, NoReply):
+            raise OSError(reply.error)
+        return reply.answer
 
-    def _say(self, message: Message) -> None:
+    def _say(self, saying: Saying) -> None:
         """Raises OSError."""
         with self._lock:
             try:
-                self._channel.send(message)
+                self._channel.send(packed(saying))
             except TooLarge as error:
                 raise OSError(f"the question is too large: {error}") from None
             if self._channel.wants_write:
@@ -104,17 +117,18 @@ class Supervisor(Asker):
             if not poll.poll(REST_SECONDS * 1000):
                 now_and_then()
             try:
-                for message in self._channel.receive():
-                    self._hear(message)
+                for fields in self._channel.receive():
+                    self._hear(order_of(fields))
             except (EOFError, OSError, ValueError):
                 return
 
-    def _hear(self, message: Message) -> None:
-        """Raises OSError or ValueError."""
-        if checked(message, "order", ORDERS) == "ping":
-            self._say({"said": "pong"})
-            return
-        waiting = self._waiting.get(message.get("number", 0))
-        if waiting is not None:
-            waiting[1].append(message["answer"])
-            waiting[0].set()
+    def _hear(self, order: Order) -> None:
+        """Raises OSError."""
+        if isinstance(order, Ping):
+            self._say(Pong())
+        elif isinstance(order, (Reply, NoReply)):
+            waiting = self._waiting.get(order.number)
+            if waiting is not None:  # who asked may have given up meanwhile
+                came, replies = waiting
+                replies.append(order)
+                came.set()

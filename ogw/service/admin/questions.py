@@ -3,15 +3,15 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ogw.service.children import Child
-from ogw.service.messages import Message
+from ogw.service.messages import Answer, AskWorker, ForWorkers, NoAnswer, Order
 
 ANSWER_SECONDS = 3.0  # what workers have for an answer; then those that came must do
 
 
-class _Asked:
+class _Round:
     def __init__(self, workers: set[Child], reply: Callable[[list[Any], int], None]) -> None:
         self.workers = workers
         self.reply = reply
@@ -23,49 +23,49 @@ class _Asked:
 class Questions:
     """Those that are not answered yet.
 
-    tell  sends a message to a worker
+    tell  gives a worker an order
     """
 
-    def __init__(self, tell: Callable[[Child, Message], None]) -> None:
+    def __init__(self, tell: Callable[[Child, Order], None]) -> None:
         self._tell = tell
         self._numbers = itertools.count(1)
-        self._asked: dict[int, _Asked] = {}
+        self._rounds: dict[int, _Round] = {}
 
-    def ask(self, what: str, about: Message, workers: Iterable[Child], reply: Callable[[list[Any], int], None]) -> None:
+    def ask(self, question: ForWorkers, workers: Iterable[Child], reply: Callable[[list[Any], int], None]) -> None:
         """Ask them; `reply` gets the answers, and how many are missing. Raises TooLarge."""
         number = next(self._numbers)
-        asked = _Asked(set(workers), reply)
-        for worker in tuple(asked.workers):
-            self._tell(worker, {**about, "order": "answer", "number": number, "what": what})
-        self._asked[number] = asked
+        one = _Round(set(workers), reply)
+        for worker in tuple(one.workers):
+            self._tell(worker, AskWorker(number, question))
+        self._rounds[number] = one
         self._reply_where_complete()
 
-    def answered(self, worker: Child, message: Message) -> None:
+    def answered(self, worker: Child, answer: Union[Answer, NoAnswer]) -> None:
         """A worker's answer is here, or that it has none."""
-        asked = self._asked.get(message["number"])
-        if asked is not None and worker in asked.workers:
-            asked.workers.discard(worker)
-            if "answer" in message:
-                asked.answers.append(message["answer"])
+        one = self._rounds.get(answer.number)
+        if one is not None and worker in one.workers:
+            one.workers.discard(worker)
+            if isinstance(answer, Answer):
+                one.answers.append(answer.answer)
             else:
-                asked.failed += 1
+                one.failed += 1
         self._reply_where_complete()
 
     def forget(self, worker: Child) -> None:
         """It is dead: no answer comes from it any more."""
-        for asked in self._asked.values():
-            asked.workers.discard(worker)
+        for one in self._rounds.values():
+            one.workers.discard(worker)
         self._reply_where_complete()
 
     def next_deadline(self) -> Optional[float]:
-        return min((asked.until for asked in self._asked.values()), default=None)
+        return min((one.until for one in self._rounds.values()), default=None)
 
     def give_up_late_ones(self, now: float) -> None:
         """Reply with what came where the time is over."""
         self._reply_where_complete(now)
 
     def _reply_where_complete(self, now: float = 0.0) -> None:
-        for number, asked in tuple(self._asked.items()):
-            if not asked.workers or now >= asked.until:
-                del self._asked[number]
-                asked.reply(asked.answers, len(asked.workers) + asked.failed)
+        for number, one in tuple(self._rounds.items()):
+            if not one.workers or now >= one.until:
+                del self._rounds[number]
+                one.reply(one.answers, len(one.workers) + one.failed)

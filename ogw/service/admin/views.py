@@ -23,6 +23,7 @@ from ogw.service.admin.attention import attention
 from ogw.service.admin.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
 from ogw.service.admin.history import History, Point
 from ogw.service.admin.sockets import Door
+from ogw.service.messages import ListRefusals, ListTunnels, Overview, ShowConfig
 from ogw.settings.settings import Config
 
 MOST_TUNNELS = 1000  # of a listing
@@ -148,14 +149,14 @@ class Views:
 
     def _ask_for_overview(self) -> dict[str, Any]:
         try:
-            return self._supervisor.ask("overview")
+            return self._supervisor.ask(Overview())
         except TimeoutError:  # a reload that takes its time: what is counted is shown all the same
             return {"answers": [], "missing": len(self._table.rows)}
 
     def tunnels(self, client: str = "", target: str = "", most: int = MOST_TUNNELS) -> dict[str, Any]:
         """The open tunnels, the longest open first: at most so many, and of how many."""
         most = max(0, min(most, MOST_TUNNELS))
-        asked = self._supervisor.ask("tunnels", client=client, target=target, most=most)
+        asked = self._supervisor.ask(ListTunnels(client, target, most))
         rows = [tunnel for answer in asked["answers"] for tunnel in answer["tunnels"]]
         rows.sort(key=lambda tunnel: -tunnel["duration"])
         total = sum(answer["total"] for answer in asked["answers"])
@@ -166,7 +167,7 @@ class Views:
 
         complete  false where a worker remembers as many as it can, so that others may be forgotten
         """
-        asked = self._supervisor.ask("refusals", events=[Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED])
+        asked = self._supervisor.ask(ListRefusals([Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED]))
         merged: dict[tuple[Any, ...], dict[str, Any]] = {}
         for answer in asked["answers"]:
             for client, target, reason, event, detail, count, first, last, enforced, seen in answer["refusals"]:
@@ -190,7 +191,7 @@ class Views:
 
     def config(self) -> dict[str, Any]:
         """Every setting: its values and who gave them, secrets hidden."""
-        asked = self._supervisor.ask("config")
+        asked = self._supervisor.ask(ShowConfig())
         shown = {
             name: [{"value": value, "source": source} for source, value in rows]
             for name, rows in asked["settings"].items()
