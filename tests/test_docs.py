@@ -15,12 +15,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 CONF = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file())
 sys.path.insert(0, str(ROOT / "tools"))
 
-from settings_table import with_tables  # noqa: E402
+from generate_docs import with_tables  # noqa: E402
 
 
 def test_the_readme_has_the_tables_that_the_code_gives():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert with_tables(readme) == readme, "run tools/settings_table.py --write"
+    assert with_tables(readme) == readme, "run tools/generate_docs.py --write"
 
 
 @pytest.mark.parametrize("name", SETTINGS)
