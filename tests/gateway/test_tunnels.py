@@ -12,6 +12,7 @@ import pytest
 from harness.gateway import ALLOW, Gateway, read_all, read_exactly, read_head
 from harness.sockets import await_keepalive
 from harness.upstreams import Server, echo, pattern, reset
+from harness.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +103,7 @@ def test_what_an_upstream_said_before_it_reset_is_delivered(gateway):
     def say_and_reset(connection):
         connection.recv(1)
         connection.sendall(b"z" * 100_000)
-        while struct.unpack("i", fcntl_outq(connection))[0]:
-            pass
+        until(lambda: not struct.unpack("i", fcntl_outq(connection))[0])
         reset(connection)
 
     def fcntl_outq(connection):
@@ -155,8 +155,7 @@ def test_what_an_upstream_said_before_it_reset_reaches_a_client_that_reads_late_
     def say_and_reset(connection):
         connection.recv(1)
         connection.sendall(b"z" * 200_000)
-        while struct.unpack("i", fcntl.ioctl(connection, 0x5411, b"\0\0\0\0"))[0]:
-            pass
+        until(lambda: not struct.unpack("i", fcntl.ioctl(connection, 0x5411, b"\0\0\0\0"))[0])
         reset(connection)
         go.set()
 
