@@ -84,8 +84,8 @@ class AddressGuard:
 
     @staticmethod
     def _refused(address: str, network: str, what: str) -> Decision:
-        told = f"to={network} in its host rule or allowed-target-network would allow it"
-        return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address} is in {network} ({what}); {told}")
+        advice = f"to={network} in its host rule or allowed-target-network would allow it"
+        return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address} is in {network} ({what}); {advice}")
 
     def _refusing(self, text: str, to: tuple[Network, ...]) -> Optional[tuple[str, str]]:
         """The entry of the table that refuses it.

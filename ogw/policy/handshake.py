@@ -24,9 +24,9 @@ from ogw.wire.tls import (
     VERSIONS,
     Alert,
     ClientHello,
-    Kind,
     Malformed,
     Message,
+    MessageKind,
     NotTls,
     OldVersion,
     Reader,
@@ -286,14 +286,14 @@ class Handshake:
         if message.type == ALERT and waits is not _Waits.CLIENT_HELLO:
             self._alert(message, self._client)
         elif waits in (_Waits.CLIENT_HELLO, _Waits.SECOND_HELLO):
-            if message.type == HANDSHAKE and message.kind == Kind.CLIENT_HELLO:
+            if message.type == HANDSHAKE and message.kind == MessageKind.CLIENT_HELLO:
                 self._client_hello(message.body)
             elif waits is _Waits.CLIENT_HELLO or message.type == HANDSHAKE:
                 raise Malformed(f"{_name(message)} where a ClientHello belongs")
             else:
                 self._passes_behind_its_hello()
         elif message.type == HANDSHAKE:
-            if waits is not _Waits.CERTIFICATE or message.kind != Kind.CERTIFICATE:
+            if waits is not _Waits.CERTIFICATE or message.kind != MessageKind.CERTIFICATE:
                 raise Malformed(f"{_name(message)} out of its order")
             self._client_certificate(message.body)
         elif waits is _Waits.CERTIFICATE:
@@ -411,11 +411,11 @@ class Handshake:
             if message.type == CHANGE_CIPHER_SPEC and self.version:
                 self._server.passes_to_here()  # behind a HelloRetryRequest it means nothing (RFC 8446, appendix D.4)
                 return
-            if message.type != HANDSHAKE or message.kind != Kind.SERVER_HELLO:
+            if message.type != HANDSHAKE or message.kind != MessageKind.SERVER_HELLO:
                 raise Malformed(f"{_name(message)} where a ServerHello belongs")
             self._server_hello(message.body)
         elif waits is _Waits.SERVER_FLIGHT:
-            if message.type == CHANGE_CIPHER_SPEC or message.kind == Kind.NEW_SESSION_TICKET:
+            if message.type == CHANGE_CIPHER_SPEC or message.kind == MessageKind.NEW_SESSION_TICKET:
                 self._unseen("the session is resumed, and its client certificate was shown before")
                 return
             self._waits = _Waits.SERVER_DONE
@@ -456,9 +456,9 @@ class Handshake:
         if message.type != HANDSHAKE:
             raise Malformed(f"{_name(message)} before the ServerHelloDone")
         self._server.passes_to_here()
-        if message.kind == Kind.CERTIFICATE_REQUEST:
+        if message.kind == MessageKind.CERTIFICATE_REQUEST:
             self._asked = True
-        elif message.kind == Kind.SERVER_HELLO_DONE:
+        elif message.kind == MessageKind.SERVER_HELLO_DONE:
             if self._asked:
                 self._server.has_said_all()
                 self._waits = _Waits.CERTIFICATE
@@ -508,7 +508,7 @@ def _name(message: Message) -> str:
     """A message as an error names it."""
     if message.type == HANDSHAKE:
         try:
-            return f"a {Kind(message.kind).name.lower().replace('_', ' ')}"
+            return f"a {MessageKind(message.kind).name.lower().replace('_', ' ')}"
         except ValueError:
             return f"a handshake message of type {message.kind}"
     return {ALERT: "an alert", APPLICATION_DATA: "application data"}.get(message.type, "a change of the cipher")

@@ -109,8 +109,8 @@ class Policy:
         clock = time.time if now is None else lambda: now
         for rule in self._denied.find_networks(ip_address(address)):
             if rule.port in (None, port) and holds(rule, client, clock):
-                told = f"{address} is denied by {rule} ({rule.source})"
-                return Decision(False, Reason.ADDRESS_NOT_ALLOWED, told)
+                detail = f"{address} is denied by {rule} ({rule.source})"
+                return Decision(False, Reason.ADDRESS_NOT_ALLOWED, detail)
         return ALLOW
 
     def matches(self, target: Target, client: str, now: Optional[float] = None) -> list[Match]:

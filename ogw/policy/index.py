@@ -46,28 +46,28 @@ class HostIndex:
         if address is not None:
             return self.find_networks(address) if in_any_form else self._networks.find(address)
         host = target.host
-        found = list(self._names.get(host, ()))
+        rules = list(self._names.get(host, ()))
         dot = host.find(".")
         if dot > 0 and self._starred:
-            found += self._find_starred(host[:dot], host[dot + 1 :])
+            rules += self._find_starred(host[:dot], host[dot + 1 :])
         while dot > 0 and self._below:
-            found += self._below.get(host[dot + 1 :], ())
+            rules += self._below.get(host[dot + 1 :], ())
             dot = host.find(".", dot + 1)
-        return found
+        return rules
 
     def find_networks(self, address: Address) -> list[Rule]:
         """The rules that cover an address, or the IPv4 address that it carries."""
         inside = carried(address)
-        found = self._networks.find(address)
-        return found if inside is None else found + self._networks.find(inside)
+        rules = self._networks.find(address)
+        return rules if inside is None else rules + self._networks.find(inside)
 
     def _find_starred(self, label: str, name: str) -> list[Rule]:
-        found: list[Rule] = []
+        rules: list[Rule] = []
         for (before, behind), by_affixes in self._starred.get(name, {}).items():
             if before + behind <= len(label):
                 affixes = label[:before], label[len(label) - behind :]
-                found += by_affixes.get(affixes, ())
-        return found
+                rules += by_affixes.get(affixes, ())
+        return rules
 
     def covers(
         self, target: Target, client: str, clock: Callable[[], float] = time.time, in_any_form: bool = False

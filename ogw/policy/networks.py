@@ -29,11 +29,11 @@ class Networks(Generic[Value]):
     def find(self, address: Address) -> list[Value]:
         """The values of all networks that contain the address."""
         number, version = int(address), address.version
-        found: list[Value] = []
+        values: list[Value] = []
         for (of_version, shift), numbers in self._by_length.items():
             if of_version == version:
-                found.extend(numbers.get(number >> shift, ()))
-        return found
+                values.extend(numbers.get(number >> shift, ()))
+        return values
 
 
 def parse_network(text: str) -> Network:

@@ -83,8 +83,8 @@ def judge_hello(
         )
     if decision.allowed and 0 < session.version < rules.min_version:
         least = version_name(rules.min_version)
-        told = f"its session is {version_name(session.version)}, less than {least} (tls-min-version)"
-        return Decision(False, Reason.TLS_VERSION, told)
+        detail = f"its session is {version_name(session.version)}, less than {least} (tls-min-version)"
+        return Decision(False, Reason.TLS_VERSION, detail)
     return decision
 
 
@@ -94,14 +94,14 @@ def _judge_other_name(
     if not name:
         if no_server_name:
             return ALLOW
-        told = f"its ClientHello names no server; no-server-name in the rule of {target.host} would let it pass"
-        return Decision(False, Reason.SERVER_NAME_MISSING, told)
+        detail = f"its ClientHello names no server; no-server-name in the rule of {target.host} would let it pass"
+        return Decision(False, Reason.SERVER_NAME_MISSING, detail)
     if policy.tls.any_allowed_host:
         decision = policy.judge_target(Target(name, target.port), client, now)
         if decision.allowed and decision.reported is None:
             return decision
-    told = f"its server name is {name}, but the target is {target.host} (server-name)"
-    return Decision(False, Reason.SERVER_NAME_MISMATCH, told)
+    detail = f"its server name is {name}, but the target is {target.host} (server-name)"
+    return Decision(False, Reason.SERVER_NAME_MISMATCH, detail)
 
 
 def _judge_answer(policy: Policy, client: str, target: Target, session: Session, now: Optional[float]) -> Decision:
@@ -118,10 +118,10 @@ def _judge_answer(policy: Policy, client: str, target: Target, session: Session,
     if session.certificate is None:
         if policy.tls.allow_unseen:
             return ALLOW
-        told = "its client certificate was not seen (unseen-client-certificate)"
-        return Decision(False, Reason.CLIENT_CERTIFICATE_UNSEEN, told)
+        detail = "its client certificate was not seen (unseen-client-certificate)"
+        return Decision(False, Reason.CLIENT_CERTIFICATE_UNSEEN, detail)
     seen = subjects.judge(session.certificate)
     if seen.allowed:
         return ALLOW
-    told = f"its client certificate, of {seen.subject}, is not allowed (allowed-client-certificate)"
-    return Decision(False, Reason.CLIENT_CERTIFICATE_NOT_ALLOWED, told)
+    detail = f"its client certificate, of {seen.subject}, is not allowed (allowed-client-certificate)"
+    return Decision(False, Reason.CLIENT_CERTIFICATE_NOT_ALLOWED, detail)

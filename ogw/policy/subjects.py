@@ -55,7 +55,7 @@ class Pattern(NamedTuple):
     as_windows: frozenset[Rdn] = frozenset()
 
 
-class Seen(NamedTuple):
+class Judged(NamedTuple):
     """A certificate that went by: whether a pattern matches it, and its subject as a log line may show it."""
 
     allowed: bool
@@ -269,7 +269,7 @@ class Subjects:
         subjects = (repr(sorted(map(sorted, subject))) for subject in self._subjects)
         return [*sorted(self._fingerprints), *sorted(self._names), *sorted(subjects)]
 
-    def judge(self, der: bytes) -> Seen:
+    def judge(self, der: bytes) -> Judged:
         """Does a pattern match this certificate? Raises ValueError where it cannot be read."""
         rdns, text = self._read(der)
         names = {value for rdn in rdns for oid, value in rdn if oid == COMMON_NAME}
@@ -278,7 +278,7 @@ class Subjects:
             or not names.isdisjoint(self._names)
             or rdns in self._subjects
         )
-        return Seen(allowed, shown(text))
+        return Judged(allowed, shown(text))
 
     def _read(self, der: bytes) -> tuple[frozenset[Rdn], str]:
         """The subject, as it is compared and as text. Raises ValueError."""

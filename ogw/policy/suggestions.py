@@ -18,7 +18,7 @@ MANY = 5  # names below one name, from which on a star rule is worth a word
 
 
 @dataclass
-class Refused:
+class Tally:
     """What was refused, how often, whom, and when.
 
     clients  address -> how often
@@ -46,12 +46,12 @@ class Refused:
         if last is not None:
             self.last = last if self.last is None else max(self.last, last)
 
-    def of(self, clients: Iterable[str]) -> "Refused":
+    def of(self, clients: Iterable[str]) -> "Tally":
         """The same of these clients alone."""
-        return Refused(Counter({client: self.clients[client] for client in clients}), self.first, self.last)
+        return Tally(Counter({client: self.clients[client] for client in clients}), self.first, self.last)
 
-    def __or__(self, other: "Refused") -> "Refused":
-        both = Refused(self.clients + other.clients, self.first, self.last)
+    def __or__(self, other: "Tally") -> "Tally":
+        both = Tally(self.clients + other.clients, self.first, self.last)
         both._widen(other.first, other.last)
         return both
 
@@ -61,7 +61,7 @@ class Suggestion:
     """A rule, and the refusals that it would have prevented."""
 
     rule: Rule
-    refused: Refused
+    refused: Tally
 
 
 @dataclass
@@ -76,10 +76,10 @@ class Suggestions:
     """
 
     rules: list[Suggestion] = field(default_factory=list)
-    denied: dict[str, Refused] = field(default_factory=dict)
+    denied: dict[str, Tally] = field(default_factory=dict)
     allowed: int = 0
-    addresses: dict[str, Refused] = field(default_factory=dict)
-    clients: dict[str, Refused] = field(default_factory=dict)
+    addresses: dict[str, Tally] = field(default_factory=dict)
+    clients: dict[str, Tally] = field(default_factory=dict)
 
     def families(self) -> dict[str, int]:
         """Names of which a star rule would cover many of these, and how many."""
@@ -101,9 +101,9 @@ class Learner:
         self._policy = policy
         self._denied = denied
         self._ports = frozenset(ports)
-        self._targets: dict[Target, Refused] = {}
-        self._addresses: dict[Target, Refused] = {}
-        self._clients: dict[str, Refused] = {}
+        self._targets: dict[Target, Tally] = {}
+        self._addresses: dict[Target, Tally] = {}
+        self._clients: dict[str, Tally] = {}
         self._pairs = 0
         self.strange = 0
         self.beyond = 0
@@ -143,7 +143,7 @@ class Learner:
                 return True
             self._pairs += 1
         if known is None:
-            known = Refused()
+            known = Tally()
             if of_targets is None:
                 self._clients[address] = known
             else:
@@ -154,31 +154,31 @@ class Learner:
 
     def suggestions(self, per_client: bool = False) -> Suggestions:
         """What follows. `per_client`: rules hold for the clients that asked, and for no others."""
-        found = Suggestions()
+        suggestions = Suggestions()
         candidates = {target: _rule_for(target, target.port) for target in self._targets}
         if_added = Policy([rule for rule in candidates.values() if _can_be_written(rule)], self._denied, self._ports)
-        by_host: dict[Target, dict[int, Refused]] = {}
+        by_host: dict[Target, dict[int, Tally]] = {}
         for target, refused in self._targets.items():
             still = [client for client in refused.clients if not self._is_allowed(target, client)]
-            found.allowed += refused.count - refused.of(still).count
+            suggestions.allowed += refused.count - refused.of(still).count
             helped = {client for client in still if if_added.judge_target(target, client).allowed}
             if len(helped) < len(still):
-                found.denied[str(target)] = refused.of(client for client in still if client not in helped)
+                suggestions.denied[str(target)] = refused.of(client for client in still if client not in helped)
             guarded = self._guarded(target)
             if guarded and helped:
-                found.addresses[str(target)] = replace(refused.of(helped), detail=guarded)
+                suggestions.addresses[str(target)] = replace(refused.of(helped), detail=guarded)
             elif helped:
                 by_host.setdefault(target._replace(port=0), {})[target.port] = refused.of(helped)
         for host, ports in by_host.items():
-            found.rules += self._rules_of(host, ports, per_client)
-        found.rules.sort(key=lambda one: (-one.refused.count, str(one.rule)))
-        found.addresses |= {str(target): refused for target, refused in self._addresses.items()}
-        found.clients = {
+            suggestions.rules += self._rules_of(host, ports, per_client)
+        suggestions.rules.sort(key=lambda one: (-one.refused.count, str(one.rule)))
+        suggestions.addresses |= {str(target): refused for target, refused in self._addresses.items()}
+        suggestions.clients = {
             client: refused
             for client, refused in self._clients.items()
             if not self._policy.judge_client(client).allowed
         }
-        return found
+        return suggestions
 
     def _is_allowed(self, target: Target, client: str) -> bool:
         decision = self._policy.judge_target(target, client)
@@ -188,7 +188,7 @@ class Learner:
         """Why the address guard refuses a target that is an address, whatever rule it has; "" where it does not."""
         return "" if target.address is None else self._policy.guard.judge(target.host).detail
 
-    def _rules_of(self, host: Target, ports: dict[int, Refused], per_client: bool) -> list[Suggestion]:
+    def _rules_of(self, host: Target, ports: dict[int, Tally], per_client: bool) -> list[Suggestion]:
         """A rule without a port allows all the allowed ports: it is right only where each of them was asked for."""
         made: list[Suggestion] = []
         usual = [ports[port] for port in self._ports if port in ports]
@@ -215,7 +215,7 @@ def _can_be_written(rule: Rule) -> bool:
     return parse_rules(str(rule), "") == ([rule], [])
 
 
-def _networks(refused: Refused, per_client: bool) -> tuple[Network, ...]:
+def _networks(refused: Tally, per_client: bool) -> tuple[Network, ...]:
     """Networks that hold the clients and nobody else."""
     if not per_client:
         return ()

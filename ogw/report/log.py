@@ -134,8 +134,8 @@ class Log:
         try:
             return self._fitting(self._record(event, level, name, message, reason, fields))
         except Exception as error:
-            told = f"a line that could not be made: {type(error).__name__}"
-            return self._formatter.format(self._record(event, level, name, told, "", {}))
+            message = f"a line that could not be made: {type(error).__name__}"
+            return self._formatter.format(self._record(event, level, name, message, "", {}))
 
     def _fitting(self, record: logging.LogRecord) -> str:
         """The line. The longest of its fields are cut where it is longer than its sink surely takes whole."""

@@ -43,9 +43,9 @@ class Moment:
 
     def unix(self, cells: Any) -> int:
         """By the clock as it is set now; 0 for never."""
-        told = int(cells[self.cell])
+        stored = int(cells[self.cell])
         right = time.time() - self.seconds_ago(cells)
-        return told if not told or abs(right - told) < SET_SECONDS else max(1, round(right))
+        return stored if not stored or abs(right - stored) < SET_SECONDS else max(1, round(right))
 
 
 def _since_boot() -> float:

@@ -24,7 +24,7 @@ _Key = tuple[str, Optional[str], str, bool]  # client, target, reason, enforced;
 class Refusal:
     """One client's refusals of one kind.
 
-    told     when its last line was written, in seconds of a monotonic clock
+    written  when its last line was written, in seconds of a monotonic clock
     untold   how many came since
     count    how many came at all, since it is remembered
     first    Unix seconds of the first one
@@ -41,7 +41,7 @@ class Refusal:
     reason: str
     event: int
     detail: str
-    told: float
+    written: float
     untold: int = 0
     count: int = 0
     first: float = 0.0
@@ -91,8 +91,8 @@ class Refusals:
         assert key is not None
         known = self._known.get(key)
         if known is None:
-            told = now - self._period
-            known = Refusal(client, key[1] or "", reason, event, detail, told, first=wall, enforced=enforced)
+            long_ago = now - self._period
+            known = Refusal(client, key[1] or "", reason, event, detail, long_ago, first=wall, enforced=enforced)
             known.who, known.gathered = _who(client), key[1] is None
             self._add(key, known)
         self._known.move_to_end(key)
@@ -100,18 +100,18 @@ class Refusals:
         known.count += 1
         known.client, known.latest, known.detail = client, target, detail
         known.last, known.seen = wall, now
-        is_due = now - known.told >= self._period
+        is_due = now - known.written >= self._period
         if every or (self._is_first(known.who, target, reason, enforced) if known.gathered else is_due):
-            known.told = now if is_due else known.told
+            known.written = now if is_due else known.written
             return True
         known.untold += 1
         return False
 
     def due(self, now: float, at_once: bool = False) -> list[Refusal]:
         """Those whose count is to be told now; the caller tells it and sets `untold` to 0."""
-        due = [one for one in self._known.values() if one.untold and (at_once or now - one.told >= self._period)]
+        due = [one for one in self._known.values() if one.untold and (at_once or now - one.written >= self._period)]
         for one in due:
-            one.told = now
+            one.written = now
         return due
 
     def latest(self, most: int) -> list[Refusal]:
@@ -150,7 +150,7 @@ class Refusals:
 
     def _forget_a_quiet_one(self, of: OrderedDict[_Key, Refusal], now: float) -> bool:
         key, oldest = next(iter(of.items()))
-        if oldest.untold or now - oldest.told < self._period:
+        if oldest.untold or now - oldest.written < self._period:
             return False
         self._remove(key)
         return True

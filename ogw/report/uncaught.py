@@ -20,10 +20,10 @@ def report_uncaught_errors(log: Log) -> Report:
 
     def report(kind: type[BaseException], error: Optional[BaseException], trace: Any, where: Any) -> None:
         try:
-            told = "".join(traceback.format_exception(kind, error, trace))
+            lines = "".join(traceback.format_exception(kind, error, trace))
             place = f"{where}"[:LONGEST_PLACE]
             message = f"uncaught error in {place}: {kind.__name__}: {error}; please report it"
-            log.event(Event.ERROR, message, REASON, traceback=told)
+            log.event(Event.ERROR, message, REASON, traceback=lines)
         except Exception:
             pass  # the report of an error must not raise another
 

@@ -1,4 +1,4 @@
-"""One target tried as a tunnel would be: dialed the same way, and then a TLS handshake of our own, to see who answers.
+"""A target, a relay proxy or a DNS server tried as a tunnel would use it, to see who answers.
 
 For commands; no tunnel of the gateway goes through here.
 """
@@ -8,6 +8,7 @@ import ssl
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from secrets import token_hex
 from typing import Any, NamedTuple, Optional, TypeVar
 
 import gevent
@@ -15,14 +16,23 @@ from gevent.hub import get_hub
 from gevent.pool import Pool
 
 from ogw.policy.decision import Reason
+from ogw.report.log import Log
+from ogw.report.sinks import open_sink
+from ogw.report.writers import Direct
+from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.loop import Deadline, Expired, Interruptible
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import Hosts
+from ogw.tunnel.password import PasswordSource
+from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
+from ogw.tunnel.trust import relay_context
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
+from ogw.wire.relay_proxy import Credentials, RelayProxy
 
 Result = TypeVar("Result")
 
@@ -128,6 +138,35 @@ def _close(upstream: Upstream) -> None:
     upstream.socket.close()
     if upstream.closed is not None:
         upstream.closed()
+
+
+def try_relay_proxy(
+    proxy: RelayProxy,
+    given: Optional[Credentials],
+    target: Target,
+    seconds: float,
+    dns_servers: Sequence[tuple[str, int]],
+    ca_file: str,
+) -> None:
+    """Ask it for a tunnel, as a worker would.
+
+    given        the credentials, where its URL has none
+    seconds      the limit of each step
+    dns_servers  as for a Resolver
+    ca_file      the authorities of an encrypted one; "": the system's
+
+    Raises DialError, or OSError where the file cannot be read.
+    """
+    log = Log(Direct(open_sink("/dev/null", None)))
+    connector = Connector(Resolver(dns_servers, seconds), seconds, seconds, 0, log.cells)
+    try:
+        context = relay_context(ca_file) if proxy.encrypted else None
+        via = f"ogw-{token_hex(6)}".encode()
+        relays = Relays([proxy], connector, log, via, PasswordSource(given), context, OwnPlaces(()), seconds)
+        with Interruptible():
+            _close(relays.dial(target, Mailbox()))
+    finally:
+        connector.close()
 
 
 def ask_server(server: tuple[str, int], name: str, seconds: float) -> Optional[tuple[float, bool]]:

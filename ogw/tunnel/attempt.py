@@ -47,8 +47,8 @@ def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
     if code in (0, errno.EINPROGRESS):
         return sock
     sock.close()
-    told = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
-    raise Failed(_REASONS.get(code, Reason.UNREACHABLE), told)
+    detail = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
+    raise Failed(_REASONS.get(code, Reason.UNREACHABLE), detail)
 
 
 def settle(sock: _socket.socket) -> None:

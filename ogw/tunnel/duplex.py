@@ -40,7 +40,7 @@ _view = memoryview(_buffer)
 _switch_to = greenlet.switch
 
 
-class Outcome(enum.Enum):
+class End(enum.Enum):
     """How one half ended."""
 
     CLOSED = enum.auto()  # its source said that no more comes
@@ -64,15 +64,15 @@ class Stopped(BaseException):
 class _Failed(Exception):
     """A system call on one of the two sockets failed for good."""
 
-    def __init__(self, outcome: Outcome, error: OSError) -> None:
-        self.outcome = outcome
+    def __init__(self, end: End, error: OSError) -> None:
+        self.end = end
         self.error = error
 
 
 class Half:
     """One direction: what `source` says is told to `sink`, behind `rest`: what was received before the copying."""
 
-    __slots__ = ("copied", "greenlet", "outcome", "readable", "rest", "sink", "source")
+    __slots__ = ("copied", "ended", "greenlet", "readable", "rest", "sink", "source")
 
     def __init__(self, source: _socket.socket, sink: _socket.socket, readable: Any) -> None:
         self.source = source
@@ -81,7 +81,7 @@ class Half:
         self.copied = 0  # bytes handed to the sink's kernel buffer
         self.readable = readable  # the standing watcher
         self.greenlet: Any = None
-        self.outcome: Optional[Outcome] = None
+        self.ended: Optional[End] = None
 
 
 class Duplex:
@@ -109,7 +109,7 @@ class Duplex:
     @property
     def half_closed(self) -> bool:
         """One direction ended, the other still runs."""
-        return (self.up.outcome is None) is not (self.down.outcome is None)
+        return (self.up.ended is None) is not (self.down.ended is None)
 
     def run(self) -> None:
         """Copy until the end.
@@ -127,7 +127,7 @@ class Duplex:
             up.readable.start(up.greenlet.switch)
             self._copy_until_end(up)
             self._waits_for_other = True
-            while down.outcome is None:
+            while down.ended is None:
                 self._wait()
         finally:
             self.close()
@@ -137,7 +137,7 @@ class Duplex:
 
         What has ended in both directions keeps its reason.
         """
-        if self.up.outcome is not None and self.down.outcome is not None:
+        if self.up.ended is not None and self.down.ended is not None:
             return
         if self.reason in ENDED_IN_ORDER:
             self.reason = reason
@@ -145,7 +145,7 @@ class Duplex:
 
     def _run_down(self) -> None:
         down = self.down
-        if down.outcome is not None:
+        if down.ended is not None:
             return  # it was asked to end before it began
         down.greenlet = getcurrent()
         down.readable.callback = down.greenlet.switch
@@ -167,17 +167,17 @@ class Duplex:
         if self._main is None:
             return  # `run` came back meanwhile
         for half in (self.down, self.up):
-            if half.outcome is not None:
+            if half.ended is not None:
                 continue
             if half.greenlet is not None:
                 half.greenlet.throw(Stopped)
             else:  # it has not started: no byte came yet
-                self._finish(half, Outcome.STOPPED)
-        if self._waits_for_other and self.down.outcome is not None:
+                self._finish(half, End.STOPPED)
+        if self._waits_for_other and self.down.ended is not None:
             self._wake_main()
 
     def _copy_until_end(self, half: Half, readable: bool = False) -> None:
-        outcome = Outcome.STOPPED
+        end = End.STOPPED
         try:
             if half.rest:
                 rest, half.rest = half.rest, b""
@@ -185,15 +185,15 @@ class Duplex:
             if not readable:
                 self._wait()
             self._copy(half)
-            outcome = Outcome.CLOSED
+            end = End.CLOSED
         except Stopped:
             pass
         except _Failed as failure:
-            outcome = failure.outcome
+            end = failure.end
             if self.error is None:
                 self.error = failure.error
         finally:
-            self._finish(half, outcome)
+            self._finish(half, end)
 
     def _copy(self, half: Half) -> None:
         """Entered when the source is readable; comes back at its end of file."""
@@ -207,7 +207,7 @@ class Duplex:
                 wait()
                 continue
             except OSError as error:
-                raise _Failed(Outcome.SOURCE_FAILED, error) from None
+                raise _Failed(End.SOURCE_FAILED, error) from None
             if not size:
                 return
             try:
@@ -215,7 +215,7 @@ class Duplex:
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                raise _Failed(Outcome.SINK_FAILED, error) from None
+                raise _Failed(End.SINK_FAILED, error) from None
             half.copied += sent
             if sent != size:
                 self._send_rest(half, bytes(_view[sent:size]))
@@ -237,7 +237,7 @@ class Duplex:
                 except BlockingIOError:
                     continue
                 except OSError as error:
-                    raise _Failed(Outcome.SINK_FAILED, error) from None
+                    raise _Failed(End.SINK_FAILED, error) from None
                 half.copied += sent
                 rest = rest[sent:]
         finally:
@@ -257,7 +257,7 @@ class Duplex:
                 except BlockingIOError:
                     return Flow.STRONG  # for now: how much comes next tells
                 except OSError as error:
-                    raise _Failed(Outcome.SOURCE_FAILED, error) from None
+                    raise _Failed(End.SOURCE_FAILED, error) from None
                 if not size:
                     return Flow.ENDED
                 held = self._splice_out(half, pipe_out, held)
@@ -281,7 +281,7 @@ class Duplex:
                     self._wait()
                     continue
                 except OSError as error:
-                    raise _Failed(Outcome.SINK_FAILED, error) from None
+                    raise _Failed(End.SINK_FAILED, error) from None
                 half.copied += sent
                 held -= sent
         finally:
@@ -301,27 +301,27 @@ class Duplex:
         writable.close()
         half.readable.start(half.greenlet.switch)
 
-    def _finish(self, half: Half, outcome: Outcome) -> None:
+    def _finish(self, half: Half, end: End) -> None:
         """One half ended, in its greenlet (or the hub, if it never ran): tell the far side, or end the other half."""
         half.readable.stop()
         is_up = half is self.up
-        if outcome is Outcome.CLOSED:
+        if end is End.CLOSED:
             other = self.down if is_up else self.up
-            if other.outcome is Outcome.SINK_FAILED:
+            if other.ended is End.SINK_FAILED:
                 # Our send to this peer failed and took the socket's error with it: this end of file is its reset.
-                outcome = Outcome.SOURCE_FAILED
+                end = End.SOURCE_FAILED
             else:
-                if other.outcome is not Outcome.CLOSED:  # else both ended, and the close that follows says it
+                if other.ended is not End.CLOSED:  # else both ended, and the close that follows says it
                     self._half_close(half.sink)
                 if self.reason is None:
                     self.reason = Reason.CLIENT_CLOSED if is_up else Reason.UPSTREAM_CLOSED
-        half.outcome = outcome
-        if outcome is Outcome.STOPPED and self.reason is None:
+        half.ended = end
+        if end is End.STOPPED and self.reason is None:
             self.end(Reason.INTERNAL_ERROR)  # nobody asked: an exception of ours, on its way to the log
-        elif outcome is Outcome.SOURCE_FAILED:
+        elif end is End.SOURCE_FAILED:
             self._was_reset(client=is_up)
             self._loop.run_callback(self._stop_halves)  # what the other half would deliver has nobody to take it
-        elif outcome is Outcome.SINK_FAILED:
+        elif end is End.SINK_FAILED:
             # The other half goes on: what was read from the peer before its reset is still delivered.
             self._was_reset(client=not is_up)
 

@@ -159,13 +159,13 @@ class Race:
 
     def story(self) -> str:
         """What became of the first addresses, and how many there are besides, for the log."""
-        told = "".join(f"; {address}: {detail}" for address, detail in self._failures)
+        first = "".join(f"; {address}: {detail}" for address, detail in self._failures)
         more = self._all - len(self._failures)
-        return f"{told}; and {more} more" if told and more else told
+        return f"{first}; and {more} more" if first and more else first
 
     def _all_failed(self) -> DialError:
-        told = next(reason for reason in _TELLING if reason in self._reasons)
-        return DialError(told, self.story().removeprefix("; "))
+        reason = next(one for one in _TELLING if one in self._reasons)
+        return DialError(reason, self.story().removeprefix("; "))
 
     def close(self) -> None:
         """Drop the attempts that did not win."""

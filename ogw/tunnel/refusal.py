@@ -53,5 +53,5 @@ def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = Non
     elif reason.status == 503:
         headers.append(("Retry-After", str(RETRY_AFTER)))
     body = _("This gateway did not open the tunnel: {reason}. Its log has more under tunnel {tunnel}, or a count.\n")
-    told = body.format(reason=reason.token, tunnel=tunnel_id)
-    return answer(reason.status, f"{PHRASES[reason.status]}: {reason.token}", headers, told)
+    text = body.format(reason=reason.token, tunnel=tunnel_id)
+    return answer(reason.status, f"{PHRASES[reason.status]}: {reason.token}", headers, text)

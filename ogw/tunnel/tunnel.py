@@ -312,11 +312,11 @@ class Tunnel:
                 if not decision.allowed:
                     duplex.reason, self.detail = Reason.RULE_ENDED, decision.detail
             return
-        told = b""
+        last_words = b""
         if rejection is not None:
             duplex.reason = rejection.reason
             if rejection.alert is not None and not duplex.down.rest:
-                told = alert(rejection.alert, handshake.version)
+                last_words = alert(rejection.alert, handshake.version)
         elif handshake.ended is not None:
             duplex.reason, self.detail = handshake.ended.reason, handshake.ended.detail
             if duplex.reason not in ENDED_IN_ORDER:
@@ -324,7 +324,7 @@ class Tunnel:
         duplex.close()
         upstream.socket.close()
         handshake.let_go()
-        self._tell_and_let_finish(told)
+        self._tell_and_let_finish(last_words)
 
     def _close_upstream(self, upstream: Upstream, reason: Optional[Reason]) -> None:
         try:
@@ -370,19 +370,19 @@ class Tunnel:
     def _report_own(self, error: Exception) -> None:
         """An error of the gateway itself: the log gets all of it, the client that none of it is its fault."""
         detail = f"{type(error).__name__}: {error}; this is an error of the gateway, please report it"
-        told = "".join(traceback.format_exception(error))
+        trace = "".join(traceback.format_exception(error))
         if not self.answered:
-            self._refuse(Refused(Reason.INTERNAL_ERROR, detail), traceback=told)
+            self._refuse(Refused(Reason.INTERNAL_ERROR, detail), traceback=trace)
         else:
             log = self.shared.ledger.log
-            log.event(Event.ERROR, detail, Reason.INTERNAL_ERROR.token, traceback=told, **self._who())
+            log.event(Event.ERROR, detail, Reason.INTERNAL_ERROR.token, traceback=trace, **self._who())
 
     # A refusal: answer, half-close, let the client finish, close.
 
     def _refuse(self, refused: Refused, **more: Any) -> None:
         reason = refused.reason
-        told = {"status": reason.status, "received_status": refused.received_status, **self._who(), **more}
-        self.shared.ledger.refused(reason, refused.detail, self.client_ip, self.target, told)
+        fields = {"status": reason.status, "received_status": refused.received_status, **self._who(), **more}
+        self.shared.ledger.refused(reason, refused.detail, self.client_ip, self.target, fields)
         self._tell_and_let_finish(refusal(reason, self.id, refused.received_status))
 
     def _tell_and_let_finish(self, last_words: bytes) -> None:

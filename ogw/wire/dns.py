@@ -94,10 +94,10 @@ def read_answer(data: bytes, question: bytes) -> Answer:
     if not questions and code not in (NOERROR, NXDOMAIN) and len(data) == HEAD:
         return Answer(code, False, [], None)  # an old server that did not understand the question
     end = HEAD + len(question)
-    asked = data[HEAD:end]
-    if questions != 1 or asked.lower() != question.lower():
+    echoed = data[HEAD:end]
+    if questions != 1 or echoed.lower() != question.lower():
         raise NotTheAnswer
-    if asked != question and question != question.lower():
+    if echoed != question and question != question.lower():
         raise OtherCase
     if code == NOERROR and not answers and not additional and not flags & (_AUTHORITATIVE | _ASKS_OTHERS):
         return Answer(LAME, False, [], None)

@@ -18,7 +18,7 @@ HELLO_RETRY_REQUEST = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167ab
 VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
 
 
-class Kind(IntEnum):
+class MessageKind(IntEnum):
     """Types of handshake messages, as far as the rules tell them apart."""
 
     CLIENT_HELLO = 1
@@ -267,7 +267,7 @@ class Reader:
                 return
             data = self._gathered(stop)
             begin, end = 0, len(data)
-        found: list[Message] = []
+        messages: list[Message] = []
         too_large = None
         while end - begin >= 4:
             length = data[begin + 1] << 16 | data[begin + 2] << 8 | data[begin + 3]
@@ -275,7 +275,7 @@ class Reader:
             if until > end or length > self._limit:
                 too_large = self._too_large(data[begin : begin + 4])
                 break
-            found.append(Message(HANDSHAKE, data[begin], bytes(data[begin + 4 : until])))
+            messages.append(Message(HANDSHAKE, data[begin], bytes(data[begin + 4 : until])))
             begin = until
         self._head = bytes(data[begin : min(begin + 4, end)])
         if self._head:
@@ -283,7 +283,7 @@ class Reader:
             self._begun, self._skip = record, size - self._have
         else:
             self.position = self._at
-        yield from found
+        yield from messages
         if too_large is not None:
             raise too_large
 
@@ -439,9 +439,9 @@ def read_certificate(body: bytes) -> tuple[bytes, ...]:
 
 def _extensions(cursor: _Cursor, what: str) -> dict[int, bytes]:
     """The extensions that end a hello; there may be none at all before TLS 1.3."""
-    found: dict[int, bytes] = {}
+    extensions: dict[int, bytes] = {}
     if cursor.empty:
-        return found
+        return extensions
     block = cursor.vector(2)
     cursor.finish()
     at, end = 0, len(block)
@@ -453,10 +453,10 @@ def _extensions(cursor: _Cursor, what: str) -> dict[int, bytes]:
         at = begin + length
         if at > end:
             raise Malformed(f"the extensions of {what} end too soon")
-        if number in found:
+        if number in extensions:
             raise Malformed(f"the extension {number} stands twice in {what}")
-        found[number] = block[begin:at]
-    return found
+        extensions[number] = block[begin:at]
+    return extensions
 
 
 def _versions(data: bytes) -> tuple[int, ...]:

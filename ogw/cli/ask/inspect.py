@@ -27,8 +27,8 @@ from ogw.wire.connect import (
 )
 from ogw.wire.tls import (
     HANDSHAKE,
-    Kind,
     Message,
+    MessageKind,
     Reader,
     TlsError,
     read_certificate,
@@ -176,13 +176,13 @@ def _look(data: bytes) -> Seen:
                 if "hello retry request" in seen.facts and "version" not in seen.facts:
                     continue  # the ServerHello is still to come
                 break  # what follows is encrypted, or the end
-            if message.kind == Kind.CLIENT_HELLO and not seen.facts:
+            if message.kind == MessageKind.CLIENT_HELLO and not seen.facts:
                 _client_hello(seen, message.body)
-            elif message.kind == Kind.SERVER_HELLO and "version" not in seen.facts:
+            elif message.kind == MessageKind.SERVER_HELLO and "version" not in seen.facts:
                 _server_hello(seen, message.body)
-            elif message.kind == Kind.CERTIFICATE:
+            elif message.kind == MessageKind.CERTIFICATE:
                 seen.facts["certificates"] = len(read_certificate(message.body))
-            elif message.kind == Kind.CERTIFICATE_REQUEST:
+            elif message.kind == MessageKind.CERTIFICATE_REQUEST:
                 seen.facts["asks for a client certificate"] = True
     except TlsError as error:
         seen.error = error.detail
@@ -216,7 +216,7 @@ def _server_hello(seen: Seen, body: bytes) -> None:
 def _name(message: Message) -> str:
     if message.type == HANDSHAKE:
         try:
-            return Kind(message.kind).name.lower().replace("_", " ")
+            return MessageKind(message.kind).name.lower().replace("_", " ")
         except ValueError:
             return f"handshake message {message.kind}"
     return {20: "change cipher spec", 21: "alert", 23: "application data"}[message.type]

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from ogw.cli.screen import clean, count
 from ogw.policy.rules import time_text
-from ogw.policy.suggestions import Refused, Suggestions
+from ogw.policy.suggestions import Suggestions, Tally
 
 NAMED_CLIENTS = 3
 LONGEST_DETAIL = 300  # characters
@@ -47,7 +47,7 @@ def _others(found: Suggestions) -> Iterator[str]:
         yield _("# and {number} more for which there is no rule; --json has all").format(number=len(told) - MOST_LISTED)
 
 
-def _told(refused: Refused) -> str:
+def _told(refused: Tally) -> str:
     named = ", ".join(client for client, _count in refused.clients.most_common(NAMED_CLIENTS))
     if (more := len(refused.clients) - NAMED_CLIENTS) > 0:
         named = ngettext("{named} and {more} more client", "{named} and {more} more clients", more).format(
@@ -56,7 +56,7 @@ def _told(refused: Refused) -> str:
     return _("{times}, by {clients}").format(times=_times(refused), clients=named)
 
 
-def _times(refused: Refused) -> str:
+def _times(refused: Tally) -> str:
     times = ngettext("asked for once", "asked for {count} times", refused.count).format(count=count(refused.count))
     first, last = _moment(refused.first), _moment(refused.last)
     if first is None or last is None:
@@ -90,7 +90,7 @@ def value(found: Suggestions) -> dict[str, Any]:
     }
 
 
-def _value(refused: Refused) -> dict[str, Any]:
+def _value(refused: Tally) -> dict[str, Any]:
     return {
         "count": refused.count,
         "clients": dict(refused.clients.most_common()),

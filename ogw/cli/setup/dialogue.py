@@ -8,14 +8,12 @@ from typing import Optional
 from ogw.cli.setup.plan import Answers, Place, preview
 from ogw.cli.setup.service_unit import unreachable, what_to_do
 from ogw.cli.setup.trial import TrialFailed, try_proxy
-from ogw.policy.rules import parse_rules
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS, shown_as
 from ogw.wire.relay_proxy import parse_relay_proxy, split_relay_proxies
 
 NONE = "-"
-ANY_TARGET = "www.example.com:443"
 PARAMETERS = ("workspace", "region", "account", "data-collection-endpoint")  # that presets may need
 
 
@@ -179,7 +177,7 @@ def _try(answers: Answers, place: Place) -> bool:
     for url in answers.values["relay-proxy"]:
         print(_("  trying it ..."), flush=True)
         try:
-            told = try_proxy(url, answers.username, answers.password or "", target_of(answers, place), place)
+            told = try_proxy(url, answers, place)
         except TrialFailed as error:
             _mistake(str(error))
             if not agrees(_("Use it all the same?"), False):
@@ -187,18 +185,6 @@ def _try(answers: Answers, place: Place) -> bool:
         else:
             _mistake(told)
     return True
-
-
-def target_of(answers: Answers, place: Place) -> str:
-    """HOST:PORT to try a relay proxy with: an allowed host, if one is named without a star."""
-    for text in [*answers.values.get("allowed-host", []), *place.texts("allowed-host")]:
-        rules, _mistakes = parse_rules(text, "")
-        for rule in rules:
-            pattern = str(rule.pattern)
-            if not any(character in pattern for character in "*/") and not pattern.startswith("."):
-                host = f"[{pattern}]" if ":" in pattern else pattern
-                return f"{host}:{rule.port or 443}"
-    return ANY_TARGET
 
 
 def _ask_service(answers: Answers, place: Place) -> None:

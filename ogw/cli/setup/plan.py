@@ -127,14 +127,31 @@ def preview(answers: Answers, place: Place) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="ogw-setup-") as folder:
         copy = os.path.join(folder, os.path.basename(place.ini))
         try:
-            for path in (place.ini, place.password_file):
+            for path in (place.ini, place.password_file, ca_file(answers, place)):
                 if os.path.exists(path):
-                    shutil.copy(path, folder)
+                    _copy_beside(path, place, folder)
             return edit(copy, change_of(answers, copy), dry_run=True)
         except EditError as error:
             raise EditError(str(error).replace(os.path.realpath(folder), os.path.dirname(place.ini))) from None
         except OSError as error:
             raise EditError(f"{place.ini}: {error.strerror}") from None
+
+
+def ca_file(answers: Answers, place: Place) -> str:
+    """The file with authorities that the settings will name; "" for none."""
+    texts = answers.values.get("relay-proxy-ca-file") or place.texts("relay-proxy-ca-file")
+    if not texts or not texts[0]:
+        return ""
+    return place.root + os.path.join(os.path.dirname(DEFAULT_FILE), texts[0])
+
+
+def _copy_beside(path: str, place: Place, folder: str) -> None:
+    """So that a relative path in the copy leads to it; what lies elsewhere is found where it is."""
+    beside = os.path.relpath(path, os.path.dirname(place.ini))
+    if not beside.startswith(os.pardir):
+        copy = os.path.join(folder, beside)
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        shutil.copy(path, copy)
 
 
 def plan(answers: Answers, place: Place) -> list[Step]:

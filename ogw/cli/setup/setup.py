@@ -217,7 +217,7 @@ def _complete(answers: Answers, asked: argparse.Namespace, place: Place) -> None
         return
     for url in urls:
         try:
-            print(try_proxy(url, answers.username, answers.password or "", dialogue.target_of(answers, place), place))
+            print(try_proxy(url, answers, place))
         except TrialFailed as error:
             print(_("ogw: {error}; going on all the same").format(error=error), file=sys.stderr)
 

@@ -1,79 +1,58 @@
-"""A relay proxy is tried before it is configured: asked for a tunnel with its credentials, as workers do it."""
+"""A relay proxy is tried before it is configured: asked for a tunnel with what will stand in the INI file."""
 
-import os
 from gettext import gettext as _
-from secrets import token_hex
-from typing import Optional
 
-from ogw.cli.setup.plan import Place
-from ogw.report.log import Log
-from ogw.report.sinks import open_sink
-from ogw.report.writers import Direct
+from ogw.cli.setup.plan import Answers, Place, ca_file
+from ogw.policy.rules import parse_rules
+from ogw.service.probe import try_relay_proxy
 from ogw.settings.editing import meaning_or_none
 from ogw.settings.ini.file import EditError
-from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
-from ogw.tunnel.connector import Connector
-from ogw.tunnel.local import OwnPlaces
-from ogw.tunnel.loop import Interruptible
-from ogw.tunnel.mailbox import Mailbox
-from ogw.tunnel.password import PasswordSource
-from ogw.tunnel.relay import Relays
-from ogw.tunnel.resolve import Resolver
-from ogw.tunnel.trust import relay_context
 from ogw.tunnel.upstream import DialError
 from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import credentials, parse_relay_proxy
 
 SECONDS = 10.0
+ANY_TARGET = "www.example.com:443"
 
 
 class TrialFailed(Exception):
     """What is wrong with the relay proxy: a sentence."""
 
 
-def try_proxy(url: str, user: str, password: str, target: str, place: Optional[Place] = None) -> str:
-    """Ask for a tunnel to HOST:PORT; the sentence that says it works. Raises TrialFailed, or EditError for a wrong URL.
-
-    user, password  for a URL that has none of its own; "" for none
-    place           where an INI file may name DNS servers and authorities; None: the system's
-    """
+def try_proxy(url: str, answers: Answers, place: Place) -> str:
+    """Ask this one for a tunnel; the sentence that says it works. Raises TrialFailed, or EditError for a wrong URL."""
     try:
         proxy = parse_relay_proxy(url)
-        given = credentials(user, password) if user else None
+        given = credentials(answers.username, answers.password or "") if answers.username else None
     except ValueError as error:
         raise EditError(f"relay-proxy: {error}") from None
-    wanted = parse_target(target.encode())
-    log = Log(Direct(open_sink("/dev/null", None)))
-    connector = Connector(Resolver(_dns_servers(place) if place else (), SECONDS), SECONDS, SECONDS, 0, log.cells)
+    target = parse_target(target_of(answers, place).encode())
     try:
-        context = relay_context(_ca_file(place) if place else None) if proxy.encrypted else None
-        via = f"ogw-{token_hex(6)}".encode()
-        relays = Relays([proxy], connector, log, via, PasswordSource(given), context, OwnPlaces(()), SECONDS)
-        with Interruptible():
-            upstream = relays.dial(wanted, Mailbox())
+        try_relay_proxy(proxy, given, target, SECONDS, _dns_servers(answers, place), ca_file(answers, place))
     except DialError as error:
         # An address that the URL names need not be told twice.
-        told = error.detail.replace(f" cannot be reached: {proxy.target.host}: ", " cannot be reached: ")
-        raise TrialFailed(told) from None
+        detail = error.detail.replace(f" cannot be reached: {proxy.target.host}: ", " cannot be reached: ")
+        raise TrialFailed(detail) from None
     except OSError as error:
         raise TrialFailed(f"relay-proxy-ca-file: {error.filename}: {error.strerror}") from None
-    finally:
-        connector.close()
-    upstream.socket.close()
-    if upstream.closed is not None:
-        upstream.closed()
-    return _("{proxy} opens a tunnel to {target}").format(proxy=proxy, target=wanted)
+    return _("{proxy} opens a tunnel to {target}").format(proxy=proxy, target=target)
 
 
-def _dns_servers(place: Place) -> list[tuple[str, int]]:
+def target_of(answers: Answers, place: Place) -> str:
+    """HOST:PORT to try a relay proxy with: an allowed host, if one is named without a star."""
+    for text in [*answers.values.get("allowed-host", []), *place.texts("allowed-host")]:
+        rules, _mistakes = parse_rules(text, "")
+        for rule in rules:
+            pattern = str(rule.pattern)
+            if not any(character in pattern for character in "*/") and not pattern.startswith("."):
+                host = f"[{pattern}]" if ":" in pattern else pattern
+                return f"{host}:{rule.port or 443}"
+    return ANY_TARGET
+
+
+def _dns_servers(answers: Answers, place: Place) -> list[tuple[str, int]]:
     setting = SETTINGS["dns-server"]
-    listed = [meaning_or_none(setting, one) for text in place.texts(setting.name) for one in setting.split(text)]
+    texts = [*place.texts(setting.name), *answers.values.get(setting.name, [])]
+    listed = [meaning_or_none(setting, one) for text in texts for one in setting.split(text)]
     return [(one[0], one[1] or 53) for one in listed if one is not None]
-
-
-def _ca_file(place: Place) -> str:
-    texts = place.texts("relay-proxy-ca-file")
-    if not texts or not texts[0]:
-        return ""
-    return place.root + os.path.join(os.path.dirname(DEFAULT_FILE), texts[0])

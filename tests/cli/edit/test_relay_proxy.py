@@ -2,15 +2,10 @@
 
 import json
 import subprocess
-import threading
 
 import pytest
 from harness.commands import OGW, ROOT, clean
 from harness.edits import Edited
-from harness.relays import playing
-from harness.upstreams import Server
-
-from ogw.cli.setup import trial
 
 URL = "http://proxy.example:3128"
 
@@ -106,21 +101,3 @@ def test_credentials_in_a_url_are_hidden(file):
 def test_what_is_wrong_is_said_and_nothing_is_changed(file, words, code, says):
     assert says in file.told("relay-proxy", "set", *words, code=code)
     assert file.text == "[ogw]\n# kept\n"
-
-
-def test_a_trial_gives_a_relay_that_drips_its_time_as_a_whole(monkeypatch):
-    monkeypatch.setattr(trial, "SECONDS", 1.0)
-    is_over = threading.Event()
-
-    def drip(connection):
-        while not is_over.wait(0.1):  # each byte comes in time
-            connection.sendall(b"x")
-
-    with Server(playing(b"HTTP/1.1 200 OK\r\nX: ", drip), port=3128) as relay:
-        limit = threading.Timer(20, is_over.set)
-        limit.start()
-        with pytest.raises(trial.TrialFailed, match="did not answer within 1 s"):
-            trial.try_proxy(f"http://{relay.host}:3128", "", "", "www.example.com:443")
-        assert not is_over.is_set()
-        is_over.set()
-        limit.cancel()

@@ -1,18 +1,20 @@
 """A relay proxy is tried with the gateway's own client for CONNECT and its own resolver."""
 
 import contextlib
+import shutil
+import threading
 import time
 
 import pytest
+from harness.commands import ogw
 from harness.dns import Dns
 from harness.gateway import address
 from harness.relays import PORT, Haproxy, Squid, playing
 from harness.upstreams import Server, echo
 
 from ogw.cli.setup import trial
-from ogw.cli.setup.dialogue import target_of
 from ogw.cli.setup.plan import Answers, Place
-from ogw.cli.setup.trial import TrialFailed, try_proxy
+from ogw.cli.setup.trial import TrialFailed, target_of, try_proxy
 
 OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -33,7 +35,8 @@ def ini(place, *lines):
 def test_it_is_asked_as_for_a_tunnel(place, target):
     heads = []
     with Server(playing(b"HTTP/1.1 103 Hm\r\n\r\n" + OPEN, echo, heads=heads), port=PORT) as relay:
-        assert f"opens a tunnel to {target}" in try_proxy(f"http://{relay.host}:{PORT}", "u", "p", target, place)
+        answers = Answers({"allowed-host": [target]}, "u", "p")
+        assert f"opens a tunnel to {target}" in try_proxy(f"http://{relay.host}:{PORT}", answers, place)
     lines = heads[0].decode().split("\r\n")
     assert lines[:2] == [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     assert "Proxy-Authorization: Basic dTpw" in lines
@@ -44,7 +47,7 @@ def test_the_dns_servers_and_the_authorities_of_the_ini_file_count(place, author
     with Server(echo) as server, Squid({"www.example.com": server.host}) as squid:
         with Haproxy(squid.place, leaf.private_key_and_cert_chain_pem.bytes()) as haproxy:
             with Dns({"relay.bench.example": [haproxy.host]}) as dns:
-                asked = f"https://relay.bench.example:{PORT}", "", "", "www.example.com:443", place
+                asked = f"https://relay.bench.example:{PORT}", Answers(), place
                 ini(place, f"dns-server = {dns.host}:{dns.port}")
                 with pytest.raises(TrialFailed, match="is not to be trusted"):
                     try_proxy(*asked)
@@ -52,6 +55,21 @@ def test_the_dns_servers_and_the_authorities_of_the_ini_file_count(place, author
                     copy.write(file.read())
                 ini(place, f"dns-server = {dns.host}:{dns.port}", "relay-proxy-ca-file = ca.pem")
                 assert "opens a tunnel" in try_proxy(*asked)
+
+
+def test_what_the_command_line_of_a_set_up_names_counts_too(place, authority, authority_file):
+    leaf = authority.issue_cert("relay.bench.example")
+    with Server(echo) as server, Squid({"www.example.com": server.host}) as squid:
+        with Haproxy(squid.place, leaf.private_key_and_cert_chain_pem.bytes()) as haproxy:
+            with Dns({"relay.bench.example": [haproxy.host]}) as dns:
+                shutil.copy(authority_file, f"{place.root}/etc/ogw/ca.pem")
+                done = ogw(
+                    "setup", "--yes", "--root", place.root, "--service", "no", "--firewall", "no",
+                    "--allowed-host", "www.example.com", "--relay-proxy", f"https://relay.bench.example:{PORT}",
+                    "--relay-proxy-ca-file", "ca.pem", "--dns-server", f"{dns.host}:{dns.port}",
+                )  # fmt: skip
+    assert "opens a tunnel to www.example.com:443" in done.stdout, done.stderr
+    assert done.returncode == 0
 
 
 def drip(connection):
@@ -72,12 +90,12 @@ def drip(connection):
     ],
 )
 def test_what_a_bad_one_says(place, monkeypatch, said, words):
-    monkeypatch.setattr(trial, "SECONDS", 1.0)
+    monkeypatch.setattr(trial, "SECONDS", 1.0 if drip in said else 20.0)
     with Server(playing(*said), port=PORT) as relay:
         with pytest.raises(TrialFailed, match=words):
-            try_proxy(f"http://{relay.host}:{PORT}", "", "", "a.example:443", place)
+            try_proxy(f"http://{relay.host}:{PORT}", Answers(), place)
     with pytest.raises(TrialFailed, match=r"3128 cannot be reached: Connection refused"):
-        try_proxy(f"http://{address()}:3128", "", "", "a.example:443", place)
+        try_proxy(f"http://{address()}:3128", Answers(), place)
 
 
 @pytest.mark.parametrize(
@@ -91,3 +109,21 @@ def test_what_a_bad_one_says(place, monkeypatch, said, words):
 )
 def test_the_target_that_it_is_tried_with(place, rule, target):
     assert target_of(Answers(values={"allowed-host": [rule]}), place) == target
+
+
+def test_a_trial_gives_a_relay_that_drips_its_time_as_a_whole(place, monkeypatch):
+    monkeypatch.setattr(trial, "SECONDS", 1.0)
+    is_over = threading.Event()
+
+    def drip(connection):
+        while not is_over.wait(0.1):  # each byte comes in time
+            connection.sendall(b"x")
+
+    with Server(playing(b"HTTP/1.1 200 OK\r\nX: ", drip), port=PORT) as relay:
+        limit = threading.Timer(20, is_over.set)
+        limit.start()
+        with pytest.raises(TrialFailed, match="did not answer within 1 s"):
+            try_proxy(f"http://{relay.host}:{PORT}", Answers(), place)
+        assert not is_over.is_set()
+        is_over.set()
+        limit.cancel()
