@@ -15,14 +15,7 @@ from ogw.cli import streams
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, OWN_ERROR, WRONG, Failed
 from ogw.service.signals import SIGNALS
 
-PROBE = "https://u:p@h/?q"  # a part of it is a secret for whatever setting has any
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
-
-_INSTALLER = {  # parameters of the original's installer, which setup takes, and the settings that they are
-    "PASSWORD": "relay-proxy-password",
-    "USERNAME": "relay-proxy-username",
-    "PROXY": "relay-proxy",
-}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -101,22 +94,24 @@ def _drop(stream: TextIO) -> None:
 def hide_passwords(words: Sequence[str]) -> None:
     """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
     from ogw.cli import commands
-    from ogw.settings.settings import SETTINGS, shown_as
+    from ogw.settings.setting import shown_as
+    from ogw.settings.settings import SETTINGS
     from ogw.wire.relay_proxy import HIDDEN
 
     if words and commands.is_cmdlet(words[0]) and (len(words) > 1 or " " in words[0]):
         _show_as([words[0].split()[0], HIDDEN])  # one of the words may be a password, by its place alone
         return
     shown: list[str] = []
-    secret = {setting.flag: setting for setting in SETTINGS.values() if shown_as(setting, PROBE) != PROBE}
+    secret = {setting.flag: setting for setting in SETTINGS.values() if setting.hides}
+    installer = {setting.installer: setting for setting in SETTINGS.values() if setting.installer}
     edited = secret.get(f"--{words[2]}") if len(words) > 3 and words[0] == "config" else None
     if words[:2] == ["relay-proxy", "set"]:
         edited = secret["--relay-proxy"]
     before = ""
     for number, word in enumerate(words):
         flag, equals, value = word.partition("=")
-        if words[0] == "setup" and equals and flag.upper() in _INSTALLER:
-            flag = word = f"{flag}={shown_as(SETTINGS[_INSTALLER[flag.upper()]], value)}"
+        if words[0] == "setup" and equals and flag.upper() in installer:
+            flag = word = f"{flag}={shown_as(installer[flag.upper()], value)}"
             equals = ""
         if flag in secret and equals:
             shown.append(f"{flag}={shown_as(secret[flag], value)}")

@@ -12,34 +12,12 @@ from ogw.service.messages import Forget, Order, Prepare, Prepared, Take, Taken, 
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import SETTINGS, Config
 
-NEEDS_RESTART = (
-    "listen-address",
-    "listen-port",
-    "workers",
-    "tcp-keepalive",
-    "admin-address",
-    "admin-page",
-    "health-address",
-    "run-dir",
-    "log-format",
-    "log-file",
-    "syslog",
-)
-
 LONGEST = 600.0  # seconds for each half of a reload; slow is not dead, but what never ends would let all others wait
-
-SOURCES = ("preset", "allowed-host-source", "agent-config")
 
 
 def changes(before: Config, config: Config) -> list[str]:
     """The names of the settings that differ, or that now give other hosts than before."""
-    given = [{name: [one for one in of.sourced if one.setting == name] for name in SOURCES} for of in (before, config)]
-    return [
-        name
-        for name, setting in SETTINGS.items()
-        if getattr(before, setting.attribute) != getattr(config, setting.attribute)
-        or (name in SOURCES and given[0][name] != given[1][name])
-    ]
+    return [name for name in SETTINGS if before.given_by(name) != config.given_by(name)]
 
 
 def tell_of_change(log: Log, before: Config, config: Config) -> list[str]:
@@ -54,7 +32,7 @@ def tell_of_change(log: Log, before: Config, config: Config) -> list[str]:
         changed=changed,
     )
     for name in changed:
-        if name in NEEDS_RESTART:
+        if SETTINGS[name].restart:
             log.event(Event.INFORMATION, f"{name} changed; that needs a restart of the gateway", level=logging.WARNING)
     for warning in config.warnings:
         log.event(Event.INFORMATION, warning, level=logging.WARNING)

@@ -19,7 +19,8 @@ from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
-from ogw.settings.settings import SETTINGS, Config, Setting, shown_as
+from ogw.settings.setting import Setting, shown_as
+from ogw.settings.settings import SETTINGS, Config
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

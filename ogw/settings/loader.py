@@ -18,13 +18,12 @@ from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
-from ogw.settings.settings import DEFAULT, GROUPS, PREFIX, SETTINGS, Config, Given, Setting, shown_as
+from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, shown_as
+from ogw.settings.settings import GROUPS, SETTINGS, Config
 from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.tunnel.trust import read_ca_file, relay_context
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
-_WITH_PASSWORDS = ("relay-proxy", "relay-proxy-password")
-_BESIDE_FILE = ("relay-proxy-password-file", "relay-proxy-ca-file")  # where relative in the file: to its folder
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 LONGEST_SHOWN = 200  # characters of a wrong value
 MOST_TOLD = 100  # mistakes
@@ -107,7 +106,7 @@ class _Loader:
             # What nobody may see is converted and then forgotten.
             origins[name] = [Given(source, shown_as(setting, text)) for source, text in given]
             values[setting.attribute] = self._convert(setting, given)
-            if name in _BESIDE_FILE and values[setting.attribute]:
+            if setting.beside and values[setting.attribute]:
                 values[setting.attribute] = _beside(given[-1], values[setting.attribute])
             self._warn_of_flag(setting, given)
         elsewhere = self._gather(values)
@@ -229,10 +228,10 @@ class _Loader:
 
     def _warn_of_flag(self, setting: Setting, given: list[Given]) -> None:
         for source, text in given:
-            if source == setting.flag and setting.name in _WITH_PASSWORDS and shown_as(setting, text) != text:
+            if source == setting.flag and setting.better and shown_as(setting, text) != text:
                 self._warnings.append(
                     _("{flag}: every user of this machine can read a password in a command line, if only for a moment; "
-                      "relay-proxy-password-file is the better place").format(flag=source)
+                      "{better} is the better place").format(flag=source, better=setting.better)
                 )  # fmt: skip
 
     def _rules(self, setting: Setting, given: list[Given]) -> tuple[Rule, ...]:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from gettext import gettext as _
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 from ogw.policy.networks import Network, parse_network
 from ogw.policy.rules import Rule
@@ -33,78 +33,10 @@ from ogw.settings.kinds import (
     tls_version,
     user_name,
 )
-from ogw.wire.relay_proxy import HIDDEN, RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
+from ogw.settings.setting import DEFAULT, Given, Setting, by_line
+from ogw.wire.relay_proxy import RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
 
-PREFIX = "OGW_"
-DEFAULT = "default"
 LONGEST_KEEPALIVE = 32767  # seconds (linux/tcp.h, MAX_TCP_KEEPIDLE)
-
-
-class Given(NamedTuple):
-    """A value as somebody wrote it, and where: "--flag", "OGW_NAME", "/etc/ogw/ogw.ini:12" or "default"."""
-
-    source: str
-    text: str
-
-
-def by_comma(text: str) -> list[str]:
-    """The values of most lists: one per line, or separated by commas."""
-    return by_line(text.replace(",", "\n"))
-
-
-def by_line(text: str) -> list[str]:
-    """The values of a list that may have commas in them."""
-    return [part.strip() for part in text.split("\n") if part.strip()]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is the same for a setting wherever it is given.
-
-    read      one text to one value, raising ValueError; rules are read by parse_rules instead
-    group     the heading that it stands under, with its neighbours
-    listed    it takes many values, and they add up
-    denied    for lists of rules: these allow nothing (parse_rules)
-    split     for lists: a text to its values
-    secret    its value is never shown
-    shown     how a value may be shown, where a part of it is secret
-    most      for lists: how many values, where each costs open files or time; 0 for any number
-    empty     what an empty value means where that is neither the default nor a mistake (`takes_empty`)
-    """
-
-    name: str
-    default: str
-    read: Optional[Callable[[str], Any]]
-    placeholder: str
-    help: str
-    group: str
-    listed: bool = False
-    denied: bool = False
-    split: Callable[[str], list[str]] = by_comma
-    secret: bool = False
-    shown: Callable[[str], str] = str
-    most: int = 0
-    empty: str = ""
-
-    @property
-    def takes_empty(self) -> bool:
-        """An empty value is the default where that is nothing; else it is a mistake, unless it has its own meaning.
-
-        Who writes OGW_LISTEN_ADDRESS=${PLACE:-} had a place in mind: the default could be more open than that.
-        """
-        return not self.default or bool(self.empty)
-
-    @property
-    def flag(self) -> str:
-        return f"--{self.name}"
-
-    @property
-    def variable(self) -> str:
-        return PREFIX + self.name.upper().replace("-", "_")
-
-    @property
-    def attribute(self) -> str:
-        return self.name.replace("-", "_")
 
 
 def _group(heading: str) -> Callable[..., Any]:
@@ -154,12 +86,25 @@ class Config:
         _("where to listen, one or several"),
         listed=True,
         most=256,
+        restart=True,
     )
     listen_port: int = _listening(
-        "listen-port", "8080", number(1, 65535), "PORT", _("the port of listen addresses that name none")
+        "listen-port",
+        "8080",
+        number(1, 65535),
+        "PORT",
+        _("the port of listen addresses that name none"),
+        restart=True,
+        installer="PORTNUMBER",
     )
     allowed_host: tuple[Rule, ...] = _what_may_pass(
-        "allowed-host", "", None, "RULE", _("a host rule: where clients may go; without any, nowhere"), listed=True
+        "allowed-host",
+        "",
+        None,
+        "RULE",
+        _("a host rule: where clients may go; without any, nowhere"),
+        listed=True,
+        allows=True,
     )
     denied_host: tuple[Rule, ...] = _what_may_pass(
         "denied-host",
@@ -215,6 +160,7 @@ class Config:
         "NAME",
         _("allow the hosts of a known service; `ogw presets` lists them, and what each expands to"),
         listed=True,
+        allows=True,
     )
     cloud: str = _from_elsewhere("cloud", "public", choice(*CLOUDS), "CLOUD", _("which cloud's hosts presets give"))
     workspace: tuple[str, ...] = _from_elsewhere(
@@ -246,6 +192,7 @@ class Config:
         listed=True,
         split=by_line,
         shown=without_query,
+        allows=True,
     )
     source_refresh: float = _from_elsewhere(
         "source-refresh", "1h", duration(1), "DURATION", _("how often lists are downloaded; files are watched")
@@ -264,6 +211,7 @@ class Config:
         _("allow the endpoints that the agent on this machine is set up with; auto: where agents keep them"),
         listed=True,
         split=by_line,
+        allows=True,
     )
     state_dir: str = _from_elsewhere(
         "state-dir",
@@ -343,9 +291,17 @@ class Config:
         listed=True,
         split=split_relay_proxies,
         shown=without_credentials,
+        better="relay-proxy-password-file",
+        installer="PROXY",
     )
     relay_proxy_username: Secret = _relaying(
-        "relay-proxy-username", "", user_name, "NAME", _("the user name for relay proxies"), secret=True
+        "relay-proxy-username",
+        "",
+        user_name,
+        "NAME",
+        _("the user name for relay proxies"),
+        secret=True,
+        installer="USERNAME",
     )
     relay_proxy_password: Secret = _relaying(
         "relay-proxy-password",
@@ -354,6 +310,8 @@ class Config:
         "PASSWORD",
         _("its password; better in a file, or in this variable, than as a flag, which every user can read"),
         secret=True,
+        better="relay-proxy-password-file",
+        installer="PASSWORD",
     )
     relay_proxy_password_file: str = _relaying(
         "relay-proxy-password-file",
@@ -361,6 +319,7 @@ class Config:
         plain,
         "FILE",
         _("the file with the password; read again when a relay proxy does not accept it any more"),
+        beside=True,
     )
     relay_proxy_ca_file: str = _relaying(
         "relay-proxy-ca-file",
@@ -368,6 +327,7 @@ class Config:
         plain,
         "FILE",
         _("the authorities (PEM) that an https:// relay proxy is verified with; without it, those of the system"),
+        beside=True,
     )
     relay_proxy_bypass: tuple[Rule, ...] = _relaying(
         "relay-proxy-bypass",
@@ -409,6 +369,7 @@ class Config:
         duration(0, LONGEST_KEEPALIVE),
         "DURATION",
         _("TCP keepalive on both sockets of a tunnel; 0 is none"),
+        restart=True,
     )
     max_tunnels: int = _limits(
         "max-tunnels", "0", number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
@@ -428,7 +389,12 @@ class Config:
         _("the prefix length of the IPv6 networks that max-tunnels-per-client counts as one client each"),
     )
     workers: int = _processes(
-        "workers", "auto", number_or_auto(1, 128), "NUMBER", _("processes that serve; auto is one for each core")
+        "workers",
+        "auto",
+        number_or_auto(1, 128),
+        "NUMBER",
+        _("processes that serve; auto is one for each core"),
+        restart=True,
     )
     hung_timeout: float = _processes(
         "hung-timeout",
@@ -457,6 +423,7 @@ class Config:
         "ADDRESS[:PORT]",
         _("where metrics, health and readiness are asked for; empty: only on the socket in run-dir"),
         empty=_("only on the socket in run-dir"),
+        restart=True,
     )
     admin_page: str = _status(
         "admin-page",
@@ -464,6 +431,7 @@ class Config:
         choice("yes", "no"),
         "yes|no",
         _("show the page, and what it shows, on admin-address, too: anybody who reaches it may read it"),
+        restart=True,
     )
     health_address: Optional[tuple[str, int]] = _status(
         "health-address",
@@ -471,6 +439,7 @@ class Config:
         health_endpoint,
         "ADDRESS[:PORT]",
         _("where balancers and orchestrators ask for /healthz and /readyz and find nothing else; port 9181 by default"),
+        restart=True,
     )
     run_dir: str = _status(
         "run-dir",
@@ -478,6 +447,7 @@ class Config:
         plain,
         "FOLDER",
         _("where the socket is that ogw status and the like ask; by default /run/ogw, or a folder of the user's"),
+        restart=True,
     )
     log_interval: float = _log(
         "log-interval",
@@ -497,13 +467,23 @@ class Config:
         "log-level", "info", choice("debug", "info", "warning", "error"), "LEVEL", _("debug, info, warning or error")
     )
     log_format: str = _log(
-        "log-format", "auto", choice("auto", "json", "text"), "FORMAT", _("json, text, or auto: text on a terminal")
+        "log-format",
+        "auto",
+        choice("auto", "json", "text"),
+        "FORMAT",
+        _("json, text, or auto: text on a terminal"),
+        restart=True,
     )
     log_file: str = _log(
-        "log-file", "", plain, "FILE", _("log there instead of to standard output; opened anew when renamed away")
+        "log-file",
+        "",
+        plain,
+        "FILE",
+        _("log there instead of to standard output; opened anew when renamed away"),
+        restart=True,
     )
     syslog: Union[str, tuple[str, int], None] = _log(
-        "syslog", "", syslog, "PATH|HOST:PORT", _("log to the system's log: /dev/log, or a host over UDP")
+        "syslog", "", syslog, "PATH|HOST:PORT", _("log to the system's log: /dev/log, or a host over UDP"), restart=True
     )
     origins: Mapping[str, Sequence[Given]] = field(default_factory=dict, compare=False)
     warnings: tuple[str, ...] = ()
@@ -536,6 +516,10 @@ class Config:
     def listen_is_default(self) -> bool:
         return self.is_default("listen-address")
 
+    def given_by(self, name: str) -> tuple[Any, list[Sourced]]:
+        """All that a setting comes to: its value, and the host rules that it gives."""
+        return getattr(self, SETTINGS[name].attribute), [one for one in self.sourced if one.setting == name]
+
     def has_values_of(self, file: str) -> bool:
         """Values that are in force stand in this INI file."""
         mark = f"{file}:"
@@ -554,10 +538,3 @@ SETTINGS: dict[str, Setting] = {
 }
 
 GROUPS = tuple(dict.fromkeys(setting.group for setting in SETTINGS.values()))  # headings, in their order
-
-
-def shown_as(setting: Setting, text: str) -> str:
-    """A value as it may be shown."""
-    if setting.secret:
-        return HIDDEN if text else ""
-    return ", ".join(setting.shown(one) for one in setting.split(text)) if setting.shown is not str else text

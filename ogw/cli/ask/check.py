@@ -14,7 +14,8 @@ from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean, count
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
 from ogw.settings.policy import policy_of
-from ogw.settings.settings import PREFIX, Config
+from ogw.settings.setting import PREFIX
+from ogw.settings.settings import Config
 
 
 def check(words: Sequence[str]) -> int:

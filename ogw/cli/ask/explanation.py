@@ -21,7 +21,8 @@ from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import dialer_of, own_places
 from ogw.settings.policy import policy_of
-from ogw.settings.settings import PREFIX, Config
+from ogw.settings.setting import PREFIX
+from ogw.settings.settings import Config
 from ogw.tunnel.connector import Survey
 from ogw.tunnel.head import HEAD_REASONS
 from ogw.wire.connect import HeadError, Target, read_request

@@ -19,7 +19,6 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.sinks import Syslog, open_sink
 from ogw.report.writers import Direct
-from ogw.service.reload import NEEDS_RESTART
 from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
@@ -148,7 +147,7 @@ def _how(outcome: Outcome, runs: bool) -> str:
         return _("{path} was changed; no gateway was found that runs, the next one starts with it").format(
             path=outcome.path
         )
-    if late := sorted(names.intersection(NEEDS_RESTART)):
+    if late := sorted(name for name in names if SETTINGS[name].restart):
         return _("{path} was changed; {names} needs a restart of the gateway, the rest `ogw reload`").format(
             path=outcome.path, names=", ".join(late)
         )

@@ -18,7 +18,7 @@ from ogw.settings.editing import Editor, setting_of, split
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.source import read_ini
 from ogw.settings.ini.text import IniText
-from ogw.settings.settings import Setting, shown_as
+from ogw.settings.setting import Setting, shown_as
 
 ATTRIBUTES = ("from", "to", "until", "no-server-name", "note")  # of a host rule
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -11,7 +11,8 @@ from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split
-from ogw.settings.settings import SETTINGS, Setting
+from ogw.settings.setting import Setting
+from ogw.settings.settings import SETTINGS
 
 EXAMPLES = {
     "allowed-host": ("www.example.com", "'*.example.com' --from 10.1.0.0/16 --until 2h --note 'ticket 7'"),

@@ -9,7 +9,7 @@ from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean, count
-from ogw.service.reload import NEEDS_RESTART
+from ogw.settings.settings import SETTINGS
 
 RELOAD_SECONDS = 70.0  # the gateway gives its workers 60
 
@@ -48,7 +48,7 @@ def tell_of_reload(answer: dict[str, Any]) -> int:
     told = _("changed: {names}").format(names=", ".join(changed)) if changed else _("nothing changed")
     print(_("reloaded, {told}; policy {policy}").format(told=told, policy=answer["policy"]))
     for name in changed:
-        if name in NEEDS_RESTART:
+        if name in SETTINGS and SETTINGS[name].restart:
             print(_("ogw: {name} changed; that needs a restart of the gateway").format(name=name), file=sys.stderr)
     return OK
 

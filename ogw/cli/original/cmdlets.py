@@ -22,7 +22,8 @@ from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split
-from ogw.settings.settings import SETTINGS, Setting, shown_as
+from ogw.settings.setting import Setting, shown_as
+from ogw.settings.settings import SETTINGS
 
 SERVICE = "OMSGatewayService"
 KEYS = {"listenport": ("ListenPort", SETTINGS["listen-port"])}  # of its configuration

@@ -9,12 +9,13 @@ from ogw.cli.setup.plan import Answers, Place, preview
 from ogw.cli.setup.service_unit import unreachable, what_to_do
 from ogw.cli.setup.trial import TrialFailed, try_proxy
 from ogw.settings.editing import meaning
+from ogw.settings.elsewhere.preset import PARAMETERS
 from ogw.settings.ini.file import EditError
-from ogw.settings.settings import SETTINGS, shown_as
+from ogw.settings.setting import shown_as
+from ogw.settings.settings import SETTINGS
 from ogw.wire.relay_proxy import parse_relay_proxy, split_relay_proxies
 
 NONE = "-"
-PARAMETERS = ("workspace", "region", "account", "data-collection-endpoint")  # that presets may need
 
 
 def ask(answers: Answers, place: Place, service: Optional[str], firewall: Optional[str]) -> None:
@@ -75,7 +76,7 @@ def _ask_port(answers: Answers, place: Place) -> None:
 
 
 def _ask_hosts(answers: Answers, place: Place) -> None:
-    if "preset" in SETTINGS and "preset" not in answers.values:
+    if "preset" not in answers.values:
         _ask_presets(answers, place)
     if "allowed-host" in answers.values:
         return
@@ -109,7 +110,7 @@ def _ask_presets(answers: Answers, place: Place) -> None:
         answers.values["preset"] = setting.split(text)
         mistakes = _wrong_with(answers, place)
         for name in PARAMETERS:
-            if name in SETTINGS and any(name in mistake for mistake in mistakes):
+            if any(name in mistake for mistake in mistakes):
                 value = input(f"{name} ({SETTINGS[name].help}): ").strip()
                 if value:
                     answers.values[name] = SETTINGS[name].split(value)

@@ -20,10 +20,14 @@ from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS
 from ogw.wire.relay_proxy import split_relay_proxies
 
-NOT_FLAGS = ("relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file")
+# Its own flags are for what is secret, and for what keeps a secret.
+NOT_FLAGS = {name for one in SETTINGS.values() for name in (one.secret and one.name, one.better) if name}
 SHOWN_FLAGS = ("listen-port", "allowed-host", "preset", "workspace", "region", "relay-proxy")
 # What the original's installer takes.
-PARAMETERS = ("PORTNUMBER", "PROXY", "HASPROXY", "HASAUTH", "USERNAME", "PASSWORD", "INSTALLDIR", "LICENSEACCEPTED")
+PARAMETERS = (
+    *(setting.installer for setting in SETTINGS.values() if setting.installer),
+    *("HASPROXY", "HASAUTH", "INSTALLDIR", "LICENSEACCEPTED"),
+)
 
 
 def setup(words: list[str]) -> int:
@@ -240,7 +244,7 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
         if not silent and not dialogue.agrees(_("Do it?"), True):
             raise Failed(_("nothing was changed"))
         _perform(todo, asked)
-    if not answers.values.get("allowed-host") and not place.texts("allowed-host") and not _has_preset(answers, place):
+    if not _allows_any(answers, place):
         print(_("ogw: allowed-host is empty: every target is denied; `ogw allowed-host add RULE` allows one"),
               file=sys.stderr)  # fmt: skip
     if later:
@@ -255,8 +259,8 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
     return OK
 
 
-def _has_preset(answers: Answers, place: Place) -> bool:
-    names = [name for name in ("preset", "allowed-host-source", "agent-config") if name in SETTINGS]
+def _allows_any(answers: Answers, place: Place) -> bool:
+    names = [name for name, setting in SETTINGS.items() if setting.allows]
     return any(answers.values.get(name) or place.texts(name) for name in names)
 
 

@@ -1,0 +1,99 @@
+"""A setting as such: its names, its kind, and what else is true of it wherever it is given or changed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+from ogw.wire.relay_proxy import HIDDEN
+
+PREFIX = "OGW_"  # of environment variables
+DEFAULT = "default"  # the source of a value that nobody gave
+
+
+class Given(NamedTuple):
+    """A value as somebody wrote it, and where: "--flag", "OGW_NAME", "/etc/ogw/ogw.ini:12" or "default"."""
+
+    source: str
+    text: str
+
+
+def by_comma(text: str) -> list[str]:
+    """The values of most lists: one per line, or separated by commas."""
+    return by_line(text.replace(",", "\n"))
+
+
+def by_line(text: str) -> list[str]:
+    """The values of a list that may have commas in them."""
+    return [part.strip() for part in text.split("\n") if part.strip()]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for a setting wherever it is given.
+
+    read      one text to one value, raising ValueError; rules are read by parse_rules instead
+    group     the heading that it stands under, with its neighbours
+    listed    it takes many values, and they add up
+    denied    for lists of rules: these allow nothing (parse_rules)
+    split     for lists: a text to its values
+    secret    its value is never shown
+    shown     how a value may be shown, where a part of it is secret
+    better    for what may hold a password: the setting that keeps it in a better place than a command line
+    most      for lists: how many values, where each costs open files or time; 0 for any number
+    empty     what an empty value means where that is neither the default nor a mistake (`takes_empty`)
+    beside    a file that stands beside the INI file, where that names it by a relative path, wherever somebody is
+    allows    its values, or what they name, allow hosts
+    restart   a change needs a restart of the gateway
+    installer what the original's installer calls it, as in PROXY=http://proxy.example.com:3128
+    """
+
+    name: str
+    default: str
+    read: Optional[Callable[[str], Any]]
+    placeholder: str
+    help: str
+    group: str
+    listed: bool = False
+    denied: bool = False
+    split: Callable[[str], list[str]] = by_comma
+    secret: bool = False
+    shown: Callable[[str], str] = str
+    better: str = ""
+    most: int = 0
+    empty: str = ""
+    beside: bool = False
+    allows: bool = False
+    restart: bool = False
+    installer: str = ""
+
+    @property
+    def takes_empty(self) -> bool:
+        """An empty value is the default where that is nothing; else it is a mistake, unless it has its own meaning.
+
+        Who writes OGW_LISTEN_ADDRESS=${PLACE:-} had a place in mind: the default could be more open than that.
+        """
+        return not self.default or bool(self.empty)
+
+    @property
+    def hides(self) -> bool:
+        """Of some value a part is not shown."""
+        return self.secret or self.shown is not str
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name}"
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper().replace("-", "_")
+
+    @property
+    def attribute(self) -> str:
+        return self.name.replace("-", "_")
+
+
+def shown_as(setting: Setting, text: str) -> str:
+    """A value as it may be shown."""
+    if setting.secret:
+        return HIDDEN if text else ""
+    return ", ".join(setting.shown(one) for one in setting.split(text)) if setting.shown is not str else text
