@@ -1,71 +1,89 @@
-"""Questions about the tunnels: the admin process asks the supervisor, which asks all workers and gathers answers."""
+"""What the admin process asks the supervisor: the replies, and the rounds among the workers that some need."""
 
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Optional, Union
 
-from ogw.service.children import Child
-from ogw.service.messages import Answer, AskWorker, ForWorkers, NoAnswer, Order
+from ogw.service.children import Child, Children
+from ogw.service.control import TooLarge
+from ogw.service.messages import Answer, AskWorker, ForWorkers, NoAnswer, NoReply, Reply
 
 ANSWER_SECONDS = 3.0  # what workers have for an answer; then those that came must do
 
 
 class _Round:
-    def __init__(self, workers: set[Child], reply: Callable[[list[Any], int], None]) -> None:
-        self.workers = workers
-        self.reply = reply
+    """One question among the workers.
+
+    number   of the admin process' question
+    workers  that have not answered yet
+    failed   answered that they have no answer
+    """
+
+    def __init__(self, number: int, workers: Iterable[Child]) -> None:
+        self.number = number
+        self.workers = set(workers)
         self.answers: list[Any] = []
         self.failed = 0
         self.until = time.monotonic() + ANSWER_SECONDS
 
 
 class Questions:
-    """Those that are not answered yet.
+    """Those that are not answered yet."""
 
-    tell  gives a worker an order
-    """
-
-    def __init__(self, tell: Callable[[Child, Order], None]) -> None:
-        self._tell = tell
+    def __init__(self, children: Children) -> None:
+        self._children = children
         self._numbers = itertools.count(1)
         self._rounds: dict[int, _Round] = {}
 
-    def ask(self, question: ForWorkers, workers: Iterable[Child], reply: Callable[[list[Any], int], None]) -> None:
-        """Ask them; `reply` gets the answers, and how many are missing. Raises TooLarge."""
-        number = next(self._numbers)
-        one = _Round(set(workers), reply)
-        for worker in tuple(one.workers):
-            self._tell(worker, AskWorker(number, question))
-        self._rounds[number] = one
+    def reply(self, number: int, answer: dict[str, Any]) -> None:
+        """To the admin process' question of this number. An answer that is too large is told, not waited for."""
+        admin = self._children.admin
+        try:
+            self._children.tell(admin, Reply(number, answer))
+        except TooLarge as error:
+            self._children.tell(admin, NoReply(number, f"the answer is too large: {error}"))
+
+    def ask_workers(self, number: int, question: ForWorkers) -> None:
+        """The reply is what they answer, and how many are missing."""
+        pending = _Round(number, [worker for worker in self._children.workers if worker.alive and worker.ready])
+        own_number = next(self._numbers)
+        try:
+            for worker in tuple(pending.workers):
+                self._children.tell(worker, AskWorker(own_number, question))
+        except TooLarge as error:
+            self._children.tell(self._children.admin, NoReply(number, f"the question is too large: {error}"))
+            return
+        self._rounds[own_number] = pending
         self._reply_where_complete()
 
     def answered(self, worker: Child, answer: Union[Answer, NoAnswer]) -> None:
         """A worker's answer is here, or that it has none."""
-        one = self._rounds.get(answer.number)
-        if one is not None and worker in one.workers:
-            one.workers.discard(worker)
+        pending = self._rounds.get(answer.number)
+        if pending is not None and worker in pending.workers:
+            pending.workers.discard(worker)
             if isinstance(answer, Answer):
-                one.answers.append(answer.answer)
+                pending.answers.append(answer.answer)
             else:
-                one.failed += 1
+                pending.failed += 1
         self._reply_where_complete()
 
     def forget(self, worker: Child) -> None:
         """It is dead: no answer comes from it any more."""
-        for one in self._rounds.values():
-            one.workers.discard(worker)
+        for pending in self._rounds.values():
+            pending.workers.discard(worker)
         self._reply_where_complete()
 
     def next_deadline(self) -> Optional[float]:
-        return min((one.until for one in self._rounds.values()), default=None)
+        return min((pending.until for pending in self._rounds.values()), default=None)
 
     def give_up_late_ones(self, now: float) -> None:
         """Reply with what came where the time is over."""
         self._reply_where_complete(now)
 
     def _reply_where_complete(self, now: float = 0.0) -> None:
-        for number, one in tuple(self._rounds.items()):
-            if not one.workers or now >= one.until:
-                del self._rounds[number]
-                one.reply(one.answers, len(one.workers) + one.failed)
+        for own_number, pending in tuple(self._rounds.items()):
+            if not pending.workers or now >= pending.until:
+                del self._rounds[own_number]
+                missing = len(pending.workers) + pending.failed
+                self.reply(pending.number, {"answers": pending.answers, "missing": missing})
