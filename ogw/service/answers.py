@@ -3,15 +3,16 @@
 import heapq
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from ogw.policy.decision import Reason
 from ogw.report.metrics import RELAY_FAILED, RELAY_OPENED
 from ogw.report.refusals import MOST as MOST_REMEMBERED
-from ogw.service.messages import ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
-
-if TYPE_CHECKING:
-    from ogw.service.worker import Worker
+from ogw.report.refusals import Refusals
+from ogw.service.messages import KillTunnel, ListRefusals, ListTunnels
+from ogw.tunnel.relay import Relay
+from ogw.tunnel.tunnel import Tunnel
 
 MOST_NAMES = 100  # of clients and hosts, each, that a worker tells of
 MOST_REFUSALS = 20
@@ -19,26 +20,16 @@ MOST_TUNNELS = 1000
 LONGEST_DETAIL = 1000  # characters; a certificate's subject may have thousands
 
 
-def answer(worker: "Worker", question: ForWorkers) -> dict[str, Any]:
-    match question:
-        case Overview():
-            return overview(worker)
-        case ListTunnels():
-            return tunnels(worker, question)
-        case ListRefusals():
-            return refusals(worker, question)
-        case KillTunnel():
-            return kill(worker, question)
+def overview(tunnels: Collection[Tunnel], relays: Iterable[Relay], cells: Any, refusals: Refusals) -> dict[str, Any]:
+    """Who has most tunnels, where to, how the relay proxies fare, and what was refused lately.
 
-
-def overview(worker: "Worker") -> dict[str, Any]:
-    """Who has most tunnels, where to, how the relay proxies fare, and what was refused lately."""
-    clients = Counter(tunnel.client_ip for tunnel in worker.tunnels if not tunnel.is_over)
-    hosts = Counter(tunnel.target for tunnel in worker.tunnels if tunnel.target and not tunnel.is_over)
-    for tunnel in worker.tunnels:
+    cells  the worker's row of the table
+    """
+    clients = Counter(tunnel.client_ip for tunnel in tunnels if not tunnel.is_over)
+    hosts = Counter(tunnel.target for tunnel in tunnels if tunnel.target and not tunnel.is_over)
+    for tunnel in tunnels:
         tunnel.count_bytes()
-    relays = worker.relays.relays if worker.relays is not None else ()
-    cells, now = worker.cells, time.monotonic()
+    now = time.monotonic()
     return {
         "clients": clients.most_common(MOST_NAMES),
         "hosts": hosts.most_common(MOST_NAMES),
@@ -52,23 +43,23 @@ def overview(worker: "Worker") -> dict[str, Any]:
             {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
              "detail": one.detail[:LONGEST_DETAIL], "count": one.count, "last": one.last, "seen": one.seen,
              "enforced": one.enforced}
-            for one in worker.refusals.latest(MOST_REFUSALS)
+            for one in refusals.latest(MOST_REFUSALS)
         ],
     }  # fmt: skip
 
 
-def tunnels(worker: "Worker", question: ListTunnels) -> dict[str, Any]:
+def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> dict[str, Any]:
     """Those of a client address and of a target host or host:port, where one is named; the longest open first."""
-    client, target, most = question.client, question.target, min(question.most, MOST_TUNNELS)
-    found = [
+    client, target, most = question
+    matching = [
         tunnel
-        for tunnel in worker.tunnels
+        for tunnel in tunnels
         if (not client or tunnel.client_ip == client)
         and (not target or tunnel.target == target or tunnel.target.rpartition(":")[0] == target)
     ]
     now = time.monotonic()
     return {
-        "total": len(found),
+        "total": len(matching),
         "tunnels": [
             {
                 "tunnel": tunnel.id,
@@ -80,16 +71,15 @@ def tunnels(worker: "Worker", question: ListTunnels) -> dict[str, Any]:
                 "bytes_up": tunnel.duplex.up.copied if tunnel.duplex is not None else 0,
                 "bytes_down": tunnel.duplex.down.copied if tunnel.duplex is not None else 0,
             }
-            for tunnel in heapq.nsmallest(most, found, key=lambda tunnel: tunnel.accepted)
+            for tunnel in heapq.nsmallest(min(most, MOST_TUNNELS), matching, key=lambda tunnel: tunnel.accepted)
         ],
     }
 
 
-def refusals(worker: "Worker", question: ListRefusals) -> dict[str, Any]:
+def remembered(refusals: Refusals, question: ListRefusals) -> dict[str, Any]:
     """All that it remembers of some events, the latest first."""
-    known = worker.refusals
     return {
-        "complete": not known.is_full,
+        "complete": not refusals.is_full,
         "refusals": [
             [
                 one.client,
@@ -103,15 +93,15 @@ def refusals(worker: "Worker", question: ListRefusals) -> dict[str, Any]:
                 one.enforced,
                 one.seen,
             ]
-            for one in known.latest(MOST_REMEMBERED)
+            for one in refusals.latest(MOST_REMEMBERED)
             if one.event in question.events
         ],
     }  # fmt: skip
 
 
-def kill(worker: "Worker", question: KillTunnel) -> dict[str, Any]:
+def kill(tunnels: Collection[Tunnel], question: KillTunnel) -> dict[str, Any]:
     """End the tunnel with this id."""
-    for tunnel in worker.tunnels:
+    for tunnel in tunnels:
         if tunnel.id == question.tunnel:
             tunnel.end(Reason.KILLED)
             return {"killed": True}

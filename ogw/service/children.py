@@ -213,7 +213,10 @@ class Children:
                 self._ended(pid)  # there are none any more, whoever was told of their end
 
     def end(self, child: Child) -> None:
-        """Kill it. Its death is noticed by `reap`: it may take its time, where it waits for a disk."""
+        """Kill it. Its death is noticed by `reap`: it may take its time, where it waits for a disk.
+
+        SIGKILL, since a child ignores the signals that ask (they reach the whole group), and one that hangs hears none.
+        """
         if child.alive:
             _signal(child.pid, signal.SIGKILL)
 
@@ -343,6 +346,9 @@ class Children:
     def _lose(self, child: Child) -> None:
         """Its channel ended. It is dead, or as good as: the child that is gone is reaped, one that lives on is not."""
         self._hang_up(child)
+        # Killed, although it may live: it takes us for dead and is about to close its door, and while it lives nobody
+        # else is started in its place. To ask it to leave there is no channel any more. In a drain nobody is to follow:
+        # it may finish.
         if self.replaces:
             self.end(child)
 
@@ -369,7 +375,9 @@ class Children:
     def _died(self, child: Child) -> None:
         pid, was_ready = child.pid, child.ready
         child.died()
-        self._hear(child)  # what it said last
+        # Once more, to the end of its channel: what a process said outlives it, and its end may be seen before its last
+        # words are read. They say how many tunnels it cut; or, of one that died at once, that it was ready.
+        self._hear(child)
         child.ready = False
         self._hang_up(child)
         child.close_stacks()

@@ -1,13 +1,25 @@
-"""A reload: all workers build the new configuration before any takes it; and what it says of what changed."""
+"""A reload: all workers build the new configuration before any takes it; and what is said of the one in force."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Union
+from typing import Any, Union
 
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.report.metrics import (
+    MOST_DESCRIPTORS,
+    MOST_TUNNELS,
+    POLICY,
+    RELAYS,
+    RELOADED,
+    RELOADS_REFUSED,
+    RELOADS_TAKEN,
+    REPORT_UNTIL,
+)
 from ogw.service.children import Child, Children
+from ogw.service.limits import Limits
 from ogw.service.messages import Forget, Order, Prepare, Prepared, Take, Taken, config_text
 from ogw.settings.policy import policy_of
 from ogw.settings.settings import SETTINGS, Config
@@ -20,29 +32,59 @@ def changes(before: Config, config: Config) -> list[str]:
     return [name for name in SETTINGS if before.given_by(name) != config.given_by(name)]
 
 
-def tell_of_change(log: Log, before: Config, config: Config) -> list[str]:
-    """Every worker has taken the new configuration; what changed."""
-    old, log.policy = log.policy, policy_of(config).hash
-    log.set_level(config.log_level)
-    changed = changes(before, config)
-    log.event(
-        Event.CONFIGURATION_RELOADED,
-        f"changed: {', '.join(changed)}" if changed else "nothing changed",
-        old_policy=old,
-        changed=changed,
-    )
-    for name in changed:
-        if SETTINGS[name].restart:
-            log.event(Event.INFORMATION, f"{name} changed; that needs a restart of the gateway", level=logging.WARNING)
-    for warning in config.warnings:
-        log.event(Event.INFORMATION, warning, level=logging.WARNING)
-    return changed
+class InForce:
+    """The configuration in force, of which the log and the table tell.
 
+    config  whoever is started begins with it
+    """
 
-def tell_of_mistakes(log: Log, mistakes: Iterable[str]) -> None:
-    """Nothing was reloaded, and why."""
-    for mistake in mistakes:
-        log.event(Event.WRONG_CONFIGURATION, f"{mistake}; nothing was reloaded, the running configuration stays")
+    def __init__(self, config: Config, log: Log, state: Any, limits: Limits) -> None:
+        self._log = log
+        self._state = state
+        self._limits = limits
+        self.config = self._before = config
+        self._publish()
+
+    def take(self, config: Config) -> None:
+        """All workers have built it."""
+        self._before, self.config = self.config, config
+
+    def is_taken(self) -> list[str]:
+        """All workers have taken it: say so; the names of the settings that changed."""
+        old, changed = self._log.policy, changes(self._before, self.config)
+        self._publish()
+        self._log.set_level(self.config.log_level)
+        self._log.event(
+            Event.CONFIGURATION_RELOADED,
+            f"changed: {', '.join(changed)}" if changed else "nothing changed",
+            old_policy=old,
+            changed=changed,
+        )
+        for name in changed:
+            if SETTINGS[name].restart:
+                message = f"{name} changed; that needs a restart of the gateway"
+                self._log.event(Event.INFORMATION, message, level=logging.WARNING)
+        for warning in self.config.warnings:
+            self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
+        self._state[RELOADS_TAKEN] += 1
+        RELOADED.is_now(self._state)
+        return changed
+
+    def stays(self, mistakes: Iterable[str]) -> None:
+        """Nothing was reloaded; say why."""
+        self._state[RELOADS_REFUSED] += 1
+        for mistake in mistakes:
+            message = f"{mistake}; nothing was reloaded, the running configuration stays"
+            self._log.event(Event.WRONG_CONFIGURATION, message)
+
+    def _publish(self) -> None:
+        config, state = self.config, self._state
+        self._log.policy = policy_of(config).hash
+        state[POLICY] = int(self._log.policy, 16)
+        state[MOST_TUNNELS] = config.max_tunnels or self._limits.tunnels
+        state[MOST_DESCRIPTORS] = self._limits.descriptors
+        state[RELAYS] = len(config.relay_proxy)
+        state[REPORT_UNTIL] = math.ceil(config.reports_until or 0)
 
 
 class Reload:

@@ -103,8 +103,8 @@ def test_it_ends_by_itself_without_a_reload_and_says_so(upstream):
 
 OFTEN = """
 import sys
-from ogw.service import supervisor
-supervisor.MODE_SECONDS = 0.2
+from ogw.service import notices
+notices.MODE_SECONDS = 0.2
 from ogw.cli.main import main
 sys.exit(main(["run", *sys.argv[1:]]))
 """

@@ -78,11 +78,11 @@ def test_what_waited_in_the_queue_of_a_hung_worker_is_served_by_its_replacement(
 
 BUSY = """
 import sys
-from ogw.service import answers, worker
-def spin_around(worker, question):
+from ogw.service.tunnels import Tunnels
+def spin_around(tunnels, question):
     while True:
         pass
-worker.answer = spin_around
+Tunnels.answer = spin_around
 from ogw.cli.main import main
 sys.exit(main(["run", *sys.argv[1:]]))
 """

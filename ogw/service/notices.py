@@ -1,0 +1,135 @@
+"""Lines that the supervisor writes: by the clock, about itself, and about starts."""
+
+import logging
+import math
+import socket
+import time
+import traceback
+from collections.abc import Iterable
+from typing import Optional
+
+from ogw import __version__
+from ogw.policy.decision import Reason
+from ogw.report.events import Event
+from ogw.report.log import Log, timestamp
+from ogw.report.metrics import MOST_TUNNELS
+from ogw.report.table import Table
+from ogw.service.admin.exposition import four_counters, passed
+from ogw.service.admin.sockets import Door
+from ogw.service.children import Child
+from ogw.settings.settings import Config
+
+REPEAT_SECONDS = 60.0  # what fails again and again is one line and a count
+MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
+TELL_SECONDS = 1.0  # between two tries to tell of lost log lines, which may not be taken yet
+
+
+class Notices:
+    """Call `work` at the time that `next_time` says."""
+
+    def __init__(self, log: Log, table: Table, config: Config) -> None:
+        self._log = log
+        self._table = table
+        self._config = config
+        self._next_report = time.monotonic() + config.log_interval
+        self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
+        self._trouble = 0  # errors that were not told yet
+        self._trouble_told = -math.inf
+
+    def say_started(self, sockets: Iterable[socket.socket], workers: int, door: Door, descriptors: int) -> None:
+        """All are ready.
+
+        sockets      of one worker: they listen where those of all do
+        descriptors  open files that a process may have
+        """
+        places = [_place(sock) for sock in sockets]
+        self._log.event(
+            Event.SERVICE_STARTED,
+            f"ogw {__version__} listens on {', '.join(places)}",
+            listen=places,
+            version=__version__,
+            workers=workers,
+            admin=door.place or None,
+            max_tunnels=self._table.gateway.cells[MOST_TUNNELS],
+            descriptors=descriptors,
+        )
+        for warning in (*self._config.warnings, *door.warnings):
+            self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
+        self.tell_of_mode()
+
+    def take(self, config: Config) -> None:
+        """This one is in force now."""
+        self._config = config
+        self._next_report = time.monotonic() + config.log_interval
+        self.tell_of_mode()
+
+    def next_time(self, now: float) -> float:
+        lost = now + TELL_SECONDS if self._log.untold else math.inf
+        return min(self._next_report, self._next_mode_report, lost)
+
+    def work(self, now: float) -> None:
+        if now >= self._next_report:
+            self._next_report = now + self._config.log_interval
+            self._report()
+        if now >= self._next_mode_report:
+            self.tell_of_mode()
+        self._log.report_lost()
+
+    def _report(self) -> None:
+        """The original's four counters, for those who collect only lines."""
+        counted = four_counters(self._table)
+        self._log.event(
+            Event.INFORMATION,
+            f"{counted['tunnels']} tunnels of {counted['clients']} clients are open; since the start "
+            f"{counted['errors']} errors and {counted['tls_rejections']} rejections by the TLS rules",
+            **counted,
+        )
+
+    def tell_of_mode(self) -> None:
+        """While the policy only reports: at the start, at a reload and every hour, so that nobody forgets it."""
+        until, count = self._config.reports_until or 0.0, passed(self._table)
+        left = until - time.time()
+        if left > 0:
+            self._log.event(
+                Event.INFORMATION,
+                f"policy-mode = report until {timestamp(until)}: what no rule allows passes; would have been refused "
+                f"so far: {count}; `ogw suggest` makes rules of them",
+                level=logging.WARNING,
+                until=timestamp(until),
+                count=count,
+            )
+            self._next_mode_report = time.monotonic() + min(MODE_SECONDS, left)
+        else:
+            if self._next_mode_report < math.inf:
+                message = f"policy-mode = report is over, the policy is enforced; would have been refused: {count}"
+                self._log.event(Event.INFORMATION, message, level=logging.WARNING, count=count)
+            self._next_mode_report = math.inf
+
+    def tell_of_trouble(self, error: BaseException) -> None:
+        """The system refused the supervisor something: one line, then a count a minute."""
+        self._trouble += 1
+        if time.monotonic() - self._trouble_told >= REPEAT_SECONDS:
+            message = f"{type(error).__name__}: {error} in the supervisor, which goes on; {self._trouble} times"
+            trace = "".join(traceback.format_exception(error))
+            self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, count=self._trouble, traceback=trace)
+            self._trouble, self._trouble_told = 0, time.monotonic()
+
+    def tell_of_start(self, child: Child, error: Optional[BaseException]) -> None:
+        """A child could not be started, or, once that was told, it could."""
+        if error is None:
+            self._log.event(
+                Event.INFORMATION, f"{child.name} was started, after {child.tries} tries that failed", count=child.tries
+            )
+        elif child.tries == 1:
+            why = error.strerror if isinstance(error, OSError) else "there is no memory"
+            self._log.event(
+                Event.LIMIT_REACHED,
+                f"{child.name} cannot be started: {why}; it is tried again and again, and what runs goes on; raise the "
+                "limit of processes or open files (TasksMax=, LimitNPROC=, LimitNOFILE=, a container's pids limit)",
+                level=logging.ERROR,
+            )
+
+
+def _place(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,256 @@
+"""The open tunnels of a worker: what they share, their limits, the sweep of the idle ones, the recheck after a reload,
+and what a worker answers when it is asked about them."""
+
+import _socket
+import gc
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from gevent.event import Event as Flag
+from gevent.hub import get_hub
+from greenlet import greenlet
+
+from ogw.policy.decision import Reason
+from ogw.policy.hosts import Policy
+from ogw.policy.index import client_network
+from ogw.report.events import Event
+from ogw.report.log import Log
+from ogw.report.metrics import MOST_RELAYS, RELAY_STATE
+from ogw.report.table import Row, Table
+from ogw.service import answers
+from ogw.service.dialer import dialer_of
+from ogw.service.limits import SPARE_DESCRIPTORS, Limits
+from ogw.service.messages import ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
+from ogw.settings.policy import policy_of
+from ogw.settings.settings import Config
+from ogw.tunnel.budget import Budget
+from ogw.tunnel.greenlets import Greenlets
+from ogw.tunnel.ledger import Ledger
+from ogw.tunnel.pipes import Pipes
+from ogw.tunnel.refusal import Refused
+from ogw.tunnel.relay import Relays
+from ogw.tunnel.shared import Draining, Shared
+from ogw.tunnel.tunnel import Tunnel
+
+MOST_LINGERING = 1000  # clients that were refused and have not closed yet
+
+
+class Tunnels:
+    """Those of one worker.
+
+    table   what the whole gateway counts: the limits are for all workers together
+    row     the worker's own of it
+    via     how the gateway names itself to relay proxies
+    own     where the whole gateway listens: (IP text, port)
+    config  the one in force
+    empty   set when the last tunnel is over, and by whoever ends the wait for that
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        log: Log,
+        table: Table,
+        row: Row,
+        limits: Limits,
+        via: bytes,
+        own: Sequence[tuple[str, int]],
+    ) -> None:
+        self.config = config
+        self.empty = Flag()
+        self._log = log
+        self._table = table
+        self._row = row
+        self._limits = limits
+        self._via = via
+        self._own = own
+        self._pipes = Pipes(limits.pipes)
+        self._greenlets = Greenlets()
+        self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
+        self._draining = Draining()
+        self._budget = Budget(config.handshake_memory)
+        self._shared = self.build(config, policy_of(config))
+        log.policy = self._shared.policy.hash
+        self._open: set[Tunnel] = set()
+        self._lingering: dict[Tunnel, None] = {}  # those of them that were refused, the oldest first
+        self._made = 0
+        self._sweeper: Any = None
+
+    # What they share under a configuration.
+
+    def build(self, config: Config, policy: Policy) -> Shared:
+        """What they would share under this one. Raises OSError or ValueError where a file cannot be read."""
+        dialer = dialer_of(config, policy, self._log, self._via, self._own)
+        return Shared(
+            policy,
+            dialer,
+            self._pipes,
+            self._greenlets,
+            self._ledger,
+            config.head_timeout,
+            config.head_max_size,
+            config.handshake_timeout,
+            self._draining,
+            self._lingers,
+            self._via if dialer.relays is not None else b"",
+            self._budget,
+        )
+
+    def take_over(self, config: Config, shared: Shared, recheck: bool) -> None:
+        """What was built for this configuration is in force from now on; with `recheck`, for open tunnels, too."""
+        before = self._relays
+        self.config = config
+        self._shared.dialer.go_on_under(shared.policy)
+        self._shared.dialer.close()
+        self._shared.become(shared)
+        self._log.policy = self._shared.policy.hash
+        self._log.set_level(config.log_level)
+        self._ledger.every_refusal = config.log_every_refusal == "yes"
+        for number in range(MOST_RELAYS):
+            self._row.cells[RELAY_STATE + number] = 0
+        if self._relays is not None and before is not None:
+            self._relays.remember(before)
+        self._budget.most = config.handshake_memory
+        self.begin_sweep()
+        gc.collect()
+        for tunnel in tuple(self._open):
+            tunnel.policy_changed(recheck)
+
+    @property
+    def _relays(self) -> Optional[Relays]:
+        return self._shared.dialer.relays
+
+    # From accept to close, and what limits them.
+
+    def take(self, client: _socket.socket, address: tuple[Any, ...], first: bytes) -> None:
+        """A client is here: start its greenlet, which runs until it first waits. Called in the hub."""
+        self._made += 1
+        network = client_network(address[0], self.config.client_ipv6_prefix)
+        tunnel = Tunnel(client, address, f"{self._log.process}-{self._made}", self._shared, network)
+        refused = self._limit_reached(network)
+        if self._lingering and len(self._lingering) >= self._most_lingering():
+            next(iter(self._lingering)).end_now(Reason.NO_DESCRIPTORS)
+        self._open.add(tunnel)
+        self._row.opened(network, tunnel.client_ip)
+        self._greenlets.run(self._run, tunnel, first, refused)
+
+    def _run(self, tunnel: Tunnel, first: bytes, refused: Optional[Refused]) -> None:
+        try:
+            tunnel.run(first, refused)
+        finally:
+            self._open.discard(tunnel)
+            if self._lingering.pop(tunnel, tunnel) is tunnel:  # else the limits do not count it any more
+                self._row.closed(tunnel.network, tunnel.client_ip)
+            if not self._open:
+                self.empty.set()
+
+    def _lingers(self, tunnel: Tunnel) -> None:
+        """It was refused, and holds its socket only for its client to read the answer: no limit counts it any more."""
+        self._lingering[tunnel] = None
+        self._row.closed(tunnel.network, tunnel.client_ip)
+
+    def _most_lingering(self) -> int:
+        """How many sockets may be held so: those that no tunnel can need, up to a limit."""
+        return min(MOST_LINGERING, 2 * (self._limits.own_tunnels - self._row.tunnels) + SPARE_DESCRIPTORS // 2)
+
+    def _limit_reached(self, network: str) -> Optional[Refused]:
+        most = self.config.max_tunnels
+        is_full = self._table.tunnels >= most if most else self._row.tunnels >= self._limits.own_tunnels
+        if is_full:
+            return Refused(Reason.TOO_MANY_TUNNELS, f"{self._table.tunnels} tunnels are open (max-tunnels)")
+        most = self.config.max_tunnels_per_client
+        if most and self._table.tunnels_of(network) >= most:
+            return Refused(
+                Reason.TOO_MANY_TUNNELS_FOR_CLIENT, f"{network} has {most} tunnels open (max-tunnels-per-client)"
+            )
+        return None
+
+    def end_lingering(self) -> None:
+        """No descriptor is to be had: those go first that are held for nothing but an answer. Called in the hub."""
+        for tunnel in tuple(self._lingering):
+            tunnel.end_now(Reason.NO_DESCRIPTORS)
+
+    # The sweep: idle tunnels, rules that end, lines about long ones.
+
+    def begin_sweep(self) -> None:
+        """As often as the configuration in force needs it."""
+        if self._sweeper is not None:
+            self._sweeper.stop()
+            self._sweeper.close()
+        self._sweeper = get_hub().loop.timer(self._sweep_period(), self._sweep_period())
+        self._sweeper.start(self._sweep)
+
+    def _sweep_period(self) -> float:
+        config = self.config
+        shortest = min(config.idle_timeout, config.half_closed_timeout, config.log_interval)
+        return float(min(10.0, max(0.05, shortest / 4)))
+
+    def _sweep(self) -> None:
+        self._log.report_lost()
+        now, wall = time.monotonic(), time.time()
+        idle, half_closed = self.config.idle_timeout, self.config.half_closed_timeout
+        for tunnel in tuple(self._open):
+            tunnel.sweep(now, wall, idle, half_closed)
+        self._ledger.tell_of_repeats(now)
+        self._report_long_tunnels(now)
+
+    def _report_long_tunnels(self, now: float) -> None:
+        """Those that have been open for log-interval have a line, and again after each further one."""
+        interval = self.config.log_interval
+        for tunnel in self._open:
+            if now - tunnel.reported >= interval:
+                tunnel.report(now)
+
+    # The drain.
+
+    def refuse_new_ones(self) -> None:
+        """From now on, whoever completes a head is told that the gateway drains."""
+        self._draining.now = True
+
+    @property
+    def are_open(self) -> bool:
+        return bool(self._open)
+
+    @property
+    def unfinished(self) -> int:
+        """Those that are open, and not only held for a refused client to read its answer."""
+        return len(self._open) - len(self._lingering)
+
+    def end_all(self) -> None:
+        """Ask them to end; `empty` is set when they have."""
+        for tunnel in tuple(self._open):
+            tunnel.end(Reason.DRAINED)
+
+    def tell_the_last(self) -> None:
+        """Refusals that repeat and wait for their next line have it now."""
+        self._ledger.tell_of_repeats(time.monotonic(), at_once=True)
+
+    # Questions.
+
+    def answer(self, question: ForWorkers) -> dict[str, Any]:
+        """In the worker's loop, so it must be quick. Its shape is that of service/answers.py."""
+        match question:
+            case Overview():
+                relays = self._relays.relays if self._relays is not None else ()
+                return answers.overview(self._open, relays, self._row.cells, self._ledger.refusals)
+            case ListTunnels():
+                return answers.listed(self._open, question)
+            case ListRefusals():
+                return answers.remembered(self._ledger.refusals, question)
+            case KillTunnel():
+                return answers.kill(self._open, question)
+
+    def report_census(self) -> None:
+        """For who looks for a leak. It looks at every object of the process, so it is made only where it is read."""
+        if not self._log.debug:
+            return
+        objects = gc.get_objects()
+        greenlets = sum(1 for one in objects if issubclass(type(one), greenlet) and not one.dead)
+        self._log.event(
+            Event.INFORMATION,
+            f"{greenlets} greenlets ({self._greenlets.idle} idle), {len(self._open)} tunnels, "
+            f"{self._pipes.open} pipes, {len(objects)} objects",
+            level=logging.DEBUG,
+        )
