@@ -48,7 +48,7 @@ from ogw.report.writers import Direct
 from ogw.service.admin import process as admin
 from ogw.service.admin.exposition import four_counters, passed
 from ogw.service.admin.questions import Questions
-from ogw.service.admin.sockets import open_door
+from ogw.service.admin.sockets import open_sockets
 from ogw.service.children import Child, Children
 from ogw.service.control import Channel, TooLarge
 from ogw.service.limits import StartError, limits_of, workers_of
@@ -150,8 +150,8 @@ class Supervisor:
         count = workers_of(config)
         self._limits = limits_of(config, count)
         sockets = listen_everywhere(config, count)
-        self._door = open_door(config)
-        every = [*(sock for own in sockets for sock in own), *self._door.sockets]
+        self._admin_sockets = open_sockets(config)
+        every = [*(sock for own in sockets for sock in own), *self._admin_sockets.all]
         self._own = sorted({sock.getsockname()[:2] for sock in every if sock.family != socket.AF_UNIX})
         self._table = Table(count)
         self._state = self._table.gateway.cells
@@ -161,7 +161,7 @@ class Supervisor:
             Child(f"worker {number}", self._be_worker, own, self._table.rows[number])
             for number, own in enumerate(sockets)
         ]
-        admin_process = Child("admin", self._be_admin, self._door.sockets)
+        admin_process = Child("admin", self._be_admin, self._admin_sockets.all)
         self._children = Children(
             workers,
             admin_process,
@@ -276,7 +276,7 @@ class Supervisor:
         self._children.wait_for_end(LEAVE_SECONDS)
         self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {self._cut} tunnels were cut", count=self._cut)
         try:
-            self._door.close()
+            self._admin_sockets.close()
             self._log.close()
             SIGNALS.close()
             self._selector.close()
@@ -329,7 +329,7 @@ class Supervisor:
     def _be_admin(self, child: Child, channel: Channel) -> int:
         log = self._log.in_child(self._table.admin.cells)
         report_uncaught_errors(log)
-        return admin.serve(channel, self._door, self._table, self._config, log)
+        return admin.serve(channel, self._admin_sockets, self._table, self._config, log)
 
     def _mourn(self, child: Child, pid: int, was_ready: bool) -> None:
         self._signs.forget(child)
@@ -386,11 +386,11 @@ class Supervisor:
             listen=places,
             version=__version__,
             workers=len(self._children.workers),
-            admin=self._door.place or None,
+            admin=self._admin_sockets.place or None,
             max_tunnels=self._state[MOST_TUNNELS],
             descriptors=self._limits.descriptors,
         )
-        for warning in (*self._config.warnings, *self._door.warnings):
+        for warning in (*self._config.warnings, *self._admin_sockets.warnings):
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
         self._tell_of_mode()
         notify("READY=1", f"MAINPID={os.getpid()}")
