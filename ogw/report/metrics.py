@@ -106,10 +106,6 @@ class RelayState(enum.IntEnum):
     REFUSES_US = 2  # it answers, but opens no tunnel
     RESTING = 3  # it failed, and is left out for a while
 
-    @property
-    def words(self) -> str:
-        return self.name.lower().replace("_", " ")
-
 
 class Histogram:
     """A histogram of seconds: a cell for each bucket, one for what is over the last edge, one for the sum in us."""

@@ -15,7 +15,7 @@ from ogw.report.log import Log, timestamp
 from ogw.report.metrics import MOST_TUNNELS
 from ogw.report.table import Table
 from ogw.service.admin.exposition import four_counters, passed
-from ogw.service.admin.sockets import Door
+from ogw.service.admin.sockets import Sockets
 from ogw.service.children import Child
 from ogw.settings.settings import Config
 
@@ -36,7 +36,7 @@ class Notices:
         self._trouble = 0  # errors that were not told yet
         self._trouble_told = -math.inf
 
-    def say_started(self, sockets: Iterable[socket.socket], workers: int, door: Door, descriptors: int) -> None:
+    def say_started(self, sockets: Iterable[socket.socket], workers: int, admin: Sockets, descriptors: int) -> None:
         """All are ready.
 
         sockets      of one worker: they listen where those of all do
@@ -49,11 +49,11 @@ class Notices:
             listen=places,
             version=__version__,
             workers=workers,
-            admin=door.place or None,
+            admin=admin.place or None,
             max_tunnels=self._table.gateway.cells[MOST_TUNNELS],
             descriptors=descriptors,
         )
-        for warning in (*self._config.warnings, *door.warnings):
+        for warning in (*self._config.warnings, *admin.warnings):
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
         self.tell_of_mode()
 

@@ -32,7 +32,7 @@ from ogw.report.table import Table
 from ogw.report.uncaught import report_uncaught_errors
 from ogw.report.writers import Direct
 from ogw.service.admin import process as admin
-from ogw.service.admin.sockets import open_door
+from ogw.service.admin.sockets import open_sockets
 from ogw.service.children import Child, Children
 from ogw.service.control import Channel
 from ogw.service.deaths import Deaths
@@ -122,8 +122,8 @@ class Supervisor:
         count = workers_of(config)
         self._limits = limits_of(config, count)
         sockets = listen_everywhere(config, count)
-        self._door = open_door(config)
-        every = [*(sock for own in sockets for sock in own), *self._door.sockets]
+        self._admin_sockets = open_sockets(config)
+        every = [*(sock for own in sockets for sock in own), *self._admin_sockets.all]
         self._own = sorted({sock.getsockname()[:2] for sock in every if sock.family != socket.AF_UNIX})
         self._table = Table(count)
         self._state = self._table.gateway.cells
@@ -135,7 +135,7 @@ class Supervisor:
             Child(f"worker {number}", self._be_worker, own, self._table.rows[number])
             for number, own in enumerate(sockets)
         ]
-        admin_process = Child("admin", self._be_admin, self._door.sockets)
+        admin_process = Child("admin", self._be_admin, self._admin_sockets.all)
         self._children = Children(
             workers,
             admin_process,
@@ -241,7 +241,7 @@ class Supervisor:
         cut = self._deaths.cut
         self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {cut} tunnels were cut", count=cut)
         try:
-            self._door.close()
+            self._admin_sockets.close()
             self._log.close()
             SIGNALS.close()
             self._selector.close()
@@ -285,7 +285,7 @@ class Supervisor:
     def _be_admin(self, child: Child, channel: Channel) -> int:
         log = self._log.in_child(self._table.admin.cells)
         report_uncaught_errors(log)
-        return admin.serve(channel, self._door, self._table, self._config, log)
+        return admin.serve(channel, self._admin_sockets, self._table, self._config, log)
 
     def _mourn(self, child: Child, pid: int, was_ready: bool) -> None:
         self._signs.forget(child)
@@ -298,7 +298,7 @@ class Supervisor:
 
     def _say_started(self) -> None:
         workers = self._children.workers
-        self._notices.say_started(workers[0].sockets, len(workers), self._door, self._limits.descriptors)
+        self._notices.say_started(workers[0].sockets, len(workers), self._admin_sockets, self._limits.descriptors)
         notify("READY=1", f"MAINPID={os.getpid()}")
         self._refresh = Refresh(self._config, self._log, self._children.start_aside)
 

@@ -30,7 +30,7 @@ class Nobody:
         return {"answers": [], "missing": 0}
 
 
-class Door:
+class Sockets:
     place = health_place = ""
 
 
@@ -41,7 +41,7 @@ class Config:
 @pytest.mark.parametrize("by", SET_BY)
 def test_the_gateway_has_been_running_for_as_long_as_it_has_whatever_the_clock_was_set_to(by):
     table = started_before_the_clock_was_set(by)
-    status = Views(table, Nobody(), Config(), Door()).status()
+    status = Views(table, Nobody(), Config(), Sockets()).status()
     assert 0 <= status["uptime"] < 60
     assert abs(datetime.fromisoformat(status["started"]).timestamp() - time.time()) < 60
     assert 0 <= History(table).now()[0] < 60

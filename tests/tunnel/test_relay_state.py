@@ -3,7 +3,7 @@
 import pytest
 
 from ogw.report.metrics import RelayState
-from ogw.service.admin.views import STALE_SECONDS, _relay_proxy
+from ogw.service.admin.overview import STALE_SECONDS, relay_proxy
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import MOST_DOUBTS, Relay, offered
 from ogw.wire.connect import parse_target
@@ -106,12 +106,12 @@ REFUSES = known(RelayState.REFUSES_US, 3.0, "407")
 )
 def test_the_worst_that_a_worker_knows_counts_but_not_what_is_long_past(workers, state, why):
     for order in (workers, workers[::-1]):
-        told = _relay_proxy(order)
+        told = relay_proxy(order)
         assert (told["state"], told["why"], told["up"]) == (state, why, state == "up")
 
 
 def test_the_latest_of_the_same_is_told_and_counts_are_added():
-    told = _relay_proxy([UP_LONG_AGO, UP, RESTED_LONG_AGO, NEVER])
+    told = relay_proxy([UP_LONG_AGO, UP, RESTED_LONG_AGO, NEVER])
     assert (told["age"], told["opened"], told["failed"]) == (1.0, 6, 0)
 
 

@@ -28,7 +28,7 @@ from ogw.cli.screen import (
     table,
     whole,
 )
-from ogw.service.admin.attention import state_of
+from ogw.report.status import RelayProxyStatus, state_of
 
 NAMES = 12  # columns of the facts' names
 
@@ -165,7 +165,7 @@ def _relay_proxies(state: dict[str, Any]) -> Table:
     return shown
 
 
-def _relay_state(relay: dict[str, Any]) -> Text:
+def _relay_state(relay: RelayProxyStatus) -> Text:
     text, style = {
         "never tried": (_("never tried, it may be fine"), ""),
         "up": (_("fine, opened a tunnel {time} ago"), GOOD),

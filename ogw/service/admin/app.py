@@ -1,4 +1,4 @@
-"""The admin process' WSGI app: which path shows what, over which door, to whom.
+"""The admin process' WSGI app: which path shows what, over which socket, to whom.
 
 Over TCP there are metrics, health and readiness, and only where admin-page says so what the page shows; whoever may
 open the unix socket may see everything. What changes anything is a POST, and only there. health-address has nothing but
@@ -10,11 +10,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs
 
 from ogw.service.admin.page import POLICY, rendered
-from ogw.service.messages import DrainNow, KillTunnel, NoteChange, Question, ReloadNow
+from ogw.service.admin.views import Asker, Views
+from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow
 
 JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
 STATUS = {
@@ -32,46 +33,41 @@ LARGEST_CHANGE, MOST_CHANGES = 1 << 16, 100  # bytes, and texts in each list
 MOST_WAITING = 6  # fewer than there are threads: whoever asks for health never waits for those who ask the supervisor
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
 
-Answer = tuple[int, str, bytes]  # status, media type, body
-
-
-class Asker(Protocol):
-    """Who knows what this process does not: the supervisor."""
-
-    def ask(self, question: Question, seconds: float = ...) -> dict[str, Any]:
-        """Its answer, as the question describes it. Raises TimeoutError, or OSError where it is gone, or has none."""
+Response = tuple[int, str, bytes]  # status, media type, body
 
 
 class App:
-    """One door's.
+    """One socket's.
 
     is_local  it is the unix socket
     page      admin-page: what the page shows is shown over TCP, too
     report    what to do with an error of our own
     """
 
-    def __init__(self, views: Any, supervisor: Asker, is_local: bool, page: bool, report: Callable[[Exception], None]):
+    def __init__(
+        self, views: Views, supervisor: Asker, is_local: bool, page: bool, report: Callable[[Exception], None]
+    ):
         self._views = views
         self._supervisor = supervisor
         self._is_local = is_local
         self._report = report
-        self._open: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
+        self._open: dict[str, Callable[[dict[str, str], dict[str, Any]], Response]] = {
             "/metrics": self._metrics,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
         }
-        self._shown: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
+        self._shown: dict[str, Callable[[dict[str, str], dict[str, Any]], Response]] = {
             "/": self._page,
             "/status": lambda query, environ: _json(views.status()),
             "/tunnels": self._tunnels,
             "/config": lambda query, environ: _json(views.config()),
         }
-        self._local: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
+        self._local: dict[str, Callable[[dict[str, str], dict[str, Any]], Response]] = {
             "/refusals": lambda query, environ: _json(views.refusals()),
         }
         self._shows = is_local or page
         self._may_wait = threading.BoundedSemaphore(MOST_WAITING)
-        self._changing: dict[str, Callable[[dict[str, str], dict[str, Any]], Answer]] = {
+        self._changing: dict[str, Callable[[dict[str, str], dict[str, Any]], Response]] = {
             "/reload": self._reload,
             "/drain": lambda query, environ: _json(supervisor.ask(DrainNow())),
             "/changed": self._changed,
@@ -97,7 +93,7 @@ class App:
         allowed = "POST" if environ["PATH_INFO"] in self._changing else "GET, HEAD"
         return _answered(environ, start_response, answer, allowed)
 
-    def _answer(self, environ: dict[str, Any]) -> Answer:
+    def _answer(self, environ: dict[str, Any]) -> Response:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
         if path in self._changing and self._is_local:
@@ -119,26 +115,26 @@ class App:
         local = (*self._local, *self._changing) if self._is_local else ()
         return [*self._open, *(self._shown if self._shows else ()), *local]
 
-    def _metrics(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+    def _metrics(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         body, media_type = self._views.exposition(environ.get("HTTP_ACCEPT", ""))
         return 200, media_type, body
 
-    def _healthz(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+    def _healthz(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         return _healthy(self._views)
 
-    def _readyz(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+    def _readyz(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         return _ready(self._views)
 
-    def _page(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+    def _page(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         return 200, HTML, rendered(self._views.status(), self._views.points()).encode()
 
-    def _tunnels(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+    def _tunnels(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         most = query.get("most", "1000")
         if not (most.isascii() and most.isdigit()):
             return _text(400, "most is a number")
         return _json(self._views.tunnels(query.get("client", ""), query.get("target", ""), int(most[:9])))
 
-    def _reload(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+    def _reload(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         try:
             answer = self._supervisor.ask(ReloadNow(), RELOAD_SECONDS)
         except TimeoutError:
@@ -146,12 +142,12 @@ class App:
             answer = {"mistakes": [told], "changed": [], "policy": self._views.policy, "running": True}
         return _json(answer, 409 if answer["mistakes"] else 200)
 
-    def _kill(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+    def _kill(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         asked = self._supervisor.ask(KillTunnel(query.get("tunnel", "")))
         killed = any(answer["killed"] for answer in asked["answers"])
         return _json({"killed": killed}, 200 if killed else 404)
 
-    def _changed(self, query: dict[str, str], environ: dict[str, Any]) -> Answer:
+    def _changed(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         """Somebody changed the INI file with a command: a line of the log says who and what."""
         try:
             told = json.loads(environ["wsgi.input"].read(LARGEST_CHANGE))
@@ -165,7 +161,7 @@ class App:
 class Health:
     """health-address: whether the gateway lives, and whether clients should be sent here; nothing else is there."""
 
-    def __init__(self, views: Any) -> None:
+    def __init__(self, views: Views) -> None:
         self._views = views
         self._paths = {"/healthz": _healthy, "/readyz": _ready}
 
@@ -180,18 +176,18 @@ class Health:
         return _answered(environ, start_response, answer)
 
 
-def _healthy(views: Any) -> Answer:
+def _healthy(views: Views) -> Response:
     why = views.not_alive()
     return _text(503, why) if why else _text(200, "ok")
 
 
-def _ready(views: Any) -> Answer:
+def _ready(views: Views) -> Response:
     why = views.not_alive() or views.not_ready()
     return _text(503, why) if why else _text(200, "ok")
 
 
 def _answered(
-    environ: dict[str, Any], start_response: Callable[..., Any], answer: Answer, allowed: str = "GET, HEAD"
+    environ: dict[str, Any], start_response: Callable[..., Any], answer: Response, allowed: str = "GET, HEAD"
 ) -> Iterable[bytes]:
     status, media_type, body = answer
     headers = [
@@ -232,9 +228,9 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _json(value: Any, status: int = 200) -> Answer:
+def _json(value: Any, status: int = 200) -> Response:
     return status, JSON, json.dumps(value).encode() + b"\n"
 
 
-def _text(status: int, text: str) -> Answer:
+def _text(status: int, text: str) -> Response:
     return status, TEXT, text.encode() + b"\n"

@@ -1,18 +1,14 @@
 """What about the gateway an operator should look at: sentences for people, made from what /status says."""
 
 from gettext import gettext as _
-from typing import Any
+
+from ogw.report.status import Status, state_of
 
 NEARLY_FULL = 0.9  # of max-tunnels
 
 
-def state_of(relay: dict[str, Any]) -> str:
-    """How a relay proxy fares, as /status says it: never tried, up, refuses us, resting."""
-    return str(relay.get("state") or ("up" if relay["up"] else "resting"))
-
-
-def attention(status: dict[str, Any]) -> list[str]:
-    """A sentence for each thing that is wrong or soon will be. `status` as service/admin/views.py makes it."""
+def attention(status: Status) -> list[str]:
+    """A sentence for each thing that is wrong or soon will be."""
     told = []
     counters, most = status["counters"], status["max_tunnels"]
     if status["policy_mode"]["mode"] == "report":

@@ -19,11 +19,10 @@ from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.events import Event
 from ogw.report.metrics import RelayState
+from ogw.report.status import FourCounters
 from ogw.report.table import Table
 
 ERRORS = [number for number in metrics.EVENTS if number >= Event.ERROR]
-
-
 REPORTED = (Reason.HOST_NOT_ALLOWED, Reason.PORT_NOT_ALLOWED)  # instead of refused, with policy-mode = report
 
 
@@ -38,7 +37,7 @@ def passed(table: Table) -> int:
     return sum(table.sum(metrics.PASSED + reason.index) for reason in REPORTED)
 
 
-def four_counters(table: Table) -> dict[str, Any]:
+def four_counters(table: Table) -> FourCounters:
     """The original's: active client connections, connected clients, errors, rejections by the TLS rules."""
     return {
         "tunnels": table.tunnels,

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from typing import NamedTuple
 
 from ogw.policy.decision import Reason
 from ogw.report import metrics
@@ -10,8 +11,27 @@ from ogw.report.table import Table
 PERIOD = 10.0  # seconds between two points; workers count the bytes of open tunnels as often
 SPAN = 900.0  # seconds that are remembered
 
-# Seconds since the start, open tunnels; and since the start: tunnels opened, refusals and rejections, bytes up, down.
-Point = tuple[float, int, int, int, int, int]
+
+class Point(NamedTuple):
+    """A moment, as page.js reads it, too: by its place.
+
+    uptime      seconds since the start
+    tunnels     open ones
+    opened      and since the start: tunnels that were opened
+    refused     refusals and rejections
+    bytes_up    copied
+    bytes_down
+    """
+
+    uptime: float
+    tunnels: int
+    opened: int
+    refused: int
+    bytes_up: int
+    bytes_down: int
+
+
+AT_START = Point(0.0, 0, 0, 0, 0, 0)
 
 
 class History:
@@ -27,15 +47,15 @@ class History:
         while True:
             if self._table.gateway.cells[metrics.STARTED.cell]:
                 point = self.now()
-                if not self._points and point[0] <= 2 * self._period:
-                    self._points.append((0.0, 0, 0, 0, 0, 0))
+                if not self._points and point.uptime <= 2 * self._period:
+                    self._points.append(AT_START)
                 self._points.append(point)
             time.sleep(self._period)
 
     def now(self) -> Point:
         """The point of this moment."""
         table = self._table
-        return (
+        return Point(
             round(metrics.STARTED.seconds_ago(table.gateway.cells), 1),
             table.tunnels,
             table.sum(metrics.ALLOWED),

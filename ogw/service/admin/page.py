@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import Any
 
-from ogw.service.admin.attention import state_of
-from ogw.service.admin.history import SPAN, Point
+from ogw.report.status import LatestRefusal, RelayProxyStatus, Status, WorkerStatus, state_of
+from ogw.service.admin.history import AT_START, SPAN, Point
 from ogw.service.admin.page_texts import texts
 
 _HERE = pathlib.Path(__file__).parent
@@ -37,8 +37,8 @@ POLICY = (
 )
 
 
-def rendered(status: dict[str, Any], points: Sequence[Point]) -> str:
-    """The page for this state of the gateway (admin/views.py) and its last minutes (admin/history.py)."""
+def rendered(status: Status, points: Sequence[Point]) -> str:
+    """The page for this state of the gateway and its last minutes."""
     counters = status["counters"]
     now = _now(status)
     said = texts()
@@ -64,7 +64,7 @@ def rendered(status: dict[str, Any], points: Sequence[Point]) -> str:
     )
 
 
-def _listens(status: dict[str, Any], said: dict[str, str]) -> str:
+def _listens(status: Status, said: dict[str, str]) -> str:
     states = [state_of(one) for one in status["relay_proxies"]]
     name = "listens_untried" if "never tried" in states else "listens_relays" if states else "listens"
     counts = {"up": states.count("up"), "untried": states.count("never tried"), "all": len(states)}
@@ -80,17 +80,17 @@ def _inert(value: Any) -> str:
 # Numbers: the script says them in the same way.
 
 
-def _point(status: dict[str, Any]) -> Point:
+def _point(status: Status) -> Point:
     c = status["counters"]
     refused = c["refused"] + c["tls_rejections"]
-    return status["uptime"], c["tunnels"], c["allowed"], refused, c["bytes_up"], c["bytes_down"]
+    return Point(status["uptime"], c["tunnels"], c["allowed"], refused, c["bytes_up"], c["bytes_down"])
 
 
-def _values(status: dict[str, Any], points: Sequence[Point], said: dict[str, str]) -> dict[str, str]:
+def _values(status: Status, points: Sequence[Point], said: dict[str, str]) -> dict[str, str]:
     """What changes all the time, by its name in the HTML; the last point is now."""
     c, uptime = status["counters"], status["uptime"]
-    refused = points[-1][3]
-    since: Point = (0, 0, 0, 0, 0, 0) if uptime <= SPAN else points[0]
+    refused = points[-1].refused
+    since = AT_START if uptime <= SPAN else points[0]
     return {
         "uptime": said["up_for"].format(time=_lasting(uptime)),
         "version": said["version_is"].format(version=status["version"]),
@@ -98,23 +98,22 @@ def _values(status: dict[str, Any], points: Sequence[Point], said: dict[str, str
         "tunnels": _count(c["tunnels"]),
         "tunnels_of": said["of"].format(most=_count(status["max_tunnels"])),
         "clients": said["from_clients"].format(count=_count(c["clients"])),
-        "opened": _rate(_speed(points, 2)),
+        "opened": _rate(_speed([(at.uptime, at.opened) for at in points])),
         "opened_total": said["opened_in_all"].format(count=_count(c["allowed"])),
-        "up": _size(_speed(points, 4)),
-        "down": _size(_speed(points, 5)),
+        "up": _size(_speed([(at.uptime, at.bytes_up) for at in points])),
+        "down": _size(_speed([(at.uptime, at.bytes_down) for at in points])),
         "bytes_total": said["bytes_in_all"].format(up=_size(c["bytes_up"]), down=_size(c["bytes_down"])),
-        "refused": _count(refused - since[3]),
-        "refused_span": said["in_the_last"].format(time=_span(uptime - since[0])),
+        "refused": _count(refused - since.refused),
+        "refused_span": said["in_the_last"].format(time=_span(uptime - since.uptime)),
         "refused_total": said["refused_in_all"].format(count=_count(refused)),
     }
 
 
-def _speed(points: Sequence[Point], column: int) -> float:
-    """How much it grew a second, lately."""
-    last = points[-1]
-    before = next((point for point in reversed(points) if last[0] - point[0] >= SMOOTH), points[0])
-    seconds = last[0] - before[0]
-    return max(0.0, (last[column] - before[column]) / max(seconds, SMOOTH))
+def _speed(counts: Sequence[tuple[float, int]]) -> float:
+    """How much a count grew a second, lately: from what it was at which time."""
+    now, last = counts[-1]
+    then, before = next((one for one in reversed(counts) if now - one[0] >= SMOOTH), counts[0])
+    return max(0.0, (last - before) / max(now - then, SMOOTH))
 
 
 def _count(number: int) -> str:
@@ -146,7 +145,7 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def _now(status: dict[str, Any]) -> datetime:
+def _now(status: Status) -> datetime:
     if status["started"] is None:
         return datetime.now(UTC)
     return datetime.fromisoformat(status["started"]) + timedelta(seconds=status["uptime"])
@@ -169,7 +168,7 @@ def _clock(time: datetime, now: datetime) -> str:
 # Tables.
 
 
-def _tables(status: dict[str, Any], now: datetime, said: dict[str, str]) -> dict[str, str]:
+def _tables(status: Status, now: datetime, said: dict[str, str]) -> dict[str, str]:
     """The rows of each table; and NAME_some: what hides the sentence that there are none."""
     reasons = sorted(status["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
     rows = {
@@ -207,9 +206,10 @@ def _bar(share: float) -> str:
     )
 
 
-def _relay(one: dict[str, Any], said: dict[str, str]) -> str:
+def _relay(one: RelayProxyStatus, said: dict[str, str]) -> str:
     state = state_of(one)
-    told = [one.get("why") or "", _ago(one["age"], said) if one.get("age") is not None else ""]
+    age = one.get("age")
+    told = [one.get("why") or "", _ago(age, said) if age is not None else ""]
     more = ", ".join(filter(None, told))
     return _row(
         f'<th scope="row"><code>{html.escape(one["proxy"])}</code></th>',
@@ -220,7 +220,7 @@ def _relay(one: dict[str, Any], said: dict[str, str]) -> str:
     )
 
 
-def _worker(one: dict[str, Any], most: int, said: dict[str, str]) -> str:
+def _worker(one: WorkerStatus, most: int, said: dict[str, str]) -> str:
     files = said["files_of"].format(files=_count(one["descriptors"]), most=_count(most))
     return _row(
         f'<th scope="row">{one["pid"] or html.escape(said["not_running"])}</th>',
@@ -229,7 +229,7 @@ def _worker(one: dict[str, Any], most: int, said: dict[str, str]) -> str:
     )
 
 
-def _refusal(one: dict[str, Any], now: datetime, said: dict[str, str]) -> str:
+def _refusal(one: LatestRefusal, now: datetime, said: dict[str, str]) -> str:
     last = datetime.fromisoformat(one["last"])
     quiet = '<span class="quiet">{}</span>'
     times = " " + quiet.format(html.escape(said["times"].format(count=_count(one["count"]))))

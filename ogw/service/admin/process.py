@@ -15,10 +15,10 @@ from typing import Any, Optional, Union
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.table import Table
-from ogw.service.admin.app import App, Asker, Health
+from ogw.service.admin.app import App, Health
 from ogw.service.admin.server import server_of
-from ogw.service.admin.sockets import Door
-from ogw.service.admin.views import Views
+from ogw.service.admin.sockets import Sockets
+from ogw.service.admin.views import Asker, Views
 from ogw.service.control import Channel, TooLarge
 from ogw.service.messages import (
     AskSupervisor,
@@ -39,20 +39,20 @@ THREADS = 8
 REST_SECONDS = 10  # after which it looks whether log lines were lost
 
 
-def serve(channel: Channel, door: Door, table: Table, config: Config, log: Log) -> int:
+def serve(channel: Channel, sockets: Sockets, table: Table, config: Config, log: Log) -> int:
     """Answer until the supervisor's end of the channel closes; the exit code."""
     waitress_log = logging.getLogger("waitress")
     waitress_log.addHandler(logging.NullHandler())
     waitress_log.propagate = False
     asker = ChannelAsker(channel)
-    views = Views(table, asker, config, door)
+    views = Views(table, asker, config, sockets)
     shows, report = config.admin_page == "yes", _reporter(log)
-    doors: list[tuple[str, Optional[socket.socket], Callable[..., Any]]] = [
-        ("tcp", door.tcp, App(views, asker, False, shows, report)),
-        ("local", door.unix, App(views, asker, True, shows, report)),
-        ("health", door.health, Health(views)),
+    apps: list[tuple[str, Optional[socket.socket], Callable[..., Any]]] = [
+        ("tcp", sockets.tcp, App(views, asker, False, shows, report)),
+        ("local", sockets.unix, App(views, asker, True, shows, report)),
+        ("health", sockets.health, Health(views)),
     ]
-    for name, sock, app in doors:
+    for name, sock, app in apps:
         if sock is not None:
             server = server_of(sock, app, THREADS, config.head_timeout)
             threading.Thread(target=server.run, name=name, daemon=True).start()
@@ -62,7 +62,7 @@ def serve(channel: Channel, door: Door, table: Table, config: Config, log: Log) 
     return 0
 
 
-def _reporter(log: Log) -> Any:
+def _reporter(log: Log) -> Callable[[Exception], None]:
     def report(error: Exception) -> None:
         told = "".join(traceback.format_exception(error))
         message = f"{type(error).__name__}: {error} in the admin process; please report it"

@@ -1,4 +1,4 @@
-"""The admin process' own door: TCP sockets for metrics and for health, and a unix socket for the commands."""
+"""Where the admin process is asked: TCP sockets for metrics and for health, and a unix socket for the commands."""
 
 import os
 import socket
@@ -11,10 +11,14 @@ from ogw.settings.settings import Config
 
 
 @dataclass
-class Door:
-    """The sockets that could be opened, and warnings about those that could not.
+class Sockets:
+    """Those that could be opened.
 
-    path  the unix socket's, "" for none
+    tcp       admin-address: metrics, health, and with admin-page what the page shows
+    health    health-address: nothing but health and readiness
+    unix      admin.sock in run-dir: everything, and orders
+    path      of that one, "" for none
+    warnings  about those that could not be opened
     """
 
     tcp: Optional[socket.socket] = None
@@ -24,7 +28,7 @@ class Door:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def sockets(self) -> list[socket.socket]:
+    def all(self) -> list[socket.socket]:
         return [sock for sock in (self.tcp, self.health, self.unix) if sock is not None]
 
     @property
@@ -39,7 +43,7 @@ class Door:
 
     def close(self) -> None:
         """For the supervisor, at its end."""
-        for sock in self.sockets:
+        for sock in self.all:
             sock.close()
         if self.path:
             try:
@@ -55,35 +59,35 @@ def _place(sock: Optional[socket.socket]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def open_door(config: Config) -> Door:
+def open_sockets(config: Config) -> Sockets:
     """Raises ListenError. What nobody asked for is a warning where it cannot be had: the gateway serves without it."""
-    door = Door()
+    sockets = Sockets()
     if config.admin_address is not None:
         try:
-            door.tcp = listen(*config.admin_address, 0, alone=True)
+            sockets.tcp = listen(*config.admin_address, 0, alone=True)
         except ListenError as error:
             if not config.is_default("admin-address"):
                 raise ListenError(f"admin-address: {error}") from None
-            door.warnings.append(f"admin-address: {error}; going on without metrics")
+            sockets.warnings.append(f"admin-address: {error}; going on without metrics")
     if config.health_address is not None:
         try:
-            door.health = listen(*config.health_address, 0, alone=True)
+            sockets.health = listen(*config.health_address, 0, alone=True)
         except ListenError as error:
-            door.close()
+            sockets.close()
             raise ListenError(f"health-address: {error}") from None
     folder = config.run_dir or run_dir.default_run_dirs(os.environ)[0]
     try:
-        _open_unix(door, folder)
+        _open_unix(sockets, folder)
     except OSError as error:
         told = f"run-dir: {folder}: {error.strerror or error}"
         if not config.is_default("run-dir"):
-            door.close()
+            sockets.close()
             raise ListenError(told) from None
-        door.warnings.append(f"{told}; going on without the socket that commands such as ogw status ask")
-    return door
+        sockets.warnings.append(f"{told}; going on without the socket that commands such as ogw status ask")
+    return sockets
 
 
-def _open_unix(door: Door, folder: str) -> None:
+def _open_unix(sockets: Sockets, folder: str) -> None:
     run_dir.make(folder)
     path = os.path.join(folder, run_dir.SOCKET)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -100,4 +104,4 @@ def _open_unix(door: Door, folder: str) -> None:
     except OSError:
         sock.close()
         raise
-    door.unix, door.path = sock, path
+    sockets.unix, sockets.path = sock, path

@@ -286,8 +286,8 @@ def test_an_admin_address_that_is_in_use_is_an_error_where_it_was_set_and_else_a
     with Gateway("--admin-address", "127.0.0.1:9180") as first:
         said = fails_to_start("--admin-address", "127.0.0.1:9180", "--run-dir", first.run_dir + "/other")
         assert "OGW-401 admin-address: cannot listen on 127.0.0.1:9180: port 9180 is in use" in said
-        script = "from ogw.settings.loader import load; from ogw.service.admin.sockets import open_door; import sys; "
-        script += "print(open_door(load(sys.argv[1:], {})).warnings)"
+        script = "from ogw.settings.loader import load; from ogw.service.admin.sockets import open_sockets; "
+        script += "import sys; print(open_sockets(load(sys.argv[1:], {})).warnings)"
         done = subprocess.run(
             [sys.executable, "-c", script, "--run-dir", first.run_dir + "/third"],
             cwd=ROOT, capture_output=True, text=True, timeout=30,

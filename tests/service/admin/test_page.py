@@ -9,9 +9,10 @@ import socket
 import pytest
 from harness.gateway import Gateway, address, read_all
 
+from ogw.policy.advice import command_for
 from ogw.service.admin import page
 from ogw.service.admin.attention import attention
-from ogw.service.admin.views import command_for
+from ogw.service.admin.history import Point
 
 EVIL = "</script><script>alert(1)</script><b onclick='x'>\"&amp;\u202e"
 VOID = {"meta", "link", "br"}
@@ -68,7 +69,7 @@ def state(text="ok.example:443", state="serving", **more):
 
 
 def shown(status, points=()):
-    return Reader(page.rendered(status, points))
+    return Reader(page.rendered(status, [Point(*point) for point in points]))
 
 
 EMPTY = {"top_clients": [], "top_hosts": [], "relay_proxies": [], "refusals": [], "attention": [], "reasons": {}}

@@ -1,0 +1,205 @@
+"""The shape of /status: what a running gateway says of itself, for the page, the commands and whoever asks.
+
+service/admin/views.py makes it. Every key is there in every answer of a gateway of this version; a command may be asked
+about an older one, which does without those that are NotRequired. More keys may come, none is renamed.
+
+Counts are since the start of the gateway, over all workers, and survive a worker's death. Times are RFC 3339 in UTC;
+ages and durations are seconds by a clock that nobody sets. Texts may hold what strangers sent: whoever shows them makes
+them harmless (cli/screen.py: clean).
+"""
+
+from typing import Literal, NotRequired, Optional, TypedDict
+
+# How the gateway fares. partly: a worker does not answer, and its share of the clients waits.
+State = Literal["serving", "starting", "draining", "partly"]
+# How a relay proxy fares: RelayState of report/metrics.py in words.
+RelayProxyState = Literal["never tried", "up", "refuses us", "resting"]
+
+
+class FourCounters(TypedDict):
+    """Those of the original.
+
+    tunnels         open ones now; they count from accept on
+    clients         distinct addresses with an open tunnel now; exact for few, within a percent for thousands
+    errors          events from 400 on
+    tls_rejections  tunnels that the TLS rules ended
+    """
+
+    tunnels: int
+    clients: int
+    errors: int
+    tls_rejections: int
+
+
+class Counters(FourCounters):
+    """
+    allowed          requests that were answered 200
+    refused          requests that were refused before a 200, for any reason
+    reported         requests that passed only because of policy-mode = report
+    verified         TLS sessions that passed the TLS rules
+    closed           tunnels that ended, refusals aside: after their 200, or because their client left before it
+    bytes_up         bytes from clients to targets, those of open tunnels as of the last seconds
+    bytes_down       and from targets to clients
+    log_lines        written lines of the log
+    log_lines_lost   lines that nobody took
+    reloads          reloads that were taken
+    reloads_refused  reloads that a mistake, or the drain, refused
+    """
+
+    allowed: int
+    refused: int
+    reported: NotRequired[int]
+    verified: NotRequired[int]
+    closed: NotRequired[int]
+    bytes_up: int
+    bytes_down: int
+    log_lines: int
+    log_lines_lost: int
+    reloads: int
+    reloads_refused: int
+
+
+class PolicyMode(TypedDict):
+    """
+    mode   report while what no rule allows passes, and is only reported
+    until  when that ends; None while the policy is enforced
+    """
+
+    mode: Literal["enforce", "report"]
+    until: Optional[str]
+
+
+class WorkerStatus(TypedDict):
+    """
+    number       its place, from 0 on; a replacement has that of the dead one
+    pid          its process id; 0 while there is none
+    tunnels      open ones
+    descriptors  open files; 0 where there is no process
+    """
+
+    number: int
+    pid: int
+    tunnels: int
+    descriptors: int
+
+
+class ClientTunnels(TypedDict):
+    """How many tunnels of a client address are open."""
+
+    client: str
+    tunnels: int
+
+
+class HostTunnels(TypedDict):
+    """How many tunnels to a target, host:port, are open."""
+
+    host: str
+    tunnels: int
+
+
+class RelayProxyStatus(TypedDict):
+    """What the workers know of a relay proxy together: the worst of it, but nothing that another has long known better.
+
+    proxy   its URL, without credentials
+    up      the same as state == "up"
+    state   how it fares
+    why     why it is not up; "" while it is, or where no worker has tried it
+    age     seconds since it last opened a tunnel, or did not; None where no worker has tried it
+    opened  tunnels that it opened; the 16th and those after it are counted together
+    failed  and did not open
+    """
+
+    proxy: str
+    up: bool
+    state: NotRequired[RelayProxyState]
+    why: NotRequired[str]
+    age: NotRequired[Optional[float]]
+    opened: NotRequired[int]
+    failed: NotRequired[int]
+
+
+class LatestRefusal(TypedDict):
+    """Refusals of one client, target and reason, told once.
+
+    client    an address; where gathered ones are told together, that of the last
+    target    host:port as it was asked for; "" for none that could be read, or for many
+    reason    the token of the last one's decision (policy/decision.py)
+    event     its number
+    detail    why, in a sentence, for the operator only
+    count     how many there were, as far as is remembered
+    last      when the last was
+    age       seconds since
+    enforced  False where it passed all the same and was only reported
+    command   the command that would allow it; None where there is none
+    """
+
+    client: str
+    target: str
+    reason: str
+    event: int
+    detail: str
+    count: int
+    last: str
+    age: float
+    enforced: NotRequired[bool]
+    command: Optional[str]
+
+
+class WorkersPart(TypedDict):
+    """What only the workers know, of all that answered in time.
+
+    top_clients      the clients with most tunnels, at most 10
+    top_hosts        the targets with most tunnels, at most 10
+    relay_proxies    those of the settings, in their order
+    refusals         the latest, at most 20, the last one first
+    workers_missing  workers that did not answer: the lists lack what they know
+    """
+
+    top_clients: list[ClientTunnels]
+    top_hosts: list[HostTunnels]
+    relay_proxies: list[RelayProxyStatus]
+    refusals: list[LatestRefusal]
+    workers_missing: int
+
+
+class Status(WorkersPart):
+    """
+    version          of the gateway
+    state            whether it serves
+    started          when it was first ready; None before that
+    uptime           seconds since; 0 before that
+    policy           the hash of the policy in force, as in every line of the log
+    policy_mode      whether the policy is enforced
+    listen           host:port of each door, as the settings name them
+    admin            host:port of metrics and health; None for none
+    health           host:port where there is nothing but health and readiness; None for none
+    workers          those that there are to be
+    worker_deaths    processes, the admin process too, that died and were replaced
+    max_tunnels      how many may be open; beyond that clients get 503
+    max_descriptors  open files that each worker may have
+    counters         what was counted
+    reasons          refusals and rejections by reason token; those that never happened are left out
+    attention        a sentence for each thing that an operator should look at, in the language of the gateway
+    """
+
+    version: str
+    state: State
+    started: Optional[str]
+    uptime: float
+    policy: str
+    policy_mode: NotRequired[PolicyMode]
+    listen: list[str]
+    admin: Optional[str]
+    health: NotRequired[Optional[str]]
+    workers: list[WorkerStatus]
+    worker_deaths: int
+    max_tunnels: int
+    max_descriptors: int
+    counters: Counters
+    reasons: dict[str, int]
+    attention: NotRequired[list[str]]
+
+
+def state_of(relay: RelayProxyStatus) -> RelayProxyState:
+    """How a relay proxy fares, of an older gateway, too, which only said whether it was up."""
+    return relay.get("state") or ("up" if relay["up"] else "resting")

@@ -1,0 +1,126 @@
+"""The shapes of what the admin process answers beside /status (report/status.py): to commands, and to nobody over TCP.
+
+/tunnels and /config are shown over TCP, too, where admin-page says so. What is said there of times, ages and texts from
+strangers holds here as well.
+"""
+
+from typing import NotRequired, Optional, TypedDict
+
+
+class OpenTunnel(TypedDict):
+    """
+    tunnel      its id, as in the log
+    client      address:port
+    target      host:port; "" while its head is read
+    upstream    address:port that was dialed, or the relay proxy's; "" before that
+    state       what it is at (tunnel/tunnel.py)
+    duration    seconds since accept
+    bytes_up    from the client, so far
+    bytes_down  to the client
+    """
+
+    tunnel: str
+    client: str
+    target: str
+    upstream: str
+    state: str
+    duration: float
+    bytes_up: int
+    bytes_down: int
+
+
+class Tunnels(TypedDict):
+    """GET /tunnels?client=&target=&most=
+
+    tunnels          the longest open first, as many as were asked for and at most 1,000
+    total            how many there are that were asked for
+    workers_missing  workers that did not answer in time: theirs are missing
+    """
+
+    tunnels: list[OpenTunnel]
+    total: int
+    workers_missing: int
+
+
+class RememberedRefusal(TypedDict):
+    """One of report/status.py: LatestRefusal, without the command, and with `first`: when it was first refused."""
+
+    client: str
+    target: str
+    reason: str
+    event: int
+    detail: str
+    count: int
+    first: str
+    last: str
+    age: float
+    enforced: bool
+
+
+class Remembered(TypedDict):
+    """GET /refusals: targets and clients that were not allowed (events 105 and 112).
+
+    refusals         all that the workers remember, the last one first
+    complete         False where a worker remembers as many as it can, or did not answer: others may be forgotten
+    workers_missing  workers that did not answer in time
+    """
+
+    refusals: list[RememberedRefusal]
+    complete: bool
+    workers_missing: int
+
+
+class GivenValue(TypedDict):
+    """
+    value   as it was given; secrets are hidden
+    source  the flag, the variable, FILE:LINE, or that it is the default
+    """
+
+    value: str
+    source: str
+
+
+class Configuration(TypedDict):
+    """GET /config: the configuration in force.
+
+    settings  by name; a list has a value for each place that adds to it
+    warnings  what is no mistake, but odd
+    """
+
+    settings: dict[str, list[GivenValue]]
+    warnings: list[str]
+
+
+class Reloaded(TypedDict):
+    """POST /reload; 409 where there are mistakes.
+
+    mistakes  why nothing was reloaded; none where it was
+    changed   names of the settings that have other values now
+    policy    the hash of the policy in force
+    running   it goes on, and nobody waits for it any more; the mistake says so
+    """
+
+    mistakes: list[str]
+    changed: list[str]
+    policy: str
+    running: NotRequired[bool]
+
+
+class Changed(TypedDict):
+    """POST /changed?file=&reload=: what the running gateway makes of a changed INI file.
+
+    reads   the INI file that it has settings from, after the reload: the one that was named where it is that, else
+            another; None where it has none
+    beaten  settings of one value that it has from a flag or a variable, which beats any file, and from which
+    reload  how the reload went; None where none was asked for
+    """
+
+    reads: Optional[str]
+    beaten: dict[str, str]
+    reload: Optional[Reloaded]
+
+
+class Killed(TypedDict):
+    """POST /kill?tunnel=; 404 where no tunnel with this id is open."""
+
+    killed: bool

@@ -1,0 +1,122 @@
+"""Real answers have exactly the keys and types of report/status.py and service/admin/answers.py, all the way down."""
+
+import json
+import os
+import signal
+import time
+import types
+from typing import Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import pytest
+from harness.admin import ask, asked
+from harness.gateway import Gateway, address, read_exactly
+from harness.upstreams import Server, echo
+
+from ogw.policy.rules import time_text
+from ogw.report.status import Status
+from ogw.service.admin.answers import Configuration, Killed, Reloaded, Remembered, Tunnels
+
+LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
+
+
+def strays(value, shape, path="", optional=()):
+    """Where a value is not of its shape: a sentence for each place.
+
+    optional  keys that an answer need not have; all others are there in an answer of this version
+    """
+    if is_typeddict(shape):
+        if type(value) is not dict:
+            return [f"{path} is {value!r}"]
+        hints = get_type_hints(shape)
+        odd = value.keys() ^ hints.keys() - {name for name in optional if name not in value}
+        inside = [strays(value[name], hints[name], f"{path}.{name}") for name in hints.keys() & value.keys()]
+        return [f"{path}: {name}" for name in sorted(odd)] + [stray for one in inside for stray in one]
+    kind, of = get_origin(shape), get_args(shape)
+    if kind is list:
+        return [stray for one in value for stray in strays(one, of[0], f"{path}[]")] if type(value) is list else [path]
+    if kind is dict:
+        of_names = [stray for name in value for stray in strays(name, of[0], f"{path} name")]
+        return of_names + [stray for one in value.values() for stray in strays(one, of[1], f"{path}{{}}")]
+    if kind is Literal:
+        return [] if value in of else [f"{path} is {value!r}"]
+    if kind in (Union, types.UnionType):
+        return [] if any(not strays(value, one, path) for one in of) else [f"{path} is {value!r}"]
+    return [] if type(value) is shape else [f"{path} is {value!r}, no {shape.__name__}"]
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with Server(echo) as server:
+        yield server
+
+
+def test_the_judge_sees_what_is_missing_too_many_and_of_another_type():
+    right = {"mode": "enforce", "until": None}
+    for wrong in ({"mode": "enforce"}, {**right, "more": 1}, {**right, "mode": "x"}, {**right, "until": 1}, []):
+        assert strays({"a": [wrong]}["a"][0], get_type_hints(Status)["policy_mode"])
+    assert strays(right, get_type_hints(Status)["policy_mode"]) == []
+    assert strays({"settings": {"a": [{"value": "b", "source": 1}]}, "warnings": []}, Configuration)
+    assert strays({"tunnels": [{}], "total": 1.0, "workers_missing": 0}, Tunnels)
+
+
+def test_of_a_fresh_gateway_with_a_relay_proxy_that_nobody_tried():
+    place = address()
+    with Gateway("--relay-proxy", "http://127.0.0.1:1", "--admin-address", place, "--health-address", place) as gateway:
+        status = asked(gateway, "/status")
+        assert strays(status, Status) == [] and status["admin"] == f"{place}:9180" and status["health"]
+        assert status["relay_proxies"][0]["age"] is None
+        assert strays(asked(gateway, "/tunnels"), Tunnels) == []
+        assert strays(asked(gateway, "/refusals"), Remembered) == []
+
+
+def test_under_tunnels_with_refusals_and_while_the_policy_only_reports(upstream):
+    allow = ("--allowed-host", upstream.host, *LOOPBACK)
+    with Gateway(*allow, workers=2) as gateway, gateway.tunnel(upstream.target) as sock:
+        sock.sendall(b"x" * 1000)
+        read_exactly(sock, 1000)
+        for target in ("www.example.org:443", "[2001:db8::1]:443"):
+            gateway.ask(target)[0].close()
+            gateway.wait_for(event=105, target=target)
+        status = asked(gateway, "/status")
+        assert strays(status, Status) == []
+        assert all(status[name] for name in ("workers", "reasons", "top_clients", "top_hosts", "refusals"))
+        tunnels, refusals = asked(gateway, "/tunnels"), asked(gateway, "/refusals")
+        assert strays(tunnels, Tunnels) == strays(refusals, Remembered) == []
+        assert len(tunnels["tunnels"]) == 1 and len(refusals["refusals"]) == 2
+        assert strays(asked(gateway, "/config"), Configuration) == []
+        killed = asked(gateway, f"/kill?tunnel={tunnels['tunnels'][0]['tunnel']}", "POST")
+        assert strays(killed, Killed) == [] and killed["killed"]
+    with Gateway("--policy-mode", "report", "--report-until", time_text(round(time.time() + 3600))) as gateway:
+        status = asked(gateway, "/status")
+        assert strays(status, Status) == [] and status["policy_mode"]["mode"] == "report" and status["attention"]
+
+
+def test_with_relay_proxies_one_of_which_rests(upstream):
+    relays = ("--relay-proxy", f"http://{upstream.host}:1", "--relay-proxy", f"http://{upstream.host}:2")
+    with Gateway("--allowed-host", "www.example.com", *relays) as gateway:
+        gateway.ask("www.example.com:443")[0].close()
+        gateway.wait_for(event=403)
+        status = asked(gateway, "/status")
+        assert strays(status, Status) == [] and status["relay_proxies"][0]["why"] and status["attention"]
+
+
+def test_with_a_worker_that_does_not_answer():
+    with Gateway(workers=2) as gateway:
+        os.kill(gateway.workers[0], signal.SIGSTOP)
+        try:
+            status = asked(gateway, "/status")
+        finally:
+            os.kill(gateway.workers[0], signal.SIGCONT)
+        assert strays(status, Status) == [] and status["workers_missing"] == 1 and status["attention"]
+
+
+def test_of_a_reload_that_is_taken_and_of_one_that_is_refused(tmp_path):
+    file = tmp_path / "ogw.ini"
+    file.write_text("[ogw]\nallowed-host = www.example.com\n")
+    with Gateway("--config", str(file)) as gateway:
+        file.write_text("[ogw]\nallowed-host = www.example.org\n")
+        taken = asked(gateway, "/reload", "POST")
+        assert strays(taken, Reloaded, optional={"running"}) == [] and taken["changed"] == ["allowed-host"]
+        file.write_text("[ogw]\nallowed-host = *\n")
+        status, _headers, body = ask(gateway, "/reload", "POST")
+        assert status == 409 and strays(json.loads(body), Reloaded, optional={"running"}) == []
