@@ -4,6 +4,7 @@ A page marks such a part with <!-- NAME --> and <!-- /NAME -->; NAME is one of T
 hand. The part of the commands is their own --help.
 """
 
+import itertools
 import os
 import pathlib
 import subprocess
@@ -18,7 +19,7 @@ from ogw.policy.decision import Reason
 from ogw.policy.rules import parse_rules
 from ogw.report.events import CATALOGUE
 from ogw.service import messages
-from ogw.settings.settings import SETTINGS, Setting
+from ogw.settings.settings import SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -76,22 +77,18 @@ def wrong_rules() -> str:
 
 
 def settings() -> str:
-    groups: dict[str, list[Setting]] = {}
-    for setting in SETTINGS.values():
-        groups.setdefault(setting.group, []).append(setting)
-    return "\n\n".join(f"## {group}\n\n{_settings(own)}" for group, own in groups.items())
-
-
-def _settings(own: Iterable[Setting]) -> str:
-    rows = (
-        (
-            f"`{setting.name}`",
-            f"`{setting.default}`" if setting.default else "",
-            setting.help + (" (a list)" if setting.listed else ""),
+    parts = []
+    for group, own in itertools.groupby(SETTINGS.values(), key=lambda setting: setting.group):
+        rows = (
+            (
+                f"`{setting.name}`",
+                f"`{setting.default}`" if setting.default else "",
+                setting.help + (" (a list)" if setting.listed else ""),
+            )
+            for setting in own
         )
-        for setting in own
-    )
-    return _table(("setting", "default", "what it is"), rows)
+        parts.append(f"## {group}\n\n{_table(('setting', 'default', 'what it is'), rows)}")
+    return "\n\n".join(parts)
 
 
 # Answers.
