@@ -30,6 +30,8 @@ setup(
     description="A CONNECT-only gateway for machines that may not reach the internet",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
     packages=find_packages(include=["ogw", "ogw.*"]),
     package_data={
         "ogw.cli.setup": ["ogw.service"],

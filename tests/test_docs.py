@@ -1,26 +1,166 @@
-"""What people read agrees with what the program does."""
+"""What people read agrees with what the program does: every link, command, flag and setting in it is there."""
 
+import itertools
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
+import urllib.parse
 
 import pytest
+from generate_docs import PAGES, TABLES, with_tables
 
+from ogw.cli.commands import COMMANDS, find, is_cmdlet, of_group
+from ogw.policy.decision import Reason
 from ogw.settings.loader import load
 from ogw.settings.settings import SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONF = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file())
-sys.path.insert(0, str(ROOT / "tools"))
+READ = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / "conf").rglob("*.md")})
+GENERATE = "run .venv/bin/python tools/generate_docs.py, which writes what has changed"
 
-from generate_docs import with_tables  # noqa: E402
+GATEWAYS_OWN = re.compile(r"\[FLAGS\]|settings\.md|`ogw run`")  # in the help of a command: settings are its flags, too
+LINK = re.compile(r"(?<!\!)\[[^\]]+\]\(([^)\s]+)\)|!\[[^\]]+\]\(([^)\s]+)\)")
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+OF_OTHERS = {  # flags of the programs that pages name, and of tools/test
+    *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id", "--no-index", "--find-links"),
+    *("--wheel-dir", "--since"),
+}
+
+by_page = pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-def test_the_readme_has_the_tables_that_the_code_gives():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert with_tables(readme) == readme, "run tools/generate_docs.py --write"
+def text_of(page):
+    return page.read_text(encoding="utf-8")
+
+
+def code_of(text):
+    """The lines of indented blocks, and what stands in backticks."""
+    lines = text.splitlines()
+    yield from (line.strip() for line in lines if line.startswith("    "))
+    prose = "\n".join(line for line in lines if not line.startswith("    "))
+    for paragraph in re.split(r"\n(?=\n|[-|#] ?)", prose):
+        yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", paragraph))
+
+
+def anchors_of(page):
+    """The places in a page that a link may name, as GitHub makes them from headings."""
+    headings = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands_of(text):
+    """The command lines of ogw, without `ogw`, as lists of words; of `get|set` each."""
+    for code in code_of(text):
+        for line in re.split(r"\s#\s|\s\|\s|\s&&\s|\s{2,}|\s< ", re.sub(r"(?<=\w)\|\s+", "|", code)):
+            start = re.match(r"(?:sudo |source <\()?(?:/opt/ogw/bin/)?(ogw|tools/run)(?:\s+(?![0-9])|$)", line)
+            if start:
+                words = shlex.split(line[start.end() :].rstrip(")"))
+                choices = [word.split("|") for word in (["run", *words] if start[1] == "tools/run" else words)]
+                yield from map(list, itertools.product(*choices))
+
+
+@pytest.fixture(scope="module")
+def helps():
+    """What docs/commands.md shows of each command, by its words."""
+    parts = re.split(r"^### ogw (.+)$", text_of(ROOT / "docs" / "commands.md"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_follows_from_the_code_is_up_to_date(page):
+    text = text_of(page)
+    # Not to the blank: versions of Python break lines of a usage in other places.
+    assert with_tables(text).split() == text.split(), GENERATE
+
+
+def test_each_generated_part_stands_in_some_page():
+    marks = [mark for page in PAGES for mark in re.findall(r"^<!-- (/?[a-z ]+) -->$", text_of(page), re.MULTILINE)]
+    assert set(marks) == {*TABLES, *(f"/{name}" for name in TABLES)}
+
+
+@by_page
+def test_every_link_leads_somewhere(page):
+    for link in (one or other for one, other in LINK.findall(text_of(page))):
+        address = urllib.parse.urlsplit(link)
+        if address.scheme:
+            assert address.scheme == "https", link
+            continue
+        there = (page.parent / urllib.parse.unquote(address.path)).resolve() if address.path else page
+        assert there.exists() and ROOT in (there, *there.parents), link
+        if address.fragment:
+            assert address.fragment in anchors_of(there), link
+
+
+@by_page
+def test_every_command_is_there_and_takes_the_flags_that_are_shown(page, helps):
+    for words in commands_of(text_of(page)):
+        if not words or words[0] in ("COMMAND", "--help") or is_cmdlet(words[0]):
+            continue
+        found = find(words)
+        if found is None:
+            assert of_group(words[0]) and len(words) == 1, words
+            continue
+        command, rest = found
+        help_text = helps.get(" ".join([command.words, *rest[:1]])) or helps[command.words]
+        flags = set(FLAG.findall(help_text))
+        if GATEWAYS_OWN.search(help_text):
+            flags |= {"--config", *(setting.flag for setting in SETTINGS.values())}
+        assert {word.partition("=")[0] for word in rest if FLAG.match(word)} <= flags | {"--help"}, words
+
+
+@by_page
+def test_every_flag_is_somebodys(page, helps):
+    known = {*FLAG.findall("".join(helps.values())), *(setting.flag for setting in SETTINGS.values()), *OF_OTHERS}
+    if page.name != "CHANGELOG.md":  # that tells of the past, too
+        assert set(FLAG.findall("\n".join(code_of(text_of(page))))) <= known
+
+
+@by_page
+def test_every_setting_and_variable_is_there(page):
+    variables = {setting.variable for setting in SETTINGS.values()} | {"OGW_CONFIG"}
+    for code in code_of(text_of(page)):
+        assert set(re.findall(r"\bOGW_(?!TEST_)[A-Z_]+\b", code)) <= variables, code
+        key = re.fullmatch(r"([a-z]+(?:-[a-z]+)+) =(?: .*)?", code)
+        assert key is None or key[1] in SETTINGS, code
+
+
+@by_page
+def test_every_reason_in_an_answer_is_there(page):
+    tokens = {reason.token for reason in Reason}
+    named = re.findall(r"reason=([a-z-]+)|\b40[0-9] [A-Z][a-z]+: ([a-z-]+)", text_of(page))
+    assert {one or other for one, other in named} <= tokens
+
+
+def test_the_developers_map_names_only_what_is_in_the_code():
+    code = "\n".join(map(text_of, (*(ROOT / "ogw").rglob("*.py"), ROOT / "tools" / "generate_docs.py")))
+    spans = code_of(text_of(ROOT / "docs" / "processes-and-path.md"))
+    names = [span.rpartition(".")[2] for span in spans if re.fullmatch(r"(\w+\.)?(\w+_\w+|[A-Z]\w+)", span)]
+    assert len(names) > 30
+    assert [name for name in names if not re.search(rf"\b{name}\b", code)] == []
+
+
+@pytest.mark.parametrize("reason", [one for one in Reason if one is not Reason.ALLOWED], ids=lambda one: one.token)
+def test_every_reason_has_its_line_among_the_answers(reason):
+    assert re.search(rf"^\|.*`{reason.token}` \|", text_of(ROOT / "docs" / "answers.md"), re.MULTILINE)
+
+
+def test_every_command_has_its_help_among_the_commands():
+    anchors = anchors_of(ROOT / "docs" / "commands.md")
+    assert {f"ogw-{command.words.replace(' ', '-')}" for command in COMMANDS} <= anchors
+
+
+def test_every_page_is_named_in_the_readme():
+    named = {link.partition("#")[0] for link, _picture in LINK.findall(text_of(ROOT / "README.md"))}
+    pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")}
+    assert pages | {"CONTRIBUTING.md", "SECURITY.md", "LICENSE", "CHANGELOG.md", "conf/README.md"} <= named
+
+
+def test_the_readme_is_read_in_a_few_minutes():
+    assert len(text_of(ROOT / "README.md").splitlines()) <= 160
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -47,8 +187,8 @@ def test_the_sample_file_is_a_valid_file_that_changes_nothing(tmp_path):
 
 
 def test_the_help_names_every_setting_and_its_variable():
-    command = [sys.executable, "-m", "ogw", "run", "--help"]
     wide = {**os.environ, "COLUMNS": "300"}  # a narrow screen would break lines inside the names
+    command = [sys.executable, "-m", "ogw", "run", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=wide)
     assert done.returncode == 0
     said = " ".join(done.stdout.split())
@@ -58,8 +198,8 @@ def test_the_help_names_every_setting_and_its_variable():
 
 @pytest.mark.parametrize(
     "path",
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(path for path in CONF if path.suffix != ".json")],
-    ids=lambda path: path.name,
+    sorted({*READ, ROOT / "LICENSE", *(path for path in CONF if path.suffix != ".json")}),
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_lines_fit_a_screen(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -74,8 +214,8 @@ def test_the_index_of_conf_names_every_file_there_and_no_other():
     assert sorted(link for _text, link in named) == sorted(there)
 
 
-def test_the_readme_names_the_metrics_of_the_originals_four_counters():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| counter of the original | metric |")[2].partition("\n\n")[0]
+def test_the_pages_name_the_metrics_of_the_originals_four_counters():
+    running = text_of(ROOT / "docs" / "running.md")
+    table = running.partition("| counter of the original | metric |")[2].partition("\n\n")[0]
     named = re.findall(r"`(ogw_\w+)", table)
     assert named == ["ogw_tunnels_active", "ogw_clients_connected", "ogw_errors_total", "ogw_tls_rejections_total"]

@@ -1,15 +1,37 @@
-"""Print a table of the README that follows from the code, by its name in TABLES; `--write` puts all of them there."""
+"""Write what follows from the code into the pages: tools/generate_docs.py. tests/test_docs.py holds them to it.
 
+A page marks such a part with <!-- NAME --> and <!-- /NAME -->; NAME is one of TABLES. The rest of a page is written by
+hand. The part of the commands is their own --help.
+"""
+
+import itertools
+import os
 import pathlib
-import re
+import subprocess
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ogw.policy.advice import REASONS
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # this copy of ogw, whichever is installed
+
+from ogw.cli.commands import COMMANDS, Command
+from ogw.policy.advice import EVENTS, REASONS
 from ogw.policy.decision import Reason
 from ogw.policy.rules import parse_rules
+from ogw.report.events import CATALOGUE
+from ogw.service import messages
 from ogw.settings.settings import SETTINGS
 
-README = pathlib.Path(__file__).parent.parent / "README.md"
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BAR = "\\|"  # in a cell
+WIDTH = "100"  # columns of the screen on which help is shown
+ALL_HELPS = """
+import sys
+from ogw.cli.main import main
+for words in sys.argv[1:]:
+    main([*words.split(), "--help"])
+    print(end="\\0")
+"""
 
 VALID = (
     ("www.example.com", "this host, on port 443"),
@@ -29,89 +51,174 @@ INVALID = ("*", "*.com", "a.*.example.com", "https://www.example.com/", "www.exa
            "0x7f.1", "b\u00fccher.example", "www.example.com until=2h")  # fmt: skip
 
 
-def settings() -> str:
-    rows = ["| setting | default | what it is |", "|---|---|---|"]
-    for setting in SETTINGS.values():
-        default = f"`{setting.default}`" if setting.default else ""
-        rows.append(f"| `{setting.name}` | {default} | {setting.help}{' (a list)' if setting.listed else ''} |")
-    return "\n".join(rows)
+def _table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    lines = (heads, ["---"] * len(heads), *rows)
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', BAR) for cell in line)} |" for line in lines)
+
+
+# Rules.
 
 
 def rules() -> str:
-    rows = ["| rule | |", "|---|---|"]
-    for text, meaning in VALID:
+    for text, _meaning in VALID:
         found, mistakes = parse_rules(text, "")
         assert len(found) == 1 and not mistakes, text
-        rows.append(f"| `{text}` | {meaning} |")
-    for text in INVALID:
-        (mistake,) = parse_rules(text, "")[1]
-        rows.append(f"| not: `{text}` | {mistake.split(': ', 2)[2]} |")
-    return "\n".join(rows)
+    return _table(("rule", "means"), ((f"`{text}`", meaning) for text, meaning in VALID))
 
 
-def answers(reasons: list[Reason]) -> str:
-    """Reasons with an answer; those with the same advice share a row."""
-    rows = ["| answer | reason | event | what to do |", "|---|---|---|---|"]
-    for tokens, statuses, event, do in _by_advice(reasons):
-        rows.append(f"| {statuses} | {tokens} | {event} | {do} |")
-    return "\n".join(rows)
+def wrong_rules() -> str:
+    mistakes = {text: parse_rules(text, "")[1] for text in INVALID}
+    return _table(
+        ("not a rule", "why"), ((f"`{text}`", mistake.split(": ", 2)[2]) for text, (mistake,) in mistakes.items())
+    )
+
+
+# Settings.
+
+
+def settings() -> str:
+    parts = []
+    for group, own in itertools.groupby(SETTINGS.values(), key=lambda setting: setting.group):
+        rows = (
+            (
+                f"`{setting.name}`",
+                f"`{setting.default}`" if setting.default else "",
+                setting.help + (" (a list)" if setting.listed else ""),
+            )
+            for setting in own
+        )
+        parts.append(f"## {group}\n\n{_table(('setting', 'default', 'what it is'), rows)}")
+    return "\n\n".join(parts)
+
+
+# Answers.
 
 
 def refusals() -> str:
-    return answers([reason for reason in Reason if reason.status >= 400 and "relay-" not in reason.token])
+    return _answers(reason for reason in Reason if reason.status >= 400 and "relay-" not in reason.token)
 
 
 def relay_refusals() -> str:
-    return answers([reason for reason in Reason if "relay-" in reason.token])
+    return _answers(reason for reason in Reason if "relay-" in reason.token)
 
 
 def rejections() -> str:
-    found = [reason for reason in Reason if not reason.status and reason.event not in (108, 405)]
-    rows = ["| reason | event | what to do |", "|---|---|---|"]
-    for tokens, _statuses, event, do in _by_advice(found):
-        rows.append(f"| {tokens} | {event} | {do} |")
-    return "\n".join(rows)
+    return _reasons(reason for reason in Reason if not reason.status and reason.event not in (108, 405))
 
 
-def _by_advice(reasons: list[Reason]) -> list[tuple[str, str, int, str]]:
-    """Tokens, statuses, event, advice."""
-    groups: dict[tuple[int, str], list[Reason]] = {}
-    for reason in reasons:
-        groups.setdefault((reason.event, REASONS[reason.token].do), []).append(reason)
-    return [
-        (
-            ", ".join(f"`{reason.token}`" for reason in group),
-            ", ".join(map(str, dict.fromkeys(reason.status for reason in group))),
-            event,
-            do,
-        )
-        for (event, do), group in groups.items()
-    ]
+def ends() -> str:
+    return _reasons(reason for reason in Reason if not reason.status and reason.event in (108, 405))
 
 
-TABLES = {
-    "settings": settings,
+def _answers(reasons: Iterable[Reason]) -> str:
+    rows = ((reason.status, *_told(reason)) for reason in reasons)
+    return _table(("answer", "reason", "what it means", "what to do", "event"), rows)
+
+
+def _reasons(reasons: Iterable[Reason]) -> str:
+    return _table(("reason", "what it means", "what to do", "event"), map(_told, reasons))
+
+
+def _told(reason: Reason) -> tuple[str, str, str, int]:
+    return f"`{reason.token}`", *REASONS[reason.token], reason.event
+
+
+def events() -> str:
+    rows = ((number, CATALOGUE[number][1], *EVENTS[number]) for number in sorted(CATALOGUE))
+    return _table(("event", "called", "what it means", "what to do"), rows)
+
+
+# Messages.
+
+
+def orders() -> str:
+    return _messages(messages.ORDERS)
+
+
+def sayings() -> str:
+    return _messages(messages.SAYINGS)
+
+
+def questions() -> str:
+    return _messages(messages.QUESTIONS)
+
+
+def _messages(known: Mapping[str, type]) -> str:
+    """The first paragraph of what each says of itself."""
+    rows = (
+        (f"`{kind.__name__}`", " ".join((kind.__doc__ or "").partition("\n\n")[0].split())) for kind in known.values()
+    )
+    return _table(("message", "means"), rows)
+
+
+# Commands.
+
+
+def commands() -> str:
+    """Each command's own help; where a word is to be chosen behind it (add, remove, list), also that of each choice."""
+    words = [one for command in COMMANDS for one in (command.words, *_choices(command))]
+    helps = dict(zip(words, _helps(words), strict=True))
+    return "\n\n".join(_shown(one, told) for one, told in helps.items() if told.startswith(f"usage: ogw {one}"))
+
+
+def _choices(command: Command) -> list[str]:
+    verbs = command.takes.split("|")
+    return [f"{command.words} {verb}" for verb in verbs] if len(verbs) > 1 and all(map(str.isalpha, verbs)) else []
+
+
+def _helps(commands: Sequence[str]) -> list[str]:
+    """What `ogw COMMAND --help` shows of each. In a process of its own: `ogw run` handles signals from the first on."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("OGW_", "LANG", "LC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_HELPS, *commands],
+        cwd=ROOT,
+        env={**environment, "COLUMNS": WIDTH, "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        timeout=60,
+        text=True,
+        check=True,
+    )
+    return [text.strip() for text in done.stdout.split("\0")[:-1]]
+
+
+def _shown(words: str, text: str) -> str:
+    more = ""
+    if "[env var: " in text:  # every setting
+        text, more = text.partition("\n\noptions:")[0], "\n\nEach [setting](settings.md) is a flag."
+    shown = "\n".join(f"    {line}".rstrip() for line in text.splitlines())
+    return f"### ogw {words}\n\n{shown}{more}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
     "rules": rules,
+    "wrong rules": wrong_rules,
+    "settings": settings,
     "refusals": refusals,
     "relay refusals": relay_refusals,
     "rejections": rejections,
+    "ends": ends,
+    "events": events,
+    "orders": orders,
+    "sayings": sayings,
+    "questions": questions,
+    "commands": commands,
 }
 
 
 def with_tables(text: str) -> str:
-    """A README with the tables between their marks made anew."""
+    """A page with the parts between marks made anew."""
     for name, table in TABLES.items():
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda marks, table=table: f"{marks[1]}\n{table()}\n\n{marks[2]}",  # type: ignore[misc]
-            text,
-            flags=re.DOTALL,
-        )
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        if mark:
+            text = f"{before}{mark}\n{table()}\n\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
     return text
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--write"]:
-        README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        print(TABLES[sys.argv[1]]())
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        made = with_tables(text)
+        if made != text:
+            page.write_text(made, encoding="utf-8")
+            print(f"{page.relative_to(ROOT)} is new")

@@ -1,4 +1,4 @@
-"""Make docs/page.png, the picture of the page in the README: tools/page_shot.py [--all FOLDER] [--seconds SECONDS]
+"""Make docs/page.png, the picture of the page in docs/running.md: tools/page_shot.py [--all FOLDER] [--seconds SECONDS]
 
 A real gateway, real TLS sessions through two relay proxies and real refusals, in a network of its own whose addresses
 all lie on its loopback (unshare from util-linux; Chromium and its driver; the font Inter makes it look the same each

@@ -1,4 +1,4 @@
-"""What each event and each reason means, and what an administrator does about it; for `ogw events` and the README.
+"""What each event and each reason means, and what an administrator does about it; for `ogw events` and docs/answers.md.
 
 Reasons of which one does the same have the same text. `backticks` mark what is typed or stands in a log.
 """
