@@ -47,6 +47,7 @@ setup(
         "python-json-logger>=3.3",
         "rich>=13",
         "setproctitle>=1.3",
+        "shtab>=1.7",
         "waitress>=3",
     ],
     extras_require={"test": TEST},

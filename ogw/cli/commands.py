@@ -1,25 +1,23 @@
-"""The table of commands: their words, what they do in one line, and the function that runs them.
+"""The table of commands: their words, what they do in one line, and where they are.
 
-From it follow the usage, which command a command line means, and what was meant where it means none. A module is
-imported only when its command is called: `ogw run` must not wait for what a terminal needs.
+From it follow the usage, which command a command line means, and what was meant where it means none. It imports none of
+them: any file may look into it, and `ogw run` must not wait for what a terminal needs.
 """
 
 import difflib
 import re
 from collections.abc import Sequence
 from gettext import gettext as _
-from importlib import import_module
 from typing import NamedTuple, Optional
 
 
 class Command(NamedTuple):
-    """One.
+    """A command.
 
     words    as they are typed: "config show"
     takes    what comes behind them, for the usage
     does     one line of help
-    where    "module:function" under ogw.cli; the function takes the words behind and gives the exit code, and answers
-             --help itself
+    where    "module" under ogw.cli, or "module:verb" where it has several commands; parser.py says what it has in it
     """
 
     words: str
@@ -27,81 +25,67 @@ class Command(NamedTuple):
     does: str
     where: str
 
-    def run(self, rest: list[str]) -> int:
-        """The exit code."""
-        module, _colon, function = self.where.partition(":")
-        code: int = getattr(import_module(f"ogw.cli.{module}"), function)(rest)
-        return code
-
 
 COMMANDS = [
     Command("run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
-    Command("setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup.setup:setup"),
+    Command("setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup.setup"),
     Command(
         "config show",
         "[--json] [FLAGS]",
         _("every setting, its value and where it came from"),
-        "ask.config:config_show",
+        "ask.config",
     ),
-    Command("config get", "NAME", _("what the INI file says of a setting"), "edit.config:config_get"),
-    Command("config set", "NAME VALUE ...", _("set a setting in the INI file"), "edit.config:config_set"),
-    Command("config unset", "NAME", _("take a setting out of it: its default holds"), "edit.config:config_unset"),
-    Command("config add", "NAME VALUE ...", _("add to a list of it"), "edit.config:config_add"),
-    Command("config remove", "NAME VALUE ...", _("remove from a list of it"), "edit.config:config_remove"),
-    Command("config path", "", _("where the INI file is"), "edit.config:config_path"),
-    Command("allowed-host", "add|remove|list", _("where clients may go"), "edit.lists:allowed_host"),
-    Command("denied-host", "add|remove|list", _("where they may not, whatever is allowed"), "edit.lists:denied_host"),
-    Command("allowed-client", "add|remove|list", _("networks that clients may come from"), "edit.lists:allowed_client"),
+    Command("config get", "NAME", _("what the INI file says of a setting"), "edit.config:get"),
+    Command("config set", "NAME VALUE ...", _("set a setting in the INI file"), "edit.config:set"),
+    Command("config unset", "NAME", _("take a setting out of it: its default holds"), "edit.config:unset"),
+    Command("config add", "NAME VALUE ...", _("add to a list of it"), "edit.config:add"),
+    Command("config remove", "NAME VALUE ...", _("remove from a list of it"), "edit.config:remove"),
+    Command("config path", "", _("where the INI file is"), "edit.config:path"),
+    Command("allowed-host", "add|remove|list", _("where clients may go"), "edit.lists:allowed-host"),
+    Command("denied-host", "add|remove|list", _("where they may not, whatever is allowed"), "edit.lists:denied-host"),
+    Command("allowed-client", "add|remove|list", _("networks that clients may come from"), "edit.lists:allowed-client"),
     Command(
         "allowed-client-certificate",
         "add|remove|list",
         _("client certificates that may pass"),
-        "edit.lists:allowed_client_certificate",
+        "edit.lists:allowed-client-certificate",
     ),
     Command("relay-proxy get", "", _("the proxies to go out through"), "edit.relay_proxy:get"),
-    Command("relay-proxy set", "URL ...", _("go out through these"), "edit.relay_proxy:set_"),
+    Command("relay-proxy set", "URL ...", _("go out through these"), "edit.relay_proxy:set"),
     Command("relay-proxy clear", "", _("go straight"), "edit.relay_proxy:clear"),
-    Command(
-        "import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "original.import_:import_"
-    ),
-    Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "ask.check:check"),
+    Command("import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "original.import_"),
+    Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "ask.check"),
     Command(
         "explain",
         "HOST[:PORT] [--client IP]",
         _("whether a client may go there, by which rule, and what happens then"),
-        "ask.explain:explain",
+        "ask.explain",
     ),
-    Command(
-        "doctor", "[--bundle FILE]", _("what is wrong here: ports, limits, clock, DNS, hosts"), "doctor.doctor:doctor"
-    ),
+    Command("doctor", "[--bundle FILE]", _("what is wrong here: ports, limits, clock, DNS, hosts"), "doctor.doctor"),
     Command(
         "inspect",
         "FILE|- [--json]",
         _("what the gateway sees in a recorded TLS handshake, and would decide"),
-        "ask.inspect:inspect",
+        "ask.inspect",
     ),
-    Command("status", "[--json]", _("whether the running gateway serves, and how it fares"), "live.status:status"),
-    Command("top", "[--interval SECONDS]", _("the same live, with rates"), "live.top:top"),
-    Command("tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:tunnels"),
-    Command("tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:tunnel_kill"),
-    Command(
-        "suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "edit.suggest:suggest"
-    ),
+    Command("status", "[--json]", _("whether the running gateway serves, and how it fares"), "live.status"),
+    Command("top", "[--interval SECONDS]", _("the same live, with rates"), "live.top"),
+    Command("tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:list"),
+    Command("tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:kill"),
+    Command("suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "edit.suggest"),
     Command("reload", "", _("let the gateway read its configuration again"), "live.orders:reload"),
     Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
-    Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "ask.events:events"),
-    Command(
-        "completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion:completion"
-    ),
+    Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "ask.events"),
+    Command("completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion"),
     Command(
         "presets",
         "[NAME] [--region NAME]",
         _("the host lists of known services, and what one expands to"),
-        "ask.presets:presets_command",
+        "ask.presets",
     ),
-    Command("version", "", _("the version"), "version:version"),
+    Command("version", "", _("the version"), "run:version"),
 ]
-CMDLET = Command("", "", "", "original.cmdlets:run")  # of the original: all words are its own
+CMDLET = Command("", "", "", "original.cmdlets")  # of the original: all words are its own
 _CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|(?:restart-service|import-module)(?:\s|\Z))")
 LONGEST = max(len(command.words.split()) for command in COMMANDS)
 

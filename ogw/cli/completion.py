@@ -1,123 +1,161 @@
-"""`ogw completion bash|zsh|fish`: a script that completes commands, their flags, names of settings, and choices."""
+"""`ogw completion bash|zsh|fish`: a script, made from the parsers of all commands, with which a shell completes them.
 
-import contextlib
-import io
-import re
-import shlex
+shtab writes it for bash and zsh. That for fish is our own (fish.py): shtab knows that shell only since lately.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
 from gettext import gettext as _
+from importlib import import_module
+from typing import Any, Optional
 
+import shtab
+
+from ogw.cli import fish
 from ogw.cli.commands import COMMANDS, Command
-from ogw.cli.parser import parser_of
+from ogw.cli.configuration import GatewayParser
+from ogw.cli.exits import OK
+from ogw.cli.parser import Parser, branches, parser_of
+from ogw.settings.elsewhere.preset import presets
 from ogw.settings.kinds import Choice
+from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS
 
-NAMES_BEHIND = ("config get", "config set", "config unset", "config add", "config remove")
 SHELLS = ("bash", "zsh", "fish")
-_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+PATHS = {"FILE": "file", "LOG": "file", "PATH": "file", "FOLDER": "directory"}  # words of a placeholder
 
-_BASH = """# Completion of ogw for bash: `source <(ogw completion bash)`, or a file in /etc/bash_completion.d.
-_ogw() {{
-    local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} words
-    local one=${{COMP_WORDS[1]}} two=${{COMP_WORDS[2]}}
-    COMPREPLY=()
-    case $before in
-{choices}    esac
-    if [ "$COMP_CWORD" = 1 ]; then
-        words={first}
-    elif [ "$COMP_CWORD" -gt 2 ]; then
-        case "$one $two" in
-{pairs}        esac
-        [ -n "$words" ] || case $one in
-{singles}        esac
-    else
-        case $one in
-{singles}{groups}        esac
-    fi
-    COMPREPLY=($(compgen -W "$words" -- "$current"))
-}}
-complete -o default -F _ogw ogw
+# What a list of the INI file has by then: no text of it is ever evaluated by the shell.
+_BASH = r"""
+_ogw_file() {  # $1: the list, $2: what was typed of a value
+    local typed=${2#[\"\']} value place more=()
+    for place in "${!COMP_WORDS[@]}"; do
+        [ "${COMP_WORDS[place]}" != --config ] || more=(--config "${COMP_WORDS[place+1]}")
+    done
+    "${COMP_WORDS[0]}" "$1" list "${more[@]}" 2>/dev/null | while IFS= read -r value; do
+        [[ $value != "${typed//\\/}"* ]] || printf '%s\n' "$value"
+    done
+}
+"""
+_ZSH = r"""
+_ogw_file() {
+    local list=$1 values more
+    shift
+    [[ -z $opt_args[--config] ]] || more=(--config ${(Q)opt_args[--config]})
+    values=(${(f)"$(ogw $list list $more 2>/dev/null)"})
+    compadd "$@" -a values
+}
 """
 
 
-def completion(words: list[str]) -> int:
-    """Print the script; the exit code."""
-    parser = parser_of(
+def parser() -> Parser:
+    made = parser_of(
         "completion",
         _("Print a script that lets the shell complete commands, flags, names of settings and their choices."),
-        examples=["source <(ogw completion bash)", "ogw completion fish > ~/.config/fish/completions/ogw.fish"],
-        codes={0: _("printed")},
+        examples=[
+            "source <(ogw completion bash)",
+            "source <(ogw completion zsh)",
+            "ogw completion fish > ~/.config/fish/completions/ogw.fish",
+        ],
+        codes={OK: _("printed")},
     )
-    parser.add_argument("shell", choices=SHELLS)
-    shell = parser.parse_args(words).shell
-    print({"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](), end="")
-    return 0
+    made.add_argument("shell", choices=SHELLS)
+    return made
 
 
-def flags_of(command: Command) -> list[str]:
-    """Those that its help names: what it shows can never differ from what is completed."""
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        command.run(["--help"])
-    return sorted(set(_FLAG.findall(shown.getvalue())) | {"--help"})
+def run(asked: argparse.Namespace) -> int:
+    print({"bash": _bash, "zsh": _zsh, "fish": fish.script}[asked.shell](tree()), end="")
+    return OK
 
 
-def _choices() -> dict[str, tuple[str, ...]]:
-    """Flag -> the words that it takes."""
-    return {setting.flag: setting.read.words for setting in SETTINGS.values() if isinstance(setting.read, Choice)}
-
-
-def _behind(command: Command) -> list[str]:
-    more = sorted(SETTINGS) if command.words in NAMES_BEHIND else []
-    more += command.takes.split("|") if re.fullmatch(r"[a-z]+(\|[a-z]+)+", command.takes) else []
-    return more + flags_of(command)
-
-
-def _bash() -> str:
-    def case(words: str, offered: list[str], indent: int = 12) -> str:
-        return f"{' ' * indent}{shlex.quote(words)}) words={shlex.quote(' '.join(offered))};;\n"
-
-    groups: dict[str, list[str]] = {}
+def tree() -> argparse.ArgumentParser:
+    """All commands below one parser, which is only to be read: each flag has all that may be completed behind it."""
+    root = Parser(prog="ogw", description=_("A CONNECT gateway: only to listed hosts, only on listed ports."))
+    below: dict[str, Callable[[str, str, argparse.ArgumentParser], object]] = {"": branches(root, "command")}
     for command in COMMANDS:
-        group, _space, verb = command.words.partition(" ")
-        if verb:
-            groups.setdefault(group, []).append(verb)
-    choices = "".join(
-        f'        {flag}) COMPREPLY=($(compgen -W {shlex.quote(" ".join(words))} -- "$current")); return;;\n'
-        for flag, words in _choices().items()
-    )
-    return _BASH.format(
-        choices=choices,
-        first=shlex.quote(" ".join(dict.fromkeys([command.words.split()[0] for command in COMMANDS] + ["--help"]))),
-        pairs="".join(case(command.words, _behind(command)) for command in COMMANDS if " " in command.words),
-        singles="".join(case(command.words, _behind(command)) for command in COMMANDS if " " not in command.words),
-        groups="".join(case(group, verbs) for group, verbs in groups.items()),
-    )
+        group, _space, verb = command.words.rpartition(" ")
+        if group not in below:
+            above = Parser(prog=f"ogw {group}", description=_("Commands that begin with {word}.").format(word=group))
+            below[""](group, above.description or "", above)
+            below[group] = branches(above, "verb")
+        whole = parser_for(command)
+        whole.description = command.does
+        _furnish(whole)
+        below[group](verb, command.does, whole)
+    return root
 
 
-def _zsh() -> str:
-    return "#compdef ogw\nautoload -Uz bashcompinit && bashcompinit\n" + _bash()
+def parser_for(command: Command) -> Parser:
+    """As its module makes it."""
+    name, _colon, verb = command.where.partition(":")
+    module = import_module(f"ogw.cli.{name}")
+    made: Parser = module.parser(verb) if verb else module.parser()
+    return made
 
 
-def _fish() -> str:
-    lines = ["# Completion of ogw for fish: ~/.config/fish/completions/ogw.fish", "complete -c ogw -f"]
-    for command in COMMANDS:
-        first, _space, second = command.words.partition(" ")
-        if second:
-            lines.append(f"complete -c ogw -n __fish_use_subcommand -a {first}")
-            seen = f"__fish_seen_subcommand_from {first}"
-            lines.append(f"complete -c ogw -n {shlex.quote(seen)} -a {second} -d {_fish_text(command.does)}")
-            seen += f"; and __fish_seen_subcommand_from {second}"
-        else:
-            lines.append(f"complete -c ogw -n __fish_use_subcommand -a {first} -d {_fish_text(command.does)}")
-            seen = f"__fish_seen_subcommand_from {first}"
-        offered = _behind(command)
-        for word in offered:
-            what = f"-l {word[2:]}" if word.startswith("--") else f"-a {word}"
-            if word in _choices():
-                what += f" -x -a {shlex.quote(' '.join(_choices()[word]))}"
-            lines.append(f"complete -c ogw -n {shlex.quote(seen)} {what}")
-    return "\n".join(dict.fromkeys(lines)) + "\n"
+def _furnish(whole: argparse.ArgumentParser) -> None:
+    if isinstance(whole, GatewayParser):
+        _add_flags(whole)
+    for argument in whole._actions:
+        if isinstance(argument, argparse._SubParsersAction):
+            for lower in argument.choices.values():
+                _furnish(lower)
+            continue
+        words, pattern = _words(argument), _pattern(argument)
+        if words:
+            argument.choices = words
+        elif pattern:
+            argument.complete = pattern  # type: ignore[attr-defined]
 
 
-def _fish_text(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _add_flags(whole: argparse.ArgumentParser) -> None:
+    """Those of `ogw run`."""
+    flags: dict[str, Any] = {"--config": {"metavar": "FILE", "help": _("the INI file")}}
+    for setting in SETTINGS.values():
+        about = {"metavar": setting.placeholder, "help": setting.help.replace("%", "%%")}
+        flags[setting.flag] = about | ({"action": "append"} if setting.listed else {})
+    for flag, about in flags.items():
+        if flag not in whole._option_string_actions:
+            whole.add_argument(flag, **about)
+
+
+def _words(argument: argparse.Action) -> Optional[Sequence[str]]:
+    offered = getattr(argument, "offered", ())
+    if offered and not isinstance(offered, Setting):
+        return list(offered)
+    for flag in argument.option_strings:
+        setting = SETTINGS.get(flag.removeprefix("--"))
+        if setting is not None and setting.name == "preset":
+            return list(presets())
+        if setting is not None and isinstance(setting.read, Choice):
+            return setting.read.words
+    return list(argument.choices) if argument.choices else None
+
+
+def _pattern(argument: argparse.Action) -> Any:
+    """What shtab takes: a word of its own, or functions of the shells."""
+    offered = getattr(argument, "offered", ())
+    if isinstance(offered, Setting):
+        return dict.fromkeys(("bash", "zsh"), f"_ogw_file_{offered.attribute}") | {
+            "fish": f"(_ogw_file {offered.name})"
+        }
+    placeholder = argument.metavar if isinstance(argument.metavar, str) else ""
+    return next((PATHS[word] for word in placeholder.split("|") if word in PATHS), None)
+
+
+def _bash(root: argparse.ArgumentParser) -> str:
+    more = "".join(f'_ogw_file_{one.attribute}() {{ _ogw_file {one.name} "$1"; }}\n' for one in _lists())
+    script = shtab.complete(root, "bash", preamble=_BASH + more)
+    return f"# For this shell: source <(ogw completion bash); for all, a file in /etc/bash_completion.d.\n{script}\n"
+
+
+def _zsh(root: argparse.ArgumentParser) -> str:
+    more = "".join(f'_ogw_file_{one.attribute}() {{ _ogw_file {one.name} "$@" }}\n' for one in _lists())
+    script = shtab.complete(root, "zsh", preamble=_ZSH + more)
+    # As shtab writes it, `source` would complete at once instead of keeping it for later.
+    return script.replace("$zsh_eval_context[-1] == eval ", "$zsh_eval_context[-1] == (eval|file|filecode) ")
+
+
+def _lists() -> list[Setting]:
+    """Those that have a command of their own, with verbs."""
+    names = [command.words for command in COMMANDS]
+    return [setting for name, setting in SETTINGS.items() if name in names]

@@ -1,15 +1,91 @@
-"""The configuration as commands load it: one that is wrong is told, mistake by mistake."""
+"""The configuration as commands load it: whose flags it is made of, which file is meant, and what is wrong with it."""
 
+import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from gettext import gettext as _
 from typing import Optional
 
+from ogw.cli.parser import Parser, parser_of
 from ogw.report.events import Event
 from ogw.report.standard import say
-from ogw.settings.loader import ConfigError, load
-from ogw.settings.settings import Config
+from ogw.settings.loader import DEFAULT_FILE, ConfigError, help_text, load
+from ogw.settings.setting import PREFIX
+from ogw.settings.settings import SETTINGS, Config
+
+ALSO = _("All flags of `ogw run`, its variables and its INI file count.")
+
+
+class GatewayParser(Parser):
+    """Takes all flags of `ogw run`, too: `asked.flags` are they and what nobody knows, as words that `load` judges."""
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        own, flags = split_flags(words)
+        asked, unknown = self.parse_known_args(own)
+        asked.flags = [*flags, *unknown]
+        return asked
+
+
+class BareParser(GatewayParser):
+    """Takes them and nothing else but switches: `asked.flags` are the words as they were typed."""
+
+    def __init__(self, program: str, *switches: str) -> None:
+        super().__init__(prog=f"ogw {program}", add_help=False)
+        self._usage = " ".join([self.prog, *(f"[{switch}]" for switch in switches)])
+        for switch in ("-h", "--help", *switches):
+            self.add_argument(switch, action="store_true")
+
+    def format_help(self) -> str:
+        return help_text(self._usage)
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        if "-h" in words or "--help" in words:
+            self.print_help()
+            self.exit()
+        asked = self.parse_args([word for word in words if word in self._option_string_actions])
+        asked.flags = [word for word in words if word not in self._option_string_actions]
+        return asked
+
+
+def gateway_parser(
+    words: str,
+    does: str,
+    examples: Sequence[str] = (),
+    codes: Mapping[int, str] | None = None,
+    usage: Optional[str] = None,
+) -> Parser:
+    """One of parser_of that takes all flags of `ogw run`, too, and says so."""
+    return parser_of(words, f"{does} {ALSO}", examples, codes, GatewayParser, usage)
+
+
+def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of a command itself, and the gateway's flags with their values."""
+    own: list[str] = []
+    flags: list[str] = []
+    known = {"--config", *(setting.flag for setting in SETTINGS.values())}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word.partition("=")[0] not in known:
+            own.append(word)
+            continue
+        flags.append(word)
+        if "=" not in word and left:
+            flags.append(left.pop(0))
+    return own, flags
+
+
+def configuration_file(flags: Sequence[str]) -> Optional[str]:
+    """The INI file that these flags and the environment mean; None where there is none."""
+    asked = os.environ.get(f"{PREFIX}CONFIG", "")
+    for number, word in enumerate(flags):
+        flag, equals, value = word.partition("=")
+        if flag == "--config":
+            asked = value if equals else "".join(flags[number + 1 : number + 2])
+    if asked:
+        return asked
+    return DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None
 
 
 def load_or_tell(words: Sequence[str], log: bool = False) -> Optional[Config]:

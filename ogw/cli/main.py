@@ -144,17 +144,28 @@ def _command(words: list[str]) -> int:
         print(commands.usage(), end="")
         return OK if words else WRONG
     if commands.is_cmdlet(words[0]):
-        return commands.CMDLET.run(words)
+        return _called(commands.CMDLET.where, words)
     found = commands.find(words)
     if found is not None:
         command, rest = found
-        return command.run(rest)
+        return _called(command.where, rest)
     group = commands.of_group(words[0])
     if group and (len(words) == 1 or words[1] in ("-h", "--help")):
         asked = len(words) > 1
         print(commands.usage(group), end="", file=sys.stdout if asked else sys.stderr)
         return OK if asked else WRONG
     return _unknown(words)
+
+
+def _called(where: str, words: list[str]) -> int:
+    """Run the command that is there (commands.py) with the words behind its own; the exit code."""
+    from importlib import import_module
+
+    name, _colon, verb = where.partition(":")
+    module = import_module(f"ogw.cli.{name}")
+    parser = module.parser(verb) if verb else module.parser()
+    code: int = module.run(parser.parse(words))
+    return code
 
 
 def _unknown(words: list[str]) -> int:

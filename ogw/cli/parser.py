@@ -1,18 +1,29 @@
-"""The command line of one command: an argparse parser whose help ends with examples and exit codes."""
+"""The command line of one command: an argparse parser whose help ends with examples and exit codes.
+
+Every module of a command has a pair of functions: `parser()` gives its Parser, and `run(asked)` does what was asked,
+given what the parser made of the words; its value is the exit code. Of several commands, `parser(verb)` gives that of
+one, and what it makes of the words has the function of that one as `do`.
+"""
 
 import argparse
-import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from gettext import gettext as _
-from typing import NoReturn
+from typing import Any, NoReturn, Optional
 
 from ogw.cli.exits import WRONG
+from ogw.settings.setting import Setting
 
 
 class Parser(argparse.ArgumentParser):
     """Its mistakes look like those of all commands."""
+
+    intermixed = False  # whether flags may stand among the words
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """What the words behind the command ask for. Exits where they are wrong, and when help was asked for."""
+        return self.parse_intermixed_args(words) if self.intermixed else self.parse_args(words)
 
     def error(self, message: str) -> NoReturn:
         """The command line is wrong; the message says why. Exits with 2."""
@@ -21,16 +32,34 @@ class Parser(argparse.ArgumentParser):
         self.exit(WRONG, told + "\n")
 
 
+class VerbParser(Parser):
+    """Of a word behind a command's own: what it does not know is its own mistake, not that of the command above it."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        asked, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(_("unrecognized arguments: {words}").format(words=" ".join(unknown)))
+        return asked, unknown
+
+
 def parser_of(
-    words: str, does: str, examples: Sequence[str] = (), codes: Mapping[int, str] | None = None
-) -> argparse.ArgumentParser:
+    words: str,
+    does: str,
+    examples: Sequence[str] = (),
+    codes: Mapping[int, str] | None = None,
+    kind: type[Parser] = Parser,
+    usage: Optional[str] = None,
+) -> Parser:
     """The parser of a command.
 
     words     as they are typed behind ogw: "tunnel kill"
     does      what the command does: a sentence or a few
     examples  command lines
     codes     what its exit codes mean; 2 and 130, which all commands share, need not be said
+    usage     where argparse's own would be hard to read
     """
+    import shutil  # here: it brings what unpacks archives, and `ogw run` must not wait for that
+
     width = max(shutil.get_terminal_size().columns - 2, 40)
     parts = []
     if examples:
@@ -41,10 +70,26 @@ def parser_of(
             parts.append(
                 textwrap.fill(meaning, max(width, 40), initial_indent=f"  {code}  ", subsequent_indent=" " * 5)
             )
-    return Parser(
+    return kind(
         prog=f"ogw {words}",
         description=textwrap.fill(does, width),
         epilog="\n".join(parts).rstrip() or None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        usage=usage,
     )
+
+
+def branches(parser: argparse.ArgumentParser, dest: str) -> Callable[[str, str, argparse.ArgumentParser], object]:
+    """A function that hangs a whole parser below this one: by the word that leads to it, and what it does."""
+    made: Any = {"parser_class": lambda **given: given["whole"]}  # argparse would make it itself
+    branch = parser.add_subparsers(dest=dest, required=True, **made)
+    return lambda word, does, whole: branch.add_parser(word, help=does, whole=whole)
+
+
+def offer(argument: argparse.Action, words: Iterable[str] | Setting) -> None:
+    """Let the shell complete these words where the argument is typed, which takes others, too.
+
+    Of a setting: the values that the INI file has by then.
+    """
+    argument.offered = words  # type: ignore[attr-defined]

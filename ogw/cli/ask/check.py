@@ -1,43 +1,41 @@
 """`ogw check`: the whole configuration, and every mistake in it, before a gateway is started or reloaded with it."""
 
+import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from gettext import gettext as _
 from gettext import ngettext
 from typing import Any
 
+from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.exits import OK, WRONG
-from ogw.cli.flags import ALSO, split_flags
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser
 from ogw.cli.screen import clean, count
-from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
+from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
-from ogw.settings.setting import PREFIX
 from ogw.settings.settings import Config
 
 
-def check(words: Sequence[str]) -> int:
-    """Run the command; the exit code."""
-    parser = parser_of(
+def parser() -> Parser:
+    made = gateway_parser(
         "check",
         _(
             "Check the whole configuration as `ogw run` does, and tell every mistake with where it stands. Whether the "
             "port is free and hosts can be reached is what `ogw doctor` finds out."
-        )
-        + f" {ALSO}",
+        ),
         examples=["ogw check", "ogw check --config new.ini", "ogw check --json", "ogw check && ogw reload"],
         codes={OK: _("nothing is wrong; there may be warnings"), WRONG: _("something is wrong: it would not start")},
     )
-    parser.add_argument("--json", action="store_true", help=_("answer as JSON"))
-    own, flags = split_flags(words)
-    asked, unknown = parser.parse_known_args(own)
-    flags += unknown
-    file = configuration_file(flags)
+    made.add_argument("--json", action="store_true", help=_("answer as JSON"))
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
+    file = configuration_file(asked.flags)
     told: dict[str, Any] = {"file": file, "mistakes": [], "warnings": [], "policy": None, "rules": None}
     try:
-        config = load(flags, os.environ)
+        config = load(asked.flags, os.environ)
     except ConfigError as error:
         told["mistakes"] = list(error.mistakes)
     else:
@@ -55,18 +53,6 @@ def rules_of(config: Config) -> dict[str, int]:
         "allowed-host": len(config.allowed_host) + len(config.sourced_hosts),
         "denied-host": len(config.denied_host),
     }
-
-
-def configuration_file(flags: Sequence[str]) -> str | None:
-    """The INI file that these flags and the environment mean; None where there is none."""
-    asked = os.environ.get(f"{PREFIX}CONFIG", "")
-    for number, word in enumerate(flags):
-        flag, equals, value = word.partition("=")
-        if flag == "--config":
-            asked = value if equals else "".join(flags[number + 1 : number + 2])
-    if asked:
-        return asked
-    return DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None
 
 
 def _tell(told: dict[str, Any]) -> None:

@@ -1,25 +1,26 @@
 """`ogw config show`: what the gateway would run with, and who said so."""
 
+import argparse
 import json
 import sys
 
-from ogw.cli.configuration import load_or_tell
+from ogw.cli.configuration import BareParser, load_or_tell
 from ogw.cli.exits import OK, WRONG
-from ogw.settings.loader import help_text
+from ogw.cli.parser import Parser
 from ogw.settings.settings import SETTINGS
 
 
-def config_show(words: list[str]) -> int:
-    """Print every setting; the exit code."""
-    if "-h" in words or "--help" in words:
-        print(help_text("ogw config show [--json]"), end="")
-        return OK
-    as_json = "--json" in words
-    config = load_or_tell([word for word in words if word != "--json"])
+def parser() -> Parser:
+    return BareParser("config show", "--json")
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Print every setting."""
+    config = load_or_tell(asked.flags)
     if config is None:
         return WRONG
     shown = {name: [(given.text, given.source) for given in config.origins[name]] for name in SETTINGS}
-    if as_json:
+    if asked.json:
         print(
             json.dumps({name: [{"value": v, "source": s} for v, s in rows] for name, rows in shown.items()}, indent=2)
         )

@@ -1,5 +1,6 @@
 """`ogw events`: what a numbered event or a reason means, and what to do about it."""
 
+import argparse
 import difflib
 import logging
 import re
@@ -9,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ogw.cli.exits import OK, WRONG, Wrong
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, offer, parser_of
 from ogw.cli.screen import BOLD, DIM, indented, show, table
 from ogw.policy.advice import EVENTS, REASONS, Advice
 from ogw.policy.decision import Reason
@@ -18,17 +19,20 @@ from ogw.report.events import CATALOGUE
 NUMBER = re.compile(r"(?:ogw-?)?([0-9]{1,4})\Z", re.IGNORECASE)
 
 
-def events(words: list[str]) -> int:
-    """Run the command; the exit code."""
-    parser = parser_of(
+def parser() -> Parser:
+    made = parser_of(
         "events",
         _("Say what a numbered event, or a reason in a log line or an answer, means and what to do. Asks no gateway."),
         examples=["ogw events", "ogw events 105", "ogw events OGW-105", "ogw events host-not-allowed"],
         codes={OK: _("done"), WRONG: _("there is no such event or reason, or the command line is wrong")},
     )
-    parser.add_argument("event", metavar="NUMBER|REASON", nargs="?", help=_("which one; without it, a table of all"))
-    asked = parser.parse_args(words).event
-    show(*(_all() if asked is None else _one(asked)))
+    told = _("which one; without it, a table of all")
+    offer(made.add_argument("event", metavar="NUMBER|REASON", nargs="?", help=told), [*map(str, CATALOGUE), *REASONS])
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
+    show(*(_all() if asked.event is None else _one(asked.event)))
     return OK
 
 

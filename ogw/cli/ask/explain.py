@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from gettext import gettext as _
 from typing import Any, Optional
 
@@ -11,11 +10,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ogw.cli.ask.explanation import Explainer, client_address, connect_target
-from ogw.cli.configuration import load_or_tell
+from ogw.cli.configuration import gateway_parser, load_or_tell
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
-from ogw.cli.flags import ALSO, split_flags
 from ogw.cli.live.gateway import Gateway, NoGateway
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
@@ -25,10 +23,36 @@ GATEWAY_SECONDS = 1.0  # for the question whether it has the same policy
 INDENT = 14
 
 
-def explain(words: list[str]) -> int:
-    """Run the command; the exit code."""
-    asked, flags = _parsed(words)
-    config = load_or_tell(flags)
+def parser() -> Parser:
+    made = gateway_parser(
+        "explain",
+        _(
+            "Say whether a client may go to a host, which rule says so and where it stands, and what happens then. "
+            "It gives the same decision and reason as a gateway with this configuration; nothing is dialed, so that "
+            "limits, and targets that do not answer, are left out (`ogw doctor` dials)."
+        ),
+        examples=[
+            "ogw explain www.example.com",
+            "ogw explain build.example.com:8443 --client 10.1.2.3",
+            "ogw explain www.example.com --at 2027-01-31T18:00:00Z --json",
+            "ogw explain www.example.com --config new.ini",
+        ],
+        codes={
+            OK: _("allowed"),
+            FAILED: _("refused"),
+            WRONG: _("the command line or the configuration is wrong"),
+        },
+    )
+    made.add_argument("target", metavar="HOST[:PORT]", help=_("where to; without a port, 443"))
+    told = _("the client's address, for allowed-client and rules with from= (default: 127.0.0.1)")
+    made.add_argument("--client", metavar="IP", type=_client, default="127.0.0.1", help=told)
+    made.add_argument("--at", metavar="TIME", type=_time, help=_("as it would be then, for rules with until="))
+    made.add_argument("--json", action="store_true", help=_("answer as JSON"))
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
+    config = load_or_tell(asked.flags)
     if config is None:
         return WRONG
     try:
@@ -46,37 +70,6 @@ def explain(words: list[str]) -> int:
         show(*_screen(clean(told)))
     _compare_with_running(config, told["policy"])
     return OK if told["decision"] == "allowed" else FAILED
-
-
-def _parsed(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = parser_of(
-        "explain",
-        _(
-            "Say whether a client may go to a host, which rule says so and where it stands, and what happens then. "
-            "It gives the same decision and reason as a gateway with this configuration; nothing is dialed, so that "
-            "limits, and targets that do not answer, are left out (`ogw doctor` dials)."
-        )
-        + f" {ALSO}",
-        examples=[
-            "ogw explain www.example.com",
-            "ogw explain build.example.com:8443 --client 10.1.2.3",
-            "ogw explain www.example.com --at 2027-01-31T18:00:00Z --json",
-            "ogw explain www.example.com --config new.ini",
-        ],
-        codes={
-            OK: _("allowed"),
-            FAILED: _("refused"),
-            WRONG: _("the command line or the configuration is wrong"),
-        },
-    )
-    parser.add_argument("target", metavar="HOST[:PORT]", help=_("where to; without a port, 443"))
-    told = _("the client's address, for allowed-client and rules with from= (default: 127.0.0.1)")
-    parser.add_argument("--client", metavar="IP", type=_client, default="127.0.0.1", help=told)
-    parser.add_argument("--at", metavar="TIME", type=_time, help=_("as it would be then, for rules with until="))
-    parser.add_argument("--json", action="store_true", help=_("answer as JSON"))
-    own, flags = split_flags(words)
-    asked, unknown = parser.parse_known_args(own)
-    return asked, [*flags, *unknown]
 
 
 def _client(text: str) -> str:

@@ -4,13 +4,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from gettext import gettext as _
 from typing import Any, Optional
 
+from ogw.cli.configuration import gateway_parser
 from ogw.cli.exits import FAILED, OK, WRONG, Wrong
-from ogw.cli.flags import split_flags
+from ogw.cli.parser import Parser
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.index import parse_client
@@ -50,14 +50,36 @@ class Seen:
     error: str = ""
 
 
-def inspect(words: Sequence[str]) -> int:
-    """Run the command; the exit code."""
-    parser = _parser()
-    if "-h" in words or "--help" in words:
-        print(parser.format_help(), end="")
-        return OK
-    own, flags = split_flags(words)
-    asked, unknown = parser.parse_known_args(own)
+def parser() -> Parser:
+    made = gateway_parser(
+        "inspect",
+        _(
+            "Say what the gateway sees in recorded bytes of a TLS session, and what it would decide. The bytes are "
+            "those of TCP, without headers of packets; a CONNECT request in front of them names the target."
+        ),
+        examples=[
+            "ogw inspect hello.bin --tls-min-version 1.3",
+            "ogw inspect --client up.bin --server down.bin --target www.example.com --json",
+        ],
+        codes={
+            OK: _("verified, or fine so far"),
+            FAILED: _("rejected"),
+            WRONG: _("the command line, the recording or the configuration is wrong"),
+        },
+        usage=USAGE,
+    )
+    made.add_argument("file", nargs="?", metavar="FILE|-", help=_("what the client sent; - is standard input"))
+    made.add_argument("--client", metavar="FILE", help=_("what the client sent"))
+    made.add_argument("--server", metavar="FILE", help=_("what the server answered"))
+    made.add_argument("--target", metavar="HOST[:PORT]", help=_("what the client asked for; else its server name"))
+    made.add_argument(
+        "--client-address", metavar="IP", default="127.0.0.1", help=_("of the client, for rules with from=")
+    )
+    made.add_argument("--json", action="store_true", help=_("answer as JSON"))
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
     try:
         if bool(asked.file) == bool(asked.client):
             raise Wrong(_("name the client's bytes: FILE, - for standard input, or --client FILE"))
@@ -65,7 +87,7 @@ def inspect(words: Sequence[str]) -> int:
             raise Wrong(_("--server needs --client: the server's bytes mean nothing without the client's"))
         if not _is_address(asked.client_address):
             raise Wrong(_("--client-address: {text} is no IP address").format(text=ascii(asked.client_address)))
-        policy = policy_of(load([*flags, *unknown], os.environ))
+        policy = policy_of(load(asked.flags, os.environ))
         up, target = _client_bytes(_read(asked.file or asked.client))
         down = _server_bytes(_read(asked.server)) if asked.server else b""
         client, server = _look(up), _look(down)
@@ -80,29 +102,6 @@ def inspect(words: Sequence[str]) -> int:
     else:
         _print(answer)
     return FAILED if told["verdict"] in ("rejected", "ended") else OK
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ogw inspect",
-        usage=USAGE,
-        add_help=False,
-        allow_abbrev=False,
-        description=_(
-            "Say what the gateway sees in recorded bytes of a TLS session, and what it would decide. The bytes are "
-            "those of TCP, without headers of packets; a CONNECT request in front of them names the target. All flags "
-            "of the gateway are understood, and its INI file is read: ogw inspect hello.bin --tls-min-version 1.3"
-        ),
-    )
-    parser.add_argument("file", nargs="?", metavar="FILE|-", help=_("what the client sent; - is standard input"))
-    parser.add_argument("--client", metavar="FILE", help=_("what the client sent"))
-    parser.add_argument("--server", metavar="FILE", help=_("what the server answered"))
-    parser.add_argument("--target", metavar="HOST[:PORT]", help=_("what the client asked for; else its server name"))
-    parser.add_argument(
-        "--client-address", metavar="IP", default="127.0.0.1", help=_("of the client, for rules with from=")
-    )
-    parser.add_argument("--json", action="store_true", help=_("answer as JSON"))
-    return parser
 
 
 def _is_address(text: str) -> bool:

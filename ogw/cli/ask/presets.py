@@ -1,5 +1,6 @@
 """`ogw presets`: the host lists of known services, and what one expands to."""
 
+import argparse
 import json
 import os
 import sys
@@ -11,16 +12,15 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ogw.cli.exits import OK, WRONG, Wrong
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, offer, parser_of
 from ogw.cli.screen import BOLD, clean, indented, show, table
 from ogw.settings.elsewhere.preset import CLOUDS, PARAMETERS, BadPreset, Preset, presets
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import SETTINGS
 
 
-def presets_command(words: list[str]) -> int:
-    """Run the command; the exit code."""
-    parser = parser_of(
+def parser() -> Parser:
+    made = parser_of(
         "presets",
         _(
             "List the presets, or show the host rules that one expands to. Parameters that are not given here stay "
@@ -33,14 +33,18 @@ def presets_command(words: list[str]) -> int:
         ],
         codes={OK: _("done"), WRONG: _("there is no such preset, a parameter is wrong, or the command line is")},
     )
-    parser.add_argument("preset", metavar="NAME", nargs="?", help=_("which one; without it, a table of all"))
+    told = _("which one; without it, a table of all")
+    offer(made.add_argument("preset", metavar="NAME", nargs="?", help=told), presets())
     for name in PARAMETERS:
         setting = SETTINGS[name]
-        parser.add_argument(setting.flag, metavar=setting.placeholder, action="append", default=[], help=setting.help)
-    parser.add_argument("--cloud", choices=CLOUDS, default=SETTINGS["cloud"].default, help=SETTINGS["cloud"].help)
-    parser.add_argument("--presets-folder", metavar="FOLDER", help=SETTINGS["presets-folder"].help)
-    parser.add_argument("--json", action="store_true", help=_("for scripts"))
-    asked = parser.parse_args(words)
+        made.add_argument(setting.flag, metavar=setting.placeholder, action="append", default=[], help=setting.help)
+    made.add_argument("--cloud", choices=CLOUDS, default=SETTINGS["cloud"].default, help=SETTINGS["cloud"].help)
+    made.add_argument("--presets-folder", metavar="FOLDER", help=SETTINGS["presets-folder"].help)
+    made.add_argument("--json", action="store_true", help=_("for scripts"))
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
     known = _known(asked.presets_folder)
     if asked.preset is None:
         _show_all(known, asked.json)

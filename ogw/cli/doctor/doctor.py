@@ -14,15 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from ogw import __version__
-from ogw.cli.ask.check import configuration_file
 from ogw.cli.ask.explanation import connect_target
+from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.doctor.bundle import write_bundle
 from ogw.cli.doctor.findings import Finding, State, count_of, ok, problem, warning
 from ogw.cli.doctor.machine import of_clock, of_files, of_gateway, of_limits, of_listeners, running_state
 from ogw.cli.doctor.reach import Outside, wanted_host, wanted_of
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
-from ogw.cli.flags import ALSO, split_flags
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.policy import policy_of
@@ -33,14 +32,42 @@ SECONDS = 60.0
 MARKS = {State.OK: GOOD, State.UNTESTED: DIM, State.WARNING: WARN, State.PROBLEM: BAD}
 
 
-def doctor(words: list[str]) -> int:
-    """Run the command; the exit code."""
-    asked, flags = _parsed(words)
+def parser() -> Parser:
+    made = gateway_parser(
+        "doctor",
+        _(
+            "Examine this machine, the configuration and the way out: ports, limits, files, clock, DNS servers, relay "
+            "proxies, and each allowed host that is a plain name, which is dialed as the gateway would, up to a TLS "
+            "session of the doctor's own. Run it as the gateway's user, on its machine."
+        ),
+        examples=[
+            "ogw doctor",
+            "ogw doctor --host www.example.com --host build.example.com:8443",
+            "ogw doctor --json | jq '.findings[] | select(.state == \"problem\")'",
+            "sudo -u ogw ogw doctor --bundle ogw-doctor.tar.gz",
+        ],
+        codes={
+            OK: _("no problem; there may be warnings"),
+            FAILED: _("there is a problem"),
+            WRONG: _("the command line or the configuration is wrong"),
+        },
+    )
+    told = _("try only this host, not those of the rules; may be repeated")
+    made.add_argument("--host", metavar="HOST[:PORT]", type=_target, action="append", help=told)
+    told = _("for all that is tried outside, together (default: {seconds:g})").format(seconds=SECONDS)
+    made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=SECONDS, help=told)
+    told = _("also pack what was found, configuration, versions, metrics and the end of log-file, without secrets")
+    made.add_argument("--bundle", metavar="FILE", help=told)
+    made.add_argument("--json", action="store_true", help=_("answer as JSON"))
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
     config: Optional[Config] = None
     running: Optional[dict[str, Any]] = None
-    file = configuration_file(flags)
+    file = configuration_file(asked.flags)
     try:
-        config = load(flags, os.environ)
+        config = load(asked.flags, os.environ)
     except ConfigError as error:
         found = [
             problem("configuration", "", mistake, _("correct it; `ogw check` tells the same"))
@@ -69,39 +96,6 @@ def doctor(words: list[str]) -> int:
     if config is None:
         return WRONG
     return FAILED if told["problems"] else OK
-
-
-def _parsed(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = parser_of(
-        "doctor",
-        _(
-            "Examine this machine, the configuration and the way out: ports, limits, files, clock, DNS servers, relay "
-            "proxies, and each allowed host that is a plain name, which is dialed as the gateway would, up to a TLS "
-            "session of the doctor's own. Run it as the gateway's user, on its machine."
-        )
-        + f" {ALSO}",
-        examples=[
-            "ogw doctor",
-            "ogw doctor --host www.example.com --host build.example.com:8443",
-            "ogw doctor --json | jq '.findings[] | select(.state == \"problem\")'",
-            "sudo -u ogw ogw doctor --bundle ogw-doctor.tar.gz",
-        ],
-        codes={
-            OK: _("no problem; there may be warnings"),
-            FAILED: _("there is a problem"),
-            WRONG: _("the command line or the configuration is wrong"),
-        },
-    )
-    told = _("try only this host, not those of the rules; may be repeated")
-    parser.add_argument("--host", metavar="HOST[:PORT]", type=_target, action="append", help=told)
-    told = _("for all that is tried outside, together (default: {seconds:g})").format(seconds=SECONDS)
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=SECONDS, help=told)
-    told = _("also pack what was found, configuration, versions, metrics and the end of log-file, without secrets")
-    parser.add_argument("--bundle", metavar="FILE", help=told)
-    parser.add_argument("--json", action="store_true", help=_("answer as JSON"))
-    own, flags = split_flags(words)
-    asked, unknown = parser.parse_known_args(own)
-    return asked, [*flags, *unknown]
 
 
 def _target(text: str) -> Target:

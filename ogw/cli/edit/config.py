@@ -11,7 +11,7 @@ from gettext import gettext as _
 
 from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
 from ogw.cli.exits import FAILED, OK, Failed, Wrong
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, offer, parser_of
 from ogw.cli.screen import clean
 from ogw.policy.rules import parse_time
 from ogw.settings.editing import Editor, setting_of, split
@@ -19,6 +19,7 @@ from ogw.settings.ini.file import EditError
 from ogw.settings.ini.source import read_ini
 from ogw.settings.ini.text import IniText
 from ogw.settings.setting import Setting, shown_as
+from ogw.settings.settings import SETTINGS
 
 ATTRIBUTES = ("from", "to", "until", "no-server-name", "note")  # of a host rule
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -26,18 +27,38 @@ _FROM_NOW = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 _UNTIL = re.compile(r'((?<=[ \t])until=)([0-9]+[smhdw])(?=[ \t]|\Z)(?=(?:[^"]*"[^"]*")*[^"]*\Z)')
 
 
-def config_get(words: list[str]) -> int:
-    """`ogw config get`: what the file says; the exit code."""
-    parser = parser_of(
+def parser(verb: str) -> Parser:
+    made = {
+        "get": _get_parser,
+        "set": _set_parser,
+        "unset": _unset_parser,
+        "add": _add_parser,
+        "remove": _remove_parser,
+        "path": _path_parser,
+    }
+    return made[verb]()
+
+
+def run(asked: argparse.Namespace) -> int:
+    code: int = asked.do(asked)
+    return code
+
+
+def _get_parser() -> Parser:
+    made = parser_of(
         "config get",
         _("Print what the INI file says of a setting, one value a line; `ogw config show` says what is in force."),
         examples=["ogw config get listen-port", "ogw config get allowed-host --json"],
         codes={OK: _("it is set in the file"), FAILED: _("it is not")},
     )
-    parser.add_argument("name")
-    parser.add_argument("--json", action="store_true", help=_("as a JSON list"))
-    add_config(parser)
-    asked = parser.parse_args(words)
+    offer(made.add_argument("name"), SETTINGS)
+    made.add_argument("--json", action="store_true", help=_("as a JSON list"))
+    add_config(made)
+    made.set_defaults(do=_get)
+    return made
+
+
+def _get(asked: argparse.Namespace) -> int:
     setting = setting_or_fail(asked.name)
     text = text_of(file_of(asked))
     values = [
@@ -50,91 +71,113 @@ def config_get(words: list[str]) -> int:
     return OK if setting.name in text else FAILED
 
 
-def config_set(words: list[str]) -> int:
-    """`ogw config set`; the exit code."""
-    parser = parser_of(
+def _set_parser() -> Parser:
+    made = parser_of(
         "config set",
         _("Set a setting in the INI file; all values of a list are replaced by those given."),
         examples=["ogw config set listen-port 8081", "ogw config set allowed-client 10.1.0.0/16 10.2.0.0/16 --reload"],
         codes=CODES,
     )
-    parser.add_argument("name")
-    parser.add_argument("value", nargs="*", help=_("none makes it empty"))
-    add_flags(parser)
-    asked = parser.parse_args(words)
+    offer(made.add_argument("name"), SETTINGS)
+    made.add_argument("value", nargs="*", help=_("none makes it empty"))
+    add_flags(made)
+    made.set_defaults(do=_set)
+    return made
+
+
+def _set(asked: argparse.Namespace) -> int:
     setting = setting_or_fail(asked.name)
     if len(asked.value) > 1 and not setting.listed:
-        parser.error(_("{name} takes one value").format(name=setting.name))
+        parser("set").error(_("{name} takes one value").format(name=setting.name))
     if setting.secret and asked.value:
         print(_("ogw: a password in a command line can be read by every user of this machine, and stays in the history "
                 "of the shell; `ogw relay-proxy set --password-stdin` is the better way"), file=sys.stderr)  # fmt: skip
     return make(asked, lambda editor: _do(editor.set(setting, values_of(setting, asked.value))))
 
 
-def config_unset(words: list[str]) -> int:
-    """`ogw config unset`; the exit code."""
-    parser = parser_of(
+def _unset_parser() -> Parser:
+    made = parser_of(
         "config unset",
         _("Take a setting out of the INI file, so that its default holds."),
         examples=["ogw config unset idle-timeout --reload"],
         codes=CODES,
     )
-    parser.add_argument("name")
-    add_flags(parser)
-    asked = parser.parse_args(words)
+    offer(made.add_argument("name"), SETTINGS)
+    add_flags(made)
+    made.set_defaults(do=_unset)
+    return made
+
+
+def _unset(asked: argparse.Namespace) -> int:
     setting = setting_or_fail(asked.name)
     return must(asked, lambda editor: editor.unset(setting))
 
 
-def config_add(words: list[str]) -> int:
-    """`ogw config add`; the exit code."""
-    asked, setting = _list_command(
-        words,
+def _add_parser() -> Parser:
+    made = _list_parser(
         "config add",
         _("Add values to a list of the INI file."),
         ["ogw config add allowed-client 10.1.0.0/16 --reload"],
     )
+    made.set_defaults(do=_add)
+    return made
+
+
+def _add(asked: argparse.Namespace) -> int:
+    setting = _list_or_fail(asked.name, "add")
     return make(asked, lambda editor: _do(*(editor.add(setting, value) for value in values_of(setting, asked.value))))
 
 
-def config_remove(words: list[str]) -> int:
-    """`ogw config remove`; the exit code."""
-    asked, setting = _list_command(
-        words,
+def _remove_parser() -> Parser:
+    made = _list_parser(
         "config remove",
         _("Remove values from a list of the INI file."),
         ["ogw config remove allowed-client 10.1.0.0/16 --reload"],
     )
+    made.set_defaults(do=_remove)
+    return made
+
+
+def _remove(asked: argparse.Namespace) -> int:
+    setting = _list_or_fail(asked.name, "remove")
     return remove_all(asked, setting, values_of(setting, asked.value))
 
 
-def config_path(words: list[str]) -> int:
-    """`ogw config path`; the exit code."""
-    parser = parser_of(
+def _list_parser(words: str, does: str, examples: list[str]) -> Parser:
+    made = parser_of(words, does, examples=examples, codes=CODES)
+    offer(made.add_argument("name"), [name for name, setting in SETTINGS.items() if setting.listed])
+    made.add_argument("value", nargs="+")
+    add_flags(made)
+    return made
+
+
+def _list_or_fail(name: str, verb: str) -> Setting:
+    """Exits, or raises Wrong."""
+    setting = setting_or_fail(name)
+    if not setting.listed:
+        parser(verb).error(_("{name} is no list; `ogw config set` sets it").format(name=setting.name))
+    return setting
+
+
+def _path_parser() -> Parser:
+    made = parser_of(
         "config path",
         _("Print the path of the INI file that commands edit."),
         examples=["ogw config path"],
         codes={OK: _("it is there"), FAILED: _("it is not there yet")},
     )
-    add_config(parser)
-    path = file_of(parser.parse_args(words))
+    add_config(made)
+    made.set_defaults(do=_path)
+    return made
+
+
+def _path(asked: argparse.Namespace) -> int:
+    path = file_of(asked)
     print(clean(path))
     if os.path.exists(path):
         return OK
     print(_("ogw: it is not there yet; the first change makes it"), file=sys.stderr)
     return FAILED
-
-
-def _list_command(words: list[str], name: str, does: str, examples: list[str]) -> tuple[argparse.Namespace, Setting]:
-    parser = parser_of(name, does, examples=examples, codes=CODES)
-    parser.add_argument("name")
-    parser.add_argument("value", nargs="+")
-    add_flags(parser)
-    asked = parser.parse_args(words)
-    setting = setting_or_fail(asked.name)
-    if not setting.listed:
-        parser.error(_("{name} is no list; `ogw config set` sets it").format(name=setting.name))
-    return asked, setting
 
 
 def values_of(setting: Setting, words: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from ogw.cli.configuration import load_or_tell
 from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
 from ogw.cli.edit.config import remove_all, text_of, until, values_of
 from ogw.cli.exits import FAILED, OK, WRONG, Wrong
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, VerbParser, branches, offer, parser_of
 from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split
 from ogw.settings.setting import Setting
@@ -22,48 +22,40 @@ EXAMPLES = {
 }
 
 
-def allowed_host(words: list[str]) -> int:
-    """The exit code, as of those below."""
-    return _command("allowed-host", words)
+def parser(name: str) -> Parser:
+    """Of the list of this setting; `asked.verb` is what is to be done to it."""
+    made = parser_of(name, _("Edit the list {name} of the INI file, or show it.").format(name=name),
+                     examples=[f"ogw {name} {verb}" for verb in ("add ...", "remove ...", "list")])  # fmt: skip
+    branch = branches(made, "verb")
+    branch("add", _("add to it"), _add_parser(SETTINGS[name]))
+    branch("remove", _("remove from it"), _remove_parser(SETTINGS[name]))
+    branch("list", _("show it"), _list_parser(SETTINGS[name]))
+    return made
 
 
-def denied_host(words: list[str]) -> int:
-    return _command("denied-host", words)
+def run(asked: argparse.Namespace) -> int:
+    code: int = asked.do(asked.setting, asked)
+    return code
 
 
-def allowed_client(words: list[str]) -> int:
-    return _command("allowed-client", words)
-
-
-def allowed_client_certificate(words: list[str]) -> int:
-    return _command("allowed-client-certificate", words)
-
-
-def _command(name: str, words: list[str]) -> int:
-    setting = SETTINGS[name]
-    verbs = {"add": _add, "remove": _remove, "list": _list}
-    if words and words[0] in verbs:
-        return verbs[words[0]](setting, words[1:])
-    parser = parser_of(name, _("Edit the list {name} of the INI file, or show it.").format(name=name),
-                       examples=[f"ogw {name} {verb}" for verb in ("add ...", "remove ...", "list")])  # fmt: skip
-    parser.add_argument("verb", choices=list(verbs))
-    parser.parse_args(words[:1])
-    return OK
-
-
-def _add(setting: Setting, words: list[str]) -> int:
+def _add_parser(setting: Setting) -> Parser:
     plain, rich = EXAMPLES[setting.name]
-    parser = parser_of(
+    made = parser_of(
         f"{setting.name} add",
         _("Add to the list {name} of the INI file. What is there already is said, and left.").format(name=setting.name),
         examples=[f"ogw {setting.name} add {plain} --reload", f"ogw {setting.name} add {rich}"],
         codes=CODES,
+        kind=VerbParser,
     )
-    parser.add_argument("value", nargs="+", metavar=setting.placeholder)
+    made.add_argument("value", nargs="+", metavar=setting.placeholder)
     if setting.read is None:
-        add_attributes(parser, setting.denied)
-    add_flags(parser)
-    asked = parser.parse_args(words)
+        add_attributes(made, setting.denied)
+    add_flags(made)
+    made.set_defaults(do=_add, setting=setting)
+    return made
+
+
+def _add(setting: Setting, asked: argparse.Namespace) -> int:
     more = attributes(asked, setting.denied) if setting.read is None else ""
     values = [value + more for value in values_of(setting, asked.value)]
 
@@ -103,33 +95,43 @@ def attributes(asked: argparse.Namespace, denied: bool) -> str:
     return "".join(f" {word}" for word in words)
 
 
-def _remove(setting: Setting, words: list[str]) -> int:
+def _remove_parser(setting: Setting) -> Parser:
     plain, _rich = EXAMPLES[setting.name]
-    parser = parser_of(
+    made = parser_of(
         f"{setting.name} remove",
         _("Remove from the list {name} of the INI file.").format(name=setting.name),
         examples=[f"ogw {setting.name} remove {plain} --reload"],
         codes={**CODES, FAILED: _("one of them was not there, or nothing could be changed")},
+        kind=VerbParser,
     )
-    parser.add_argument("value", nargs="+", metavar=setting.placeholder)
-    add_flags(parser)
-    asked = parser.parse_args(words)
+    offer(made.add_argument("value", nargs="+", metavar=setting.placeholder), setting)
+    add_flags(made)
+    made.set_defaults(do=_remove, setting=setting)
+    return made
+
+
+def _remove(setting: Setting, asked: argparse.Namespace) -> int:
     return remove_all(asked, setting, values_of(setting, asked.value))
 
 
-def _list(setting: Setting, words: list[str]) -> int:
-    parser = parser_of(
+def _list_parser(setting: Setting) -> Parser:
+    made = parser_of(
         f"{setting.name} list",
         _("Show the list {name} of the INI file; with --all all that is in force, and where it came from.").format(
             name=setting.name
         ),
         examples=[f"ogw {setting.name} list", f"ogw {setting.name} list --all --json"],
         codes={OK: _("shown, also where it is empty")},
+        kind=VerbParser,
     )
-    parser.add_argument("--all", action="store_true", help=_("also from variables, presets and other sources"))
-    parser.add_argument("--json", action="store_true", help=_("as JSON"))
-    add_config(parser)
-    asked = parser.parse_args(words)
+    made.add_argument("--all", action="store_true", help=_("also from variables, presets and other sources"))
+    made.add_argument("--json", action="store_true", help=_("as JSON"))
+    add_config(made)
+    made.set_defaults(do=_list, setting=setting)
+    return made
+
+
+def _list(setting: Setting, asked: argparse.Namespace) -> int:
     path = file_of(asked)
     rows = _in_force(setting, asked) if asked.all else _in_file(setting, path)
     if rows is None:

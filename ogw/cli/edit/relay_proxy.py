@@ -12,7 +12,7 @@ from typing import Optional
 from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
 from ogw.cli.edit.config import must, text_of
 from ogw.cli.exits import FAILED, OK, Failed
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.settings.editing import Editor, WrongValue
 from ogw.settings.ini.file import EditError
 from ogw.settings.setting import shown_as
@@ -28,23 +28,40 @@ URL, USER, PASSWORD, FILE = (
 DEFAULT_PASSWORD_FILE = "relay-proxy.password"  # beside the INI file
 
 
-def get(words: list[str]) -> int:
-    """`ogw relay-proxy get`; the exit code."""
-    parser = parser_of(
+def parser(verb: str) -> Parser:
+    return {"get": _get_parser, "set": _set_parser, "clear": _clear_parser}[verb]()
+
+
+def run(asked: argparse.Namespace) -> int:
+    code: int = asked.do(asked)
+    return code
+
+
+def _get_parser() -> Parser:
+    made = parser_of(
         "relay-proxy get",
         _("Show the relay proxies of the INI file; credentials are hidden."),
         examples=["ogw relay-proxy get", "ogw relay-proxy get --json"],
         codes={OK: _("there is one"), FAILED: _("there is none: targets are dialed straight")},
     )
-    parser.add_argument("--json", action="store_true", help=_("as JSON"))
-    add_config(parser)
-    asked = parser.parse_args(words)
-    text = text_of(file_of(asked))
+    made.add_argument("--json", action="store_true", help=_("as JSON"))
+    add_config(made)
+    made.set_defaults(do=_get)
+    return made
+
+
+def _get(asked: argparse.Namespace) -> int:
+    return show(file_of(asked), asked.json)
+
+
+def show(path: str, as_json: bool = False) -> int:
+    """Print what this INI file says of relay proxies; the exit code."""
+    text = text_of(path)
     found = {
         setting.name: [shown_as(setting, one) for _line, one in text.texts(setting.name)]
         for setting in (URL, USER, PASSWORD, FILE)
     }
-    if asked.json:
+    if as_json:
         print(json.dumps(found, indent=2))
     else:
         for name, values in found.items():
@@ -55,9 +72,8 @@ def get(words: list[str]) -> int:
     return OK if found[URL.name] else FAILED
 
 
-def set_(words: list[str]) -> int:
-    """`ogw relay-proxy set`; the exit code."""
-    parser = parser_of(
+def _set_parser() -> Parser:
+    made = parser_of(
         "relay-proxy set",
         _(
             "Go out through a proxy; further ones are for when it fails. The password is read from standard input, or "
@@ -70,16 +86,20 @@ def set_(words: list[str]) -> int:
         ],
         codes=CODES,
     )
-    parser.add_argument("url", nargs="+", metavar="URL")
-    parser.add_argument("--username", default="", metavar="NAME")
-    parser.add_argument("--password-stdin", action="store_true", help=_("read the password from standard input"))
-    parser.add_argument("--password-file", default="", metavar="FILE", help=_("the password is in this file"))
-    add_flags(parser)
-    asked = parser.parse_args(words)
+    made.add_argument("url", nargs="+", metavar="URL")
+    made.add_argument("--username", default="", metavar="NAME")
+    made.add_argument("--password-stdin", action="store_true", help=_("read the password from standard input"))
+    made.add_argument("--password-file", default="", metavar="FILE", help=_("the password is in this file"))
+    add_flags(made)
+    made.set_defaults(do=_set)
+    return made
+
+
+def _set(asked: argparse.Namespace) -> int:
     if asked.password_stdin and asked.password_file:
-        parser.error(_("--password-stdin and --password-file do not go together"))
+        parser("set").error(_("--password-stdin and --password-file do not go together"))
     if (asked.password_stdin or asked.password_file) and not asked.username:
-        parser.error(_("--username: name it, too"))
+        parser("set").error(_("--username: name it, too"))
     password = _from_stdin() if asked.password_stdin else None
     file = asked.password_file and os.path.abspath(asked.password_file)
     return make(asked, lambda editor: use(editor, beside(asked), asked.url, asked.username, password, file))
@@ -98,16 +118,19 @@ def _from_stdin() -> str:
         raise Failed(_("standard input: the password {why}; nothing was changed").format(why=why)) from None
 
 
-def clear(words: list[str]) -> int:
-    """`ogw relay-proxy clear`; the exit code."""
-    parser = parser_of(
+def _clear_parser() -> Parser:
+    made = parser_of(
         "relay-proxy clear",
         _("Dial targets straight: take the relay proxies and their credentials out of the INI file."),
         examples=["ogw relay-proxy clear --reload"],
         codes={**CODES, FAILED: _("there was none, or nothing could be changed")},
     )
-    add_flags(parser)
-    asked = parser.parse_args(words)
+    add_flags(made)
+    made.set_defaults(do=_clear)
+    return made
+
+
+def _clear(asked: argparse.Namespace) -> int:
     return must(asked, lambda editor: forget(editor, beside(asked)))
 
 

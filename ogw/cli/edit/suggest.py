@@ -19,7 +19,7 @@ from ogw.cli.edit.change import file_of, make
 from ogw.cli.edit.suggest_text import lines, value
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import count
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
@@ -33,34 +33,8 @@ from ogw.settings.settings import SETTINGS, Config
 _AGO = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
 
 
-def suggest(words: list[str]) -> int:
-    """Run the command; the exit code."""
-    asked = _parser().parse_intermixed_args(words)  # LOGs may stand anywhere
-    if (asked.reload or asked.yes) and not asked.apply:
-        _parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
-    if asked.json and asked.apply:
-        _parser().error(_("--json and --apply do not go together"))
-    config = load_or_tell([] if asked.config is None else ["--config", asked.config])
-    if config is None:
-        return WRONG
-    gateway = Gateway(asked.run_dir)
-    learner = Learner(policy_of(config), config.denied_host, config.allowed_port)
-    _learn(learner, asked.logs, asked.since, gateway, config)
-    found = learner.suggestions(asked.per_client)
-    if asked.json:
-        print(json.dumps(value(found), indent=2))
-        return OK
-    _show(found)
-    if not asked.apply or not found.rules:
-        return OK
-    rules = [replace(one.rule, note=f"suggested {datetime.now(UTC):%Y-%m-%d}") for one in found.rules]
-    if not asked.yes and not _agrees(len(rules), file_of(asked), "-" in asked.logs):
-        return FAILED
-    return _add(rules, asked, gateway)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(
+def parser() -> Parser:
+    made = parser_of(
         "suggest",
         _(
             "Suggest the host rules that would let pass what was refused, or what policy-mode = report let pass. Each "
@@ -82,19 +56,44 @@ def _parser() -> argparse.ArgumentParser:
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
     )
-    parser.add_argument("logs", metavar="LOG", nargs="*", help=_("a log; - is standard input"))
-    parser.add_argument("--apply", action="store_true", help=_("ask, and add the rules to the INI file"))
-    parser.add_argument("--reload", action="store_true", help=_("and let the running gateway take them at once"))
-    parser.add_argument("--yes", action="store_true", help=_("do not ask"))
-    parser.add_argument("--per-client", action="store_true", help=_("rules for the clients that asked, with from="))
+    made.add_argument("logs", metavar="LOG", nargs="*", help=_("a log; - is standard input"))
+    made.add_argument("--apply", action="store_true", help=_("ask, and add the rules to the INI file"))
+    made.add_argument("--reload", action="store_true", help=_("and let the running gateway take them at once"))
+    made.add_argument("--yes", action="store_true", help=_("do not ask"))
+    made.add_argument("--per-client", action="store_true", help=_("rules for the clients that asked, with from="))
     told = _("only refusals since then: 2h, 3d, or a time such as 2026-11-24T10:00:00Z")
-    parser.add_argument("--since", metavar="TIME", type=_since, help=told)
-    parser.add_argument("--json", action="store_true", help=_("as JSON"))
+    made.add_argument("--since", metavar="TIME", type=_since, help=told)
+    made.add_argument("--json", action="store_true", help=_("as JSON"))
     told = _("the INI file: what it allows is not suggested, and --apply adds to it (default: OGW_CONFIG, or {file})")
-    parser.add_argument("--config", metavar="FILE", help=told.format(file=DEFAULT_FILE))
-    add_run_dir(parser)
-    parser.set_defaults(dry_run=False)
-    return parser
+    made.add_argument("--config", metavar="FILE", help=told.format(file=DEFAULT_FILE))
+    add_run_dir(made)
+    made.set_defaults(dry_run=False)
+    made.intermixed = True  # LOGs may stand anywhere
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
+    if (asked.reload or asked.yes) and not asked.apply:
+        parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
+    if asked.json and asked.apply:
+        parser().error(_("--json and --apply do not go together"))
+    config = load_or_tell([] if asked.config is None else ["--config", asked.config])
+    if config is None:
+        return WRONG
+    gateway = Gateway(asked.run_dir)
+    learner = Learner(policy_of(config), config.denied_host, config.allowed_port)
+    _learn(learner, asked.logs, asked.since, gateway, config)
+    found = learner.suggestions(asked.per_client)
+    if asked.json:
+        print(json.dumps(value(found), indent=2))
+        return OK
+    _show(found)
+    if not asked.apply or not found.rules:
+        return OK
+    rules = [replace(one.rule, note=f"suggested {datetime.now(UTC):%Y-%m-%d}") for one in found.rules]
+    if not asked.yes and not _agrees(len(rules), file_of(asked), "-" in asked.logs):
+        return FAILED
+    return _add(rules, asked, gateway)
 
 
 # Where refusals are read from.

@@ -1,5 +1,6 @@
 """`ogw reload` and `ogw drain`: what a running gateway is told to do."""
 
+import argparse
 import sys
 from gettext import gettext as _
 from gettext import ngettext
@@ -7,16 +8,24 @@ from typing import Any
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
 from ogw.settings.settings import SETTINGS
 
 RELOAD_SECONDS = 70.0  # the gateway gives its workers 60
 
 
-def reload(words: list[str]) -> int:
-    """`ogw reload`; the exit code."""
-    parser = parser_of(
+def parser(verb: str) -> Parser:
+    return {"reload": _reload_parser, "drain": _drain_parser}[verb]()
+
+
+def run(asked: argparse.Namespace) -> int:
+    code: int = asked.do(asked)
+    return code
+
+
+def _reload_parser() -> Parser:
+    made = parser_of(
         "reload",
         _(
             "Let the gateway read its configuration again, as SIGHUP does. All of it is taken, or nothing: if there is "
@@ -29,8 +38,12 @@ def reload(words: list[str]) -> int:
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
     )
-    add_run_dir(parser)
-    asked = parser.parse_args(words)
+    add_run_dir(made)
+    made.set_defaults(do=_reload)
+    return made
+
+
+def _reload(asked: argparse.Namespace) -> int:
     needs = {"mistakes", "changed", "policy"}
     return tell_of_reload(clean(Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS, needs)))
 
@@ -53,9 +66,8 @@ def tell_of_reload(answer: dict[str, Any]) -> int:
     return OK
 
 
-def drain(words: list[str]) -> int:
-    """`ogw drain`; the exit code."""
-    parser = parser_of(
+def _drain_parser() -> Parser:
+    made = parser_of(
         "drain",
         _(
             "Let the gateway stop, as SIGTERM does: it takes no new tunnels, gives the open ones drain-timeout to "
@@ -64,9 +76,13 @@ def drain(words: list[str]) -> int:
         examples=["ogw drain", "ogw drain --now"],
         codes={OK: _("it drains"), NO_GATEWAY: NO_GATEWAY_MEANS},
     )
-    add_run_dir(parser)
-    parser.add_argument("--now", action="store_true", help=_("end the open tunnels at once, also of one that drains"))
-    asked = parser.parse_args(words)
+    add_run_dir(made)
+    made.add_argument("--now", action="store_true", help=_("end the open tunnels at once, also of one that drains"))
+    made.set_defaults(do=_drain)
+    return made
+
+
+def _drain(asked: argparse.Namespace) -> int:
     gateway = Gateway(asked.run_dir)
     state = gateway.state()
     number = state["counters"]["tunnels"]

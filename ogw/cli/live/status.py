@@ -1,5 +1,6 @@
 """`ogw status`: whether the gateway serves, and what an administrator asks next, on one screen."""
 
+import argparse
 import json
 from gettext import gettext as _
 from gettext import ngettext
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import (
     BAD,
     BOLD,
@@ -33,9 +34,8 @@ from ogw.report.status import RelayProxyStatus, state_of
 NAMES = 12  # columns of the facts' names
 
 
-def status(words: list[str]) -> int:
-    """Run the command; the exit code."""
-    parser = parser_of(
+def parser() -> Parser:
+    made = parser_of(
         "status",
         _("Say whether the gateway serves clients, and how it fares. Counts are since its start."),
         examples=[
@@ -50,9 +50,12 @@ def status(words: list[str]) -> int:
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
     )
-    add_run_dir(parser)
-    parser.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /status, as it is"))
-    asked = parser.parse_args(words)
+    add_run_dir(made)
+    made.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /status, as it is"))
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
     gateway = Gateway(asked.run_dir)
     if asked.json:
         state = gateway.ask("/status")

@@ -20,16 +20,15 @@ from ogw.cli.exits import INTERRUPTED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import Gateway, NoGateway, add_run_dir
 from ogw.cli.live.rates import COUNTED, Sample, rates, was_restarted
 from ogw.cli.live.top_screen import frame
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, console_of, plain
 
 LEAST, MOST = 0.1, 3600.0  # seconds between two frames
 ANSWER_SECONDS = 5.0  # keys wait for so long, at most
 
 
-def top(words: list[str]) -> int:
-    """Run the command; the exit code."""
-    parser = parser_of(
+def parser() -> Parser:
+    made = parser_of(
         "top",
         _(
             "Show the running gateway live: rates, the clients and hosts with most tunnels, the workers, the latest "
@@ -42,12 +41,15 @@ def top(words: list[str]) -> int:
             INTERRUPTED: _("left with Ctrl-C"),
         },
     )
-    add_run_dir(parser)
-    parser.add_argument(
+    add_run_dir(made)
+    made.add_argument(
         "--interval", metavar="SECONDS", type=_interval, default=1.0, help=_("between two frames (default: 1)")
     )
-    parser.add_argument("--count", metavar="NUMBER", type=_count, help=_("leave after so many frames"))
-    asked = parser.parse_args(words)
+    made.add_argument("--count", metavar="NUMBER", type=_count, help=_("leave after so many frames"))
+    return made
+
+
+def run(asked: argparse.Namespace) -> int:
     watch = Watch(Gateway(asked.run_dir))
     watch.look()
     if watch.latest is None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.policy.index import parse_client
 
@@ -22,9 +22,17 @@ LONGEST_IPV4 = len("255.255.255.255:65535")
 WIDE = 110  # columns of a terminal that has room for everything
 
 
-def tunnels(words: list[str]) -> int:
-    """`ogw tunnels`; the exit code."""
-    parser = parser_of(
+def parser(verb: str) -> Parser:
+    return {"list": _list_parser, "kill": _kill_parser}[verb]()
+
+
+def run(asked: argparse.Namespace) -> int:
+    code: int = asked.do(asked)
+    return code
+
+
+def _list_parser() -> Parser:
+    made = parser_of(
         "tunnels",
         _("List the open tunnels, the longest open first."),
         examples=[
@@ -35,13 +43,17 @@ def tunnels(words: list[str]) -> int:
         ],
         codes={OK: _("done"), NO_GATEWAY: NO_GATEWAY_MEANS},
     )
-    add_run_dir(parser)
-    parser.add_argument("--client", metavar="ADDRESS", type=_address, help=_("only those of this client"))
-    parser.add_argument("--target", metavar="HOST[:PORT]", type=_target, help=_("only those to this host"))
+    add_run_dir(made)
+    made.add_argument("--client", metavar="ADDRESS", type=_address, help=_("only those of this client"))
+    made.add_argument("--target", metavar="HOST[:PORT]", type=_target, help=_("only those to this host"))
     told = _("list at most so many, 1 to {most} (default: {shown})").format(most=MOST, shown=SHOWN)
-    parser.add_argument("--most", metavar="NUMBER", type=_most, default=SHOWN, help=told)
-    parser.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /tunnels, as it is"))
-    asked = parser.parse_args(words)
+    made.add_argument("--most", metavar="NUMBER", type=_most, default=SHOWN, help=told)
+    made.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /tunnels, as it is"))
+    made.set_defaults(do=_list)
+    return made
+
+
+def _list(asked: argparse.Namespace) -> int:
     query = urlencode({"client": asked.client or "", "target": asked.target or "", "most": asked.most})
     answer = Gateway(asked.run_dir).ask(f"/tunnels?{query}", needs={"tunnels", "total", "workers_missing"})
     if asked.json:
@@ -51,17 +63,20 @@ def tunnels(words: list[str]) -> int:
     return OK
 
 
-def tunnel_kill(words: list[str]) -> int:
-    """`ogw tunnel kill`; the exit code."""
-    parser = parser_of(
+def _kill_parser() -> Parser:
+    made = parser_of(
         "tunnel kill",
         _("End tunnels at once. Their ids stand in `ogw tunnels` and in the log, where each gets event 108 (killed)."),
         examples=["ogw tunnel kill 3fa1c2-17", "ogw tunnel kill 3fa1c2-17 3fa1c2-18"],
         codes={OK: _("all are ended"), FAILED: _("one of them is not open"), NO_GATEWAY: NO_GATEWAY_MEANS},
     )
-    add_run_dir(parser)
-    parser.add_argument("ids", metavar="ID", nargs="+", help=_("of a tunnel"))
-    asked = parser.parse_args(words)
+    add_run_dir(made)
+    made.add_argument("ids", metavar="ID", nargs="+", help=_("of a tunnel"))
+    made.set_defaults(do=_kill)
+    return made
+
+
+def _kill(asked: argparse.Namespace) -> int:
     gateway, code = Gateway(asked.run_dir), OK
     for tunnel in asked.ids:
         answer = gateway.ask(f"/kill?tunnel={quote(tunnel, safe='')}", "POST", needs={"killed"})

@@ -20,6 +20,8 @@ from ogw.cli.edit.change import file_of, gateway_of, make
 from ogw.cli.edit.config import text_of
 from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
+from ogw.cli.original.powershell import Unreadable, Word, statements
+from ogw.cli.parser import Parser
 from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split
 from ogw.settings.setting import Setting, shown_as
@@ -31,10 +33,6 @@ SWITCHES = ("Force", "Confirm", "Verbose", "WhatIf")  # of any cmdlet; only the 
 VALUED = ("ErrorAction", "WarningAction")  # of any, too, with a value
 _PARAMETER = re.compile(r"[-\u2013-\u2015]([A-Za-z?][A-Za-z]*)(?:(:)(.*))?\Z", re.DOTALL)  # PowerShell takes any dash
 _SWITCHED = {"": True, "$true": True, "$false": False}
-
-
-class Word(str):
-    """A word in quotes: a value, whatever it begins with."""
 
 
 class NotUnderstood(Exception):
@@ -142,7 +140,7 @@ def _change_relay_proxy(call: Call, editor: Editor, path: str) -> bool:
 
 
 def _show_relay_proxy(_call: Call, path: str) -> int:
-    relay_proxy.get(["--config", path])
+    relay_proxy.show(path)
     return OK
 
 
@@ -271,19 +269,32 @@ def warn_of_password(call: Call) -> None:
         )
 
 
-def run(words: list[str]) -> int:
-    """A command line whose first word is a cmdlet; the exit code. Raises Failed."""
-    asked, rest = _own_flags(words)
-    try:
-        rest = _cut(rest)
-        if asked.help:
-            cmdlet = _cmdlet(rest[0])
-            flags = "" if cmdlet.show else " [--config FILE] [--reload] [--dry-run] [--run-dir FOLDER]"
-            print(_("usage: ogw {usage}{flags}").format(usage=cmdlet.usage, flags=flags))
-            return OK
-        call = parsed(rest)
-    except NotUnderstood as error:
-        raise Wrong(str(error)) from None
+class CmdletParser(Parser):
+    """`asked.call` is the cmdlet; all other flags are ogw's own."""
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Raises Wrong."""
+        asked, rest = _own_flags(words)
+        try:
+            rest = _cut(rest)
+            if asked.help:
+                cmdlet = _cmdlet(rest[0])
+                flags = "" if cmdlet.show else " [--config FILE] [--reload] [--dry-run] [--run-dir FOLDER]"
+                print(_("usage: ogw {usage}{flags}").format(usage=cmdlet.usage, flags=flags))
+                self.exit()
+            asked.call = parsed(rest)
+        except NotUnderstood as error:
+            raise Wrong(str(error)) from None
+        return asked
+
+
+def parser() -> Parser:
+    return CmdletParser(add_help=False)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Raises Failed."""
+    call: Call = asked.call
     asked.dry_run = asked.dry_run or call.what_if
     meant = call.meant()
     told = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to import")
@@ -309,8 +320,6 @@ def _cut(words: list[str]) -> list[str]:
     """The words of a line that the shell left whole, in quotes; others as they are. Raises NotUnderstood."""
     if len(words) != 1 or " " not in words[0]:
         return words
-    from ogw.cli.original.import_ import Unreadable, statements
-
     try:
         lines = list(statements(words[0]))
     except Unreadable as error:

@@ -9,7 +9,7 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, Failed, Wrong
-from ogw.cli.parser import parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.setup import dialogue
 from ogw.cli.setup.firewall import CallFailed, find_firewall
 from ogw.cli.setup.plan import Answers, Place, perform, place_of, plan, show, undo
@@ -30,34 +30,8 @@ PARAMETERS = (
 )
 
 
-def setup(words: list[str]) -> int:
-    """Run the command; the exit code."""
-    parser = _parser()
-    asked, original = _parsed(parser, words)
-    place = _place(asked)
-    try:
-        if asked.uninstall:
-            return _uninstall(asked, place)
-        answers = _answers(parser, asked, original)
-        silent = bool(asked.yes or asked.dry_run)
-        if not silent:
-            if not sys.stdin.isatty():
-                parser.error(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
-            dialogue.ask(answers, place, asked.service, asked.firewall)
-        else:
-            _complete(answers, asked, place)
-        return _carry_out(asked, answers, place, silent)
-    except (EditError, CallFailed) as error:
-        raise Failed(_("{error}; nothing was changed").format(error=error)) from None
-    except EOFError:
-        raise Failed(_("the answers ended early; nothing was changed")) from None
-    except KeyboardInterrupt:
-        print(_("\nogw: nothing was changed"), file=sys.stderr)
-        raise
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(
+def parser() -> Parser:
+    made = parser_of(
         "setup",
         _(
             "Set the gateway up: ask for port, hosts, relay proxy, service and firewall, show what that comes to, and "
@@ -79,27 +53,52 @@ def _parser() -> argparse.ArgumentParser:
             INTERRUPTED: _("Ctrl-C; before the steps begin it changes nothing"),
         },
     )
-    parser.add_argument("--yes", action="store_true", help=_("ask nothing"))
-    parser.add_argument("--dry-run", action="store_true", help=_("only say what would be done; asks nothing either"))
-    parser.add_argument("--root", default="", metavar="FOLDER", help=_("put this before every path: for an image"))
-    parser.add_argument("--service", choices=("yes", "no"), help=_("install and start the systemd unit (yes)"))
-    parser.add_argument("--firewall", choices=("yes", "no"), help=_("open the port in the firewall (yes)"))
-    parser.add_argument("--program", default="", metavar="FILE", help=_("what the service runs (this program)"))
-    parser.add_argument("--username", default="", metavar="NAME", help=_("of the relay proxy"))
-    parser.add_argument("--password-stdin", action="store_true", help=_("read its password from standard input"))
-    parser.add_argument("--uninstall", action="store_true",
+    made.add_argument("--yes", action="store_true", help=_("ask nothing"))
+    made.add_argument("--dry-run", action="store_true", help=_("only say what would be done; asks nothing either"))
+    made.add_argument("--root", default="", metavar="FOLDER", help=_("put this before every path: for an image"))
+    made.add_argument("--service", choices=("yes", "no"), help=_("install and start the systemd unit (yes)"))
+    made.add_argument("--firewall", choices=("yes", "no"), help=_("open the port in the firewall (yes)"))
+    made.add_argument("--program", default="", metavar="FILE", help=_("what the service runs (this program)"))
+    made.add_argument("--username", default="", metavar="NAME", help=_("of the relay proxy"))
+    made.add_argument("--password-stdin", action="store_true", help=_("read its password from standard input"))
+    made.add_argument("--uninstall", action="store_true",
                         help=_("stop and remove unit and firewall rule; the INI file stays"))  # fmt: skip
-    parser.add_argument("--purge", action="store_true", help=_("with --uninstall: remove the INI file, too"))
+    made.add_argument("--purge", action="store_true", help=_("with --uninstall: remove the INI file, too"))
     for name, setting in SETTINGS.items():
         if name not in NOT_FLAGS:
             text = setting.help.replace("%", "%%") if name in SHOWN_FLAGS else argparse.SUPPRESS
-            parser.add_argument(setting.flag, dest=f"={name}", action="append", metavar=setting.placeholder, help=text)
-    parser.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help=_("of the original's installer"))
-    return parser
+            made.add_argument(setting.flag, dest=f"={name}", action="append", metavar=setting.placeholder, help=text)
+    made.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help=_("of the original's installer"))
+    made.intermixed = True
+    return made
 
 
-def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
-    asked = parser.parse_intermixed_args(list(words))
+def run(asked: argparse.Namespace) -> int:
+    original = _parameters(asked)
+    place = _place(asked)
+    try:
+        if asked.uninstall:
+            return _uninstall(asked, place)
+        answers = _answers(asked, original)
+        silent = bool(asked.yes or asked.dry_run)
+        if not silent:
+            if not sys.stdin.isatty():
+                parser().error(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
+            dialogue.ask(answers, place, asked.service, asked.firewall)
+        else:
+            _complete(answers, asked, place)
+        return _carry_out(asked, answers, place, silent)
+    except (EditError, CallFailed) as error:
+        raise Failed(_("{error}; nothing was changed").format(error=error)) from None
+    except EOFError:
+        raise Failed(_("the answers ended early; nothing was changed")) from None
+    except KeyboardInterrupt:
+        print(_("\nogw: nothing was changed"), file=sys.stderr)
+        raise
+
+
+def _parameters(asked: argparse.Namespace) -> dict[str, str]:
+    """Those of the original's installer; the one that says yes to all counts as --yes."""
     original: dict[str, str] = {}
     for word in asked.parameters:
         name, equals, value = word.partition("=")
@@ -107,18 +106,18 @@ def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argp
             near = difflib.get_close_matches(name.upper(), PARAMETERS, 1, 0.6)
             hint = _("; did you mean {name}=?").format(name=near[0]) if equals and near else ""
             shown = f"{name}=" if equals else name
-            parser.error(_("{word} is no parameter of the installer{hint}").format(word=ascii(shown), hint=hint))
+            parser().error(_("{word} is no parameter of the installer{hint}").format(word=ascii(shown), hint=hint))
         original[name.upper()] = value
     if asked.purge and not asked.uninstall:
-        parser.error(_("--purge: it goes with --uninstall"))
-    asked.yes = asked.yes or _is_one(parser, original, "LICENSEACCEPTED", "0")
-    return asked, original
+        parser().error(_("--purge: it goes with --uninstall"))
+    asked.yes = asked.yes or _is_one(original, "LICENSEACCEPTED", "0")
+    return original
 
 
-def _is_one(parser: argparse.ArgumentParser, original: dict[str, str], name: str, default: str) -> bool:
+def _is_one(original: dict[str, str], name: str, default: str) -> bool:
     value = original.get(name, default)
     if value.lower() not in ("0", "1", "yes", "no", "true", "false"):
-        parser.error(_("{name}: {value} is neither 1 nor 0").format(name=name, value=ascii(value)))
+        parser().error(_("{name}: {value} is neither 1 nor 0").format(name=name, value=ascii(value)))
     return value.lower() in ("1", "yes", "true")
 
 
@@ -131,23 +130,23 @@ def _place(asked: argparse.Namespace) -> Place:
     return place_of(root, None if root or asked.firewall == "no" else find_firewall())
 
 
-def _answers(parser: argparse.ArgumentParser, asked: argparse.Namespace, original: dict[str, str]) -> Answers:
+def _answers(asked: argparse.Namespace, original: dict[str, str]) -> Answers:
     """What the command line says, checked. Ends with 2 where it is wrong, with every mistake."""
     given = {name: list(texts) for name in SETTINGS if (texts := getattr(asked, f"={name}", None)) is not None}
     answers = Answers(given, asked.username, None, asked.service != "no", asked.firewall != "no")
-    _take_original(parser, answers, original)
+    _take_original(answers, original)
     if asked.password_stdin:
         answers.password = sys.stdin.readline().rstrip("\r\n")
     if answers.password is not None and not answers.username:
-        parser.error(_("--username: name it, too; there is a password for it"))
+        parser().error(_("--username: name it, too; there is a password for it"))
     if answers.username and "relay-proxy" not in answers.values:
-        parser.error(_("--relay-proxy: name it, too; there is a user name for it"))
+        parser().error(_("--relay-proxy: name it, too; there is a user name for it"))
     mistakes = _tidy(answers)
     if mistakes:
         raise Wrong(_("{mistakes}; nothing was changed").format(mistakes="\nogw: ".join(mistakes)))
     answers.program = [asked.program] if asked.program else find_program(asked.root if asked.root != "/" else "")
     if asked.program and not os.path.isabs(asked.program):
-        parser.error(_("--program: a path from / on"))
+        parser().error(_("--program: a path from / on"))
     return answers
 
 
@@ -179,19 +178,19 @@ def _tidy(answers: Answers) -> list[str]:
     return mistakes
 
 
-def _take_original(parser: argparse.ArgumentParser, answers: Answers, original: dict[str, str]) -> None:
+def _take_original(answers: Answers, original: dict[str, str]) -> None:
     """The parameters of the original's installer, as ours."""
     told = []
     if "PORTNUMBER" in original:
         answers.values["listen-port"] = [original["PORTNUMBER"]]
     proxy, user, password = (original.get(name, "") for name in ("PROXY", "USERNAME", "PASSWORD"))
-    if _is_one(parser, original, "HASPROXY", "1" if proxy else "0"):
+    if _is_one(original, "HASPROXY", "1" if proxy else "0"):
         if not proxy:
-            parser.error(_("PROXY: name it, too; HASPROXY says that there is one"))
+            parser().error(_("PROXY: name it, too; HASPROXY says that there is one"))
         answers.values["relay-proxy"] = [proxy]
-        if _is_one(parser, original, "HASAUTH", "1" if user else "0"):
+        if _is_one(original, "HASAUTH", "1" if user else "0"):
             if not user:
-                parser.error(_("USERNAME: name it, too; HASAUTH says that there is one"))
+                parser().error(_("USERNAME: name it, too; HASAUTH says that there is one"))
             answers.username, answers.password = user, password
         elif user or password:
             told.append(_("HASAUTH=0: USERNAME and PASSWORD are left out"))

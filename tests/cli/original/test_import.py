@@ -12,8 +12,8 @@ from harness.gateway import Gateway
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ogw.cli.original.cmdlets import CMDLETS, Word
-from ogw.cli.original.import_ import Unreadable, statements
+from ogw.cli.original.cmdlets import CMDLETS
+from ogw.cli.original.powershell import Unreadable, Word, statements
 
 SCRIPT = """\
 <# An old gateway,
