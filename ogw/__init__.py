@@ -10,6 +10,14 @@ The map of the house. Rooms are folders; imports point down this list only.
     wire/       what the bytes say: no I/O
     report/     what happened: events, log lines
 
+The corridors of the commands: imports point down here, too, and those of one line do not know each other.
+
+    cli/doctor/, cli/original/, cli/setup/    what is wrong; the original's cmdlets; the set-up
+    cli/ask/, cli/edit/                       questions that change nothing; changes of the INI file
+    cli/live/                                 the running gateway, asked and told
+    cli/*.py                                  the hall: main calls a command by the table in commands, parser says what
+                                              a command's file has, exits how it ends, completion knows all of them
+
 The path of a connection, accept to close:
 
     service/supervisor.py owns the door, starts and replaces workers
