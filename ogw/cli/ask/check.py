@@ -13,7 +13,6 @@ from ogw.cli.flags import ALSO, split_flags
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import clean, count
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
-from ogw.settings.policy import policy_of
 from ogw.settings.setting import PREFIX
 from ogw.settings.settings import Config
 
@@ -41,7 +40,7 @@ def check(words: Sequence[str]) -> int:
     except ConfigError as error:
         told["mistakes"] = list(error.mistakes)
     else:
-        told |= {"warnings": list(config.warnings), "policy": policy_of(config).hash, "rules": rules_of(config)}
+        told |= {"warnings": list(config.warnings), "policy": config.policy.hash, "rules": rules_of(config)}
     if asked.json:
         print(json.dumps(told, indent=2))
     else:

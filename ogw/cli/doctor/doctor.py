@@ -25,7 +25,6 @@ from ogw.cli.flags import ALSO, split_flags
 from ogw.cli.parser import parser_of
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.wire.connect import BadTarget, Target, parse_target
 
@@ -48,7 +47,7 @@ def doctor(words: list[str]) -> int:
         ]
     else:
         running, why = running_state(config)
-        found = [*_of_configuration(config, file), *of_gateway(config, running, why, policy_of(config).hash)]
+        found = [*_of_configuration(config, file), *of_gateway(config, running, why, config.policy.hash)]
         found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
         found += _outside(config, asked.host, asked.timeout)
     told = {
