@@ -21,7 +21,6 @@ from ogw.report.metrics import (
 from ogw.service.children import Child, Children
 from ogw.service.limits import Limits
 from ogw.service.messages import Forget, Order, Prepare, Prepared, Take, Taken, config_text
-from ogw.settings.policy import policy_of
 from ogw.settings.settings import SETTINGS, Config
 
 LONGEST = 600.0  # seconds for each half of a reload; slow is not dead, but what never ends would let all others wait
@@ -79,7 +78,7 @@ class InForce:
 
     def _publish(self) -> None:
         config, state = self.config, self._state
-        self._log.policy = policy_of(config).hash
+        self._log.policy = config.policy.hash
         state[POLICY] = int(self._log.policy, 16)
         state[MOST_TUNNELS] = config.max_tunnels or self._limits.tunnels
         state[MOST_DESCRIPTORS] = self._limits.descriptors

@@ -23,7 +23,6 @@ from ogw.service import answers
 from ogw.service.dialer import dialer_of
 from ogw.service.limits import SPARE_DESCRIPTORS, Limits
 from ogw.service.messages import ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
-from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
 from ogw.tunnel.greenlets import Greenlets
@@ -71,7 +70,7 @@ class Tunnels:
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
         self._draining = Draining()
         self._budget = Budget(config.handshake_memory)
-        self._shared = self.build(config, policy_of(config))
+        self._shared = self.build(config, config.policy)
         log.policy = self._shared.policy.hash
         self._open: set[Tunnel] = set()
         self._lingering: dict[Tunnel, None] = {}  # those of them that were refused, the oldest first

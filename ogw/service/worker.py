@@ -49,7 +49,6 @@ from ogw.service.messages import (
     packed,
 )
 from ogw.service.tunnels import Tunnels
-from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.loop import READ, WRITE
 from ogw.tunnel.shared import Shared
@@ -279,4 +278,4 @@ class Worker:
 
 def _read(text: str) -> tuple[Config, Policy]:
     config = config_of(text)
-    return config, policy_of(config)
+    return config, config.policy

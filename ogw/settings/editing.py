@@ -18,7 +18,6 @@ from ogw.policy.rules import Rule, parse_rules, split_rules
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.policy import policy_of
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS, Config
 
@@ -369,7 +368,7 @@ def _checked(
 
 
 def _hash(config: Optional[Config]) -> str:
-    return "" if config is None else policy_of(config).hash
+    return "" if config is None else config.policy.hash
 
 
 def _without_line(mistake: str) -> str:

@@ -3,12 +3,16 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from gettext import gettext as _
 from typing import Any, Optional, Union
 
+from ogw.policy.hosts import Policy
+from ogw.policy.index import HostIndex
 from ogw.policy.networks import Network, parse_network
 from ogw.policy.rules import Rule
-from ogw.policy.subjects import Pattern, parse_pattern
+from ogw.policy.subjects import Pattern, Subjects, parse_pattern
+from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.settings.elsewhere.gather import Seen, Sourced
 from ogw.settings.elsewhere.preset import CLOUDS
 from ogw.settings.elsewhere.source import parse_source, without_query
@@ -491,6 +495,39 @@ class Config:
     agent_certificates: tuple[Pattern, ...] = ()
     agent_missing: str = ""
     seen: Seen = field(default=(), compare=False)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """All that may refuse a tunnel or reject a session, ready to be asked; `policy.hash` stands in every log line.
+
+        Built when it is first asked for, and kept: who is forked afterwards has it, too. It does not travel with the
+        configuration (`__getstate__`): its indexes are larger than the rules that they are made of.
+
+        The certificates of this machine's agents are added to a list of allowed ones; they never begin one, since with
+        a list everything that is not in it is rejected.
+        """
+        certificates = self.allowed_client_certificate and (*self.allowed_client_certificate, *self.agent_certificates)
+        return Policy(
+            (*self.allowed_host, *self.sourced_hosts),
+            self.denied_host,
+            self.allowed_port,
+            self.allowed_client,
+            self.allowed_target_network,
+            TlsRules(
+                mode=Mode(self.tls_rules),
+                min_version=self.tls_min_version,
+                any_allowed_host=self.server_name == "allowed-hosts",
+                ech=self.encrypted_client_hello,
+                subjects=Subjects(certificates) if certificates else None,
+                certificate_hosts=HostIndex(self.client_certificate_hosts) if self.client_certificate_hosts else None,
+                allow_unseen=self.unseen_client_certificate == "allow",
+                max_size=self.handshake_max_size,
+            ),
+            report_until=self.reports_until,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "policy"}
 
     @property
     def sourced_hosts(self) -> tuple[Rule, ...]:

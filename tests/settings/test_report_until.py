@@ -6,7 +6,6 @@ import pytest
 
 from ogw.policy.rules import parse_time, time_text
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.policy import policy_of
 
 DAY = 86400.0
 
@@ -30,7 +29,7 @@ def test_report_has_an_end_at_most_seven_days_ahead(ahead):
 
 def test_the_default_is_to_enforce():
     assert load([], {}).reports_until is None
-    assert policy_of(load([], {})).hash == policy_of(load(["--policy-mode", "enforce"], {})).hash
+    assert load([], {}).policy.hash == load(["--policy-mode", "enforce"], {}).policy.hash
 
 
 def test_report_without_an_end_says_a_right_one():

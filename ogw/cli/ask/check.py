@@ -13,7 +13,6 @@ from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
 from ogw.cli.screen import clean, count
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 
 
@@ -39,7 +38,7 @@ def run(asked: argparse.Namespace) -> int:
     except ConfigError as error:
         told["mistakes"] = list(error.mistakes)
     else:
-        told |= {"warnings": list(config.warnings), "policy": policy_of(config).hash, "rules": rules_of(config)}
+        told |= {"warnings": list(config.warnings), "policy": config.policy.hash, "rules": rules_of(config)}
     if asked.json:
         print(json.dumps(told, indent=2))
     else:

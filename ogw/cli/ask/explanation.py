@@ -20,7 +20,6 @@ from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import dialer_of, own_places
-from ogw.settings.policy import policy_of
 from ogw.settings.setting import PREFIX
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import Survey
@@ -36,7 +35,7 @@ class Explainer:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.policy = policy_of(config)
+        self.policy = config.policy
         log = Log(Direct(open_sink("/dev/null", None)))
         own = own_places(config)
         self._dialer = dialer_of(config, self.policy, log, secrets.token_bytes(6).hex().encode(), own)

@@ -15,7 +15,6 @@ from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.index import parse_client
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.policy import policy_of
 from ogw.wire.connect import (
     BadTarget,
     HeadError,
@@ -87,7 +86,7 @@ def run(asked: argparse.Namespace) -> int:
             raise Wrong(_("--server needs --client: the server's bytes mean nothing without the client's"))
         if not _is_address(asked.client_address):
             raise Wrong(_("--client-address: {text} is no IP address").format(text=ascii(asked.client_address)))
-        policy = policy_of(load(asked.flags, os.environ))
+        policy = load(asked.flags, os.environ).policy
         up, target = _client_bytes(_read(asked.file or asked.client))
         down = _server_bytes(_read(asked.server)) if asked.server else b""
         client, server = _look(up), _look(down)

@@ -24,7 +24,6 @@ from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.wire.connect import BadTarget, Target, parse_target
 
@@ -75,7 +74,7 @@ def run(asked: argparse.Namespace) -> int:
         ]
     else:
         running, why = running_state(config)
-        found = [*_of_configuration(config, file), *of_gateway(config, running, why, policy_of(config).hash)]
+        found = [*_of_configuration(config, file), *of_gateway(config, running, why, config.policy.hash)]
         found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
         found += _outside(config, asked.host, asked.timeout)
     told = {

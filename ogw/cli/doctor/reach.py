@@ -24,7 +24,6 @@ from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import dialer_of, own_places
 from ogw.service.probe import Probe, Probed, ask_server, in_parallel
-from ogw.settings.policy import policy_of
 from ogw.settings.settings import Config
 from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
 from ogw.wire.connect import Target, parse_target
@@ -66,7 +65,7 @@ def wanted_of(config: Config) -> tuple[list[Wanted], list[Rule]]:
 
 def wanted_host(config: Config, target: Target) -> Wanted:
     """This one, for a client that may go there if there is any."""
-    policy = policy_of(config)
+    policy = config.policy
     rules = [match.rule for match in policy.matches(target, "127.0.0.1") if not match.denies]
     clients = ["127.0.0.1", *(_client_of(rule) for rule in rules)]
     return Wanted(
@@ -86,7 +85,7 @@ class Outside:
 
     def __init__(self, config: Config, wanted: Sequence[Wanted], wide: Sequence[Rule]) -> None:
         self._config = config
-        self._policy: Policy = policy_of(config)
+        self._policy: Policy = config.policy
         self._wanted = wanted
         self._wide = wide
         self._own = own_places(config)

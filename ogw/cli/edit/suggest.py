@@ -27,7 +27,6 @@ from ogw.report.recorded import Recorded, Recording
 from ogw.settings.editing import Editor
 from ogw.settings.kinds import SECONDS
 from ogw.settings.loader import DEFAULT_FILE
-from ogw.settings.policy import policy_of
 from ogw.settings.settings import SETTINGS, Config
 
 _AGO = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
@@ -81,7 +80,7 @@ def run(asked: argparse.Namespace) -> int:
     if config is None:
         return WRONG
     gateway = Gateway(asked.run_dir)
-    learner = Learner(policy_of(config), config.denied_host, config.allowed_port)
+    learner = Learner(config.policy, config.denied_host, config.allowed_port)
     _learn(learner, asked.logs, asked.since, gateway, config)
     found = learner.suggestions(asked.per_client)
     if asked.json:

@@ -11,7 +11,6 @@ from harness.peers import peer, root
 
 from ogw.policy.subjects import Pattern
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.policy import policy_of
 
 ID = "01234567-89AB-cdef-0123-456789abcdef"
 OLD = f"""WORKSPACE_ID={ID}
@@ -74,8 +73,8 @@ def test_the_workspaces_id_joins_a_list_of_client_certificates_and_never_begins_
     flags = f"--agent-config={folder}/conf/omsadmin.conf", "--allowed-host", "a.example"
     config = load(list(flags), {})
     assert config.agent_certificates == (Pattern(common_name=LOW),)
-    assert policy_of(config).tls.subjects is None
-    listed = policy_of(load([*flags, "--allowed-client-certificate", "till-7"], {}))
+    assert config.policy.tls.subjects is None
+    listed = load([*flags, "--allowed-client-certificate", "till-7"], {}).policy
     assert listed.tls.subjects.texts() == sorted([LOW, "till-7"])
 
 

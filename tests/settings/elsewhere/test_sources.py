@@ -20,7 +20,6 @@ from ogw.settings.elsewhere.copies import (
 from ogw.settings.elsewhere.gather import seen
 from ogw.settings.elsewhere.source import without_query
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.policy import policy_of
 
 URL = "https://lists.example/hosts.txt"
 
@@ -61,12 +60,12 @@ def test_the_policys_hash_follows_what_lists_say_and_the_local_list_stays_as_it_
     path.write_text("a.example")
     first = of(path)
     assert first.allowed_host == () and not any("empty" in warning for warning in first.warnings)
-    same = policy_of(first).hash
-    assert same == policy_of(load(["--allowed-host", "a.example"], {})).hash
+    same = first.policy.hash
+    assert same == load(["--allowed-host", "a.example"], {}).policy.hash
     path.write_text("# a comment\na.example")
-    assert policy_of(of(path)).hash == same
+    assert of(path).policy.hash == same
     path.write_text("b.example")
-    assert policy_of(of(path)).hash != same
+    assert of(path).policy.hash != same
 
 
 def test_wrong_files_are_mistakes_of_the_configuration_by_file_and_line(tmp_path):
@@ -186,7 +185,7 @@ def test_a_copy_of_which_no_policy_can_be_made_is_a_warning(tmp_path):
     for line in (b"a.example until=9999-12-31T23:59:59-01:00", b"a.example until=0001-01-01T00:00:00+01:00"):
         write_copy(str(tmp_path), Copy(URL, "", "", 1.0, b"b.example\n" + line))
         config = of(URL, state=tmp_path)
-        assert hosts(config) == [] and policy_of(config).hash
+        assert hosts(config) == [] and config.policy.hash
         assert any(f"its copy cannot be used: {URL}:2: host rule" in warning for warning in config.warnings)
 
 
