@@ -110,7 +110,7 @@ class Child:
         """One that is stopped does not hear it, one that is busy does."""
         _signal(self.pid, signal.SIGUSR2)
 
-    def stacks(self) -> str:
+    def read_stacks(self) -> str:
         """What it told, "" for nothing."""
         with suppress(OSError):
             return os.read(self._stacks, MOST_STACKS).decode(errors="replace")
@@ -137,7 +137,7 @@ class Aside:
     def is_open(self) -> bool:
         return self._pipe >= 0
 
-    def said(self, most: int) -> bytes:
+    def read_result(self, most: int) -> bytes:
         """What it said, at most so many bytes, once it is over."""
         with open(self._pipe, "rb") as pipe:
             self._pipe = -1
@@ -183,7 +183,7 @@ class Children:
         self._selector = selector
         self._leave_behind = leave_behind
         self._heard = heard
-        self._told_died = died
+        self._tell_died = died
         self._tell_tried = tried
         self._failed = failed
         self._asides: dict[int, Aside] = {}  # that are not over, by process id
@@ -228,7 +228,7 @@ class Children:
             self.reap()
 
     def tell(self, child: Child, order: Order) -> None:
-        """Give it an order; one that is dead is noticed. Raises TooLarge."""
+        """Give it an order; one that is dead is noticed. Raises MessageTooLarge."""
         if child.channel is None:
             return
         try:
@@ -381,7 +381,7 @@ class Children:
         child.ready = False
         self._hang_up(child)
         child.close_stacks()
-        self._told_died(child, pid, was_ready)
+        self._tell_died(child, pid, was_ready)
 
 
 def _signal(pid: int, number: int) -> None:

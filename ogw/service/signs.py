@@ -61,7 +61,7 @@ class Signs:
         """Ask, and give up whom it is time for. Call it when all that came was heard."""
         for child in [child for child, until in self._given_up.items() if now >= until]:
             del self._given_up[child]
-            child.hung = child.stacks()
+            child.hung = child.read_stacks()
             self._children.end(child)
         if now < self._next:
             return
