@@ -16,7 +16,7 @@ from ogw.report.metrics import MOST_TUNNELS
 from ogw.report.table import Table
 from ogw.service.admin.exposition import four_counters, passed
 from ogw.service.admin.sockets import Sockets
-from ogw.service.children import Child
+from ogw.service.child import Child
 from ogw.settings.settings import Config
 
 REPEAT_SECONDS = 60.0  # what fails again and again is one line and a count

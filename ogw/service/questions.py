@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, Optional, Union
 
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 from ogw.service.control import MessageTooLarge
 from ogw.service.messages import Answered, AskWorker, ForWorkers, NoReply, NotAnswered, Reply
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.service.children import Aside
+from ogw.service.child import Aside
 from ogw.service.download import Result, download, unpacked
 from ogw.settings.elsewhere import gather as sourced
 from ogw.settings.elsewhere.source import is_url, without_query

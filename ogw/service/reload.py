@@ -18,7 +18,8 @@ from ogw.report.metrics import (
     RELOADS_TAKEN,
     REPORT_UNTIL,
 )
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 from ogw.service.limits import Limits
 from ogw.service.messages import Forget, Order, Prepare, Prepared, Take, Taken, config_text
 from ogw.settings.policy import policy_of

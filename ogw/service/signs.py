@@ -7,7 +7,8 @@ time: where the whole machine stood still (a suspend, a stopped container), nobo
 import time
 from collections.abc import Iterable
 
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 from ogw.service.messages import Ping
 
 MOST_UNANSWERED = 3  # asks; within the time that a child is given, however badly they lie to the moment when it hung

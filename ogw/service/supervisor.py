@@ -33,7 +33,8 @@ from ogw.report.uncaught import report_uncaught_errors
 from ogw.report.writers import Direct
 from ogw.service.admin import process as admin
 from ogw.service.admin.sockets import open_sockets
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 from ogw.service.control import Channel
 from ogw.service.deaths import Deaths
 from ogw.service.limits import StartError, limits_of, workers_of

@@ -11,7 +11,8 @@ from typing import NamedTuple, Optional, Union
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 from ogw.service.control import MessageTooLarge
 from ogw.service.messages import Prepared, Taken
 from ogw.service.reload import Reload
