@@ -20,8 +20,9 @@ The corridors of the commands: imports point down here, too, and those of one li
 
 The path of a connection, accept to close:
 
-    service/supervisor.py owns the door, starts and replaces workers
+    service/supervisor.py owns the door, starts and replaces workers   (what they tell each other: service/messages.py)
     service/worker.py    accept   (service/listener.py)
+    service/tunnels.py   one more: count it, hold it to the limits
     tunnel/tunnel.py     tells the story from here on, top to bottom:
       tunnel/head.py       1. read the head   (wire/connect.py)
       policy/hosts.py      2. may it go?   (and later, may it go on: tunnel/grounds.py, policy/recheck.py)

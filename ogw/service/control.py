@@ -18,7 +18,7 @@ PIECE = 1 << 20
 _LENGTH = struct.Struct("!I")
 
 
-class TooLarge(Exception):
+class MessageTooLarge(Exception):
     """The message is over the limit; nothing of it was sent, and the channel is as it was."""
 
 
@@ -43,10 +43,10 @@ class Channel:
         return bool(self._out)
 
     def send(self, message: Fields) -> None:
-        """Raises TooLarge, or OSError where the other side is dead, or so far behind that it must be hung."""
+        """Raises MessageTooLarge, or OSError where the other side is dead, or so far behind that it must be hung."""
         text = json.dumps(message).encode()
         if len(text) > LARGEST:
-            raise TooLarge(f"a message of {len(text):,} bytes; the most is {LARGEST:,}")
+            raise MessageTooLarge(f"a message of {len(text):,} bytes; the most is {LARGEST:,}")
         if len(self._out) > LARGEST:
             raise OSError("the other side takes nothing any more")
         self._out += _LENGTH.pack(len(text)) + text

@@ -7,7 +7,8 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import CLOSED, DEATHS
 from ogw.report.table import Table
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 
 MOST_EARLY_DEATHS = 5  # of workers that never were ready, one after another: then it makes no sense
 

@@ -19,7 +19,7 @@ from gevent.hub import get_hub
 
 from ogw import __version__
 from ogw.policy.rules import Rule
-from ogw.service.https import Https, TooLarge, Unreached
+from ogw.service.https import AnswerTooLarge, Https, Unreached
 from ogw.settings.elsewhere.copies import Copy, set_aside, write_copy
 from ogw.settings.elsewhere.host_list import BadList, prove, read_list
 from ogw.settings.elsewhere.source import BadCopy, parse_source, read_good_copy, without_query
@@ -27,7 +27,7 @@ from ogw.settings.settings import Config
 
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
-LONGEST_TOLD = 600
+LONGEST_SENTENCE = 600
 
 
 class Result(NamedTuple):
@@ -48,7 +48,7 @@ class Result(NamedTuple):
     aside: str = ""
 
     def packed(self) -> bytes:
-        return json.dumps(self._replace(why=self.why[:LONGEST_TOLD], aside=self.aside[:LONGEST_TOLD])).encode()
+        return json.dumps(self._replace(why=self.why[:LONGEST_SENTENCE], aside=self.aside[:LONGEST_SENTENCE])).encode()
 
 
 def unpacked(data: bytes) -> Optional[Result]:
@@ -59,7 +59,7 @@ def unpacked(data: bytes) -> Optional[Result]:
         return None
 
 
-class _Failed(Exception):
+class _DownloadFailed(Exception):
     """The download failed; the sentence says why."""
 
 
@@ -68,7 +68,7 @@ def download(url: str, config: Config) -> Result:
     before, rules, aside = _last_good(url, config)
     try:
         result = _take(_fetch(url, config, before), config, before, rules)
-    except _Failed as failed:
+    except _DownloadFailed as failed:
         result = Result(str(failed), rules=len(rules))
     return result._replace(aside=aside)
 
@@ -76,12 +76,12 @@ def download(url: str, config: Config) -> Result:
 def _last_good(url: str, config: Config) -> tuple[Optional[Copy], Sequence[Rule], str]:
     """The copy, its rules, and what was done with it where it cannot be used: it is in nobody's way any more."""
     try:
-        found = read_good_copy(url, config.state_dir, config.source_max_size)
-        return (None, (), "") if found is None else (*found, "")
+        copy = read_good_copy(url, config.state_dir, config.source_max_size)
+        return (None, (), "") if copy is None else (*copy, "")
     except OSError:
         return None, (), ""  # whoever starts or reloads is told, and keeping the next one fails the same way
     except BadCopy as bad:
-        why = str(bad)[: LONGEST_TOLD // 2]
+        why = str(bad)[: LONGEST_SENTENCE // 2]
     try:
         aside = set_aside(config.state_dir, url)
     except OSError:
@@ -90,7 +90,7 @@ def _last_good(url: str, config: Config) -> tuple[Optional[Copy], Sequence[Rule]
 
 
 def _take(fresh: Optional[Copy], config: Config, before: Optional[Copy], rules: Sequence[Rule]) -> Result:
-    """Keep what came, if it is a list. Raises _Failed."""
+    """Keep what came, if it is a list. Raises _DownloadFailed."""
     if fresh is None:
         return Result(rules=len(rules))
     place = without_query(fresh.url)
@@ -98,40 +98,42 @@ def _take(fresh: Optional[Copy], config: Config, before: Optional[Copy], rules: 
         new = read_list(fresh.body, place, config.source_max_size)
         prove(new, place)
     except BadList as bad:
-        raise _Failed("; ".join(bad.mistakes)) from None
+        raise _DownloadFailed("; ".join(bad.mistakes)) from None
     if not new:
-        raise _Failed("the list has no host rule in it")
+        raise _DownloadFailed("the list has no host rule in it")
     try:
         write_copy(config.state_dir, fresh)
     except OSError as error:
-        raise _Failed(f"its copy cannot be kept: {error.filename or config.state_dir}: {error.strerror}") from None
+        raise _DownloadFailed(
+            f"its copy cannot be kept: {error.filename or config.state_dir}: {error.strerror}"
+        ) from None
     were, are = Counter(map(str, rules)), Counter(map(str, new))
     changed = before is None or before.body != fresh.body
     return Result("", changed, len(new), (are - were).total(), (were - are).total())
 
 
 def _fetch(url: str, config: Config, before: Optional[Copy]) -> Optional[Copy]:
-    """The list as it is now, or None where the server says that it is the one of before. Raises _Failed."""
+    """The list as it is now, or None where the server says that it is the one of before. Raises _DownloadFailed."""
     get_hub().loop.update_now()  # its timers count from when it last looked at the clock
     max_size = config.source_max_size
     try:
         with gevent.Timeout(config.source_timeout), Https(config, config.source_timeout, _most(max_size)) as https:
             return _ask(https, url, max_size, before)
     except gevent.Timeout:
-        told = f"no whole answer within {config.source_timeout:g} s (source-timeout)"
-    except TooLarge:
-        told = f"larger than {max_size} bytes (source-max-size)"
+        why = f"no whole answer within {config.source_timeout:g} s (source-timeout)"
+    except AnswerTooLarge:
+        why = f"larger than {max_size} bytes (source-max-size)"
     except ssl.SSLCertVerificationError as error:
-        told = f"the certificate of the server is not trusted: {error.verify_message}"
+        why = f"the certificate of the server is not trusted: {error.verify_message}"
     except http.client.RemoteDisconnected:
-        told = "the server closed the connection without an answer"
+        why = "the server closed the connection without an answer"
     except (http.client.HTTPException, ValueError) as error:  # ValueError: a chunk of a negative size
-        told = f"the answer is not proper HTTP ({type(error).__name__})"
+        why = f"the answer is not proper HTTP ({type(error).__name__})"
     except Unreached as error:
-        told = str(error)
+        why = str(error)
     except OSError as error:
-        told = error.strerror or str(error)
-    raise _Failed(told)
+        why = error.strerror or str(error)
+    raise _DownloadFailed(why)
 
 
 def _most(max_size: int) -> int:
@@ -159,11 +161,11 @@ def _ask(https: Https, url: str, max_size: int, before: Optional[Copy]) -> Optio
             if answer.status == HTTPStatus.NOT_MODIFIED and before is not None:
                 return None
             if answer.status != HTTPStatus.OK:
-                raise _Failed(f"the server answered {answer.status}{_phrase(answer.status)}")
+                raise _DownloadFailed(f"the server answered {answer.status}{_phrase(answer.status)}")
             body = _body(answer, max_size)
             etag, modified = (_validator(answer.getheader(name)) for name in ("ETag", "Last-Modified"))
             return Copy(url, etag, modified, time.time(), body)
-    raise _Failed(f"more than {MOST_REDIRECTS} redirects")
+    raise _DownloadFailed(f"more than {MOST_REDIRECTS} redirects")
 
 
 def _next(here: str, answer: http.client.HTTPResponse) -> str:
@@ -174,25 +176,25 @@ def _next(here: str, answer: http.client.HTTPResponse) -> str:
             raise ValueError("is not https://")
         return parse_source(there)
     except ValueError as error:
-        raise _Failed(f"the server redirects to {without_query(there[:200])!a}, which {error}") from None
+        raise _DownloadFailed(f"the server redirects to {without_query(there[:200])!a}, which {error}") from None
 
 
 def _body(answer: http.client.HTTPResponse, max_size: int) -> bytes:
     """The whole list, or nothing: a list that ends too early would be another list."""
     if answer.getheader("Content-Encoding", "identity").lower() != "identity":
-        raise _Failed("the answer is compressed, although that was not asked for")
+        raise _DownloadFailed("the answer is compressed, although that was not asked for")
     length = answer.length
     if length is not None and length > max_size:
-        raise _Failed(f"larger than {max_size} bytes (source-max-size)")
+        raise _DownloadFailed(f"larger than {max_size} bytes (source-max-size)")
     if length is None and not answer.chunked:
-        raise _Failed("the answer says neither how long it is nor where it ends")
+        raise _DownloadFailed("the answer says neither how long it is nor where it ends")
     body = answer.read(max_size + 1)
     if len(body) > max_size:
-        raise _Failed(f"larger than {max_size} bytes (source-max-size)")
+        raise _DownloadFailed(f"larger than {max_size} bytes (source-max-size)")
     if length is not None and len(body) != length:
-        raise _Failed(f"the answer ended after {len(body)} of {length} bytes")
+        raise _DownloadFailed(f"the answer ended after {len(body)} of {length} bytes")
     if "html" in answer.getheader("Content-Type", "").lower():
-        raise _Failed("the answer is a page in HTML, not a list of host rules")
+        raise _DownloadFailed("the answer is a page in HTML, not a list of host rules")
     return body
 
 

@@ -40,7 +40,7 @@ class Https:
 
     seconds  that all of it has: a look-up and each dial get their part, so that the next relay proxy has its turn, and
              it is told what was too slow
-    most     bytes of an answer, its head and all, after which it is TooLarge
+    most     bytes of an answer, its head and all, after which it is AnswerTooLarge
     """
 
     def __init__(self, config: Config, seconds: float, most: int) -> None:
@@ -53,8 +53,8 @@ class Https:
             policy = Policy((), target_networks=EVERYWHERE)
             self._dialer = dialer_of(limited, policy, log, f"ogw-{token_hex(6)}".encode(), ())
         except (OSError, ValueError) as error:
-            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            raise Unreached(told) from None
+            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            raise Unreached(why) from None
         self._context = ssl.create_default_context()
         self._most = most
 
@@ -66,7 +66,7 @@ class Https:
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
-        """Raises Unreached, TooLarge, http.client.HTTPException, or OSError, of which ssl.SSLError is one."""
+        """Raises Unreached, AnswerTooLarge, http.client.HTTPException, or OSError, of which ssl.SSLError is one."""
         parts = urlsplit(url)
         name = parts.hostname or ""
         host, address = parse_host(f"[{name}]".encode() if ":" in name else name.encode())
@@ -87,7 +87,7 @@ class Https:
                 upstream.closed()
 
 
-class TooLarge(Exception):
+class AnswerTooLarge(Exception):
     """The answer is larger than whoever asked wants to read."""
 
 
@@ -111,7 +111,7 @@ class _Stream(io.RawIOBase):
         data = self._leg.read(len(buffer))
         self._left -= len(data)
         if self._left < 0:
-            raise TooLarge
+            raise AnswerTooLarge
         buffer[: len(data)] = data
         return len(data)
 

@@ -1,7 +1,7 @@
 """Every message between the processes, as a type: who sends it to whom, and what comes of it.
 
     supervisor -> worker   Drain, End, DoorClosed, Ping, Reopen, Prepare, Take, Forget, AskWorker
-    worker -> supervisor   Ready, Pong, Prepared, Taken, Answer, NoAnswer, Closing, Drained
+    worker -> supervisor   Ready, Pong, Prepared, Taken, Answered, NotAnswered, Closing, Drained
     supervisor -> admin    Ping, Reply, NoReply
     admin -> supervisor    Ready, Pong, AskSupervisor
 
@@ -20,17 +20,21 @@ from ogw.settings.settings import Config
 
 Fields = dict[str, Any]
 
-# Questions: what the admin process wants to know, or done. Those of the first kind are for the workers.
+# Questions: what the admin process wants to know, or to have done. In braces stand the fields of the answer; of what
+# goes on to the workers, they are what each worker said (service/answers.py) and how many workers said nothing.
 
 
 class Overview(NamedTuple):
-    """Who has most tunnels, where to, how the relay proxies fare, what was refused lately. {"answers", "missing"}:
-    what each worker said (service/answers.py), and how many said nothing."""
+    """Who has most tunnels, where to, how the relay proxies fare, what was refused lately. {"answers", "missing"}"""
 
 
 class ListTunnels(NamedTuple):
-    """The open tunnels of a client address and of a target's host or host:port, "" for any; at most so many of each
-    worker. {"answers", "missing"}."""
+    """The open tunnels, the longest open first. {"answers", "missing"}
+
+    client  their client's address, "" for any
+    target  their target's host or host:port, "" for any
+    most    of each worker
+    """
 
     client: str
     target: str
@@ -38,33 +42,33 @@ class ListTunnels(NamedTuple):
 
 
 class ListRefusals(NamedTuple):
-    """All refusals that are remembered of these events, by their numbers. {"answers", "missing"}."""
+    """All refusals that are remembered of these events, by their numbers. {"answers", "missing"}"""
 
     events: list[int]
 
 
 class KillTunnel(NamedTuple):
-    """End the tunnel with this id, wherever it is. {"answers", "missing"}."""
+    """End the tunnel with this id, wherever it is. {"answers", "missing"}"""
 
     tunnel: str
 
 
 class ReloadNow(NamedTuple):
-    """Read the configuration anew; answered once it is in force, or not: {"mistakes", "changed", "policy"}."""
+    """Read the configuration anew; answered once it is in force, or not: {"mistakes", "changed", "policy"}"""
 
 
 class DrainNow(NamedTuple):
-    """Drain the gateway, as SIGTERM does; answered at once: {}."""
+    """Drain the gateway, as SIGTERM does; answered at once: {}"""
 
 
 class NoteChange(NamedTuple):
-    """Log that somebody changed the configuration with a command; the fields of the line. {}."""
+    """Log that somebody changed the configuration with a command; the fields of the line. {}"""
 
     change: dict[str, Any]
 
 
 class ShowConfig(NamedTuple):
-    """The configuration in force, secrets hidden: {"settings": {name: [[source, value], ...]}, "warnings"}."""
+    """The configuration in force, secrets hidden: {"settings": {name: [[source, value], ...]}, "warnings"}"""
 
 
 ForWorkers = Union[Overview, ListTunnels, ListRefusals, KillTunnel]
@@ -122,7 +126,7 @@ class Forget(NamedTuple):
 
 
 class AskWorker(NamedTuple):
-    """To a worker; the number is that of the supervisor's round. Answered by Answer or NoAnswer."""
+    """To a worker; the number is that of the supervisor's round. It says Answered or NotAnswered."""
 
     number: int
     question: ForWorkers
@@ -169,14 +173,14 @@ class Taken(NamedTuple):
     number: int
 
 
-class Answer(NamedTuple):
+class Answered(NamedTuple):
     """Of a worker, to the AskWorker of this number."""
 
     number: int
     answer: dict[str, Any]
 
 
-class NoAnswer(NamedTuple):
+class NotAnswered(NamedTuple):
     """Of a worker that has none to the AskWorker of this number, and why."""
 
     number: int
@@ -200,7 +204,7 @@ class AskSupervisor(NamedTuple):
     question: Question
 
 
-Saying = Union[Ready, Pong, Prepared, Taken, Answer, NoAnswer, Closing, Drained, AskSupervisor]
+Saying = Union[Ready, Pong, Prepared, Taken, Answered, NotAnswered, Closing, Drained, AskSupervisor]
 
 
 # How they travel: the name stands under "order", "said" or "what", the fields beside it.
@@ -223,8 +227,8 @@ SAYINGS: Mapping[str, type[Saying]] = {
     "pong": Pong,
     "prepared": Prepared,
     "taken": Taken,
-    "answer": Answer,
-    "no answer": NoAnswer,
+    "answered": Answered,
+    "not answered": NotAnswered,
     "closing": Closing,
     "drained": Drained,
     "asks": AskSupervisor,

@@ -16,7 +16,7 @@ from ogw.report.metrics import MOST_TUNNELS
 from ogw.report.table import Table
 from ogw.service.admin.exposition import four_counters, passed
 from ogw.service.admin.sockets import Sockets
-from ogw.service.children import Child
+from ogw.service.child import Child
 from ogw.settings.settings import Config
 
 REPEAT_SECONDS = 60.0  # what fails again and again is one line and a count
@@ -34,7 +34,7 @@ class Notices:
         self._next_report = time.monotonic() + config.log_interval
         self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
         self._trouble = 0  # errors that were not told yet
-        self._trouble_told = -math.inf
+        self._trouble_told_at = -math.inf
 
     def say_started(self, sockets: Iterable[socket.socket], workers: int, admin: Sockets, descriptors: int) -> None:
         """All are ready.
@@ -108,11 +108,11 @@ class Notices:
     def tell_of_trouble(self, error: BaseException) -> None:
         """The system refused the supervisor something: one line, then a count a minute."""
         self._trouble += 1
-        if time.monotonic() - self._trouble_told >= REPEAT_SECONDS:
+        if time.monotonic() - self._trouble_told_at >= REPEAT_SECONDS:
             message = f"{type(error).__name__}: {error} in the supervisor, which goes on; {self._trouble} times"
             trace = "".join(traceback.format_exception(error))
             self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, count=self._trouble, traceback=trace)
-            self._trouble, self._trouble_told = 0, time.monotonic()
+            self._trouble, self._trouble_told_at = 0, time.monotonic()
 
     def tell_of_start(self, child: Child, error: Optional[BaseException]) -> None:
         """A child could not be started, or, once that was told, it could."""

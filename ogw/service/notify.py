@@ -32,7 +32,7 @@ def watchdog_seconds() -> float:
     """How often systemd wants a sign of life; 0 for never."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
-    asked = os.environ.get("WATCHDOG_USEC", "")
-    if not _MICROSECONDS.match(asked):
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    if not _MICROSECONDS.match(microseconds):
         return 0.0
-    return max(int(asked) / 2_000_000, LEAST_SECONDS)
+    return max(int(microseconds) / 2_000_000, LEAST_SECONDS)

@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterable
 from typing import Any, Optional, Union
 
-from ogw.service.children import Child, Children
-from ogw.service.control import TooLarge
-from ogw.service.messages import Answer, AskWorker, ForWorkers, NoAnswer, NoReply, Reply
+from ogw.service.child import Child
+from ogw.service.children import Children
+from ogw.service.control import MessageTooLarge
+from ogw.service.messages import Answered, AskWorker, ForWorkers, NoReply, NotAnswered, Reply
 
 ANSWER_SECONDS = 3.0  # what workers have for an answer; then those that came must do
 
@@ -41,7 +42,7 @@ class Questions:
         admin = self._children.admin
         try:
             self._children.tell(admin, Reply(number, answer))
-        except TooLarge as error:
+        except MessageTooLarge as error:
             self._children.tell(admin, NoReply(number, f"the answer is too large: {error}"))
 
     def ask_workers(self, number: int, question: ForWorkers) -> None:
@@ -51,18 +52,18 @@ class Questions:
         try:
             for worker in tuple(pending.workers):
                 self._children.tell(worker, AskWorker(own_number, question))
-        except TooLarge as error:
+        except MessageTooLarge as error:
             self._children.tell(self._children.admin, NoReply(number, f"the question is too large: {error}"))
             return
         self._rounds[own_number] = pending
         self._reply_where_complete()
 
-    def answered(self, worker: Child, answer: Union[Answer, NoAnswer]) -> None:
+    def answered(self, worker: Child, answer: Union[Answered, NotAnswered]) -> None:
         """A worker's answer is here, or that it has none."""
         pending = self._rounds.get(answer.number)
         if pending is not None and worker in pending.workers:
             pending.workers.discard(worker)
-            if isinstance(answer, Answer):
+            if isinstance(answer, Answered):
                 pending.answers.append(answer.answer)
             else:
                 pending.failed += 1

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.service.children import Aside
+from ogw.service.child import Aside
 from ogw.service.download import Result, download, unpacked
 from ogw.settings.elsewhere import gather as sourced
 from ogw.settings.elsewhere.source import is_url, without_query
@@ -100,10 +100,10 @@ class Refresh:
         changed = False
         for url, source in self._sources.items():
             if source.running is not None:
-                result = self._result(source.running, now)
+                result = self._collect(source.running, now)
                 if result is not None:
                     source.running = None
-                    changed |= self._ended(url, source, result, now)
+                    changed |= self._take_result(url, source, result, now)
             if source.running is None and now >= source.due:
                 self._start(url, source, now)
         return changed | self._look(now)
@@ -121,22 +121,22 @@ class Refresh:
             child = self._aside("download", lambda out: _say(out, download(url, config)))
         except (OSError, MemoryError) as error:  # no process or no descriptor is to be had
             why = error.strerror if isinstance(error, OSError) else "there is no memory"
-            self._ended(url, source, Result(f"the download cannot be started: {why}", rules=-1), now)
+            self._take_result(url, source, Result(f"the download cannot be started: {why}", rules=-1), now)
             return
         reads = READ_SECONDS * config.source_max_size / (1 << 20)
         source.running = _Running(child, now + config.source_timeout + KILL_SECONDS + reads)
 
-    def _result(self, running: _Running, now: float) -> Optional[Result]:
+    def _collect(self, running: _Running, now: float) -> Optional[Result]:
         """What a download says, once it has ended; it is ended here where it hangs."""
         if running.child.is_over:
-            said = unpacked(running.child.said(MOST_SAID))
+            said = unpacked(running.child.read_result(MOST_SAID))
             return said or Result("the download failed: it ended without a result", rules=-1)
         if now < running.until:
             return None
         running.child.kill()
         return Result("the download failed: it hung, and was killed", rules=-1)
 
-    def _ended(self, url: str, source: _Source, result: Result, now: float) -> bool:
+    def _take_result(self, url: str, source: _Source, result: Result, now: float) -> bool:
         refresh, shown = self._config.source_refresh, without_query(url)
         if result.aside:
             self._log.event(Event.SOURCE_UNREACHABLE, f"{shown}: {result.aside}", source=shown, count=1)
@@ -154,10 +154,10 @@ class Refresh:
         again = source.failures > 0
         source.failures = source.untold = 0
         source.due = now + refresh * random.uniform(1 - JITTER, 1)
-        told = f"{result.added} added, {result.removed} removed" if result.changed else "nothing changed"
+        change = f"{result.added} added, {result.removed} removed" if result.changed else "nothing changed"
         self._log.event(
             Event.SOURCE_REFRESHED,
-            f"{shown}: {result.rules} host rule{'' if result.rules == 1 else 's'}; {told}",
+            f"{shown}: {result.rules} host rule{'' if result.rules == 1 else 's'}; {change}",
             level=logging.INFO if result.changed or again else logging.DEBUG,
             source=shown,
             count=result.rules,

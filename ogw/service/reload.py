@@ -18,7 +18,8 @@ from ogw.report.metrics import (
     RELOADS_TAKEN,
     REPORT_UNTIL,
 )
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 from ogw.service.limits import Limits
 from ogw.service.messages import Forget, Order, Prepare, Prepared, Take, Taken, config_text
 from ogw.settings.settings import SETTINGS, Config
@@ -48,8 +49,8 @@ class InForce:
         """All workers have built it."""
         self._before, self.config = self.config, config
 
-    def is_taken(self) -> list[str]:
-        """All workers have taken it: say so; the names of the settings that changed."""
+    def announce(self) -> list[str]:
+        """All workers have taken it: say so. The names of the settings that changed."""
         old, changed = self._log.policy, changes(self._before, self.config)
         self._publish()
         self._log.set_level(self.config.log_level)
@@ -69,8 +70,8 @@ class InForce:
         RELOADED.is_now(self._state)
         return changed
 
-    def stays(self, mistakes: Iterable[str]) -> None:
-        """Nothing was reloaded; say why."""
+    def tell_of_mistakes(self, mistakes: Iterable[str]) -> None:
+        """It stays, nothing was reloaded: say why."""
         self._state[RELOADS_REFUSED] += 1
         for mistake in mistakes:
             message = f"{mistake}; nothing was reloaded, the running configuration stays"
@@ -114,7 +115,7 @@ class Reload:
             self._answers[child.pid] = answer
 
     def go_on(self) -> bool:
-        """Whether it is over. Raises TooLarge or MemoryError; then it is given up."""
+        """Whether it is over. Raises MessageTooLarge or MemoryError; then it is given up."""
         return next(self._steps, True)
 
     def next_time(self) -> float:

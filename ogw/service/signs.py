@@ -7,7 +7,8 @@ time: where the whole machine stood still (a suspend, a stopped container), nobo
 import time
 from collections.abc import Iterable
 
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 from ogw.service.messages import Ping
 
 MOST_UNANSWERED = 3  # asks; within the time that a child is given, however badly they lie to the moment when it hung
@@ -61,7 +62,7 @@ class Signs:
         """Ask, and give up whom it is time for. Call it when all that came was heard."""
         for child in [child for child, until in self._given_up.items() if now >= until]:
             del self._given_up[child]
-            child.hung = child.stacks()
+            child.hung = child.read_stacks()
             self._children.end(child)
         if now < self._next:
             return

@@ -33,14 +33,15 @@ from ogw.report.uncaught import report_uncaught_errors
 from ogw.report.writers import Direct
 from ogw.service.admin import process as admin
 from ogw.service.admin.sockets import open_sockets
-from ogw.service.children import Child, Children
+from ogw.service.child import Child
+from ogw.service.children import Children
 from ogw.service.control import Channel
 from ogw.service.deaths import Deaths
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere
 from ogw.service.log import open_log, tell_of_failure
 from ogw.service.messages import (
-    Answer,
+    Answered,
     AskSupervisor,
     Closing,
     DoorClosed,
@@ -48,7 +49,7 @@ from ogw.service.messages import (
     Drained,
     DrainNow,
     End,
-    NoAnswer,
+    NotAnswered,
     NoteChange,
     Pong,
     Prepared,
@@ -67,7 +68,7 @@ from ogw.service.refresh import Refresh
 from ogw.service.reload import InForce
 from ogw.service.signals import SIGNALS
 from ogw.service.signs import Signs, silent
-from ogw.service.wishes import Outcome, Wish, Wishes
+from ogw.service.wishes import Wish, Wishes
 from ogw.service.worker import END_SECONDS, IGNORED, Worker
 from ogw.settings.settings import Config
 
@@ -151,7 +152,7 @@ class Supervisor:
         self._questions = Questions(self._children)
         self._refresh: Optional[Refresh] = None  # from the start on, until it drains
         self._via = f"ogw-{secrets.token_hex(6)}".encode()
-        self._asked: list[AskSupervisor] = []  # by the admin process
+        self._unanswered: list[AskSupervisor] = []  # of the admin process
         self._wishes = Wishes(
             self._children,
             log,
@@ -207,8 +208,8 @@ class Supervisor:
         children.reap()
         # Signals before questions: a stop refuses the reloads that were asked for meanwhile, instead of beginning one.
         self._hear_signals()
-        while self._asked:
-            self._answer(*self._asked.pop(0))
+        while self._unanswered:
+            self._answer(*self._unanswered.pop(0))
         # A reload begins after everything that may wish for one, so that all of it is granted by one; and goes on after
         # the deaths, so that nobody is waited for who is gone.
         if self._refresh is not None and self._refresh.work(time.monotonic()):
@@ -305,7 +306,7 @@ class Supervisor:
     # Waiting, for what signals, workers and clocks say.
 
     def _until_next(self, now: float) -> float:
-        if SIGNALS.waiting or self._asked or self._wishes.waiting:
+        if SIGNALS.waiting or self._unanswered or self._wishes.waiting:
             return 0.0
         times = [now + ALIVE_SECONDS, self._notices.next_time(now), self._signs.next_time()]
         times += self._children.next_start()
@@ -333,10 +334,10 @@ class Supervisor:
                     self._deaths.became_ready(child)
             case Prepared() | Taken():
                 self._wishes.heard(child, saying)
-            case Answer() | NoAnswer():
+            case Answered() | NotAnswered():
                 self._questions.answered(child, saying)
             case AskSupervisor():
-                self._asked.append(saying)
+                self._unanswered.append(saying)
             case Closing():
                 for sock in child.sockets:
                     sock.close()
@@ -411,20 +412,20 @@ class Supervisor:
         reloading()
         self._signs.set_seconds(min(self._config.hung_timeout, ANSWER_SECONDS))
 
-    def _reload_ended(self, outcome: Outcome) -> None:
+    def _reload_ended(self, mistakes: list[str], wishes: list[Wish]) -> None:
         self._signs.set_seconds(self._config.hung_timeout)
         changed: list[str] = []
-        if outcome.mistakes:
-            self._in_force.stays(outcome.mistakes)
+        if mistakes:
+            self._in_force.tell_of_mistakes(mistakes)
         else:
-            changed = self._in_force.is_taken()
+            changed = self._in_force.announce()
             self._notices.take(self._config)
             if self._refresh is not None:
                 self._refresh.take(self._config)
-        if self._refresh is not None and any(wish.by_hand for wish in outcome.wishes):
+        if self._refresh is not None and any(wish.by_hand for wish in wishes):
             self._refresh.ask_now()
         notify("READY=1")
-        answer = {"mistakes": outcome.mistakes, "changed": changed, "policy": self._log.policy}
-        for wish in outcome.wishes:
+        answer = {"mistakes": mistakes, "changed": changed, "policy": self._log.policy}
+        for wish in wishes:
             if wish.question is not None:
                 self._questions.reply(wish.question, answer)

@@ -11,8 +11,9 @@ from typing import NamedTuple, Optional, Union
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.service.children import Child, Children
-from ogw.service.control import TooLarge
+from ogw.service.child import Child
+from ogw.service.children import Children
+from ogw.service.control import MessageTooLarge
 from ogw.service.messages import Prepared, Taken
 from ogw.service.reload import Reload
 from ogw.settings.loader import ConfigError
@@ -31,23 +32,13 @@ class Wish(NamedTuple):
     question: Optional[int] = None
 
 
-class Outcome(NamedTuple):
-    """
-    mistakes  why nothing was reloaded
-    wishes    those that it answers
-    """
-
-    mistakes: list[str]
-    wishes: list[Wish]
-
-
 class Wishes:
     """Those for a reload, and the one that is running.
 
     again     reads the configuration anew
     begins    a reload begins
     in_force  called with a configuration that holds from now on
-    ended     what came of it
+    ended     what came of it: why nothing was reloaded, if so, and the wishes that it answers
     """
 
     def __init__(
@@ -57,7 +48,7 @@ class Wishes:
         again: Callable[[], Config],
         begins: Callable[[], None],
         in_force: Callable[[Config], None],
-        ended: Callable[[Outcome], None],
+        ended: Callable[[list[str], list[Wish]], None],
     ) -> None:
         self._children = children
         self._log = log
@@ -97,7 +88,7 @@ class Wishes:
         try:
             if self._reload.go_on():
                 self._end(self._reload.mistakes)
-        except (TooLarge, OSError, MemoryError) as error:
+        except (MessageTooLarge, OSError, MemoryError) as error:
             self.refuse(f"the workers cannot be told of it: {str(error) or NO_MEMORY}")
 
     def refuse(self, why: str) -> None:
@@ -120,8 +111,8 @@ class Wishes:
             self._end([f"the configuration cannot be read: {str(error) or NO_MEMORY}"])
         except Exception as error:
             message = f"{type(error).__name__}: {error} at a reload; this is an error of the gateway"
-            told = "".join(traceback.format_exception(error))
-            self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=told)
+            trace = "".join(traceback.format_exception(error))
+            self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=trace)
             self._end([message])
         else:
             self._reload = Reload(next(self._numbers), config, self._children, lambda: self._in_force(config))
@@ -129,4 +120,4 @@ class Wishes:
     def _end(self, mistakes: list[str]) -> None:
         self._reload = None
         granted, self._granted = self._granted, []
-        self._ended(Outcome(mistakes, granted))
+        self._ended(mistakes, granted)

@@ -20,11 +20,11 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.table import Row, Table
 from ogw.report.uncaught import report_uncaught_errors
-from ogw.service.control import Channel, TooLarge
+from ogw.service.control import Channel, MessageTooLarge
 from ogw.service.limits import Limits
 from ogw.service.listener import Listener
 from ogw.service.messages import (
-    Answer,
+    Answered,
     AskWorker,
     Closing,
     DoorClosed,
@@ -33,7 +33,7 @@ from ogw.service.messages import (
     End,
     Forget,
     ForWorkers,
-    NoAnswer,
+    NotAnswered,
     Order,
     Ping,
     Pong,
@@ -162,15 +162,15 @@ class Worker:
     def _answer(self, number: int, question: ForWorkers) -> None:
         """A question that cannot be answered is answered so, or it would be waited for."""
         try:
-            self._say(Answer(number, self._tunnels.answer(question)))
-        except TooLarge as error:
-            self._say(NoAnswer(number, str(error)))
+            self._say(Answered(number, self._tunnels.answer(question)))
+        except MessageTooLarge as error:
+            self._say(NotAnswered(number, str(error)))
         except Exception as error:
-            self._say(NoAnswer(number, type(error).__name__))
+            self._say(NotAnswered(number, type(error).__name__))
             self._hub.handle_error(self, *sys.exc_info())
 
     def _say(self, saying: Saying) -> None:
-        """Raises TooLarge."""
+        """Raises MessageTooLarge."""
         try:
             self._channel.send(packed(saying))
         except OSError:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogw.service import control, messages
-from ogw.service.control import Channel, TooLarge, pair
+from ogw.service.control import Channel, MessageTooLarge, pair
 from ogw.service.messages import order_of, saying_of
 
 
@@ -37,7 +37,7 @@ def test_a_message_that_is_too_large_is_an_error_and_the_channel_lives_on(channe
     monkeypatch.setattr(control, "LARGEST", 1000)
     ours, theirs = channels
     for _turn in range(3):
-        with pytest.raises(TooLarge, match=r"a message of 2,0\d\d bytes; the most is 1,000"):
+        with pytest.raises(MessageTooLarge, match=r"a message of 2,0\d\d bytes; the most is 1,000"):
             ours.send({"said": "x" * 2000})
         assert not ours.wants_write
         ours.send({"said": "y" * 900})
@@ -126,8 +126,8 @@ def test_what_is_no_message_is_an_error(channels, garbage):
         ({"said": 5}, saying_of),
         ({"said": ["ready"]}, saying_of),
         ({"said": "unheard"}, saying_of),
-        ({"said": "answer"}, saying_of),
-        ({"said": "answer", "number": "1", "answer": {}}, saying_of),
+        ({"said": "answered"}, saying_of),
+        ({"said": "answered", "number": "1", "answer": {}}, saying_of),
         ({"said": "drained", "cut": None}, saying_of),
         ({"said": "asks", "number": 1, "question": []}, saying_of),
         ({"said": "asks", "number": 1, "question": {"what": "status"}}, saying_of),
@@ -233,7 +233,8 @@ sys.exit(main(["run", *sys.argv[2:]]))
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\xff" * 8, framed(b"5"), framed(b'{"said": []}'), framed(b'{"said": "answer"}'), framed(b"[" * 9999)]
+    "garbage",
+    [b"\xff" * 8, framed(b"5"), framed(b'{"said": []}'), framed(b'{"said": "answered"}'), framed(b"[" * 9999)],
 )
 def test_a_worker_that_says_what_is_no_message_is_replaced_and_nothing_else_happens(tmp_path, garbage):
     program = [sys.executable, "-c", GARBAGE.replace("{garbage!r}", repr(garbage)), str(tmp_path / "said")]

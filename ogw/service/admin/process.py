@@ -19,7 +19,7 @@ from ogw.service.admin.app import App, Health
 from ogw.service.admin.server import server_of
 from ogw.service.admin.sockets import Sockets
 from ogw.service.admin.views import Asker, Views
-from ogw.service.control import Channel, TooLarge
+from ogw.service.control import Channel, MessageTooLarge
 from ogw.service.messages import (
     AskSupervisor,
     NoReply,
@@ -104,7 +104,7 @@ class ChannelAsker(Asker):
         with self._lock:
             try:
                 self._channel.send(packed(saying))
-            except TooLarge as error:
+            except MessageTooLarge as error:
                 raise OSError(f"the question is too large: {error}") from None
             if self._channel.wants_write:
                 self._channel.finish()

@@ -23,7 +23,7 @@ IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what 
 LARGEST_HEAD, LARGEST_BODY = 1 << 14, 1 << 16
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]
+class Connection(HTTPChannel):  # type: ignore[misc]
     """One connection.
 
     since  when what it waits for now began, in seconds of the monotonic clock: its first request, the next one, or that
@@ -60,8 +60,8 @@ class _Patient:
     """What both kinds of server do: close whoever is late, and who has been awaited longest where there is no room."""
 
     request_seconds = 10.0
-    channel_class = Channel
-    active_channels: dict[int, Channel]
+    channel_class = Connection
+    active_channels: dict[int, Connection]
     is_full = False
 
     def run(self) -> None:
