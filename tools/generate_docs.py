@@ -83,12 +83,17 @@ def settings() -> str:
             (
                 f"`{setting.name}`",
                 f"`{setting.default}`" if setting.default else "",
-                setting.help + (" (a list)" if setting.listed else ""),
+                setting.help + _in_brackets("a list" * setting.listed, "needs a restart" * setting.restart),
             )
             for setting in own
         )
         parts.append(f"## {group}\n\n{_table(('setting', 'default', 'what it is'), rows)}")
     return "\n\n".join(parts)
+
+
+def _in_brackets(*remarks: str) -> str:
+    told = "; ".join(filter(None, remarks))
+    return f" ({told})" if told else ""
 
 
 # Answers.
