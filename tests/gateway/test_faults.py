@@ -90,9 +90,9 @@ def test_a_crowd_of_slow_hellos_does_not_crowd_out_others(upstream):
                     pass
             took.append(time.monotonic() - began)
         assert max(took) < 5.0
-        until = time.monotonic() + 20
+        end = time.monotonic() + 20
         while len([line for line in gateway.events(106) if line["reason"] == "not-tls"]) < 100:
-            assert time.monotonic() < until
+            assert time.monotonic() < end
         for sock in crowd:
             sock.close()
 
@@ -129,13 +129,13 @@ def test_readers_that_stop_reading_hold_the_gateways_memory_steady(upstream, rea
                 sock = gateway.tunnel(origin.target)
                 sock.sendall(b"x")
                 socks.append(sock)
-            until = time.monotonic() + 60
+            end = time.monotonic() + 60
             while True:  # until none of the origin's bytes is taken any more, for as long as the load needs for these
                 count = sum(sent)
                 load.wait_for(300)
                 if sum(sent) == count and all(sent):
                     break
-                assert time.monotonic() < until, "the gateway takes more and more"
+                assert time.monotonic() < end, "the gateway takes more and more"
             own, kernel = (gateway.memory() - before) / readers, (tcp_pages() - pages) * PAGE / readers
             taken = sum(sent) / readers
             load.wait_for(20)
@@ -196,9 +196,9 @@ def test_a_peer_that_vanishes_is_found_by_keepalive(upstream, tmp_path):
     holder = subprocess.Popen([unshare, "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         inside = [nsenter, "--target", str(holder.pid), "--net", "--"]
-        until = time.monotonic() + 10
+        end = time.monotonic() + 10
         while os.readlink(f"/proc/{holder.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
-            assert time.monotonic() < until
+            assert time.monotonic() < end
         for command in (
             [ip, "link", "add", names[0], "type", "veth", "peer", "name", names[1], "netns", str(holder.pid)],
             [ip, "address", "add", f"{ours}/24", "dev", names[0]],
@@ -273,8 +273,8 @@ def test_a_standard_output_that_is_blocked_for_a_minute_loses_lines_and_says_so(
         with Load(gateway, upstream.target, threads=8, lasting=2) as load:
             load.wait_for(5)
             gateway.pause_reading()
-            until = time.monotonic() + 60
-            while time.monotonic() < until:
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
                 load.wait_for(100)
             assert load.broken == [] and load.done > 6000, "too few lines to fill the buffer"
             gateway.go_on_reading()

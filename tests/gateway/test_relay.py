@@ -126,8 +126,8 @@ def test_a_rotated_password_needs_nobody(server, tmp_path):
         talks(gateway)
         squid.set_users({USER: "new"})
         file.write_text("new\n")
-        until = time.monotonic() + 3  # squid remembers good credentials for a second
-        while time.monotonic() < until:
+        end = time.monotonic() + 3  # squid remembers good credentials for a second
+        while time.monotonic() < end:
             talks(gateway)
         assert not gateway.events(404)
 

@@ -139,9 +139,9 @@ def test_what_a_client_said_before_it_reset_reaches_an_upstream_that_reads_late_
     with Server(lambda connection: reads_late_and_talks_on(connection, go, heard)) as upstream:
         sock = gateway.tunnel(upstream.target)
         sock.sendall(b"x" * 1_000_000)
-        until = time.monotonic() + 20
+        end = time.monotonic() + 20
         while struct.unpack("i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0]:  # TIOCOUTQ: the gateway has it all
-            assert time.monotonic() < until
+            assert time.monotonic() < end
         name = "{}:{}".format(*sock.getsockname())
         reset(sock)
         go.set()

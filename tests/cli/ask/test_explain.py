@@ -233,8 +233,8 @@ def test_it_agrees_on_the_gateway_itself(dns, server):
 
 
 def test_it_agrees_while_the_policy_only_reports(dns, server):
-    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
-    with started(dns, server, "--policy-mode", "report", "--report-until", until) as both:
+    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    with started(dns, server, "--policy-mode", "report", "--report-until", end) as both:
         for typed, client in TABLE:
             both.assert_same(typed, client)
         told = both.explainer.explain(connect_target("www.example.org:80"), NEAR)
