@@ -6,6 +6,7 @@ one, and what it makes of the words has the function of that one as `do`.
 """
 
 import argparse
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,8 +59,6 @@ def parser_of(
     codes     what its exit codes mean; 2 and 130, which all commands share, need not be said
     usage     where argparse's own would be hard to read
     """
-    import shutil  # here: it brings what unpacks archives, and `ogw run` must not wait for that
-
     width = max(shutil.get_terminal_size().columns - 2, 40)
     parts = []
     if examples:

@@ -93,3 +93,18 @@ def test_running_the_gateway_imports_nothing_that_only_a_terminal_needs():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=CLEAN)
     assert done.stdout.splitlines()[-1] == "['argparse']"  # configargparse's
+
+
+def test_passwords_are_hidden_before_anything_else_is_imported():
+    script = (
+        "import sys; from ogw.cli import main; hide = main.hide_passwords\n"
+        "def hidden(words):\n"
+        "    hide(words)\n"
+        "    late = {'argparse', 'configargparse', 'cryptography', 'gevent', 'rich', 'shtab', 'ogw.settings.loader'}\n"
+        "    print(sorted(late & set(sys.modules)), open('/proc/self/cmdline').read())\n"
+        "main.hide_passwords = hidden\n"
+        "main.main(['relay-proxy', 'set', 'http://user:secret@proxy.example:3128', '--nope'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=CLEAN)
+    assert done.returncode == 0 and done.stdout.startswith("[] ogw relay-proxy set http://"), done.stdout
+    assert "secret" not in done.stdout

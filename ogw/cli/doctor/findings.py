@@ -15,7 +15,7 @@ class State(enum.Enum):
 
 
 class Finding(NamedTuple):
-    """One.
+    """What was found out about one thing.
 
     area   what it is about: "listen", "dns", "hosts" and so on
     where  the place: a file, an address, a target; "" where there is none

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from gettext import gettext as _
 
@@ -223,10 +224,10 @@ def remove_all(asked: argparse.Namespace, setting: Setting, values: list[str]) -
     return FAILED if missing and code == OK else code
 
 
-def must(asked: argparse.Namespace, change: object) -> int:
+def must(asked: argparse.Namespace, change: Callable[[Editor], bool]) -> int:
     """Make a change that says whether there was anything to do; the exit code says it, too."""
     done: list[bool] = []
-    code = make(asked, lambda editor: done.append(change(editor)))  # type: ignore[operator]
+    code = make(asked, lambda editor: done.append(change(editor)))
     return FAILED if not done[0] and code == OK else code
 
 

@@ -158,9 +158,5 @@ def _in_force(setting: Setting, asked: argparse.Namespace) -> "list[tuple[str, s
         for one in split(setting, given.text)
         if given.text
     ]
-    return rows + [(str(one), one.source) for one in sourced(config, setting.name)]
-
-
-def sourced(config: object, name: str) -> list:  # type: ignore[type-arg]
-    """What other sources add to a list: presets, downloaded lists, the agent of this machine."""
-    return list(getattr(config, "sourced_hosts", ())) if name == "allowed-host" else []
+    sourced = config.sourced_hosts if setting.name == "allowed-host" else ()
+    return rows + [(str(one), one.source) for one in sourced]

@@ -57,7 +57,7 @@ class Call:
 
 
 class Cmdlet(NamedTuple):
-    """One.
+    """A cmdlet of the original.
 
     parameters  in their order; those with a ! must be given
     meant       what it is in ogw: words

@@ -57,7 +57,7 @@ def program(name: str) -> Optional[str]:
 
 
 class Firewall:
-    """One. Its commands are lists of words.
+    """A firewall that runs here. Its commands are lists of words.
 
     lasts  what it opens is still open after a reboot; otherwise a sentence says what to do
     """
@@ -110,9 +110,7 @@ class Nftables(Firewall):
 
     name = "nftables"
 
-    @property
-    def lasts(self) -> str:  # type: ignore[override]
-        return _("nftables forgets this rule at a reboot: put `tcp dport {port} accept` into your /etc/nftables.conf")
+    lasts = _("nftables forgets this rule at a reboot: put `tcp dport {port} accept` into your /etc/nftables.conf")
 
     def chains(self) -> list[tuple[str, str, str]]:
         """(family, table, name) of those that filter what comes in. Raises CallFailed."""

@@ -77,7 +77,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Step:
-    """One.
+    """One thing to be done.
 
     details  lines to show below it
     do       raises CallFailed, EditError, OSError; None: it is for the operator to do

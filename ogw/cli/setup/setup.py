@@ -6,13 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from gettext import gettext as _
-from typing import Optional
 
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, Failed, Wrong
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.setup import dialogue
 from ogw.cli.setup.firewall import CallFailed, find_firewall
-from ogw.cli.setup.plan import Answers, Place, perform, place_of, plan, show, undo
+from ogw.cli.setup.plan import Answers, Place, Step, perform, place_of, plan, show, undo
 from ogw.cli.setup.service_unit import find_program, systemd_runs, unreachable, what_to_do
 from ogw.cli.setup.trial import TrialFailed, try_proxy
 from ogw.settings.editing import meaning
@@ -263,8 +262,8 @@ def _allows_any(answers: Answers, place: Place) -> bool:
     return any(answers.values.get(name) or place.texts(name) for name in names)
 
 
-def _perform(todo: Sequence[object], asked: argparse.Namespace) -> None:
-    failed: Optional[str] = perform(todo)  # type: ignore[arg-type]
+def _perform(todo: Sequence[Step], asked: argparse.Namespace) -> None:
+    failed = perform(todo)
     if failed is None:
         return
     root = f" --root {asked.root}" if asked.root else ""
