@@ -9,6 +9,7 @@ The map of the house. Rooms are folders; imports point down this list only.
     policy/     what may pass: pure, values in, Decision out
     wire/       what the bytes say: no I/O
     report/     what happened: events, log lines
+    machine/    what is underneath: files
 
 The corridors of the commands: imports point down here, too, and those of one line do not know each other.
 

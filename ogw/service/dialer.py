@@ -8,13 +8,13 @@ from ogw.policy.index import HostIndex
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.settings.settings import Config
+from ogw.settings.trust import relay_context
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
-from ogw.tunnel.trust import relay_context
 from ogw.wire.relay_proxy import credentials
 
 

@@ -19,6 +19,7 @@ from ogw.policy.decision import Reason
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
+from ogw.settings.trust import relay_context
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
@@ -29,7 +30,6 @@ from ogw.tunnel.name_files import Hosts
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relays
 from ogw.tunnel.resolve import Resolver
-from ogw.tunnel.trust import relay_context
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
 from ogw.wire.relay_proxy import Credentials, RelayProxy

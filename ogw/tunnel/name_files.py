@@ -6,8 +6,8 @@ import time
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Optional
 
+from ogw.machine.files import read_file
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
-from ogw.tunnel.files import read_file
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
 LOOK_AGAIN = 1.0  # seconds between two looks at whether those files changed

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.tunnel.files import read_file
+from ogw.machine.files import read_file
 from ogw.wire.relay_proxy import Credentials, credentials
 
 LARGEST = 4096  # bytes, without a byte order mark and the end of the line

@@ -13,11 +13,11 @@ from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
 from ogw.cli.edit.config import must, text_of
 from ogw.cli.exits import FAILED, OK, Failed
 from ogw.cli.parser import Parser, parser_of
+from ogw.machine.files import read_file
 from ogw.settings.editing import Editor, WrongValue
 from ogw.settings.ini.file import EditError
 from ogw.settings.setting import shown_as
 from ogw.settings.settings import SETTINGS
-from ogw.tunnel.files import read_file
 from ogw.tunnel.password import LARGEST, password_in
 from ogw.wire.relay_proxy import credentials
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from gettext import gettext as _
 from typing import Any, NamedTuple
 
+from ogw.machine.files import read_file, shown
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern
-from ogw.tunnel.files import read_file, shown
 
 AUTO = "auto"
 PLACES = (

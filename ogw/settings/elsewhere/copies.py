@@ -11,7 +11,7 @@ from contextlib import suppress
 from gettext import gettext as _
 from typing import NamedTuple, Optional
 
-from ogw.tunnel.files import read_file
+from ogw.machine.files import read_file
 
 HEAD_SIZE = 1 << 14
 NEW, UNUSABLE = ".new-", ".unusable"  # how names begin or end that are no copies: half written, and set aside

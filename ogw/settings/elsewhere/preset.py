@@ -11,8 +11,8 @@ from importlib import resources
 from itertools import product
 from typing import Any, NamedTuple
 
+from ogw.machine.files import read_file, shown
 from ogw.policy.rules import parse_rules
-from ogw.tunnel.files import read_file, shown
 
 CLOUDS = ("public", "government", "china")
 PARAMETERS = ("workspace", "region", "account", "data-collection-endpoint")  # names of settings, each a list

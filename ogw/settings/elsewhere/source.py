@@ -10,10 +10,10 @@ from gettext import gettext as _
 from typing import Optional
 from urllib.parse import urlsplit
 
+from ogw.machine.files import read_file, shown
 from ogw.policy.rules import Rule
 from ogw.settings.elsewhere.copies import Copy, read_copy
 from ogw.settings.elsewhere.host_list import MOST_RULES, BadList, read_list
-from ogw.tunnel.files import read_file, shown
 from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import HIDDEN
 

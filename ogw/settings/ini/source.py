@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from gettext import gettext as _
 from typing import Optional
 
+from ogw.machine.files import read_file
 from ogw.settings.ini.file import LARGEST
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.setting import PREFIX, Given
 from ogw.settings.settings import Config
-from ogw.tunnel.files import read_file
 
 LONGEST_SHOWN = 200  # characters of a path that is wrong
 VARIABLE = PREFIX + "CONFIG"

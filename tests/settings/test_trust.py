@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from ogw.settings.loader import ConfigError, load
-from ogw.tunnel.trust import relay_context
+from ogw.settings.trust import relay_context
 
 MARK = b"\xef\xbb\xbf"
 

@@ -1,4 +1,4 @@
-"""What encrypted relay proxies are verified with. No gevent here: the settings are checked with it, too."""
+"""What encrypted relay proxies are verified with."""
 
 import codecs
 import errno
@@ -6,7 +6,7 @@ import os
 import ssl
 from typing import Optional
 
-from ogw.tunnel.files import read_file
+from ogw.machine.files import read_file
 
 LARGEST = 16 << 20  # bytes of a file with authorities
 

@@ -1,6 +1,6 @@
 """A file that somebody else keeps, read whole, within a limit, and only if it is a file: no pipe makes anybody wait.
 
-No gevent here: the settings are read through it, too.
+Settings are read through it, and the files of the system about names.
 """
 
 import errno
