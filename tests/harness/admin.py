@@ -16,20 +16,20 @@ class _Local(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(gateway, path, method="GET", tcp=None, headers=None):
+def ask(gateway, path, method="GET", tcp=None, headers=None, body=None):
     """(status, headers, body). `tcp`: an "address:port" to ask instead of the socket."""
     connection = _Local(f"{gateway.run_dir}/admin.sock") if tcp is None else http.client.HTTPConnection(tcp, timeout=20)
     try:
-        connection.request(method, path, headers=headers or {})
+        connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
 
 
-def asked(gateway, path, method="GET"):
+def asked(gateway, path, method="GET", body=None):
     """The JSON of an answer that is 200."""
-    status, _headers, body = ask(gateway, path, method)
+    status, _headers, body = ask(gateway, path, method, body=body)
     assert status == 200, body
     return json.loads(body)
 

@@ -19,6 +19,7 @@ from ogw import __version__
 from ogw.cli.exits import Failed
 from ogw.cli.live.gateway import Gateway, NoGateway
 from ogw.report.log import timestamp
+from ogw.report.status import Status
 from ogw.service.limits import cores
 from ogw.settings.settings import SETTINGS, Config
 from ogw.wire.relay_proxy import HIDDEN, Credentials
@@ -31,7 +32,7 @@ SYSCTLS = (
 )
 
 
-def write_bundle(path: str, told: dict[str, Any], config: Optional[Config], running: Optional[dict[str, Any]]) -> None:
+def write_bundle(path: str, told: dict[str, Any], config: Optional[Config], running: Optional[Status]) -> None:
     """A .tar.gz that only its owner may read. Raises Failed.
 
     told     what the doctor found

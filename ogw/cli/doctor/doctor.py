@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from gettext import gettext as _
 from gettext import ngettext
-from typing import Any, Optional
+from typing import Optional
 
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -18,11 +18,12 @@ from ogw.cli.ask.explanation import connect_target
 from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.doctor.bundle import write_bundle
 from ogw.cli.doctor.findings import Finding, State, count_of, ok, problem, warning
-from ogw.cli.doctor.machine import of_clock, of_files, of_gateway, of_limits, of_listeners, running_state
+from ogw.cli.doctor.machine import of_clock, of_files, of_gateway, of_limits, of_listeners, running_status
 from ogw.cli.doctor.reach import Outside, wanted_host, wanted_of
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
+from ogw.report.status import Status
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import Config
 from ogw.wire.connect import BadTarget, Target, parse_target
@@ -63,7 +64,7 @@ def parser() -> Parser:
 
 def run(asked: argparse.Namespace) -> int:
     config: Optional[Config] = None
-    running: Optional[dict[str, Any]] = None
+    running: Optional[Status] = None
     file = configuration_file(asked.flags)
     try:
         config = load(asked.flags, os.environ)
@@ -73,7 +74,7 @@ def run(asked: argparse.Namespace) -> int:
             for mistake in error.mistakes
         ]
     else:
-        running, why = running_state(config)
+        running, why = running_status(config)
         found = [*_of_configuration(config, file), *of_gateway(config, running, why, config.policy.hash)]
         found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
         found += _outside(config, asked.host, asked.timeout)

@@ -4,13 +4,13 @@ import ctypes
 import os
 import pathlib
 import stat
-from collections.abc import Mapping
 from gettext import gettext as _
-from typing import Any, Optional
+from typing import Optional
 
 from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.live.gateway import Gateway, NoGateway
+from ogw.report.status import Status
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import NO_SUCH_FAMILY, ListenError, listen
 from ogw.settings import run_dir
@@ -23,15 +23,15 @@ NEARLY_FULL = 0.8
 UNSYNCHRONIZED = 0x40  # STA_UNSYNC of sys/timex.h
 
 
-def running_state(config: Config) -> tuple[Optional[dict[str, Any]], str]:
+def running_status(config: Config) -> tuple[Optional[Status], str]:
     """What the running gateway says of itself; or None, and why."""
     try:
-        return Gateway(config.run_dir).state(), ""
+        return Gateway(config.run_dir).status(), ""
     except NoGateway as error:
         return None, str(error)
 
 
-def of_gateway(config: Config, running: Optional[dict[str, Any]], why: str, policy: str) -> list[Finding]:
+def of_gateway(config: Config, running: Optional[Status], why: str, policy: str) -> list[Finding]:
     """The gateway that runs here, if one does."""
     if running is None:
         return [untested("gateway", "", "; ".join(line.strip() for line in why.splitlines()).replace(":;", ":"))]
@@ -53,7 +53,7 @@ def of_gateway(config: Config, running: Optional[dict[str, Any]], why: str, poli
     return found
 
 
-def of_listeners(config: Config, running: Optional[Mapping[str, Any]]) -> list[Finding]:
+def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
     """Whether the ports are free, or ours."""
     found = []
     for host, port in config.listen:
@@ -87,7 +87,7 @@ def _listener(area: str, host: str, port: int, taken: bool, is_default: bool) ->
     return ok(area, place, _("free"))
 
 
-def of_limits(config: Config, running: Optional[Mapping[str, Any]]) -> list[Finding]:
+def of_limits(config: Config, running: Optional[Status]) -> list[Finding]:
     """Open files, and the tunnels that they carry; local ports."""
     workers = workers_of(config)
     try:

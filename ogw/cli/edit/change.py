@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from gettext import gettext as _
 from types import MappingProxyType
 from typing import Any, Optional
+from urllib.parse import urlencode
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, SECONDS, Gateway, NoGateway, add_run_dir
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.screen import clean
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.sinks import Syslog, open_sink
 from ogw.report.writers import Direct
+from ogw.service.admin.answers import Changed, Reloaded
 from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
@@ -89,109 +91,119 @@ def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = Fa
 
 
 def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
-    """Say what came of it, report it, and reload where that is asked for; the exit code."""
-    applied: Optional[dict[str, Any]] = None
-    code, sentences = OK, [*outcome.said, *outcome.warnings]
+    """Say what came of it, and to the running gateway, too, which reloads where that is asked for; the exit code."""
+    code, reload = OK, None
+    sentences = [*outcome.said, *outcome.warnings]
     sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
-    gateway = gateway_of(asked)
-    runs = False
     if not asked.json:
-        for text in outcome.removed:
-            print(clean(f"- {text}"))
-        for text in outcome.added:
-            print(clean(f"+ {text}"))
-    if outcome.changed and not asked.dry_run:
-        if outcome.made:
-            sentences.append(_made(outcome.path))
-        sentences += _overridden(outcome)
-        runs = report(gateway, outcome, sentences)
-    if asked.reload and not asked.dry_run:
-        try:
-            applied = clean(gateway.ask("/reload", "POST", RELOAD_SECONDS, {"mistakes", "changed", "policy"}))
-        except NoGateway as error:
-            code = NO_GATEWAY
-            if outcome.changed:
-                sentences.append(_("{path} was changed; a gateway takes it at its start").format(path=outcome.path))
-            sentences.append(str(error))
-        else:
-            strange = _reads_another(gateway, outcome.path, True)
-            sentences += strange
-            code = FAILED if strange or applied["mistakes"] else OK
-    elif outcome.changed and not asked.dry_run:
-        sentences += [_how(outcome, runs), *(_reads_another(gateway, outcome.path) if runs else ())]
+        for sign, texts in (("-", outcome.removed), ("+", outcome.added)):
+            for text in texts:
+                print(clean(f"{sign} {text}"))
+    if (outcome.changed or asked.reload) and not asked.dry_run:
+        code, reload = _tell_gateway(asked, outcome, sentences)
     if asked.json:
         old, new = outcome.policies
         told = {"file": outcome.path, "changed": outcome.changed, "dry_run": asked.dry_run, "added": outcome.added,
                 "removed": outcome.removed, "said": sentences, "mistakes": list(outcome.remaining),
-                "old_policy": old, "new_policy": new, "reload": applied}  # fmt: skip
+                "old_policy": old, "new_policy": new, "reload": reload}  # fmt: skip
         print(json.dumps({**told, **more}, indent=2))
         return code
     sys.stdout.flush()
     for sentence in sentences:
         for line in sentence.split("\n"):
             print(f"ogw: {clean(line)}", file=sys.stderr)
-    if applied is not None:
-        code = max(code, tell_of_reload(applied))
-    return code
+    return code if reload is None else max(code, tell_of_reload(reload))
 
 
-def _made(path: str) -> str:
-    status = os.stat(path)
-    return _("{path} was made; its owner {owner} and the group {group} may read it, so the gateway must be one of "
-             "them").format(path=path, owner=_user(status.st_uid), group=_group(status.st_gid))  # fmt: skip
+def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[str]) -> tuple[int, Optional[Reloaded]]:
+    """Let the running gateway log the change, and reload: the exit code, and what came of the reload.
+
+    `sentences` get what is to be said of it. Where no gateway runs, the change is logged where its lines go.
+    """
+    if outcome.changed:
+        sentences += [*_made(outcome), *_overridden(outcome)]
+    try:
+        answer = _answer(gateway_of(asked), outcome, asked.reload)
+    except NoGateway as trouble:
+        sentences += _without_gateway(outcome, asked.reload, str(trouble))
+        return NO_GATEWAY if asked.reload else OK, None
+    sentences += _beaten(answer["beaten"], outcome)
+    strange = _reads_another(answer["reads"], outcome.path, asked.reload)
+    reload: Optional[Reloaded] = clean(answer["reload"])
+    if reload is None:
+        sentences += [_how(outcome), *strange]
+        return OK, None
+    sentences += strange
+    return FAILED if strange or reload["mistakes"] else OK, reload
 
 
-def _how(outcome: Outcome, runs: bool) -> str:
-    names = {text.split(" ", 1)[0] for text in (*outcome.added, *outcome.removed)}
-    if not runs:
-        return _("{path} was changed; no gateway was found that runs, the next one starts with it").format(
-            path=outcome.path
-        )
-    if late := sorted(name for name in names if SETTINGS[name].restart):
+def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:
+    """Raises NoGateway."""
+    query = urlencode({"file": os.fsencode(outcome.path), "reload": int(reload)})
+    body = json.dumps(_event(outcome)).encode() if outcome.changed else None
+    return gateway.ask(f"/changed?{query}", Changed, "POST", RELOAD_SECONDS if reload else SECONDS, body)
+
+
+def _without_gateway(outcome: Outcome, reload: bool, trouble: str) -> list[str]:
+    """What there is to say; a change is logged."""
+    told = []
+    if outcome.changed and not _log(outcome):
+        told.append(_("no log has a line of this change: no gateway runs, and there is neither a log-file nor a "
+                      "system's log"))  # fmt: skip
+    if not reload:
+        how = _("{path} was changed; no gateway was found that runs, the next one starts with it")
+        return [*told, how.format(path=outcome.path)]
+    if outcome.changed:
+        told.append(_("{path} was changed; a gateway takes it at its start").format(path=outcome.path))
+    return [*told, trouble]
+
+
+def _made(outcome: Outcome) -> list[str]:
+    if not outcome.made:
+        return []
+    status = os.stat(outcome.path)
+    return [_("{path} was made; its owner {owner} and the group {group} may read it, so the gateway must be one of "
+              "them").format(path=outcome.path, owner=_user(status.st_uid), group=_group(status.st_gid))]  # fmt: skip
+
+
+def _how(outcome: Outcome) -> str:
+    """How the running gateway comes to take the change."""
+    if late := sorted(name for name in _names(outcome) if SETTINGS[name].restart):
         return _("{path} was changed; {names} needs a restart of the gateway, the rest `ogw reload`").format(
             path=outcome.path, names=", ".join(late)
         )
     return _("{path} was changed; the running gateway takes it with `ogw reload`").format(path=outcome.path)
 
 
+def _names(outcome: Outcome) -> list[str]:
+    """Of the settings that were changed."""
+    return list(dict.fromkeys(text.split(" ", 1)[0] for text in (*outcome.added, *outcome.removed)))
+
+
 def _overridden(outcome: Outcome) -> list[str]:
     """Single settings of the change that a variable of this environment beats."""
-    names = dict.fromkeys(text.split(" ", 1)[0] for text in (*outcome.added, *outcome.removed))
     return [
         _("{variable} is set in this environment, and beats the file").format(variable=SETTINGS[name].variable)
-        for name in names
+        for name in _names(outcome)
         if not SETTINGS[name].listed and SETTINGS[name].variable in os.environ
     ]
 
 
-def _beaten(settings: dict[str, Any], outcome: Outcome) -> list[str]:
+def _beaten(by: Mapping[str, str], outcome: Outcome) -> list[str]:
     """Single settings of the change that the running gateway has from a flag or a variable of its own."""
-    told = []
-    for name in dict.fromkeys(text.split(" ", 1)[0] for text in (*outcome.added, *outcome.removed)):
-        sources = [given["source"] for given in settings.get(name, ())]
-        if not SETTINGS[name].listed and sources and sources[0] in (SETTINGS[name].flag, SETTINGS[name].variable):
-            told.append(
-                _("the running gateway was started with {source}, which beats the file: the change has no effect on it")
-                .format(source=sources[0])
-            )  # fmt: skip
-    return told
+    told = _("the running gateway was started with {source}, which beats the file: the change has no effect on it")
+    return [told.format(source=by[name]) for name in _names(outcome) if name in by]
 
 
-def _reads_another(gateway: Gateway, path: str, reloaded: bool = False) -> list[str]:
+def _reads_another(reads: Optional[str], path: str, reloaded: bool) -> list[str]:
     """A sentence where the running gateway takes its settings from another file, or, after a reload, from none."""
-    try:
-        settings = gateway.ask("/config", needs={"settings"})["settings"]
-    except NoGateway:
+    if reads is None:
+        told = _("the running gateway does not read {path}; it was started without it, or may not read it")
+        return [told.format(path=path)] if reloaded and _says_something(path) else []
+    if os.path.realpath(reads) == path:
         return []
-    sources = [given["source"].rpartition(":") for rows in settings.values() for given in rows]
-    files = {file for file, _colon, line in sources if line.isdigit() and not file.startswith("--")}
-    if any(not os.path.isabs(file) or os.path.realpath(file) == path for file in files):
-        return []
-    if files:
-        return [_("the running gateway reads {other}, and not {path}; name it: --config {other}").format(
-            other=sorted(files)[0], path=path)]  # fmt: skip
-    return [_("the running gateway does not read {path}; it was started without it, or may not read it").format(
-        path=path)] if reloaded and _says_something(path) else []  # fmt: skip
+    told = _("the running gateway reads {other}, and not {path}; name it: --config {other}")
+    return [told.format(other=reads, path=path)]
 
 
 def _says_something(path: str) -> bool:
@@ -225,30 +237,16 @@ def _group(number: int) -> str:
         return str(number)
 
 
-def report(gateway: Gateway, outcome: Outcome, sentences: list[str]) -> bool:
-    """The event of a change, in the log of the gateway: through it where it runs, else where its lines go.
-
-    Whether it runs; `sentences` get what is to be said of it.
-    """
-    told: dict[str, Any] = {
+def _event(outcome: Outcome) -> dict[str, Any]:
+    """The fields of its line in the log, but for the file."""
+    told: dict[str, Any] = clean({
         "by": who(),
-        "file": outcome.path,
         "old_policy": outcome.policies[0] or None,
         "new_policy": outcome.policies[1] or None,
         "added": _bounded(outcome.added),
         "removed": _bounded(outcome.removed),
-    }
-    told = clean(told)
-    try:
-        gateway.ask("/changed", "POST", body=json.dumps(told).encode())
-        sentences += _beaten(gateway.ask("/config", needs={"settings"})["settings"], outcome)
-        return True
-    except NoGateway:
-        pass
-    if not _log(outcome, told):
-        sentences.append(_("no log has a line of this change: no gateway runs, and there is neither a log-file nor a "
-                           "system's log"))  # fmt: skip
-    return False
+    })  # fmt: skip
+    return told
 
 
 def _bounded(texts: list[str]) -> list[str]:
@@ -264,7 +262,8 @@ def _bounded(texts: list[str]) -> list[str]:
     return kept
 
 
-def _log(outcome: Outcome, told: dict[str, Any]) -> bool:
+def _log(outcome: Outcome) -> bool:
+    """The event of a change, where the lines of the gateway go that does not run; whether that could be."""
     try:
         config = load(["--config", outcome.path], os.environ)
         file, syslog, as_text = config.log_file, config.syslog, config.log_format == "text"
@@ -278,6 +277,6 @@ def _log(outcome: Outcome, told: dict[str, Any]) -> bool:
         return False
     writer = Direct(sink)
     log = Log(writer, as_text, policy=outcome.policies[1])
-    log.event(Event.INFORMATION, CHANGED, **told)
+    log.event(Event.INFORMATION, CHANGED, file=clean(outcome.path), **_event(outcome))
     log.close()
     return not writer.lost

@@ -24,6 +24,7 @@ from ogw.cli.screen import count
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
 from ogw.report.recorded import Recorded, Recording
+from ogw.service.admin.answers import Remembered
 from ogw.settings.editing import Editor
 from ogw.settings.kinds import SECONDS
 from ogw.settings.loader import DEFAULT_FILE
@@ -128,13 +129,12 @@ def _take(learner: Learner, records: Iterator[Recorded], since: Optional[float])
 
 
 def _remembered(gateway: Gateway) -> Iterator[Recorded]:
-    answer = gateway.ask("/refusals", needs={"refusals", "complete", "workers_missing"})
+    answer = gateway.ask("/refusals", Remembered)
     for one in answer["refusals"]:
         last = time.time() - one["age"]  # not what was told then: the clock may have been set since
         first = last - max(0.0, parse_time(one["last"]) - parse_time(one["first"]))
-        names = ("reason", "client", "target", "detail")
-        reason, client, target, detail = (one[name] for name in names)
-        yield Recorded(one["event"], reason, client, target, detail, one["count"], first, last)
+        client, target, detail = one["client"], one["target"], one["detail"]
+        yield Recorded(one["event"], one["reason"], client, target, detail, one["count"], first, last)
     if missing := answer["workers_missing"]:
         told = ngettext(
             "ogw: {number} worker did not answer in time; what it refused is missing",
@@ -208,22 +208,18 @@ def _agrees(number: int, file: str, stdin_is_log: bool) -> bool:
 
 def _add(rules: list[Rule], asked: argparse.Namespace, gateway: Gateway) -> int:
     """Add them as `ogw allowed-host add` does; the exit code. Raises Failed."""
-    before = _policy(gateway) if asked.reload else ""
+    before = gateway.policy() if asked.reload else ""
 
     def change(editor: Editor) -> None:
         for rule in rules:
             editor.add(SETTINGS["allowed-host"], str(rule))
 
     code = make(asked, change)
-    if code == OK and asked.reload and _policy(gateway) == before:
+    if code == OK and asked.reload and gateway.policy() == before:
         told = _("ogw: the running gateway does not read {file}, its policy is as it was; name its file with --config")
         print(told.format(file=file_of(asked)), file=sys.stderr)
         return FAILED
     return code
-
-
-def _policy(gateway: Gateway) -> str:
-    return str(gateway.ask("/status", needs={"policy"})["policy"])
 
 
 # Words of the command line.

@@ -9,29 +9,20 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from gettext import gettext as _
 from io import StringIO
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from ogw import __version__
 from ogw.cli.exits import NO_GATEWAY, Failed
+from ogw.report.status import Status
 from ogw.settings import run_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import read_ini
 from ogw.settings.loader import DEFAULT_FILE
 
 SECONDS = 10.0  # for an answer
-# What a status must have; more may come.
-STATE = {
-    *("version", "state", "started", "uptime", "policy", "listen", "admin", "workers", "worker_deaths"),
-    *("max_tunnels", "max_descriptors", "counters", "reasons", "top_clients", "top_hosts", "relay_proxies"),
-    *("refusals", "workers_missing"),
-}
-COUNTED = {
-    *("tunnels", "clients", "errors", "tls_rejections", "allowed", "refused", "bytes_up", "bytes_down", "log_lines"),
-    *("log_lines_lost", "reloads", "reloads_refused"),
-}
+Shape = TypeVar("Shape")
 NO_GATEWAY_MEANS = _("no gateway answers; the message says where it was looked for")
 
 
@@ -60,34 +51,45 @@ class Gateway:
     def ask(
         self,
         path: str,
+        shape: type[Shape],
         method: str = "GET",
         seconds: float = SECONDS,
-        needs: AbstractSet[str] = frozenset(),
         body: Optional[bytes] = None,
-    ) -> dict[str, Any]:
-        """The value of its answer, as service/admin/views.py makes it; `needs` are the names that must be in it.
+    ) -> Shape:
+        """Its answer, once it has all that this shape must have; more may be in it.
+
+        shape  a TypedDict of report/status.py or service/admin/answers.py
 
         An answer may also say no: /kill that nothing was killed, /reload what is wrong. Raises NoGateway.
         """
-        place, status, said = self._fetch(path, method, seconds, body)
-        value = _value(place, status, said)
-        if needs - value.keys():
+        value = self.value(path, method, seconds, body)
+        if not _has(value, shape):
             raise _other_version(value)
-        return value
+        return cast(Shape, value)
 
-    def state(self, seconds: float = SECONDS) -> dict[str, Any]:
-        """What it answers to GET /status, as the commands of this version understand it. Raises NoGateway."""
-        state = self.ask("/status", seconds=seconds, needs=STATE)
-        if not isinstance(state["counters"], dict) or COUNTED - state["counters"].keys():
-            raise _other_version(state)
-        return state
+    def status(self, seconds: float = SECONDS) -> Status:
+        """How it fares, as the commands of this version understand it. Raises NoGateway."""
+        return self.ask("/status", Status, seconds=seconds)
+
+    def policy(self, seconds: float = SECONDS) -> str:
+        """The hash of the policy in force, whatever version the gateway is. Raises NoGateway."""
+        value = self.value("/status", seconds=seconds)
+        if "policy" not in value:
+            raise _other_version(value)
+        return str(value["policy"])
+
+    def value(
+        self, path: str, method: str = "GET", seconds: float = SECONDS, body: Optional[bytes] = None
+    ) -> dict[str, Any]:
+        """Its answer as it is, whatever is in it. Raises NoGateway."""
+        return _value(*self._fetch(path, method, seconds, body))
 
     def text(self, path: str, seconds: float = SECONDS) -> str:
         """An answer that is no JSON, such as that of /metrics. Raises NoGateway."""
         return self._fetch(path, "GET", seconds)[2].decode("utf-8", "replace")
 
     def _fetch(self, path: str, method: str, seconds: float, body: Optional[bytes] = None) -> tuple[str, int, bytes]:
-        """Where it was asked, the status and the body of its answer. Raises NoGateway."""
+        """Where it was asked, the HTTP status and the body of its answer. Raises NoGateway."""
         sock = self._connect(seconds)
         place = sock.getpeername()
         connection = http.client.HTTPConnection("localhost", timeout=seconds)
@@ -95,7 +97,7 @@ class Gateway:
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
-            status, said = answer.status, answer.read()
+            code, said = answer.status, answer.read()
         except TimeoutError:
             told = _("the gateway at {place} did not answer within {seconds:g} s; its log may say why")
             raise NoGateway(told.format(place=place, seconds=seconds)) from None
@@ -104,7 +106,7 @@ class Gateway:
             raise NoGateway(told.format(place=place, error=ascii(str(error))[1:-1] or type(error).__name__)) from None
         finally:
             connection.close()
-        return place, status, said
+        return place, code, said
 
     def _connect(self, seconds: float) -> socket.socket:
         places = self._places()
@@ -160,21 +162,34 @@ def _connected(place: str, seconds: float) -> socket.socket:
     return sock
 
 
+def _has(value: Any, shape: Any) -> bool:
+    """Whether all is there that a TypedDict requires, in its parts, too. Types of single values are not looked at."""
+    if get_origin(shape) is Union:  # it may be None
+        return value is None or _has(value, get_args(shape)[0])
+    if get_origin(shape) is list:
+        return isinstance(value, list) and all(_has(one, get_args(shape)[0]) for one in value)
+    if not is_typeddict(shape):
+        return True
+    if not isinstance(value, dict) or not shape.__required_keys__ <= value.keys():
+        return False
+    return all(_has(value[name], part) for name, part in get_type_hints(shape).items() if name in value)
+
+
 def _other_version(value: dict[str, Any]) -> NoGateway:
     theirs = ascii(value.get("version", "?"))[1:-1]
     told = _("the gateway is version {theirs}, this command {ours}, and they do not understand each other")
     return NoGateway(told.format(theirs=theirs, ours=__version__))
 
 
-def _value(place: str, status: int, body: bytes) -> dict[str, Any]:
+def _value(place: str, code: int, body: bytes) -> dict[str, Any]:
     """The JSON of an answer. Raises NoGateway where there is none."""
     try:
         value = json.loads(body)
     except ValueError:
         said = ascii(body[:200].decode("utf-8", "replace").strip())[1:-1]
     else:
-        if isinstance(value, dict) and status in (200, 404, 409):
+        if isinstance(value, dict) and code in (200, 404, 409):
             return value
         said = ascii(body[:200].decode("utf-8", "replace"))[1:-1]
     told = _("the gateway at {place} answered {status}, which this command does not understand: {said}")
-    raise NoGateway(told.format(place=place, status=status, said=said))
+    raise NoGateway(told.format(place=place, status=code, said=said))

@@ -4,15 +4,15 @@ import argparse
 import sys
 from gettext import gettext as _
 from gettext import ngettext
-from typing import Any
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
+from ogw.service.admin.answers import Reloaded
 from ogw.settings.settings import SETTINGS
 
-RELOAD_SECONDS = 70.0  # the gateway gives its workers 60
+RELOAD_SECONDS = 80.0  # the gateway gives its workers 60, and other answers a few
 
 
 def parser(verb: str) -> Parser:
@@ -44,12 +44,17 @@ def _reload_parser() -> Parser:
 
 
 def _reload(asked: argparse.Namespace) -> int:
-    needs = {"mistakes", "changed", "policy"}
-    return tell_of_reload(clean(Gateway(asked.run_dir).ask("/reload", "POST", RELOAD_SECONDS, needs)))
+    return tell_of_reload(reloaded(Gateway(asked.run_dir)))
 
 
-def tell_of_reload(answer: dict[str, Any]) -> int:
-    """Say what came of a reload, from the clean answer to /reload; the exit code."""
+def reloaded(gateway: Gateway) -> Reloaded:
+    """Let it reload; what came of it, clean. Raises NoGateway."""
+    answer: Reloaded = clean(gateway.ask("/reload", Reloaded, "POST", RELOAD_SECONDS))
+    return answer
+
+
+def tell_of_reload(answer: Reloaded) -> int:
+    """Say what came of a reload; the exit code."""
     if answer["mistakes"]:
         for mistake in answer["mistakes"]:
             print(f"ogw: {mistake}", file=sys.stderr)
@@ -84,15 +89,15 @@ def _drain_parser() -> Parser:
 
 def _drain(asked: argparse.Namespace) -> int:
     gateway = Gateway(asked.run_dir)
-    state = gateway.state()
-    number = state["counters"]["tunnels"]
+    status = gateway.status()
+    number = status["counters"]["tunnels"]
     tunnels = ngettext("{number} tunnel", "{number} tunnels", number).format(number=count(number))
-    drains = state["state"] == "draining"
+    drains = status["state"] == "draining"
     # To a gateway that drains the same order means: end now. Nobody should say that by asking twice.
     if not drains:
-        gateway.ask("/drain", "POST")
+        gateway.value("/drain", "POST")
     if asked.now:
-        gateway.ask("/drain", "POST")
+        gateway.value("/drain", "POST")
         print(_("the gateway ends now; it had {tunnels} open").format(tunnels=tunnels))
     elif drains:
         print(_("the gateway drains already, with {tunnels} open; `ogw drain --now` ends them").format(tunnels=tunnels))

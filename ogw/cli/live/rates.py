@@ -1,34 +1,38 @@
 """Rates from two answers of a gateway to GET /status: what happened a second between them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, get_args
 
-COUNTED = ("allowed", "refused", "tls_rejections", "errors", "bytes_up", "bytes_down")
+from ogw.report.status import Status
+
+Counter = Literal["allowed", "refused", "tls_rejections", "errors", "bytes_up", "bytes_down"]
+Rates = dict[Counter, float]  # a second
+COUNTERS: tuple[Counter, ...] = get_args(Counter)
 
 
 @dataclass(frozen=True)
 class Sample:
     """One answer, and when it came, in seconds of a monotonic clock."""
 
-    state: dict[str, Any]
+    status: Status
     at: float
 
 
 def was_restarted(before: Sample, now: Sample) -> bool:
     """Whether another gateway gave the second answer: what is counted began anew."""
-    old, new = before.state, now.state
+    old, new = before.status, now.status
     if new["uptime"] < old["uptime"]:  # the clock may be set, so `started` does not tell
         return True
-    workers, others = ({worker["pid"] for worker in state["workers"]} - {0} for state in (old, new))
+    workers, others = ({worker["pid"] for worker in status["workers"]} - {0} for status in (old, new))
     if workers and others and not workers & others and old["worker_deaths"] == new["worker_deaths"]:
         return True
-    return any(now.state["counters"][name] < before.state["counters"][name] for name in COUNTED)
+    return any(new["counters"][name] < old["counters"][name] for name in COUNTERS)
 
 
-def rates(before: Sample, now: Sample) -> dict[str, float]:
+def rates(before: Sample, now: Sample) -> Rates:
     """By the counter's name; all 0 across a restart."""
     seconds = now.at - before.at
     if seconds <= 0 or was_restarted(before, now):
-        return dict.fromkeys(COUNTED, 0.0)
-    old, new = before.state["counters"], now.state["counters"]
-    return {name: (new[name] - old[name]) / seconds for name in COUNTED}
+        return dict.fromkeys(COUNTERS, 0.0)
+    old, new = before.status["counters"], now.status["counters"]
+    return {name: (new[name] - old[name]) / seconds for name in COUNTERS}

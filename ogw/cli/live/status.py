@@ -4,7 +4,6 @@ import argparse
 import json
 from gettext import gettext as _
 from gettext import ngettext
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -29,7 +28,7 @@ from ogw.cli.screen import (
     table,
     whole,
 )
-from ogw.report.status import RelayProxyStatus, state_of
+from ogw.report.status import RelayProxyStatus, Status, state_of
 
 NAMES = 12  # columns of the facts' names
 
@@ -58,15 +57,15 @@ def parser() -> Parser:
 def run(asked: argparse.Namespace) -> int:
     gateway = Gateway(asked.run_dir)
     if asked.json:
-        state = gateway.ask("/status")
-        print(json.dumps(state, indent=2))
-    else:
-        state = gateway.state()
-        show(*screen(clean(state)))
-    return OK if state.get("state") == "serving" else FAILED
+        answer = gateway.value("/status")
+        print(json.dumps(answer, indent=2))
+        return OK if answer.get("state") == "serving" else FAILED
+    status: Status = clean(gateway.status())
+    show(*screen(status))
+    return OK if status["state"] == "serving" else FAILED
 
 
-def headline(state: dict[str, Any]) -> Text:
+def headline(status: Status) -> Text:
     """Whether it serves, and why not."""
     said = {
         "serving": (_("is serving"), GOOD),
@@ -74,51 +73,51 @@ def headline(state: dict[str, Any]) -> Text:
         "starting": (_("is starting: no worker is ready yet"), WARN),
         "partly": (_("serves in part: a worker does not answer, and its share of the clients waits"), BAD),
     }
-    told, style = said.get(state["state"], (state["state"], BAD))
-    return Text.assemble((f"ogw {state['version']} ", BOLD), (told, f"{BOLD} {style}"))
+    told, style = said.get(status["state"], (status["state"], BAD))
+    return Text.assemble((f"ogw {status['version']} ", BOLD), (told, f"{BOLD} {style}"))
 
 
-def mode_line(state: dict[str, Any]) -> str:
+def mode_line(status: Status) -> str:
     """That the policy only reports, and until when; "" while it is enforced."""
-    mode = state.get("policy_mode")
-    if not isinstance(mode, dict) or mode.get("mode") != "report":
+    mode = status.get("policy_mode")
+    if mode is None or mode["mode"] != "report":
         return ""
     told = _(
         "policy-mode = report until {until}: what no rule allows passes, {number} requests so far; see `ogw suggest`"
     )
-    return told.format(until=mode.get("until"), number=count(state["counters"].get("reported", 0)))
+    return told.format(until=mode["until"], number=count(status["counters"].get("reported", 0)))
 
 
-def screen(state: dict[str, Any]) -> list[RenderableType]:
-    """All of it, for a clean state."""
-    parts: list[RenderableType] = [headline(state)]
-    if told := mode_line(state):
+def screen(status: Status) -> list[RenderableType]:
+    """All of it, for a clean status."""
+    parts: list[RenderableType] = [headline(status)]
+    if told := mode_line(status):
         parts.append(Text(told, style=f"{BOLD} {BAD}"))
-    parts += [_facts(state), Text(), _workers(state)]
-    if state["workers_missing"]:
+    parts += [_facts(status), Text(), _workers(status)]
+    if status["workers_missing"]:
         told = ngettext("{number} worker did not answer in time; what it knows is missing below",
                         "{number} workers did not answer in time; what they know is missing below",
-                        state["workers_missing"])  # fmt: skip
-        parts.append(Text(told.format(number=state["workers_missing"]), style=WARN))
-    if state["relay_proxies"]:
-        parts += [Text(), _relay_proxies(state)]
-    if state["reasons"]:
-        parts += [Text(), _reasons(state)]
-    if state["refusals"]:
-        parts += [Text(), *_refusals(state)]
+                        status["workers_missing"])  # fmt: skip
+        parts.append(Text(told.format(number=status["workers_missing"]), style=WARN))
+    if status["relay_proxies"]:
+        parts += [Text(), _relay_proxies(status)]
+    if status["reasons"]:
+        parts += [Text(), _reasons(status)]
+    if status["refusals"]:
+        parts += [Text(), *_refusals(status)]
     return parts
 
 
-def _facts(state: dict[str, Any]) -> Table:
-    counted = state["counters"]
+def _facts(status: Status) -> Table:
+    counted = status["counters"]
     facts = table("", "", folds=(1,))
-    since = duration(state["uptime"])
-    if state["started"]:
-        since = _("{uptime}, since {started}").format(uptime=since, started=f"{state['started'][:19]}Z")
+    since = duration(status["uptime"])
+    if status["started"]:
+        since = _("{uptime}, since {started}").format(uptime=since, started=f"{status['started'][:19]}Z")
     of_clients = ngettext("{open} of {most}, from {clients} client", "{open} of {most}, from {clients} clients",
                           counted["clients"])  # fmt: skip
     limit = of_clients.format(
-        open=count(counted["tunnels"]), most=count(state["max_tunnels"]), clients=count(counted["clients"])
+        open=count(counted["tunnels"]), most=count(status["max_tunnels"]), clients=count(counted["clients"])
     )
     passed = _("{allowed} allowed, {refused} refused, {rejected} rejected by the TLS rules, {errors} errors").format(
         allowed=count(counted["allowed"]),
@@ -128,13 +127,14 @@ def _facts(state: dict[str, Any]) -> Table:
     )
     copied = _("{up} up, {down} down").format(up=size(counted["bytes_up"]), down=size(counted["bytes_down"]))
     reloads = _("{policy}; reloads: {taken} taken, {refused} refused").format(
-        policy=state["policy"], taken=count(counted["reloads"]), refused=count(counted["reloads_refused"])
+        policy=status["policy"], taken=count(counted["reloads"]), refused=count(counted["reloads_refused"])
     )
+    health = status.get("health")
     rows = [
         (_("running"), since),
-        (_("listens on"), ", ".join(state["listen"])),
-        (_("admin"), state["admin"] or _("only this socket")),
-        *([(_("health"), state["health"])] if state.get("health") else []),
+        (_("listens on"), ", ".join(status["listen"])),
+        (_("admin"), status["admin"] or _("only this socket")),
+        *([(_("health"), health)] if health else []),
         (_("policy"), reloads),
         (_("tunnels"), limit),
         (_("requests"), passed),
@@ -149,21 +149,21 @@ def _facts(state: dict[str, Any]) -> Table:
     return facts
 
 
-def _workers(state: dict[str, Any]) -> Table:
+def _workers(status: Status) -> Table:
     shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), numbers=(1, 2, 3))
-    for worker in state["workers"]:
-        used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(state["max_descriptors"]))
+    for worker in status["workers"]:
+        used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(status["max_descriptors"]))
         cells = [str(worker["number"]).ljust(NAMES), str(worker["pid"]), count(worker["tunnels"]), used]
-        full = worker["descriptors"] > 0.9 * state["max_descriptors"] > 0
+        full = worker["descriptors"] > 0.9 * status["max_descriptors"] > 0
         shown.add_row(*(Text(cell, style=BAD if full else "") for cell in cells))
-    if state["worker_deaths"]:
-        shown.add_row(Text(_("{number} died").format(number=count(state["worker_deaths"])), style=BAD))
+    if status["worker_deaths"]:
+        shown.add_row(Text(_("{number} died").format(number=count(status["worker_deaths"])), style=BAD))
     return shown
 
 
-def _relay_proxies(state: dict[str, Any]) -> Table:
+def _relay_proxies(status: Status) -> Table:
     shown = table(_("relay proxy"), "")
-    for relay in state["relay_proxies"]:
+    for relay in status["relay_proxies"]:
         shown.add_row(Text(relay["proxy"]), _relay_state(relay))
     return shown
 
@@ -179,16 +179,16 @@ def _relay_state(relay: RelayProxyStatus) -> Text:
     return Text(text.format(why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style)
 
 
-def _reasons(state: dict[str, Any]) -> Table:
+def _reasons(status: Status) -> Table:
     shown = table(_("refused for"), _("times"), numbers=(1,))
-    for token, times in sorted(state["reasons"].items(), key=lambda item: -item[1]):
+    for token, times in sorted(status["reasons"].items(), key=lambda item: -item[1]):
         shown.add_row(Text(token), Text(count(times)))
     return shown
 
 
-def _refusals(state: dict[str, Any]) -> list[RenderableType]:
+def _refusals(status: Status) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(_("latest refusals"), style=BOLD)]
-    for one in state["refusals"]:
+    for one in status["refusals"]:
         line = whole(
             (f"{one['last']}  ", DIM),
             f"{one['client']} -> {one['target'] or '?'}  ",

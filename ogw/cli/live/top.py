@@ -18,8 +18,8 @@ from rich.live import Live
 
 from ogw.cli.exits import INTERRUPTED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import Gateway, NoGateway, add_run_dir
-from ogw.cli.live.rates import COUNTED, Sample, rates, was_restarted
-from ogw.cli.live.top_screen import frame
+from ogw.cli.live.rates import COUNTERS, Rates, Sample, rates, was_restarted
+from ogw.cli.live.top_screen import screen
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, console_of, plain
 
@@ -72,29 +72,29 @@ class Watch:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._restarted = ""
-        self._rates = dict.fromkeys(COUNTED, 0.0)
+        self._rates: Rates = dict.fromkeys(COUNTERS, 0.0)
         self.latest: Optional[Sample] = None
         self.trouble: Optional[NoGateway] = None
 
     def look(self) -> None:
         """Ask once."""
         try:
-            state = self._gateway.state(ANSWER_SECONDS)
+            status = self._gateway.status(ANSWER_SECONDS)
         except NoGateway as trouble:
             self.trouble = trouble
-            self._rates = dict.fromkeys(COUNTED, 0.0)
+            self._rates = dict.fromkeys(COUNTERS, 0.0)
             return
-        before, self.latest, self.trouble = self.latest, Sample(clean(state), time.monotonic()), None
+        before, self.latest, self.trouble = self.latest, Sample(clean(status), time.monotonic()), None
         if before is not None:
             self._rates = rates(before, self.latest)
             if was_restarted(before, self.latest):
-                self._restarted = _("restarted at {time}").format(time=(self.latest.state["started"] or "")[11:19])
+                self._restarted = _("restarted at {time}").format(time=(self.latest.status["started"] or "")[11:19])
 
-    def frame(self, width: int, height: Optional[int]) -> RenderableType:
+    def screen(self, width: int, height: Optional[int]) -> RenderableType:
         """What to draw; there has been an answer."""
         assert self.latest is not None
         note = _("the gateway does not answer; waiting") if self.trouble is not None else self._restarted
-        return frame(self.latest.state, self._rates, note, width, height)
+        return screen(self.latest.status, self._rates, note, width, height)
 
 
 def _frames(watch: Watch, console: Console, interval: float, most: Optional[int]) -> None:
@@ -105,7 +105,7 @@ def _frames(watch: Watch, console: Console, interval: float, most: Optional[int]
         if drawn:
             time.sleep(interval)
             watch.look()
-        print(("\n" if drawn else "") + plain(watch.frame(width, None), width=width), end="", flush=True)
+        print(("\n" if drawn else "") + plain(watch.screen(width, None), width=width), end="", flush=True)
         drawn += 1
         if drawn == most:
             return
@@ -116,7 +116,7 @@ def _live(watch: Watch, console: Console, interval: float, most: Optional[int]) 
     drawn = 0
 
     def picture() -> RenderableType:
-        return watch.frame(console.width, console.height)
+        return watch.screen(console.width, console.height)
 
     keys = Keys()
     live = Live(picture(), console=console, screen=True, auto_refresh=False)

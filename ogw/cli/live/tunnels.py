@@ -5,7 +5,6 @@ import json
 import sys
 from gettext import gettext as _
 from gettext import ngettext
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from rich.text import Text
@@ -15,6 +14,7 @@ from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.policy.index import parse_client
+from ogw.service.admin.answers import Killed, Tunnels
 
 MOST = 1000  # that the gateway lists
 SHOWN = 50
@@ -55,7 +55,7 @@ def _list_parser() -> Parser:
 
 def _list(asked: argparse.Namespace) -> int:
     query = urlencode({"client": asked.client or "", "target": asked.target or "", "most": asked.most})
-    answer = Gateway(asked.run_dir).ask(f"/tunnels?{query}", needs={"tunnels", "total", "workers_missing"})
+    answer = Gateway(asked.run_dir).ask(f"/tunnels?{query}", Tunnels)
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
@@ -79,7 +79,7 @@ def _kill_parser() -> Parser:
 def _kill(asked: argparse.Namespace) -> int:
     gateway, code = Gateway(asked.run_dir), OK
     for tunnel in asked.ids:
-        answer = gateway.ask(f"/kill?tunnel={quote(tunnel, safe='')}", "POST", needs={"killed"})
+        answer = gateway.ask(f"/kill?tunnel={quote(tunnel, safe='')}", Killed, "POST")
         if answer["killed"]:
             print(_("killed {tunnel}").format(tunnel=tunnel))
         else:
@@ -89,7 +89,7 @@ def _kill(asked: argparse.Namespace) -> int:
     return code
 
 
-def _show(answer: dict[str, Any]) -> None:
+def _show(answer: Tunnels) -> None:
     rows, total = answer["tunnels"], answer["total"]
     columns = {
         _("tunnel"): [one["tunnel"] for one in rows],

@@ -19,10 +19,9 @@ from ogw.cli.edit import relay_proxy
 from ogw.cli.edit.change import file_of, gateway_of, make
 from ogw.cli.edit.config import text_of
 from ogw.cli.exits import FAILED, OK, Wrong
-from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
+from ogw.cli.live.orders import reloaded, tell_of_reload
 from ogw.cli.original.powershell import Unreadable, Word, statements
 from ogw.cli.parser import Parser
-from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS
@@ -305,8 +304,7 @@ def run(asked: argparse.Namespace) -> int:
     if call.cmdlet is RESTART:
         if asked.dry_run:
             return OK
-        needs = {"mistakes", "changed", "policy"}
-        return tell_of_reload(clean(gateway_of(asked).ask("/reload", "POST", RELOAD_SECONDS, needs)))
+        return tell_of_reload(reloaded(gateway_of(asked)))
     if call.cmdlet.change is None:
         return OK
     found: list[bool] = []

@@ -13,6 +13,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
+from ogw.service.admin.answers import Changed, Killed, Reloaded
+from ogw.service.admin.origins import beaten_in, file_read
 from ogw.service.admin.page import POLICY, rendered
 from ogw.service.admin.views import Asker, Views
 from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow
@@ -135,27 +137,44 @@ class App:
         return _json(self._views.tunnels(query.get("client", ""), query.get("target", ""), int(most[:9])))
 
     def _reload(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
+        answer = self._reloaded()
+        return _json(answer, 409 if answer["mistakes"] else 200)
+
+    def _reloaded(self) -> Reloaded:
         try:
             answer = self._supervisor.ask(ReloadNow(), RELOAD_SECONDS)
         except TimeoutError:
             told = f"the reload goes on after {RELOAD_SECONDS:g} s; the log tells what comes of it (event 109 or 401)"
-            answer = {"mistakes": [told], "changed": [], "policy": self._views.policy, "running": True}
-        return _json(answer, 409 if answer["mistakes"] else 200)
+            return {"mistakes": [told], "changed": [], "policy": self._views.policy, "running": True}
+        return {"mistakes": answer["mistakes"], "changed": answer["changed"], "policy": answer["policy"]}
 
     def _kill(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
         asked = self._supervisor.ask(KillTunnel(query.get("tunnel", "")))
-        killed = any(answer["killed"] for answer in asked["answers"])
-        return _json({"killed": killed}, 200 if killed else 404)
+        answer: Killed = {"killed": any(one["killed"] for one in asked["answers"])}
+        return _json(answer, 200 if answer["killed"] else 404)
 
     def _changed(self, query: dict[str, str], environ: dict[str, Any]) -> Response:
-        """Somebody changed the INI file with a command: a line of the log says who and what."""
+        """Somebody changed the INI file with a command: a line of the log says who and what, and a reload takes it.
+
+        Without a body nothing was changed, and nothing is logged.
+        """
+        file, body = query.get("file", ""), environ["wsgi.input"].read(LARGEST_CHANGE)
+        if not file:
+            return _text(400, "name the file: /changed?file=PATH")
+        if body:
+            try:
+                change = _change_of(body, file)
+            except (ValueError, KeyError, TypeError):
+                return _text(400, "not a change as the commands tell it")
+            self._supervisor.ask(NoteChange(change))
+        reload = self._reloaded() if query.get("reload") == "1" else None
         try:
-            told = json.loads(environ["wsgi.input"].read(LARGEST_CHANGE))
-            change: dict[str, Any] = {name: _short(told[name]) for name in ("by", "file", "old_policy", "new_policy")}
-            change |= {name: [_short(text) for text in told[name][:MOST_CHANGES]] for name in ("added", "removed")}
-        except (ValueError, KeyError, TypeError):
-            return _text(400, "not a change as the commands tell it")
-        return _json(self._supervisor.ask(NoteChange(change)))
+            settings = self._views.config()["settings"]
+            reads, beaten = file_read(settings, file), beaten_in(settings)
+        except OSError:  # the supervisor is busy: what was done was done, and nothing is said against the file
+            reads, beaten = file, {}
+        answer: Changed = {"reads": reads, "beaten": beaten, "reload": reload}
+        return _json(answer)
 
 
 class Health:
@@ -202,6 +221,14 @@ def _answered(
         headers.append(("Allow", allowed))
     start_response(STATUS[status], headers)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def _change_of(body: bytes, file: str) -> dict[str, Any]:
+    """The fields of the line. Raises ValueError, KeyError or TypeError."""
+    told = json.loads(body)
+    texts = {name: _short(told[name]) for name in ("by", "old_policy", "new_policy")}
+    lists = {name: [_short(text) for text in told[name][:MOST_CHANGES]] for name in ("added", "removed")}
+    return {"by": texts.pop("by"), "file": _short(file), **texts, **lists}
 
 
 def _short(text: Any) -> Any:

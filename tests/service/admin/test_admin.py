@@ -142,7 +142,7 @@ def test_what_shows_names_and_what_changes_anything_is_not_had_over_tcp():
         for path in ("/", "/status", "/tunnels", "/config"):
             status, _headers, body = ask(gateway, path, tcp=tcp)
             assert status == 404 and b"admin-page" in body
-        for path in ("/reload", "/drain", "/kill?tunnel=x"):
+        for path in ("/reload", "/drain", "/kill?tunnel=x", "/changed?file=/x&reload=1"):
             assert ask(gateway, path, "POST", tcp=tcp)[0] == 404
         assert ask(gateway, "/metrics", "POST", tcp=tcp)[0] == 405
         assert ask(gateway, "/reload")[0] == 405

@@ -14,7 +14,7 @@ from harness.upstreams import Server, echo
 
 from ogw.policy.rules import time_text
 from ogw.report.status import Status
-from ogw.service.admin.answers import Configuration, Killed, Reloaded, Remembered, Tunnels
+from ogw.service.admin.answers import Changed, Configuration, Killed, Reloaded, Remembered, Tunnels
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 
@@ -120,3 +120,42 @@ def test_of_a_reload_that_is_taken_and_of_one_that_is_refused(tmp_path):
         file.write_text("[ogw]\nallowed-host = *\n")
         status, _headers, body = ask(gateway, "/reload", "POST")
         assert status == 409 and strays(json.loads(body), Reloaded, optional={"running"}) == []
+
+
+CHANGE = {"by": "alice", "old_policy": None, "new_policy": "01234567", "added": ["allowed-host a"], "removed": []}
+
+
+def test_of_a_change_with_what_is_read_what_beats_it_and_how_the_reload_went(tmp_path):
+    file, link = tmp_path / "ogw.ini", tmp_path / "link.ini"
+    file.write_text("[ogw]\nallowed-host = www.example.com\n")
+    link.symlink_to(file)
+    with Gateway("--config", str(link), "--idle-timeout", "7m", "--denied-host", "x.example") as gateway:
+        file.write_text("[ogw]\nallowed-host = www.example.org\n")
+        told = asked(gateway, f"/changed?file={file}", "POST", json.dumps(CHANGE))
+        assert strays(told, Changed) == []
+        assert told["beaten"]["idle-timeout"] == "--idle-timeout" and "denied-host" not in told["beaten"]
+        assert (told["reads"], told["reload"]) == (str(file), None)
+        line = gateway.wait_for(event=100, message="the configuration was changed")
+        assert (line["by"], line["file"], line["added"]) == ("alice", str(file), CHANGE["added"])
+        told = asked(gateway, f"/changed?file={tmp_path}/other.ini&reload=1", "POST")
+        assert strays(told["reload"], Reloaded, optional={"running"}) == []
+        assert (told["reads"], told["reload"]["changed"]) == (str(link), ["allowed-host"])
+        file.write_text("[ogw]\nallowed-host = *\n")
+        assert asked(gateway, f"/changed?file={file}&reload=1", "POST")["reload"]["mistakes"]
+    assert len([line for line in gateway.events(100) if line["message"] == "the configuration was changed"]) == 1
+
+
+def test_what_is_no_change_is_refused_before_anything_is_done(tmp_path):
+    with Gateway() as gateway:
+        assert asked(gateway, f"/changed?file={tmp_path}/ogw.ini", "POST")["reads"] is None
+        for query, body in (
+            ("reload=1", json.dumps(CHANGE)),
+            ("file=/x&reload=1", b"\xff"),
+            ("file=/x&reload=1", b"[]"),
+            ("file=/x&reload=1", json.dumps({**CHANGE, "added": [1]})),
+            ("file=/x&reload=1", json.dumps({**CHANGE, "by": {}})),
+            ("file=/x&reload=1", json.dumps({name: CHANGE[name] for name in ("by", "added", "removed")})),
+        ):
+            assert ask(gateway, f"/changed?{query}", "POST", body=body)[0] == 400
+        assert ask(gateway, "/changed?file=/x&reload=1")[0] == 405
+    assert gateway.events(109) == []

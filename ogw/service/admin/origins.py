@@ -1,0 +1,30 @@
+"""Where the running gateway has its settings from, for whoever changes a file and wonders whether that matters."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Optional
+
+from ogw.service.admin.answers import GivenValue
+from ogw.settings.settings import SETTINGS
+
+Settings = Mapping[str, Sequence[GivenValue]]  # by name, as /config shows them
+
+
+def file_read(settings: Settings, named: str) -> Optional[str]:
+    """The INI file that says any of it: the one that is named where it is that, else another; None for none.
+
+    named  its real path: absolute, without symbolic links
+    """
+    sources = [given["source"].rpartition(":") for values in settings.values() for given in values]
+    files = {os.path.abspath(file) for file, _colon, line in sources if line.isdigit() and not file.startswith("--")}
+    return named if named in map(os.path.realpath, files) else min(files, default=None)
+
+
+def beaten_in(settings: Settings) -> dict[str, str]:
+    """Settings of one value that a flag or a variable gave, which beats any file: which, by the setting's name."""
+    first = {name: values[0]["source"] for name, values in settings.items() if values}
+    return {
+        name: source
+        for name, source in first.items()
+        if not SETTINGS[name].listed and source in (SETTINGS[name].flag, SETTINGS[name].variable)
+    }
