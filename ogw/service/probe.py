@@ -27,7 +27,7 @@ from ogw.tunnel.loop import Deadline, Expired, Interruptible
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import Hosts
 from ogw.tunnel.password import PasswordSource
-from ogw.tunnel.relay import Relays
+from ogw.tunnel.relays import Relays
 from ogw.tunnel.resolve import Resolver
 from ogw.tunnel.trust import relay_context
 from ogw.tunnel.upstream import DialError, Upstream
