@@ -157,6 +157,7 @@ def try_relay_proxy(
 
     Raises DialError, or OSError where the file cannot be read.
     """
+    get_hub().loop.update_now()  # its timers count from when it last looked at the clock
     log = Log(Direct(open_sink("/dev/null", None)))
     connector = Connector(Resolver(dns_servers, seconds), seconds, seconds, 0, log.cells)
     try:
