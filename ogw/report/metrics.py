@@ -33,7 +33,7 @@ class Moment:
         self.cell = next(_next)
         self._since_boot = next(_next)  # ms
 
-    def is_now(self, cells: Any) -> None:
+    def mark(self, cells: Any) -> None:
         cells[self._since_boot] = int(_since_boot() * 1000)
         cells[self.cell] = max(1, int(time.time()))
 

@@ -70,7 +70,7 @@ class Refusals:
         """Not all are remembered one by one: older ones may be forgotten, new ones only be counted."""
         return len(self._known) >= self._most or self._gathered > 0
 
-    def is_news(
+    def remember(
         self,
         client: str,
         target: str,
@@ -107,7 +107,7 @@ class Refusals:
         known.untold += 1
         return False
 
-    def due(self, now: float, at_once: bool = False) -> list[Refusal]:
+    def take_due(self, now: float, at_once: bool = False) -> list[Refusal]:
         """Those whose count is to be told now; the caller tells it and sets `untold` to 0."""
         due = [one for one in self._known.values() if one.untold and (at_once or now - one.written >= self._period)]
         for one in due:

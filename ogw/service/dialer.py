@@ -13,7 +13,7 @@ from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.password import PasswordSource
-from ogw.tunnel.relay import Relays
+from ogw.tunnel.relays import Relays
 from ogw.tunnel.resolve import Resolver
 from ogw.wire.relay_proxy import credentials
 

@@ -28,7 +28,7 @@ from ogw.tunnel.loop import Deadline, Expired, Interruptible
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import Hosts
 from ogw.tunnel.password import PasswordSource
-from ogw.tunnel.relay import Relays
+from ogw.tunnel.relays import Relays
 from ogw.tunnel.resolve import Resolver
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
@@ -157,6 +157,7 @@ def try_relay_proxy(
 
     Raises DialError, or OSError where the file cannot be read.
     """
+    get_hub().loop.update_now()  # its timers count from when it last looked at the clock
     log = Log(Direct(open_sink("/dev/null", None)))
     connector = Connector(Resolver(dns_servers, seconds), seconds, seconds, 0, log.cells)
     try:

@@ -67,7 +67,7 @@ class InForce:
         for warning in self.config.warnings:
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
         self._state[RELOADS_TAKEN] += 1
-        RELOADED.is_now(self._state)
+        RELOADED.mark(self._state)
         return changed
 
     def tell_of_mistakes(self, mistakes: Iterable[str]) -> None:

@@ -260,7 +260,7 @@ class Supervisor:
         self._state[SILENT_WORKERS] = silent(workers)
         admin_had_its_time = admin_process.ready or admin_process.has_died or admin_process.tries
         if not self._state[STARTED.cell] and self._state[READY_WORKERS] == len(workers) and admin_had_its_time:
-            STARTED.is_now(self._state)
+            STARTED.mark(self._state)
             self._say_started()
         if self._state[READY_WORKERS] and not self._draining:
             for worker in workers:

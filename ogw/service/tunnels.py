@@ -29,7 +29,7 @@ from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.pipes import Pipes
 from ogw.tunnel.refusal import Refused
-from ogw.tunnel.relay import Relays
+from ogw.tunnel.relays import Relays
 from ogw.tunnel.shared import Draining, Shared
 from ogw.tunnel.tunnel import Tunnel
 

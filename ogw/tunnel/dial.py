@@ -12,7 +12,7 @@ from ogw.policy.index import HostIndex
 from ogw.tunnel.connector import Connector, Survey
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.mailbox import ClientWatch, Mailbox
-from ogw.tunnel.relay import Relays
+from ogw.tunnel.relays import Relays
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
 

@@ -134,7 +134,7 @@ class Ledger:
 
     def tell_of_repeats(self, now: float, at_once: bool = False) -> None:
         """The counts of refusals that repeated; to be called now and then, and at the end."""
-        for one in self.refusals.due(now, at_once):
+        for one in self.refusals.take_due(now, at_once):
             self.log.event(
                 one.event,
                 f"{one.untold} more {GATHERED if one.gathered else 'like this'}; the last: {one.detail}",
@@ -153,5 +153,5 @@ class Ledger:
         every = self.every_refusal or reason is Reason.INTERNAL_ERROR
         enforced = fields.get("enforced") is not False
         detail = detail_of(detail)
-        if self.refusals.is_news(client, target, reason.token, reason.event, detail, now, wall, every, enforced):
+        if self.refusals.remember(client, target, reason.token, reason.event, detail, now, wall, every, enforced):
             self.log.event(reason.event, detail, reason.token, counted=False, **fields)

@@ -17,14 +17,15 @@ DNS_PORT = 53
 
 
 class WatchedFile:
-    """Whether a file changed since the last look; looked at once per LOOK_AGAIN at the most."""
+    """A file that is read again when it changed; it is looked at once per LOOK_AGAIN at the most."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._looked = -LOOK_AGAIN
         self._seen: Any = ()
 
-    def changed(self) -> bool:
+    def poll(self) -> bool:
+        """Look, if it is time to; whether the file changed since the last look."""
         now = time.monotonic()
         if now - self._looked < LOOK_AGAIN:
             return False
@@ -40,7 +41,7 @@ class WatchedFile:
         return True
 
     def look_again(self) -> None:
-        """Call it changed at the next look: it could not be read."""
+        """The next poll calls it changed: it could not be read."""
         self._seen = ()
 
 
@@ -59,7 +60,7 @@ class Hosts:
         self._addresses: dict[str, dict[str, None]] = {}
 
     def look_up(self, name: str) -> Optional[list[str]]:
-        if self._file.changed():
+        if self._file.poll():
             self._read()
         known = self._addresses.get(name)
         return None if known is None else list(known)

@@ -27,8 +27,8 @@ class PasswordSource:
         self._tell = tell
         self._told = ""
 
-    def changed(self) -> bool:
-        """Read the file again; whether there is another password in it now."""
+    def reread(self) -> bool:
+        """Read the file again, and take the password that is in it; whether it is another one."""
         if not self._file or self.given is None:
             return False
         try:

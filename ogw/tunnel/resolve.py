@@ -170,7 +170,7 @@ class Resolver:
         known = self._hosts.look_up(name)
         if known is not None:
             return Lookup(name, known)
-        if self._resolv_conf is not None and self._resolv_conf.changed():
+        if self._resolv_conf is not None and self._resolv_conf.poll():
             self._read_resolv_conf(self._resolv_conf)
         kept = self.kept.find(name)
         if kept is not None:

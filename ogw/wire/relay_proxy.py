@@ -5,7 +5,7 @@ from gettext import gettext as _
 from typing import NamedTuple, Optional
 from urllib.parse import unquote
 
-from ogw.wire.connect import Target, basic_credentials, parse_host
+from ogw.wire.connect import Fields, Target, basic_credentials, parse_host
 
 HIDDEN = "(hidden)"
 PORTS = {"http": 80, "https": 443}
@@ -18,6 +18,13 @@ _NO_PORT = re.compile(
 )
 _SEPARATOR_BEHIND_PASSWORDS = re.compile(r",\s*(?=https?://)|\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+# The registered ones (RFC 9110, section 16.4.1) and those of practice. Another word may be anything, even our password.
+SCHEMES = {
+    *("basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "kerberos", "mutual", "negotiate", "ntlm"),
+    *("oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "vapid"),
+}
+_SCHEME = re.compile(rb"(?:\A|,)[ \t]*([A-Za-z][A-Za-z0-9-]*)(?=[ \t]|,|\Z)")  # RFC 9110, section 11.6.1
 
 
 class Secret:
@@ -114,3 +121,14 @@ def without_credentials(text: str) -> str:
         return _NO_PORT.sub(rf"\1{HIDDEN}", text)
     scheme, slashes, _userinfo = front.partition("://")
     return f"{scheme}{slashes}{HIDDEN}@{rest}" if slashes else f"{HIDDEN}@{rest}"
+
+
+def offered(headers: Fields) -> list[str]:
+    """The authentication schemes that an answer offers, in order (RFC 9110, section 11.7.1)."""
+    schemes: dict[str, None] = {}
+    for name, value in headers:
+        if name == b"proxy-authenticate":
+            for scheme in _SCHEME.findall(value):
+                name = scheme.decode("ascii")
+                schemes.setdefault(name if name.lower() in SCHEMES else "another")
+    return list(schemes)[:10]

@@ -18,7 +18,7 @@ def started_before_the_clock_was_set(seconds, moment=STARTED):
     """A table in which something happened just now, by a clock that was then set by so many seconds."""
     table = Table(1)
     cells = table.gateway.cells
-    moment.is_now(cells)
+    moment.mark(cells)
     cells[moment.cell] -= seconds
     return table
 
@@ -59,7 +59,7 @@ def test_metrics_tell_moments_by_the_clock_as_it_is_now(by, moment, name):
 
 def test_a_moment_is_told_alike_each_time_while_nobody_sets_the_clock():
     table = Table(1)
-    STARTED.is_now(table.gateway.cells)
+    STARTED.mark(table.gateway.cells)
     told = {STARTED.unix(table.gateway.cells) for _turn in range(1000)}
     assert len(told) == 1
 
@@ -73,5 +73,5 @@ def test_what_happened_on_the_first_day_of_the_clock_happened(monkeypatch):
     """A machine without a battery begins at 0."""
     monkeypatch.setattr(time, "time", lambda: 0.3)
     cells = Table(1).gateway.cells
-    STARTED.is_now(cells)
+    STARTED.mark(cells)
     assert cells[STARTED.cell]

@@ -6,26 +6,26 @@ from ogw.report.refusals import PERIOD, Refusals
 
 
 def comes(refusals, now, client="192.0.2.1", target="a.example:443", reason="host-not-allowed", every=False):
-    return refusals.is_news(client, target, reason, 105, f"at {now}", now, 1000.0 + now, every)
+    return refusals.remember(client, target, reason, 105, f"at {now}", now, 1000.0 + now, every)
 
 
 def test_the_first_has_a_line_and_what_follows_is_a_count_a_minute():
     refusals = Refusals()
     assert [comes(refusals, now) for now in (0.0, 1.0, 2.0)] == [True, False, False]
-    assert refusals.due(PERIOD - 1) == []
-    (one,) = refusals.due(PERIOD)
+    assert refusals.take_due(PERIOD - 1) == []
+    (one,) = refusals.take_due(PERIOD)
     assert (one.untold, one.count, one.detail, one.last) == (2, 3, "at 2.0", 1002.0)
     one.untold = 0
     assert not comes(refusals, PERIOD + 1)
-    assert refusals.due(PERIOD * 2 - 1) == []
-    (one,) = refusals.due(PERIOD * 2)
+    assert refusals.take_due(PERIOD * 2 - 1) == []
+    (one,) = refusals.take_due(PERIOD * 2)
     assert one.untold == 1
 
 
 def test_one_that_was_quiet_for_a_minute_has_a_line_at_once_again():
     refusals = Refusals()
     assert comes(refusals, 0.0) and comes(refusals, PERIOD)
-    assert refusals.due(PERIOD * 5) == []
+    assert refusals.take_due(PERIOD * 5) == []
 
 
 @pytest.mark.parametrize("other", [{"client": "192.0.2.2"}, {"target": "b.example:443"}, {"reason": "dns-error"}])
@@ -37,14 +37,14 @@ def test_another_client_target_or_reason_is_another_line(other):
 def test_every_one_has_a_line_where_that_is_asked_for():
     refusals = Refusals()
     assert all(comes(refusals, 0.0, every=True) for _turn in range(5))
-    assert refusals.due(PERIOD, at_once=True) == []
+    assert refusals.take_due(PERIOD, at_once=True) == []
 
 
 def test_at_the_end_every_count_is_told():
     refusals = Refusals()
     for _turn in range(4):
         comes(refusals, 0.0)
-    assert [one.untold for one in refusals.due(0.1, at_once=True)] == [3]
+    assert [one.untold for one in refusals.take_due(0.1, at_once=True)] == [3]
 
 
 def test_it_remembers_a_bounded_number_and_never_swallows_what_finds_no_room():
@@ -61,7 +61,7 @@ def test_a_count_that_was_not_told_is_never_forgotten_for_room():
     comes(refusals, 0.0)
     comes(refusals, 0.0)
     assert comes(refusals, PERIOD * 9, client="192.0.2.9")
-    assert [one.untold for one in refusals.due(PERIOD * 9)] == [1]
+    assert [one.untold for one in refusals.take_due(PERIOD * 9)] == [1]
 
 
 def test_the_latest_come_first():

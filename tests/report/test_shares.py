@@ -10,7 +10,7 @@ from ogw.report.refusals import MOST, MOST_MARKS, PERIOD, SHARES, Refusals
 
 
 def comes(refusals, now, client="192.0.2.1", target="a.example:443", reason="host-not-allowed"):
-    return refusals.is_news(client, target, reason, 105, f"of {target}", now, 1000.0 + now, False)
+    return refusals.remember(client, target, reason, 105, f"of {target}", now, 1000.0 + now, False)
 
 
 def flood(refusals, now=0.0, client="192.0.2.66", targets=MOST, turns=1):
@@ -26,16 +26,16 @@ def test_a_client_with_thousands_of_targets_leaves_the_others_their_counts():
     for number in range(100):
         client = f"192.0.2.{number}" if number != 66 else "192.0.2.200"
         assert [comes(refusals, 1.0, client) for _turn in range(3)] == [True, False, False]
-    assert sum(one.untold for one in refusals.due(PERIOD + 1) if one.client != "192.0.2.66") == 200
+    assert sum(one.untold for one in refusals.take_due(PERIOD + 1) if one.client != "192.0.2.66") == 200
 
 
 def test_a_client_that_comes_again_and_again_with_thousands_of_targets_has_a_line_of_each_and_then_counts():
     refusals = Refusals()
     lines = flood(refusals, turns=3)
     assert lines == MOST
-    told = sum(one.untold for one in refusals.due(PERIOD))
+    told = sum(one.untold for one in refusals.take_due(PERIOD))
     assert lines + told == 3 * MOST  # each is a line, or in a count
-    (gathered,) = [one for one in refusals.due(PERIOD * 2) if one.gathered]
+    (gathered,) = [one for one in refusals.take_due(PERIOD * 2) if one.gathered]
     assert (gathered.target, gathered.client) == ("", "192.0.2.66")
 
 
@@ -94,7 +94,7 @@ def test_shares_are_free_again_once_it_is_quiet():
     refusals = Refusals()
     flood(refusals)
     assert refusals.is_full
-    for one in refusals.due(PERIOD):
+    for one in refusals.take_due(PERIOD):
         one.untold = 0
     assert all(comes(refusals, 3 * PERIOD, "192.0.2.66", f"new{number}.example:443") for number in range(101))
     assert not refusals.is_full
@@ -126,9 +126,9 @@ def test_whatever_comes_is_a_line_or_in_a_count_and_the_places_are_bounded(often
     for client, target, reason, later in often:
         now += later
         lines += comes(refusals, now, client, f"t{target}.example:443", reason)
-        for one in refusals.due(now):
+        for one in refusals.take_due(now):
             counted += one.untold
             one.untold = 0
         assert len(refusals.latest(most + 1)) <= most
-    counted += sum(one.untold for one in refusals.due(now, at_once=True))
+    counted += sum(one.untold for one in refusals.take_due(now, at_once=True))
     assert lines + counted == len(often)

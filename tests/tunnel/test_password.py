@@ -108,22 +108,22 @@ def test_a_rotation_to_no_password_keeps_the_one_of_before_and_is_told_once(tmp_
     file.write_text("first")
     told = []
     source = PasswordSource(credentials("u", "first"), str(file), told.append)
-    assert not source.changed() and told == []
+    assert not source.reread() and told == []
     for data, why in BAD.items():
         file.write_bytes(data)
         for _time in range(3):
-            assert not source.changed()
+            assert not source.reread()
         assert source.given.password.reveal() == "first"
         assert why in told[-1] and told[-1].endswith("; the password of before stays")
     assert len(told) < len(BAD), "one line for each reason in a row"
     for data in (b"", b"\n", MARK):
         file.write_bytes(data)
-        assert not source.changed() and "is empty" in told[-1]
+        assert not source.reread() and "is empty" in told[-1]
     file.unlink()
-    assert not source.changed() and "No such file" in told[-1]
+    assert not source.reread() and "No such file" in told[-1]
     file.write_bytes(MARK + b"second\r\n")
     count = len(told)
-    assert source.changed() and source.given.password.reveal() == "second"
-    assert not source.changed() and len(told) == count
+    assert source.reread() and source.given.password.reveal() == "second"
+    assert not source.reread() and len(told) == count
     file.write_bytes(b"")
-    assert not source.changed() and len(told) == count + 1, "told anew, after it was well again"
+    assert not source.reread() and len(told) == count + 1, "told anew, after it was well again"

@@ -13,8 +13,8 @@ from gevent import socket as gevent_socket
 from harness.tls import client, serving
 
 from ogw.tunnel.encrypted import LINGER_SECONDS, Leg
-from ogw.tunnel.relay import FIRST_REST, LONGEST_REST, Relay, offered
-from ogw.wire.relay_proxy import parse_relay_proxy
+from ogw.tunnel.relay import FIRST_REST, LONGEST_REST, Relay
+from ogw.wire.relay_proxy import offered, parse_relay_proxy
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
 
@@ -25,29 +25,29 @@ def relay():
 
 
 def test_a_relay_that_works_is_always_due(relay):
-    assert relay.is_due(0.0) and not relay.has_worked() and relay.is_due(0.0)
+    assert relay.is_due(0.0) and not relay.wake() and relay.is_due(0.0)
 
 
 def test_it_rests_for_longer_each_time_up_to_a_minute(relay):
     now, rests = 1000.0, []
     for _turn in range(9):
-        assert relay.has_failed(now)
-        rests.append(relay.rest)
-        assert not relay.is_due(now + relay.rest - 0.001)
-        now += relay.rest
+        assert relay.rest(now)
+        rests.append(relay.rest_seconds)
+        assert not relay.is_due(now + relay.rest_seconds - 0.001)
+        now += relay.rest_seconds
         assert relay.is_due(now)
     assert rests == [FIRST_REST, 2, 4, 8, 16, 32, LONGEST_REST, LONGEST_REST, LONGEST_REST]
-    assert relay.has_worked() and relay.is_due(now)
+    assert relay.wake() and relay.is_due(now)
 
 
 def test_tunnels_that_fail_together_are_one_failure(relay):
-    assert relay.has_failed(10.0)
-    assert not any(relay.has_failed(10.0 + number / 1000) for number in range(100))
-    assert relay.rest == FIRST_REST
+    assert relay.rest(10.0)
+    assert not any(relay.rest(10.0 + number / 1000) for number in range(100))
+    assert relay.rest_seconds == FIRST_REST
 
 
 def test_only_one_tunnel_tries_it_again(relay):
-    relay.has_failed(10.0)
+    relay.rest(10.0)
     relay.tried = True
     assert not relay.is_due(20.0)
 

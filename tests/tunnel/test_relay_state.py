@@ -5,9 +5,9 @@ import pytest
 from ogw.report.metrics import RelayState
 from ogw.service.admin.overview import STALE_SECONDS, relay_proxy
 from ogw.tunnel.password import PasswordSource
-from ogw.tunnel.relay import MOST_DOUBTS, Relay, offered
+from ogw.tunnel.relay import MOST_DOUBTS, Relay
 from ogw.wire.connect import parse_target
-from ogw.wire.relay_proxy import credentials, parse_relay_proxy
+from ogw.wire.relay_proxy import credentials, offered, parse_relay_proxy
 
 TARGETS = [parse_target(f"t{number}.example:443".encode()) for number in range(20)]
 
@@ -19,29 +19,29 @@ def relay():
 
 def refuse(relay, status, targets, **more):
     for target in targets:
-        relay.has_refused(1.0, "why", status, target, **more)
+        relay.note_refused(1.0, "why", status, target, **more)
 
 
 def test_it_is_never_tried_then_up(relay):
     assert relay.state is RelayState.NEVER_TRIED
-    relay.has_opened(5.0)
+    relay.note_opened(5.0)
     assert (relay.state, relay.since, relay.why) == (RelayState.UP, 5.0, "")
 
 
 def test_one_that_opened_is_given_up_after_5xx_for_so_many_targets(relay):
-    relay.has_opened(0.0)
+    relay.note_opened(0.0)
     refuse(relay, 503, TARGETS[:1] * 100)
     assert relay.state is RelayState.UP and not relay.is_given_up
     refuse(relay, 502, TARGETS[1 : MOST_DOUBTS - 1])
     assert relay.state is RelayState.UP and not relay.is_given_up
     refuse(relay, 504, TARGETS[MOST_DOUBTS : MOST_DOUBTS + 1])
     assert relay.state is RelayState.REFUSES_US and relay.is_given_up
-    relay.has_opened(2.0)
+    relay.note_opened(2.0)
     assert not relay.is_given_up
 
 
 def test_a_few_targets_are_enough_where_they_are_all_that_is_asked_for(relay):
-    relay.has_opened(0.0)
+    relay.note_opened(0.0)
     refuse(relay, 503, TARGETS[:2] * 50)
     assert relay.state is RelayState.UP
     refuse(relay, 503, TARGETS[:3] * 2)
@@ -56,7 +56,7 @@ def test_a_target_that_another_opens_counts_each_time(relay):
 
 
 def test_refusals_of_4xx_never_give_it_up_and_do_not_count_with_5xx(relay):
-    relay.has_opened(0.0)
+    relay.note_opened(0.0)
     refuse(relay, 403, TARGETS[: MOST_DOUBTS - 1])
     refuse(relay, 503, TARGETS[: MOST_DOUBTS - 1])
     refuse(relay, 403, TARGETS[: MOST_DOUBTS - 1])
@@ -67,7 +67,7 @@ def test_refusals_of_4xx_never_give_it_up_and_do_not_count_with_5xx(relay):
 
 
 def test_a_407_concerns_all_targets(relay):
-    relay.has_opened(0.0)
+    relay.note_opened(0.0)
     refuse(relay, 407, TARGETS[:1])
     assert relay.state is RelayState.REFUSES_US
 
@@ -123,6 +123,6 @@ def test_a_file_that_is_empty_for_a_moment_changes_nothing(tmp_path):
     source = PasswordSource(credentials("u", "old"), str(file))
     for content, password, is_news in (("", "old", False), ("new", "new", True), ("new", "new", False)):
         file.write_text(content)
-        assert (source.changed(), source.given.password.reveal()) == (is_news, password)
+        assert (source.reread(), source.given.password.reveal()) == (is_news, password)
     file.unlink()
-    assert not source.changed() and source.given.password.reveal() == "new"
+    assert not source.reread() and source.given.password.reveal() == "new"

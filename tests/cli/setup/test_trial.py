@@ -127,3 +127,11 @@ def test_a_trial_gives_a_relay_that_drips_its_time_as_a_whole(place, monkeypatch
         assert not is_over.is_set()
         is_over.set()
         limit.cancel()
+
+
+def test_whoever_thinks_it_over_between_two_trials_gets_the_whole_time_for_the_second(place, monkeypatch):
+    monkeypatch.setattr(trial, "SECONDS", 2.0)
+    with Server(playing(OPEN, echo), port=PORT) as relay:
+        assert "opens a tunnel" in try_proxy(f"http://{relay.host}:{PORT}", Answers(), place)
+        time.sleep(2.1)  # the operator, while the loop stands still
+        assert "opens a tunnel" in try_proxy(f"http://{relay.host}:{PORT}", Answers(), place)

@@ -1,0 +1,277 @@
+"""Step 3 of the path, its other way: one relay proxy is asked for a tunnel."""
+
+import _socket
+import http
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Optional
+
+from gevent.hub import get_hub
+
+from ogw.policy.decision import ALLOW, Decision, Reason
+from ogw.tunnel.connector import Connector
+from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.local import OwnPlaces
+from ogw.tunnel.loop import READ, Deadline, Expired
+from ogw.tunnel.mailbox import Mailbox
+from ogw.tunnel.password import PasswordSource
+from ogw.tunnel.relay import Relay
+from ogw.tunnel.upstream import DialError, Upstream
+from ogw.wire.connect import (
+    BadResponse,
+    Fields,
+    HeadTooLarge,
+    Response,
+    ResponseReader,
+    Target,
+    connect_request,
+)
+from ogw.wire.relay_proxy import Credentials, RelayProxy, offered
+
+LARGEST_HEAD = 64 * 1024
+MOST_INTERIM = 16  # answers before the answer (RFC 9110, section 15.2)
+RECEIVE_SIZE = 16 * 1024
+MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
+
+WHY = {  # it is not up, in words that are ours
+    Reason.RELAY_UNREACHABLE: "it cannot be reached",
+    Reason.RELAY_LOOP: "it is this gateway itself",
+    Reason.RELAY_UNTRUSTED: "its certificate is not to be trusted",
+    Reason.RELAY_TIMEOUT: "it does not answer in time",
+    Reason.RELAY_CLOSED: "it closes without an answer",
+    Reason.RELAY_MALFORMED: "what it says is not what a proxy says",
+    Reason.RELAY_HEAD_TOO_LARGE: "it answers too much",
+}
+
+
+class NotOpened(Exception):
+    """One relay proxy did not open the tunnel.
+
+    at_fault  it is the relay proxy's own fault, so it rests
+    go_on     the next one may do better
+    """
+
+    def __init__(self, error: DialError, at_fault: bool, go_on: bool = True) -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.at_fault = at_fault
+        self.go_on = go_on
+
+    @property
+    def why(self) -> str:
+        status = self.error.status
+        return WHY[self.error.reason] if status is None else f"it answers {status} ({_words(status)})"
+
+
+class Opener:
+    """Asks relay proxies for tunnels.
+
+    via        how this gateway names itself to them
+    passwords  for those whose URL has none
+    context    what an encrypted one is verified with
+    timeout    seconds for the conversation, the handshake of an encrypted one included; reaching it has its own
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        via: bytes,
+        passwords: PasswordSource,
+        context: Optional[ssl.SSLContext],
+        own: OwnPlaces,
+        timeout: float,
+    ) -> None:
+        self._connector = connector
+        self._via = via
+        self.passwords = passwords
+        self._context = context
+        self._own = own
+        self._timeout = timeout
+
+    def open(self, relay: Relay, target: Target, mailbox: Mailbox, via: Sequence[bytes]) -> Upstream:
+        """The tunnel, opened. Raises NotOpened, DialError where there are no descriptors, or ClientGone."""
+        own = relay.proxy.credentials
+        tries = 0
+        while True:
+            sent = own or self.passwords.given
+            tries += 1
+            try:
+                return self._ask(relay, target, mailbox, via, sent)
+            except NotOpened as failed:
+                # A rotated password needs nobody; another tunnel may have read the file while this one waited. What was
+                # refused is not sent again: that would lock an account.
+                if failed.error.status != 407 or own is not None or tries == MOST_PASSWORDS:
+                    raise
+                if self.passwords.given == sent and not self.passwords.reread():
+                    raise
+
+    def _ask(
+        self,
+        relay: Relay,
+        target: Target,
+        mailbox: Mailbox,
+        via: Sequence[bytes],
+        known: Optional[Credentials],
+    ) -> Upstream:
+        proxy = relay.proxy
+        plain = self._connect(proxy, mailbox)
+        leg: Optional[Leg] = None
+        sock = plain.socket
+        sent = time.monotonic()
+        try:
+            with Deadline(self._timeout):
+                if proxy.encrypted:
+                    leg, sock = self._encrypt(proxy, sock)
+                answer = self._converse(relay, sock, _request(target, via, self._via, known), mailbox)
+        except BaseException as error:
+            sock.close()
+            if leg is not None:
+                leg.end()
+            # Silence and a sudden close: most proxies answer when they have reached the target, or gave it up, which
+            # may take longer than we wait. So it is their fault only if they answered nobody else since we asked.
+            if isinstance(error, Expired):
+                raise _failure(
+                    Reason.RELAY_TIMEOUT,
+                    proxy,
+                    f"did not answer within {self._timeout:g} s (dial-timeout)",
+                    at_fault=relay.answered < sent,
+                ) from None
+            if isinstance(error, OSError):
+                raise _failure(
+                    Reason.RELAY_CLOSED, proxy, f"closed without an answer: {error.strerror}", relay.answered < sent
+                ) from None
+            raise
+        if 200 <= answer.status < 300:
+            return Upstream(sock, plain.address, answer.rest, None if leg is None else leg.end)
+        sock.close()
+        if leg is not None:
+            leg.end()
+        raise self._refusal(proxy, answer)
+
+    def _connect(self, proxy: RelayProxy, mailbox: Mailbox) -> Upstream:
+        try:
+            return self._connector.connect(proxy.target, lambda address: self._judge(proxy, address), mailbox)
+        except DialError as error:
+            if error.reason is Reason.NO_DESCRIPTORS:
+                raise
+            reason = error.reason if error.reason is Reason.RELAY_LOOP else Reason.RELAY_UNREACHABLE
+            raise _failure(reason, proxy, f"cannot be reached: {error.detail}", at_fault=True) from None
+
+    def _judge(self, proxy: RelayProxy, address: str) -> Decision:
+        """The address guard leaves the operator's own choice alone, unless it is a loop."""
+        if self._own.hold(address, proxy.target.port):
+            return Decision(False, Reason.RELAY_LOOP, f"{address}:{proxy.target.port} is this gateway itself")
+        return ALLOW
+
+    def _encrypt(self, proxy: RelayProxy, sock: _socket.socket) -> tuple[Leg, _socket.socket]:
+        assert self._context is not None
+        self._connector.keep_alive(sock)
+        leg = Leg(sock, self._context, proxy.target.host)
+        try:
+            leg.handshake()
+            return leg, leg.start()
+        except ssl.SSLCertVerificationError as error:
+            leg.close()
+            what = f"is not to be trusted: {error.verify_message} (relay-proxy-ca-file)"
+            raise _failure(Reason.RELAY_UNTRUSTED, proxy, what, at_fault=True) from None
+        except ssl.SSLError as error:
+            leg.close()
+            what = f"does not speak TLS as it should: {error.reason or error.strerror}; http:// is without TLS"
+            raise _failure(Reason.RELAY_MALFORMED, proxy, what, at_fault=True) from None
+        except BaseException:
+            leg.close()
+            raise
+
+    def _converse(self, relay: Relay, sock: _socket.socket, request: bytes, mailbox: Mailbox) -> Response:
+        """Say CONNECT and read the answer. Raises NotOpened, or OSError where the connection broke."""
+        sent = time.monotonic()
+        readable = get_hub().loop.io(sock.fileno(), READ)
+        readable.start(mailbox.tell, readable)
+        try:
+            sock.send(request)  # on a fresh connection: it fits into its buffer
+            reader = ResponseReader(LARGEST_HEAD)
+            heard = False
+            interim = 0
+            while True:
+                while mailbox.wait() is not readable:
+                    pass
+                try:
+                    more = sock.recv(RECEIVE_SIZE)
+                except BlockingIOError:
+                    continue
+                if not more:
+                    what = "in the middle of its answer" if heard else "without an answer"
+                    raise _failure(Reason.RELAY_CLOSED, relay.proxy, f"closed {what}", relay.answered < sent)
+                heard = True
+                answer = reader.feed(more)
+                while answer is not None:
+                    if answer.status >= 200:
+                        relay.answered = time.monotonic()
+                        return answer
+                    interim += 1
+                    if interim > MOST_INTERIM:
+                        raise BadResponse(f"more than {MOST_INTERIM} interim answers")
+                    reader = ResponseReader(LARGEST_HEAD)
+                    answer = reader.feed(answer.rest)
+        except HeadTooLarge as error:
+            raise _failure(
+                Reason.RELAY_HEAD_TOO_LARGE, relay.proxy, f"answers too much: {error.detail}", True
+            ) from None
+        except BadResponse as error:
+            raise _failure(Reason.RELAY_MALFORMED, relay.proxy, f"is no HTTP proxy: {error.detail}", True) from None
+        finally:
+            readable.stop()
+            readable.close()
+
+    def _refusal(self, proxy: RelayProxy, answer: Response) -> NotOpened:
+        """An answer that is no 2xx. The relay proxy's own words stay here: they are not ours to pass on."""
+        status = answer.status
+        if status == 407:
+            return _refused(proxy, status, self._about_credentials(proxy, answer.headers), go_on=False)
+        words = _words(status)
+        if status >= 500:
+            return _refused(proxy, status, f"answers {status} ({words}): it does not reach the target", go_on=True)
+        what = f"answers {status} ({words}); allow the target there, or set relay-proxy-bypass for it"
+        return _refused(proxy, status, what, go_on=False)
+
+    def _about_credentials(self, proxy: RelayProxy, headers: Fields) -> str:
+        schemes = offered(headers)
+        listed = ", ".join(schemes) or "no scheme"
+        if schemes and "basic" not in [scheme.lower() for scheme in schemes]:
+            return (
+                f"answers 407 and offers only {listed}, which ogw does not speak; let it offer Basic to this gateway, "
+                "or put a local proxy in between that speaks them (such as cntlm)"
+            )
+        if proxy.credentials is None and self.passwords.given is None:
+            return (
+                f"answers 407 and wants credentials ({listed}): set relay-proxy-username and relay-proxy-password-file"
+            )
+        return (
+            f"answers 407: it does not accept the user name or the password ({listed}); "
+            "check relay-proxy-username and relay-proxy-password-file"
+        )
+
+
+def _request(target: Target, via: Sequence[bytes], own: bytes, known: Optional[Credentials]) -> bytes:
+    """The request for a tunnel: of the client's own headers only Via goes on."""
+    fields = [("Via", value) for value in (*via, b"1.1 " + own)]
+    if known is not None:
+        fields.append(("Proxy-Authorization", known.header))
+    return connect_request(target, fields)
+
+
+def _words(status: int) -> str:
+    """What HTTP calls it: what the relay proxy calls it is not ours to tell."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "no status that HTTP knows"
+
+
+def _failure(reason: Reason, proxy: RelayProxy, what: str, at_fault: bool) -> NotOpened:
+    return NotOpened(DialError(reason, f"relay proxy {proxy} {what}"), at_fault)
+
+
+def _refused(proxy: RelayProxy, status: int, what: str, go_on: bool) -> NotOpened:
+    return NotOpened(DialError(Reason.RELAY_REFUSED, f"relay proxy {proxy} {what}", status), False, go_on)
