@@ -36,7 +36,7 @@ def here(tmp_path):
         '[ogw]\nallowed-host = www.example.com note="$(touch evil)"\n    *.example.net\n'
     )
     (tmp_path / "other.ini").write_text("[ogw]\nallowed-host = www.example.org\n")
-    (tmp_path / "state").mkdir()
+    (tmp_path / "copies").mkdir()
     path = f"{program.parent}:{os.environ['PATH']}"
     file = str(tmp_path / "gateway.ini")
     return {
@@ -66,7 +66,7 @@ CASES = [
     (["completion", ""], {"bash", "zsh", "fish"}, {"--help"}),
     (["run", "--config", ""], {"gateway.ini", "other.ini"}, {"--help"}),
     (["inspect", "gate"], {"gateway.ini"}, {"other.ini"}),
-    (["run", "--state-dir", "st"], {"state"}, {"other.ini"}),
+    (["run", "--state-dir", "cop"], {"copies"}, {"other.ini"}),
     (["allowed-host", "remove", "www"], {'www.example.com note="$(touch evil)"'}, {"www.example.org", "*.example.net"}),
     (["allowed-host", "remove", "--config", "other.ini", "www"], {"www.example.org"}, {"www.example.com"}),
 ]  # fmt: skip
