@@ -9,7 +9,7 @@ from ogw.policy.advice import command_for
 from ogw.report.log import timestamp
 from ogw.report.metrics import RelayState
 from ogw.report.status import LatestRefusal, RelayProxyState, RelayProxyStatus, WorkersPart
-from ogw.service.admin.answers import Remembered, RememberedRefusal
+from ogw.service.admin.shapes import Remembered, RememberedRefusal
 
 TOP = 10
 LATEST_REFUSALS = 20

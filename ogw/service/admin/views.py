@@ -1,6 +1,6 @@
 """What the admin process shows, as plain values: the state of the gateway, its tunnels, its configuration.
 
-Their shapes are in report/status.py and service/admin/answers.py.
+Their shapes are in report/status.py and service/admin/shapes.py.
 """
 
 import threading
@@ -17,11 +17,11 @@ from ogw.report.events import Event
 from ogw.report.log import timestamp
 from ogw.report.status import Counters, PolicyMode, State, Status, WorkersPart, WorkerStatus
 from ogw.report.table import Table
-from ogw.service.admin.answers import Configuration, Remembered, Tunnels
 from ogw.service.admin.attention import attention
 from ogw.service.admin.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
 from ogw.service.admin.history import History, Point
 from ogw.service.admin.overview import overview, remembered
+from ogw.service.admin.shapes import Configuration, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
 from ogw.service.messages import ListRefusals, ListTunnels, Overview, Question, ShowConfig
 from ogw.settings.settings import Config
