@@ -118,7 +118,7 @@ class RelayProxyStatus(TypedDict):
     failed: NotRequired[int]
 
 
-class LatestRefusal(TypedDict):
+class CountedRefusal(TypedDict):
     """Refusals of one client, target and reason, told once.
 
     client    an address; where gathered ones are told together, that of the last
@@ -130,7 +130,6 @@ class LatestRefusal(TypedDict):
     last      when the last was
     age       seconds since
     enforced  False where it passed all the same and was only reported
-    command   the command that would allow it; None where there is none
     """
 
     client: str
@@ -142,6 +141,11 @@ class LatestRefusal(TypedDict):
     last: str
     age: float
     enforced: NotRequired[bool]
+
+
+class LatestRefusal(CountedRefusal):
+    """With the command that would allow it; None where there is none."""
+
     command: Optional[str]
 
 

@@ -4,12 +4,13 @@ import heapq
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple, Optional, TypedDict
 
 from ogw.policy.decision import Reason
 from ogw.report.metrics import RELAY_FAILED, RELAY_OPENED
 from ogw.report.refusals import MOST as MOST_REMEMBERED
-from ogw.report.refusals import Refusals
+from ogw.report.refusals import Refusal, Refusals
+from ogw.service.admin.shapes import Killed, OpenTunnel
 from ogw.service.messages import KillTunnel, ListRefusals, ListTunnels
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.tunnel import Tunnel
@@ -20,7 +21,61 @@ MOST_TUNNELS = 1000
 LONGEST_DETAIL = 1000  # characters; a certificate's subject may have thousands
 
 
-def overview(tunnels: Collection[Tunnel], relays: Iterable[Relay], cells: Any, refusals: Refusals) -> dict[str, Any]:
+class KnownRelay(TypedDict):
+    """A relay proxy as one worker knows it: as in report/status.py, but `state` is a RelayState."""
+
+    proxy: str
+    state: int
+    why: str
+    age: Optional[float]
+    opened: int
+    failed: int
+
+
+class KnownRefusal(NamedTuple):
+    """A refusal that a worker remembers: as in report/status.py, but on the way it is a list, so that many are short.
+
+    times        its count there
+    first, last  Unix seconds
+    seen         when the last came, in seconds of the monotonic clock, which all processes of a machine share
+    """
+
+    client: str
+    target: str
+    reason: str
+    event: int
+    detail: str
+    times: int
+    first: float
+    last: float
+    enforced: bool
+    seen: float
+
+
+class KnownOverview(TypedDict):
+    """To Overview; names with how many tunnels each has."""
+
+    clients: list[tuple[str, int]]
+    hosts: list[tuple[str, int]]
+    relay_proxies: list[KnownRelay]
+    refusals: list[KnownRefusal]
+
+
+class KnownTunnels(TypedDict):
+    """To ListTunnels; `total` is how many match."""
+
+    total: int
+    tunnels: list[OpenTunnel]
+
+
+class KnownRefusals(TypedDict):
+    """To ListRefusals; `complete`: none had to be forgotten."""
+
+    complete: bool
+    refusals: list[KnownRefusal]
+
+
+def overview(tunnels: Collection[Tunnel], relays: Iterable[Relay], cells: Any, refusals: Refusals) -> KnownOverview:
     """Who has most tunnels, where to, how the relay proxies fare, and what was refused lately.
 
     cells  the worker's row of the table
@@ -39,16 +94,11 @@ def overview(tunnels: Collection[Tunnel], relays: Iterable[Relay], cells: Any, r
              "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number]}
             for relay in relays
         ],
-        "refusals": [
-            {"client": one.client, "target": one.target, "reason": one.reason, "event": one.event,
-             "detail": one.detail[:LONGEST_DETAIL], "count": one.count, "last": one.last, "seen": one.seen,
-             "enforced": one.enforced}
-            for one in refusals.latest(MOST_REFUSALS)
-        ],
+        "refusals": [_known(one) for one in refusals.latest(MOST_REFUSALS)],
     }  # fmt: skip
 
 
-def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> dict[str, Any]:
+def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> KnownTunnels:
     """Those of a client address and of a target host or host:port, where one is named; the longest open first."""
     client, target, most = question
     matching = [
@@ -76,30 +126,22 @@ def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> dict[str, Any]
     }
 
 
-def remembered(refusals: Refusals, question: ListRefusals) -> dict[str, Any]:
+def remembered(refusals: Refusals, question: ListRefusals) -> KnownRefusals:
     """All that it remembers of some events, the latest first."""
     return {
         "complete": not refusals.is_full,
-        "refusals": [
-            [
-                one.client,
-                one.target,
-                one.reason,
-                one.event,
-                one.detail[:LONGEST_DETAIL],
-                one.count,
-                one.first,
-                one.last,
-                one.enforced,
-                one.seen,
-            ]
-            for one in refusals.latest(MOST_REMEMBERED)
-            if one.event in question.events
-        ],
-    }  # fmt: skip
+        "refusals": [_known(one) for one in refusals.latest(MOST_REMEMBERED) if one.event in question.events],
+    }
 
 
-def kill(tunnels: Collection[Tunnel], question: KillTunnel) -> dict[str, Any]:
+def _known(one: Refusal) -> KnownRefusal:
+    detail = one.detail[:LONGEST_DETAIL]
+    return KnownRefusal(
+        one.client, one.target, one.reason, one.event, detail, one.count, one.first, one.last, one.enforced, one.seen
+    )
+
+
+def kill(tunnels: Collection[Tunnel], question: KillTunnel) -> Killed:
     """End the tunnel with this id."""
     for tunnel in tunnels:
         if tunnel.id == question.tunnel:

@@ -233,13 +233,13 @@ class Tunnels:
         match question:
             case Overview():
                 relays = self._relays.relays if self._relays is not None else ()
-                return answers.overview(self._open, relays, self._row.cells, self._ledger.refusals)
+                return dict(answers.overview(self._open, relays, self._row.cells, self._ledger.refusals))
             case ListTunnels():
-                return answers.listed(self._open, question)
+                return dict(answers.listed(self._open, question))
             case ListRefusals():
-                return answers.remembered(self._ledger.refusals, question)
+                return dict(answers.remembered(self._ledger.refusals, question))
             case KillTunnel():
-                return answers.kill(self._open, question)
+                return dict(answers.kill(self._open, question))
 
     def report_census(self) -> None:
         """For who looks for a leak. It looks at every object of the process, so it is made only where it is read."""

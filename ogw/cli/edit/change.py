@@ -20,7 +20,7 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.sinks import Syslog, open_sink
 from ogw.report.writers import Direct
-from ogw.service.admin.answers import Changed, Reloaded
+from ogw.service.admin.shapes import Changed, Reloaded
 from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser

@@ -24,7 +24,7 @@ from ogw.cli.screen import count
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
 from ogw.report.recorded import Recorded, Recording
-from ogw.service.admin.answers import Remembered
+from ogw.service.admin.shapes import Remembered
 from ogw.settings.editing import Editor
 from ogw.settings.kinds import SECONDS
 from ogw.settings.loader import DEFAULT_FILE

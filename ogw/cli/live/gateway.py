@@ -58,7 +58,7 @@ class Gateway:
     ) -> Shape:
         """Its answer, once it has all that this shape must have; more may be in it.
 
-        shape  a TypedDict of report/status.py or service/admin/answers.py
+        shape  a TypedDict of report/status.py or service/admin/shapes.py
 
         An answer may also say no: /kill that nothing was killed, /reload what is wrong. Raises NoGateway.
         """

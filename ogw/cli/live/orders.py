@@ -9,7 +9,7 @@ from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
-from ogw.service.admin.answers import Reloaded
+from ogw.service.admin.shapes import Reloaded
 from ogw.settings.settings import SETTINGS
 
 RELOAD_SECONDS = 80.0  # the gateway gives its workers 60, and other answers a few

@@ -14,7 +14,7 @@ from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.policy.index import parse_client
-from ogw.service.admin.answers import Killed, Tunnels
+from ogw.service.admin.shapes import Killed, Tunnels
 
 MOST = 1000  # that the gateway lists
 SHOWN = 50

@@ -13,9 +13,9 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
-from ogw.service.admin.answers import Changed, Killed, Reloaded
 from ogw.service.admin.origins import beaten_in, file_read
 from ogw.service.admin.page import POLICY, rendered
+from ogw.service.admin.shapes import Changed, Killed, Reloaded
 from ogw.service.admin.views import Asker, Views
 from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow
 

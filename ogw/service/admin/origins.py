@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from ogw.service.admin.answers import GivenValue
+from ogw.service.admin.shapes import GivenValue
 from ogw.settings.settings import SETTINGS
 
 Settings = Mapping[str, Sequence[GivenValue]]  # by name, as /config shows them

@@ -1,15 +1,18 @@
 """What the workers answered, as one: each knows only its own clients, relay proxies and refusals."""
 
+import itertools
 import math
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ogw.policy.advice import command_for
 from ogw.report.log import timestamp
 from ogw.report.metrics import RelayState
-from ogw.report.status import LatestRefusal, RelayProxyState, RelayProxyStatus, WorkersPart
-from ogw.service.admin.answers import Remembered, RememberedRefusal
+from ogw.report.status import CountedRefusal, RelayProxyState, RelayProxyStatus, WorkersPart
+from ogw.service.admin.shapes import Remembered
+from ogw.service.answers import KnownOverview, KnownRefusal, KnownRefusals, KnownRelay
 
 TOP = 10
 LATEST_REFUSALS = 20
@@ -21,105 +24,85 @@ STATES: dict[RelayState, RelayProxyState] = {
 }
 STALE_SECONDS = 60.0  # what a worker saw of a relay proxy so long before another opened a tunnel is of the past
 
-_Refusal = dict[str, Any]  # as a worker tells of it: `seen` is by the one monotonic clock that a machine has
+_Refusals = dict[tuple[str, str, str, bool], KnownRefusal]  # by client, target, reason, and whether it was enforced
 
 
-def overview(asked: dict[str, Any]) -> WorkersPart:
-    """The part of /status that they know."""
+def overview(answers: Sequence[KnownOverview], missing: int) -> WorkersPart:
+    """The part of /status that they know. `missing`: so many workers did not answer."""
     clients: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
-    relays: dict[str, list[dict[str, Any]]] = {}
-    refusals: dict[tuple[Any, ...], _Refusal] = {}
-    for answer in asked["answers"]:
+    relays: dict[str, list[KnownRelay]] = {}
+    refusals: _Refusals = {}
+    for answer in answers:
         clients.update(dict(answer["clients"]))
         hosts.update(dict(answer["hosts"]))
         for relay in answer["relay_proxies"]:
             relays.setdefault(relay["proxy"], []).append(relay)
-        for one in answer["refusals"]:
-            _add(refusals, one)
+        _add(refusals, answer["refusals"])
     return {
         "top_clients": [{"client": client, "tunnels": count} for client, count in clients.most_common(TOP)],
         "top_hosts": [{"host": host, "tunnels": count} for host, count in hosts.most_common(TOP)],
         "relay_proxies": [relay_proxy(known) for known in relays.values()],
-        "refusals": [_latest(one, age) for one, age in _with_age(refusals)[:LATEST_REFUSALS]],
-        "workers_missing": asked["missing"],
+        "refusals": [
+            {**_counted(one, age), "command": command_for(one.reason, one.client, one.target)}
+            for one, age in _with_age(refusals)[:LATEST_REFUSALS]
+        ],
+        "workers_missing": missing,
     }
 
 
-def remembered(asked: dict[str, Any]) -> Remembered:
+def remembered(answers: Sequence[KnownRefusals], missing: int) -> Remembered:
     """All the refusals that they know."""
-    refusals: dict[tuple[Any, ...], _Refusal] = {}
-    for answer in asked["answers"]:
-        for client, target, reason, event, detail, count, first, last, enforced, seen in answer["refusals"]:
-            _add(refusals, {
-                "client": client, "target": target, "reason": reason, "event": event, "detail": detail,
-                "count": count, "first": first, "last": last, "seen": seen, "enforced": enforced,
-            })  # fmt: skip
+    refusals: _Refusals = {}
+    for answer in answers:
+        _add(refusals, answer["refusals"])
     return {
-        "refusals": [_remembered(one, age) for one, age in _with_age(refusals)],
-        "complete": all(answer["complete"] for answer in asked["answers"]) and not asked["missing"],
-        "workers_missing": asked["missing"],
+        "refusals": [{**_counted(one, age), "first": timestamp(one.first)} for one, age in _with_age(refusals)],
+        "complete": all(answer["complete"] for answer in answers) and not missing,
+        "workers_missing": missing,
     }
 
 
-def _add(refusals: dict[tuple[Any, ...], _Refusal], one: _Refusal) -> None:
+def _add(refusals: _Refusals, rows: Iterable[Sequence[Any]]) -> None:
     """Two workers' refusals of the same are one: the later one's words, and both counts."""
-    key = one["client"], one["target"], one["reason"], one["enforced"]
-    known = refusals.get(key)
-    if known is None:
+    for one in itertools.starmap(KnownRefusal, rows):
+        key = one.client, one.target, one.reason, one.enforced
+        known = refusals.get(key)
+        if known is not None:
+            latest = max(known, one, key=lambda either: either.seen)
+            one = latest._replace(times=known.times + one.times, first=min(known.first, one.first))
         refusals[key] = one
-        return
-    latest = one if one["seen"] > known["seen"] else known
-    first = {"first": min(known["first"], one["first"])} if "first" in one else {}
-    refusals[key] = {**latest, **first, "count": known["count"] + one["count"]}
 
 
-def _with_age(refusals: dict[tuple[Any, ...], _Refusal]) -> list[tuple[_Refusal, float]]:
+def _with_age(refusals: _Refusals) -> list[tuple[KnownRefusal, float]]:
     """The latest first, and how many seconds ago each was."""
     now = time.monotonic()
-    latest_first = sorted(refusals.values(), key=lambda one: -one["seen"])
-    return [(one, round(now - one["seen"], 1)) for one in latest_first]
+    return [(one, round(now - one.seen, 1)) for one in sorted(refusals.values(), key=lambda one: -one.seen)]
 
 
-def _latest(one: _Refusal, age: float) -> LatestRefusal:
+def _counted(one: KnownRefusal, age: float) -> CountedRefusal:
     return {
-        "client": one["client"],
-        "target": one["target"],
-        "reason": one["reason"],
-        "event": one["event"],
-        "detail": one["detail"],
-        "count": one["count"],
-        "last": timestamp(one["last"]),
+        "client": one.client,
+        "target": one.target,
+        "reason": one.reason,
+        "event": one.event,
+        "detail": one.detail,
+        "count": one.times,
+        "last": timestamp(one.last),
         "age": age,
-        "enforced": one["enforced"],
-        "command": command_for(one["reason"], one["client"], one["target"]),
+        "enforced": one.enforced,
     }
 
 
-def _remembered(one: _Refusal, age: float) -> RememberedRefusal:
-    return {
-        "client": one["client"],
-        "target": one["target"],
-        "reason": one["reason"],
-        "event": one["event"],
-        "detail": one["detail"],
-        "count": one["count"],
-        "first": timestamp(one["first"]),
-        "last": timestamp(one["last"]),
-        "age": age,
-        "enforced": one["enforced"],
-    }
-
-
-def relay_proxy(known: list[dict[str, Any]]) -> RelayProxyStatus:
+def relay_proxy(known: Sequence[KnownRelay]) -> RelayProxyStatus:
     """One of them: the worst that a worker knows of it, but nothing that another has long known better."""
-    opened = min((one["age"] for one in known if one["state"] == RelayState.UP), default=math.inf)
-    heard = [one for one in known if one["state"] <= RelayState.UP or one["age"] < opened + STALE_SECONDS]
-    worst = max(heard, key=lambda one: (one["state"], -(one["age"] or 0)))
+    opened = min((one["age"] or 0.0 for one in known if one["state"] == RelayState.UP), default=math.inf)
+    heard = [one for one in known if one["state"] <= RelayState.UP or (one["age"] or 0.0) < opened + STALE_SECONDS]
+    worst = max(heard, key=lambda one: (one["state"], -(one["age"] or 0.0)))
     return {
         "proxy": worst["proxy"],
         "up": worst["state"] == RelayState.UP,
-        "state": STATES[worst["state"]],
+        "state": STATES[RelayState(worst["state"])],
         "why": worst["why"],
         "age": worst["age"],
         "opened": sum(one["opened"] for one in known),

@@ -1,6 +1,6 @@
 """What the admin process shows, as plain values: the state of the gateway, its tunnels, its configuration.
 
-Their shapes are in report/status.py and service/admin/answers.py.
+Their shapes are in report/status.py and service/admin/shapes.py.
 """
 
 import threading
@@ -17,11 +17,11 @@ from ogw.report.events import Event
 from ogw.report.log import timestamp
 from ogw.report.status import Counters, PolicyMode, State, Status, WorkersPart, WorkerStatus
 from ogw.report.table import Table
-from ogw.service.admin.answers import Configuration, Remembered, Tunnels
 from ogw.service.admin.attention import attention
 from ogw.service.admin.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
 from ogw.service.admin.history import History, Point
 from ogw.service.admin.overview import overview, remembered
+from ogw.service.admin.shapes import Configuration, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
 from ogw.service.messages import ListRefusals, ListTunnels, Overview, Question, ShowConfig
 from ogw.settings.settings import Config
@@ -53,7 +53,7 @@ class Views:
         self._history = History(table)
         threading.Thread(target=self._history.run, name="history", daemon=True).start()
         self._lock = threading.Lock()
-        self._overview: tuple[float, WorkersPart] = (float("-inf"), overview({"answers": [], "missing": 0}))
+        self._overview: tuple[float, WorkersPart] = (float("-inf"), overview([], 0))
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics, in the format that a scraper accepts: the text, its media type."""
@@ -156,15 +156,16 @@ class Views:
         with self._lock:
             at, known = self._overview
             if time.monotonic() - at >= FRESH_SECONDS:
-                known = overview(self._ask_for_overview())
+                known = self._ask_for_overview()
                 self._overview = time.monotonic(), known
             return known
 
-    def _ask_for_overview(self) -> dict[str, Any]:
+    def _ask_for_overview(self) -> WorkersPart:
         try:
-            return self._supervisor.ask(Overview())
+            asked = self._supervisor.ask(Overview())
         except TimeoutError:  # a reload that takes its time: what is counted is shown all the same
-            return {"answers": [], "missing": len(self._table.rows)}
+            return overview([], len(self._table.rows))
+        return overview(asked["answers"], asked["missing"])
 
     def tunnels(self, client: str = "", target: str = "", most: int = MOST_TUNNELS) -> Tunnels:
         """The open tunnels, the longest open first: at most so many, and of how many."""
@@ -178,7 +179,8 @@ class Views:
     def refusals(self) -> Remembered:
         """Targets and clients that were not allowed: all that the workers remember, the latest first."""
         events: list[int] = [Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED]
-        return remembered(self._supervisor.ask(ListRefusals(events)))
+        asked = self._supervisor.ask(ListRefusals(events))
+        return remembered(asked["answers"], asked["missing"])
 
     def config(self) -> Configuration:
         """Every setting: its values and who gave them, secrets hidden."""

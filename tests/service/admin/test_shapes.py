@@ -1,4 +1,4 @@
-"""Real answers have exactly the keys and types of report/status.py and service/admin/answers.py, all the way down."""
+"""Real answers have exactly the keys and types of report/status.py and service/admin/shapes.py, all the way down."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from harness.upstreams import Server, echo
 
 from ogw.policy.rules import time_text
 from ogw.report.status import Status
-from ogw.service.admin.answers import Changed, Configuration, Killed, Reloaded, Remembered, Tunnels
+from ogw.service.admin.shapes import Changed, Configuration, Killed, Reloaded, Remembered, Tunnels
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 

@@ -6,6 +6,8 @@ strangers holds here as well.
 
 from typing import NotRequired, Optional, TypedDict
 
+from ogw.report.status import CountedRefusal
+
 
 class OpenTunnel(TypedDict):
     """
@@ -42,19 +44,10 @@ class Tunnels(TypedDict):
     workers_missing: int
 
 
-class RememberedRefusal(TypedDict):
-    """One of report/status.py: LatestRefusal, without the command, and with `first`: when it was first refused."""
+class RememberedRefusal(CountedRefusal):
+    """With when it was first refused."""
 
-    client: str
-    target: str
-    reason: str
-    event: int
-    detail: str
-    count: int
     first: str
-    last: str
-    age: float
-    enforced: bool
 
 
 class Remembered(TypedDict):
