@@ -1,5 +1,8 @@
-"""The open tunnels of a worker: what they share, their limits, the sweep of the idle ones, the recheck after a reload,
-and what a worker answers when it is asked about them."""
+"""The open tunnels of a worker, from accept to close.
+
+What they share, the limits of how many there may be, the sweep of the idle ones, the recheck after a reload, and what
+the worker answers when it is asked about them.
+"""
 
 import _socket
 import gc

@@ -3,6 +3,7 @@
 It does what the supervisor says over the control channel. Where that ends, the supervisor is dead: it finishes quickly.
 """
 
+import math
 import signal
 import socket
 import sys
@@ -94,7 +95,8 @@ class Worker:
         self._door_closed = Flag()  # the supervisor's copies of the listening sockets are
         self._is_closed = Flag()  # and so are ours
         self._orphaned = False
-        self._repeats: dict[Reason, tuple[float, int]] = {}
+        self._shortages = 0  # of descriptors, that were not told yet
+        self._shortage_told_at = -math.inf
         self._room: Any = None
         self._control: Any = None
 
@@ -222,19 +224,17 @@ class Worker:
     def _out_of_descriptors(self, error: OSError) -> None:
         """Accepting rests for a moment. It may go on for hours: one line, then a count a minute."""
         self._tunnels.end_lingering()
-        now = time.monotonic()
-        since, count = self._repeats.get(Reason.NO_DESCRIPTORS, (-REPEAT_SECONDS, 0))
-        if now - since < REPEAT_SECONDS:
-            self._repeats[Reason.NO_DESCRIPTORS] = since, count + 1
+        self._shortages += 1
+        if time.monotonic() - self._shortage_told_at < REPEAT_SECONDS:
             return
-        self._repeats[Reason.NO_DESCRIPTORS] = now, 0
         self._log.event(
             Event.LIMIT_REACHED,
             f"{error.strerror}: clients wait in the queue; raise the limit of open files (LimitNOFILE=), "
             "or lower max-tunnels",
             Reason.NO_DESCRIPTORS.token,
-            count=count + 1,
+            count=self._shortages,
         )
+        self._shortages, self._shortage_told_at = 0, time.monotonic()
 
     # The end.
 
@@ -242,7 +242,7 @@ class Worker:
         """Serve on for drain-delay, close the door, give open tunnels drain-timeout; how many had to be cut."""
         config, tunnels = self._tunnels.config, self._tunnels
         # Readiness is off by now, but a load balancer asks for it only every few seconds and sends clients until then:
-        # serve them as ever. Orphans skip it, since nothing says any more that they are to have no clients.
+        # serve them as ever. An orphan does not wait here or for the supervisor: it is to let nobody in.
         if not self._orphaned:
             self._delay_over.wait(config.drain_delay)
         # The supervisor closes its copies of our sockets first. A listening socket lives until its last copy is closed:
