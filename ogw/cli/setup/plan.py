@@ -15,6 +15,7 @@ from ogw.cli.service_password import SERVICE_GROUP, has_password, write_password
 from ogw.cli.setup.firewall import CallFailed, Firewall, call, succeeds
 from ogw.cli.setup.service_unit import UNIT, systemd_runs, unit_text
 from ogw.settings.editing import Editor, Outcome, edit
+from ogw.settings.files import replace
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import DEFAULT_FILE
@@ -256,15 +257,12 @@ def _unit(answers: Answers, place: Place, port: int) -> Step:
 
     def do() -> None:
         os.makedirs(os.path.dirname(place.unit), 0o755, exist_ok=True)
-        fresh = f"{place.unit}.new"
-        with open(fresh, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if details:
-            os.replace(place.unit, f"{place.unit}.old")
-        os.replace(fresh, place.unit)
+        if os.path.islink(place.unit):
+            # What it leads to is somebody else's, or, of a unit that was masked, /dev/null.
+            os.rename(place.unit, f"{place.unit}.old")
+        elif details:
+            shutil.copy2(place.unit, f"{place.unit}.old")
+        replace(place.unit, text.encode(), mode=0o644)
 
     return Step(_("write {file}").format(file=place.unit), lambda: _contents(place.unit) == text, do, details=details)
 

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,6 +11,7 @@ from gettext import gettext as _
 from typing import NamedTuple, Optional
 
 from ogw.machine.files import read_file
+from ogw.settings.files import replace
 
 HEAD_SIZE = 1 << 14
 NEW, UNUSABLE = ".new-", ".unusable"  # how names begin or end that are no copies: half written, and set aside
@@ -118,13 +118,8 @@ def write_copy(state_dir: str, copy: Copy) -> None:
         if changed < time.time() - HALF_WRITTEN_SECONDS:  # of a download that was killed
             with suppress(OSError):
                 os.unlink(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=NEW, dir=folder)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(json.dumps(head).encode() + b"\n" + copy.body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, place)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    if not os.access(place, os.R_OK):
+        with suppress(OSError):
+            os.unlink(place)  # such as root's, who ran the gateway once: its owner would be kept
+    data = json.dumps(head).encode() + b"\n" + copy.body
+    replace(place, data, mode=0o600, most=0o600, name=(NEW, ""))

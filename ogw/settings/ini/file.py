@@ -5,11 +5,11 @@ import fcntl
 import os
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Callable
 from gettext import gettext as _
 
+from ogw.settings.files import replace
 from ogw.settings.ini.text import IniText
 
 LOCK_SECONDS = 5.0
@@ -106,7 +106,7 @@ class IniFile:
     def save(self, check: Callable[[str], None]) -> None:
         """Replace the file by the edited text. `check` is given the path of the new file, and raises where it is wrong.
 
-        Owner and mode stay; a new file is for its owner and group. Raises EditError, or what `check` raises.
+        A new file is for its owner and group (settings/files.py). Raises EditError, or what `check` raises.
         """
         try:
             if self._was and not os.access(self.path, os.W_OK, effective_ids=True):
@@ -125,13 +125,8 @@ class IniFile:
             data = str(self.text).encode()
         except UnicodeEncodeError:
             raise EditError(_("a value has characters that UTF-8 does not have")) from None
-        handle, fresh = tempfile.mkstemp(prefix=PREFIX, suffix=SUFFIX, dir=self._folder)
-        try:
-            with open(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                self._keep_owner_and_mode(handle)
-                os.fsync(handle)
+
+        def check_both(fresh: str) -> None:
             check(fresh)
             if self._identity_now() != self._was:
                 raise EditError(
@@ -139,47 +134,14 @@ class IniFile:
                         path=self.path
                     )
                 )
-            os.rename(fresh, self.path)
-        except BaseException:
-            try:
-                os.unlink(fresh)
-            except OSError:
-                pass
-            raise
-        try:
-            os.fsync(self._lock)
-        except OSError:
-            pass  # it is replaced; only whether that survives a power cut now is not sure
+
+        replace(self.path, data, mode=0o640, name=(PREFIX, SUFFIX), check=check_both)
 
     def _identity_now(self) -> tuple[int, ...]:
         try:
             return _identity(os.stat(self.path))
         except FileNotFoundError:
             return ()
-
-    def _keep_owner_and_mode(self, handle: int) -> None:
-        now = os.fstat(handle)
-        try:
-            was = os.stat(self.path)
-        except FileNotFoundError:
-            # The group that may read the folder is the one of the gateway, if it has one.
-            group = os.fstat(self._lock).st_gid
-            if os.geteuid() == 0 and group != now.st_gid:
-                os.fchown(handle, -1, group)
-            os.fchmod(handle, 0o640)
-            return
-        if (was.st_uid, was.st_gid) != (now.st_uid, now.st_gid):
-            os.fchown(handle, was.st_uid, was.st_gid)
-        os.fchmod(handle, stat.S_IMODE(was.st_mode))
-        self._keep_attributes(handle)
-
-    def _keep_attributes(self, handle: int) -> None:
-        """Access control lists and labels, where the file system has them."""
-        try:
-            for name in os.listxattr(self.path):
-                os.setxattr(handle, name, os.getxattr(self.path, name))
-        except OSError:
-            pass
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
