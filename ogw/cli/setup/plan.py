@@ -11,7 +11,6 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.edit.relay_proxy import DEFAULT_PASSWORD_FILE, forget, use
-from ogw.cli.service_password import SERVICE_GROUP, has_password, write_password
 from ogw.cli.setup.firewall import CallFailed, Firewall, call, succeeds
 from ogw.cli.setup.service_unit import UNIT, systemd_runs, unit_text
 from ogw.settings.editing import Editor, Outcome, edit
@@ -19,6 +18,7 @@ from ogw.settings.files import replace
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import DEFAULT_FILE
+from ogw.settings.password_file import SERVICE_GROUP, has_password, write_password
 from ogw.settings.settings import SETTINGS
 
 USER = SERVICE_GROUP  # the service's user has a group of its name
