@@ -86,6 +86,13 @@ def test_imports_point_down(path):
             assert ROOMS.index(rest.partition(".")[0]) >= room, name
 
 
+def test_settings_and_tunnels_do_not_know_each_other():
+    """What a tunnel needs of the settings it is given, by service/, as values and objects."""
+    for room, other in (("settings", "tunnel"), ("tunnel", "settings")):
+        for path in (HOUSE / room).rglob("*.py"):
+            assert not [name for name in imported(path) if name.startswith(f"ogw.{other}")], path
+
+
 def test_gevent_lives_in_the_rooms_of_tunnels_and_processes_only():
     users = {path.relative_to(HOUSE).parts[0] for path in FILES if any(n.startswith("gevent") for n in imported(path))}
     assert users == {"tunnel", "service"}

@@ -7,6 +7,7 @@ from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.settings.password_file import read_password
 from ogw.settings.settings import Config
 from ogw.settings.trust import relay_context
 from ogw.tunnel.connector import Connector
@@ -49,5 +50,9 @@ def _relays(config: Config, connector: Connector, log: Log, via: bytes, own: Own
     given = credentials(user, password) if user else None
     encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
     context = relay_context(config.relay_proxy_ca_file) if encrypted else None
-    source = PasswordSource(given, file, partial(log.event, Event.WRONG_CONFIGURATION))
+
+    def tell(sentence: str) -> None:
+        log.event(Event.WRONG_CONFIGURATION, f"relay-proxy-password-file: {file}: {sentence}")
+
+    source = PasswordSource(given, partial(read_password, file) if file else None, tell)
     return Relays(config.relay_proxy, connector, log, via, source, context, own, config.dial_timeout)

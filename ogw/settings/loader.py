@@ -18,10 +18,10 @@ from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
+from ogw.settings.password_file import is_open_to_all, read_password
 from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, shown_as
 from ogw.settings.settings import GROUPS, SETTINGS, Config
 from ogw.settings.trust import read_ca_file, relay_context
-from ogw.tunnel.password import is_open_to_all, read_password
 from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
 
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten

@@ -1,12 +1,43 @@
-"""The file with the relay proxy's password that `ogw setup` writes: what stands in it stays untouched."""
+"""The file with the password for relay proxies: what in it is the password, and the one that commands write."""
 
+import codecs
 import grp
 import os
+from contextlib import suppress
+from gettext import gettext as _
+from typing import Optional
 
-from ogw.settings.ini.file import EditError
-from ogw.tunnel.password import read_password
+from ogw.machine.files import read_file
+from ogw.settings.files import replace
 
+LARGEST = 4096  # bytes, without a byte order mark and the end of the line
+NAME = "relay-proxy.password"  # of the one beside an INI file
 SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes
+
+
+def read_password(path: str) -> str:
+    """The password in a file. Raises OSError, or ValueError where it is none; neither shows anything of it."""
+    return password_in(read_file(path, LARGEST + len(codecs.BOM_UTF8) + len("\r\n")))
+
+
+def password_in(data: bytes) -> str:
+    """The password that a file has, without the byte order mark of some editors and the end of its line.
+
+    Raises ValueError, which says what is wrong with it.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(_("is a text in UTF-16; save it as UTF-8"))
+    line = data.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
+    if len(line) > LARGEST:
+        raise ValueError(_("is larger than {most} bytes").format(most=LARGEST))
+    if b"\0" in line:
+        raise ValueError(_("has a NUL byte in it, as a text in UTF-16 has; save it as UTF-8"))
+    if b"\n" in line or b"\r" in line:
+        raise ValueError(_("has more than one line"))
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(_("is not a text in UTF-8")) from None
 
 
 def has_password(path: str, password: str) -> bool:
@@ -17,31 +48,58 @@ def has_password(path: str, password: str) -> bool:
         return False
 
 
-def write_password(path: str, password: str, ini: str) -> None:
-    """For the owner of the INI file alone, and for the service where that reads the INI file; raises EditError."""
-    if has_password(path, password):
-        return
-    fresh = f"{path}.new"
+def is_open_to_all(path: str) -> bool:
+    """Whether every user of this machine can read the file."""
+    return bool(os.stat(path).st_mode & 0o004)
+
+
+# The one beside an INI file.
+
+
+def beside(ini: str) -> str:
+    """Its path; `ini` is the INI file itself, not a link to it."""
+    return os.path.join(os.path.dirname(ini), NAME)
+
+
+def data_of(path: str) -> Optional[bytes]:
+    """What stands in it, to be put back; None where there is none. Raises OSError."""
     try:
-        if os.path.exists(fresh):
-            os.unlink(fresh)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(password + "\n")
-            file.flush()
-            if os.path.exists(ini):
-                owner = os.stat(ini)
-                os.fchown(handle, owner.st_uid, owner.st_gid)
-                if is_of_service(owner.st_gid):
-                    os.fchmod(handle, 0o640)
-            os.fsync(handle)
-        os.rename(fresh, path)
-    except OSError as error:
-        raise EditError(f"{path}: {error.strerror}") from None
+        return read_file(path, 1 << 20)  # whatever it is, it may have to be put back
+    except FileNotFoundError:
+        return None
 
 
-def is_of_service(group: int) -> bool:
-    """Whether only the service is in this group."""
+def write(path: str, data: bytes, ini: str) -> None:
+    """For the owner of the INI file alone, and for the gateway where that reads the INI file. Raises OSError."""
+    replace(path, data, mode=0o640 if _gateway_reads(ini) else 0o600, most=0o640, like=ini)
+
+
+def put_back(path: str, data: Optional[bytes], ini: str) -> None:
+    """Make it what it was, as far as that can be."""
+    with suppress(OSError):
+        if data is None:
+            os.unlink(path)
+        else:
+            write(path, data, ini)
+
+
+def delete(path: str) -> None:
+    """Nobody needs it any more; somebody may have taken it away."""
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _gateway_reads(ini: str) -> bool:
+    """Whether the INI file is for a group, too, and that is the gateway's: by its name, or because root chose it."""
+    try:
+        status = os.stat(ini)
+    except OSError:
+        return False
+    chosen = status.st_uid == 0 and status.st_gid != 0
+    return bool(status.st_mode & 0o040) and (chosen or _is_of_service(status.st_gid))
+
+
+def _is_of_service(group: int) -> bool:
     try:
         return grp.getgrgid(group).gr_name == SERVICE_GROUP
     except KeyError:

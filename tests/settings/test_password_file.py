@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogw.settings.loader import ConfigError, load
-from ogw.tunnel.password import LARGEST, PasswordSource, password_in, read_password
+from ogw.settings.password_file import (LARGEST, beside, data_of, has_password, password_in, put_back, read_password, write)
+from ogw.tunnel.password import PasswordSource
 from ogw.wire.relay_proxy import credentials
 
 MARK = b"\xef\xbb\xbf"
@@ -107,7 +108,7 @@ def test_a_rotation_to_no_password_keeps_the_one_of_before_and_is_told_once(tmp_
     file = tmp_path / "password"
     file.write_text("first")
     told = []
-    source = PasswordSource(credentials("u", "first"), str(file), told.append)
+    source = PasswordSource(credentials("u", "first"), lambda: read_password(str(file)), told.append)
     assert not source.reread() and told == []
     for data, why in BAD.items():
         file.write_bytes(data)
@@ -127,3 +128,40 @@ def test_a_rotation_to_no_password_keeps_the_one_of_before_and_is_told_once(tmp_
     assert not source.reread() and len(told) == count
     file.write_bytes(b"")
     assert not source.reread() and len(told) == count + 1, "told anew, after it was well again"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("user", "group", "mode", "of_password"),
+    [
+        (0, 8765, 0o640, 0o640),  # the gateway's group
+        (0, 8765, 0o600, 0o600),  # which does not read the INI file either
+        (0, 0, 0o644, 0o600),
+        (4321, 8765, 0o640, 0o600),  # somebody's own group, such as users
+    ],
+)
+def test_a_password_that_is_written_is_for_whoever_the_ini_file_is_for(tmp_path, user, group, mode, of_password):
+    ini = tmp_path / "ogw.ini"
+    ini.write_text("[ogw]\n")
+    ini.chmod(mode)
+    os.chown(ini, user, group)
+    path = beside(str(ini))
+    write(path, b"5ecret\n", str(ini))
+    status = os.stat(path)
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (user, group, of_password)
+    assert has_password(path, "5ecret") and not has_password(path, "other")
+
+
+def test_a_password_that_is_written_again_is_for_nobody_else_and_can_be_put_back(tmp_path):
+    path, ini = beside(str(tmp_path / "ogw.ini")), str(tmp_path / "ogw.ini")
+    assert data_of(path) is None
+    write(path, b"first\n", ini)
+    os.chmod(path, 0o644)
+    before = data_of(path)
+    write(path, b"second\n", ini)
+    assert os.stat(path).st_mode & 0o777 == 0o640 and read_password(path) == "second"
+    put_back(path, before, ini)
+    assert read_password(path) == "first"
+    put_back(path, None, ini)
+    assert os.listdir(tmp_path) == []
+    put_back(path, None, ini)  # it is gone already

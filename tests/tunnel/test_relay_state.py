@@ -4,6 +4,7 @@ import pytest
 
 from ogw.report.metrics import RelayState
 from ogw.service.admin.overview import STALE_SECONDS, relay_proxy
+from ogw.settings.password_file import read_password
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import MOST_DOUBTS, Relay
 from ogw.wire.connect import parse_target
@@ -120,7 +121,7 @@ def test_the_latest_of_the_same_is_told_and_counts_are_added():
 
 def test_a_file_that_is_empty_for_a_moment_changes_nothing(tmp_path):
     file = tmp_path / "password"
-    source = PasswordSource(credentials("u", "old"), str(file))
+    source = PasswordSource(credentials("u", "old"), lambda: read_password(str(file)))
     for content, password, is_news in (("", "old", False), ("new", "new", True), ("new", "new", False)):
         file.write_text(content)
         assert (source.reread(), source.given.password.reveal()) == (is_news, password)

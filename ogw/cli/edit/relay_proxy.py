@@ -5,7 +5,6 @@ import getpass
 import json
 import os
 import sys
-import tempfile
 from gettext import gettext as _
 from typing import Optional
 
@@ -13,19 +12,17 @@ from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
 from ogw.cli.edit.config import must, text_of
 from ogw.cli.exits import FAILED, OK, Failed
 from ogw.cli.parser import Parser, parser_of
-from ogw.machine.files import read_file
+from ogw.settings import password_file as kept
 from ogw.settings.editing import Editor, WrongValue
 from ogw.settings.ini.file import EditError
 from ogw.settings.setting import shown_as
 from ogw.settings.settings import SETTINGS
-from ogw.tunnel.password import LARGEST, password_in
 from ogw.wire.relay_proxy import credentials
 
 URL, USER, PASSWORD, FILE = (
     SETTINGS[name]
     for name in ("relay-proxy", "relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file")
 )
-DEFAULT_PASSWORD_FILE = "relay-proxy.password"  # beside the INI file
 
 
 def parser(verb: str) -> Parser:
@@ -112,7 +109,7 @@ def _from_stdin() -> str:
     try:
         if sys.stdin.isatty():
             return getpass.getpass(_("Password of the relay proxy: "))
-        return password_in(sys.stdin.buffer.readline(2 * LARGEST))
+        return kept.password_in(sys.stdin.buffer.readline(2 * kept.LARGEST))
     except (EOFError, ValueError) as error:
         why = error if isinstance(error, ValueError) else _("is missing")
         raise Failed(_("standard input: the password {why}; nothing was changed").format(why=why)) from None
@@ -175,84 +172,33 @@ def forget(editor: Editor, ini: str) -> bool:
 
 def _forget_file(editor: Editor, ini: str, other: str) -> None:
     """A password's file that we made goes when it is used no more; somebody else's stays."""
-    ours = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
+    ours = kept.beside(ini)
     for entry in editor.entries(FILE):
         if entry.text == other:
             continue
-        if entry.text in (ours, DEFAULT_PASSWORD_FILE):
-            editor.when_done(lambda: _delete(ours))
+        if entry.text in (ours, kept.NAME):
+            editor.when_done(lambda: kept.delete(ours))
         else:
             editor.say(_("{file} with the password stays; delete it if nobody else needs it").format(file=entry.text))
 
 
-def _delete(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
-
-
 def _keep(editor: Editor, ini: str, password: str) -> str:
     """Write the password into a file beside the INI file; its path. Raises EditError."""
-    path = os.path.join(os.path.dirname(ini), DEFAULT_PASSWORD_FILE)
+    path = kept.beside(ini)
     try:
         credentials("", password)
         data = password.encode() + b"\n"
-        if not password or len(data) > LARGEST:
+        if not password or len(data) > kept.LARGEST:
             raise ValueError(_("is empty or too long"))
     except ValueError as error:
         raise WrongValue(_("the password {error}").format(error=error)) from None
     try:
-        before = _contents(path)
+        before = kept.data_of(path)
         if before != data:
             # It must be there when the new configuration is checked; where that fails, or was only tried, it goes back.
-            editor.if_not_done(lambda: _put_back(path, before, ini))
-            _replace(path, data, ini)
+            editor.if_not_done(lambda: kept.put_back(path, before, ini))
+            kept.write(path, data, ini)
             editor.note(PASSWORD, "" if before is None else "before", password)
     except OSError as error:
         raise EditError(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
     return path
-
-
-def _contents(path: str) -> Optional[bytes]:
-    try:
-        return read_file(path, 1 << 20)  # whatever it is, it may have to be put back
-    except FileNotFoundError:
-        return None
-
-
-def _put_back(path: str, data: Optional[bytes], ini: str) -> None:
-    try:
-        if data is None:
-            os.unlink(path)
-        else:
-            _replace(path, data, ini)
-    except OSError:
-        pass
-
-
-def _replace(path: str, data: bytes, ini: str) -> None:
-    """For the INI file's owner alone; where that is root and the gateway has a group, the group may read it, too."""
-    handle, fresh = tempfile.mkstemp(prefix=".ogw-password-", dir=os.path.dirname(path))  # 0600
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            for like in (path, ini):
-                if os.path.exists(like):
-                    _make_like(handle, os.stat(like), is_ini=like == ini)
-                    break
-            os.fsync(handle)
-        os.rename(fresh, path)
-    except BaseException:
-        _delete(fresh)
-        raise
-
-
-def _make_like(handle: int, other: os.stat_result, is_ini: bool) -> None:
-    if os.geteuid() == 0:
-        os.fchown(handle, other.st_uid, other.st_gid)
-    if not is_ini:
-        os.fchmod(handle, other.st_mode & 0o640)
-    elif other.st_uid == 0 and other.st_gid != 0 and other.st_mode & 0o040:
-        os.fchmod(handle, 0o640)

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.cli.edit.relay_proxy import DEFAULT_PASSWORD_FILE, forget, use
+from ogw.cli.edit.relay_proxy import forget, use
 from ogw.cli.setup.firewall import CallFailed, Firewall, call, succeeds
 from ogw.cli.setup.service_unit import UNIT, systemd_runs, unit_text
+from ogw.settings import password_file as kept
 from ogw.settings.editing import Editor, Outcome, edit
 from ogw.settings.files import replace
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import DEFAULT_FILE
-from ogw.settings.password_file import SERVICE_GROUP, has_password, write_password
 from ogw.settings.settings import SETTINGS
 
-USER = SERVICE_GROUP  # the service's user has a group of its name
+USER = kept.SERVICE_GROUP  # the service's user has a group of its name
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Place:
 
     @property
     def password_file(self) -> str:
-        return os.path.join(os.path.dirname(self.ini), DEFAULT_PASSWORD_FILE)
+        return kept.beside(self.ini)
 
     def texts(self, name: str) -> list[str]:
         """What the INI file says of a setting. Raises EditError."""
@@ -118,9 +118,19 @@ def _relay_proxies(editor: Editor, answers: Answers, urls: list[str], ini: str) 
         # Credentials go to no proxy that they were not given for.
         file = ""
         if answers.password is not None:
-            file = DEFAULT_PASSWORD_FILE  # which is meant from the folder of the INI file
-            write_password(os.path.join(os.path.dirname(ini), file), answers.password, ini)
+            file = kept.NAME  # which is meant from the folder of the INI file
+            _write_password(answers.password, ini)
         use(editor, ini, urls, answers.username, password_file=file)
+
+
+def _write_password(password: str, ini: str) -> None:
+    path = kept.beside(ini)
+    if kept.has_password(path, password):
+        return  # as it stands there, with whatever else its owner decided
+    try:
+        kept.write(path, password.encode() + b"\n", ini)
+    except OSError as error:
+        raise EditError(f"{path}: {error.strerror}") from None
 
 
 def preview(answers: Answers, place: Place) -> Outcome:
@@ -190,7 +200,7 @@ def _has_user() -> bool:
 def _ini(answers: Answers, place: Place) -> Step:
     outcome = preview(answers, place)
     password = answers.password if answers.values.get("relay-proxy") else None
-    fresh = password is not None and not has_password(place.password_file, password)
+    fresh = password is not None and not kept.has_password(place.password_file, password)
     details = [f"- {text}" for text in outcome.removed] + [f"+ {text}" for text in outcome.added]
     if fresh:
         details.append(_("+ the password, in {file}, for root and the service alone").format(file=place.password_file))
