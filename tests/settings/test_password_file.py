@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.password_file import (LARGEST, beside, data_of, has_password, password_in, put_back, read_password, write)
+from ogw.settings.password_file import (
+    LARGEST,
+    beside,
+    data_of,
+    has_password,
+    password_in,
+    put_back,
+    read_password,
+    write,
+)
 from ogw.tunnel.password import PasswordSource
 from ogw.wire.relay_proxy import credentials
 
