@@ -1,13 +1,12 @@
 """The process that owns the listening sockets, starts and replaces its children, and passes orders on to them.
 
-Its children are the workers and the admin process. It imports all that they need before it forks, and makes neither a
-hub nor a thread: a replacement is ready at once, and has the same version of everything even if the package was
-upgraded underneath.
+Its children are the workers and the admin process (service/births.py). It imports all that they need before it forks,
+and makes neither a hub nor a thread: a replacement is ready at once, and has the same version of everything even if the
+package was upgraded underneath.
 """
 
 import gc
 import os
-import secrets
 import selectors
 import signal
 import socket
@@ -29,17 +28,15 @@ from ogw.report.metrics import (
 )
 from ogw.report.standard import say
 from ogw.report.table import Table
-from ogw.report.uncaught import report_uncaught_errors
 from ogw.report.writers import Direct
-from ogw.service.admin import process as admin
 from ogw.service.admin.sockets import open_sockets
+from ogw.service.births import Births
 from ogw.service.child import Child
 from ogw.service.children import Children
-from ogw.service.control import Channel
 from ogw.service.deaths import Deaths
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen_everywhere
-from ogw.service.log import open_log, tell_of_failure
+from ogw.service.log import open_log
 from ogw.service.messages import (
     Answered,
     AskSupervisor,
@@ -69,7 +66,7 @@ from ogw.service.reload import InForce
 from ogw.service.signals import SIGNALS
 from ogw.service.signs import Signs, silent
 from ogw.service.wishes import Wish, Wishes
-from ogw.service.worker import END_SECONDS, IGNORED, Worker
+from ogw.service.worker import END_SECONDS
 from ogw.settings.settings import Config
 
 ANSWER_SECONDS = 30.0  # at a reload, for which somebody waits, a worker may be silent for no longer
@@ -125,33 +122,33 @@ class Supervisor:
         sockets = listen_everywhere(config, count)
         self._admin_sockets = open_sockets(config)
         every = [*(sock for own in sockets for sock in own), *self._admin_sockets.all]
-        self._own = sorted({sock.getsockname()[:2] for sock in every if sock.family != socket.AF_UNIX})
+        own_places = sorted({sock.getsockname()[:2] for sock in every if sock.family != socket.AF_UNIX})
         self._table = Table(count)
         self._state = self._table.gateway.cells
         log.count_in(self._state)
         self._in_force = InForce(config, log, self._state, self._limits)
         self._notices = Notices(log, self._table, config)
+        births = Births(self._in_force, log, self._table, self._limits, own_places, self._admin_sockets)
         self._selector = selectors.DefaultSelector()
         workers = [
-            Child(f"worker {number}", self._be_worker, own, self._table.rows[number])
+            Child(f"worker {number}", births.be_worker, own, self._table.rows[number])
             for number, own in enumerate(sockets)
         ]
-        admin_process = Child("admin", self._be_admin, self._admin_sockets.all)
+        admin_process = Child("admin", births.be_admin, self._admin_sockets.all)
         self._children = Children(
             workers,
             admin_process,
             self._selector,
-            self._leave_behind,
+            births.leave_behind,
             self._heard,
             self._mourn,
             self._notices.tell_of_start,
-            lambda name, error: tell_of_failure(self._config, name, error),
+            births.fail,
         )
         self._deaths = Deaths(log, self._table, self._children)
         self._signs = Signs(self._children, config.hung_timeout)
         self._questions = Questions(self._children)
         self._refresh: Optional[Refresh] = None  # from the start on, until it drains
-        self._via = f"ogw-{secrets.token_hex(6)}".encode()
         self._unanswered: list[AskSupervisor] = []  # of the admin process
         self._wishes = Wishes(
             self._children,
@@ -266,27 +263,6 @@ class Supervisor:
             for worker in workers:
                 if worker.is_forsaken(now):
                     worker.close_queue()
-
-    def _leave_behind(self) -> None:
-        """In a child."""
-        SIGNALS.close()
-        for number in IGNORED:
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._log.leave_behind()
-
-    def _be_worker(self, child: Child, channel: Channel) -> int:
-        assert child.row is not None
-        log = self._log.in_child(child.row.cells)
-        report_uncaught_errors(log)
-        return Worker(
-            self._config, log, child.sockets, channel, self._table, child.row, self._limits, self._via, self._own
-        ).serve()
-
-    def _be_admin(self, child: Child, channel: Channel) -> int:
-        log = self._log.in_child(self._table.admin.cells)
-        report_uncaught_errors(log)
-        return admin.serve(channel, self._admin_sockets, self._table, self._config, log)
 
     def _mourn(self, child: Child, pid: int, was_ready: bool) -> None:
         self._signs.forget(child)
