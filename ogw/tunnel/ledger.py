@@ -4,7 +4,8 @@ import time
 from typing import Any, Optional
 
 from ogw.policy.decision import Reason
-from ogw.policy.handshake import Handshake, Rejection
+from ogw.policy.handshake import Handshake
+from ogw.policy.rejection import Rejection
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import (
