@@ -1,35 +1,42 @@
 """What the TLS rules say of the handshake seen so far. Bytes in; bytes that may pass on and a verdict out.
 
-Nothing of a client's goes on before its ClientHello is complete, well formed and allowed. The ServerHello is held until
-its version is judged; with a list of client certificates, until it is known whether the session is resumed, since after
-that no alert in plain text is possible any more.
+What is held, and until when:
+
+- ClientHello, all versions: until it is complete, well formed and allowed. Of what it offers nobody knows yet what the
+  server takes, so the version that is chosen is judged as well.
+- HelloRetryRequest (TLS 1.3 only): it passes, and the second ClientHello is held like the first.
+- ServerHello: until its version is judged. That settles all where no list of client certificates applies, and TLS 1.3
+  where one does: all that follows is encrypted, a client certificate too, so it is unseen.
+- ServerHello of TLS 1.0-1.2, with a list: until the next message tells whether the session is resumed. A client that
+  saw the server change to encryption takes no alert in plain text any more; so a resumed session, whose certificate
+  was shown long before, has to be rejected ahead of that. The rest of a full handshake passes as it comes.
+- Certificate of the client, TLS 1.0-1.2, with a list: until it is judged, and what the client says behind its hello
+  with it, lest something go on that belongs behind the Certificate.
 """
 
 import enum
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.policy.recheck import Session, judge_hello
+from ogw.policy.rejection import Ending, Reject, Rejection, unreadable
+from ogw.policy.server_name import server_name
+from ogw.policy.side import Side
 from ogw.policy.tls_rules import Mode
-from ogw.wire.connect import Target, parse_host, quoted
+from ogw.wire.connect import Target, quoted
+from ogw.wire.records import LARGEST_RECORD, Message
 from ogw.wire.tls import (
     ALERT,
-    APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     FATAL,
     HANDSHAKE,
-    LARGEST_RECORD,
     VERSIONS,
     Alert,
     ClientHello,
     Malformed,
-    Message,
     MessageKind,
-    NotTls,
-    OldVersion,
-    Reader,
     TlsError,
     TooLarge,
     read_certificate,
@@ -39,74 +46,6 @@ from ogw.wire.tls import (
 )
 
 TLS_1_3 = 0x0304
-
-ALERTS: dict[Reason, Optional[Alert]] = {
-    Reason.NOT_TLS: None,  # it would not understand one
-    Reason.SERVER_NAME_MISSING: Alert.UNRECOGNIZED_NAME,
-    Reason.SERVER_NAME_INVALID: Alert.UNRECOGNIZED_NAME,
-    Reason.SERVER_NAME_MISMATCH: Alert.UNRECOGNIZED_NAME,
-    Reason.TLS_VERSION: Alert.PROTOCOL_VERSION,
-    Reason.ECH_NOT_ALLOWED: Alert.ACCESS_DENIED,
-    Reason.HELLO_TOO_LARGE: Alert.DECODE_ERROR,
-    Reason.HANDSHAKE_TIMEOUT: Alert.HANDSHAKE_FAILURE,
-    Reason.MALFORMED_HANDSHAKE: Alert.DECODE_ERROR,
-    Reason.CLIENT_CERTIFICATE_NOT_ALLOWED: Alert.ACCESS_DENIED,
-    Reason.CLIENT_CERTIFICATE_NOT_SENT: Alert.HANDSHAKE_FAILURE,
-    Reason.CLIENT_CERTIFICATE_UNSEEN: Alert.ACCESS_DENIED,
-    Reason.TOO_MANY_HANDSHAKE_BYTES: Alert.INTERNAL_ERROR,
-}
-
-
-class Rejection(NamedTuple):
-    """Why a session is rejected: a reason with an alert of its own, and a sentence for the log."""
-
-    reason: Reason
-    detail: str
-
-    @property
-    def alert(self) -> Optional[Alert]:
-        """What the client is told; None where it would not understand."""
-        return ALERTS[self.reason]
-
-
-class Ending(NamedTuple):
-    """A peer gave the handshake up with a fatal alert, which may pass."""
-
-    reason: Reason  # CLIENT_CLOSED or UPSTREAM_CLOSED
-    detail: str
-
-
-class _Reject(Exception):
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.rejection = Rejection(reason, detail)
-
-
-class _Side:
-    """One direction: its reader, which holds its bytes, and up to where in the stream they may go on."""
-
-    __slots__ = ("ending", "name", "passed", "reader")
-
-    def __init__(self, name: str, ending: Reason, limit: int) -> None:
-        self.name = name
-        self.ending = ending
-        self.reader = Reader(limit)
-        self.passed = 0
-
-    @property
-    def kept(self) -> int:
-        """How many bytes may not go on yet."""
-        return self.reader.end - self.passed
-
-    def passes_to_here(self) -> None:
-        """The last message is accepted: it passes, and with it the whole records up to where none is unfinished."""
-        self.passed = self.reader.position
-
-    def has_said_all(self) -> None:
-        """The last message is accepted, and it is the other side's turn. Raises Malformed if its record goes on."""
-        if self.reader.unfinished:
-            raise Malformed("more of a handshake behind the message that ends its turn, in the same record")
-        self.passed = self.reader.position
 
 
 class _Waits(enum.Enum):
@@ -140,8 +79,8 @@ class Handshake:
         self._client_ip = client_ip
         self._take(policy, no_server_name)
         self._waits = _Waits.CLIENT_HELLO
-        self._client = _Side("the client", Reason.CLIENT_CLOSED, rules.max_size)
-        self._server = _Side("the server", Reason.UPSTREAM_CLOSED, rules.max_size)
+        self._client = Side("the client", Reason.CLIENT_CLOSED, rules.max_size)
+        self._server = Side("the server", Reason.UPSTREAM_CLOSED, rules.max_size)
         self._names: Optional[tuple[bytes, ...]] = None
         self._asked = False
         self._session_id = b""
@@ -257,13 +196,13 @@ class Handshake:
         for side in (self._client, self._server):
             side.reader.let_go()
 
-    def _take_of(self, side: _Side) -> bytes:
+    def _take_of(self, side: Side) -> bytes:
         reader = side.reader
         if self.verified or self._only_reports:
             return reader.take(reader.end)
         return b"" if self.rejection is not None else reader.take(side.passed)
 
-    def _judge(self, side: _Side, data: bytes, judge: Callable[[Message], None]) -> None:
+    def _judge(self, side: Side, data: bytes, judge: Callable[[Message], None]) -> None:
         if self.settled:
             side.reader.hold(data)
             return
@@ -274,10 +213,10 @@ class Handshake:
                     return
             if side.kept > self._rules.max_size + LARGEST_RECORD:
                 raise TooLarge(f"{side.kept} bytes of a handshake and no end of it")
-        except _Reject as reject:
+        except Reject as reject:
             self.rejection = reject.rejection
         except TlsError as error:
-            self.rejection = _unreadable(error, side.name)
+            self.rejection = unreadable(error, side.name)
 
     # The client's messages.
 
@@ -289,28 +228,28 @@ class Handshake:
             if message.type == HANDSHAKE and message.kind == MessageKind.CLIENT_HELLO:
                 self._client_hello(message.body)
             elif waits is _Waits.CLIENT_HELLO or message.type == HANDSHAKE:
-                raise Malformed(f"{_name(message)} where a ClientHello belongs")
+                raise Malformed(f"{message.name} where a ClientHello belongs")
             else:
-                self._passes_behind_its_hello()
+                self._pass_behind_its_hello()
         elif message.type == HANDSHAKE:
             if waits is not _Waits.CERTIFICATE or message.kind != MessageKind.CERTIFICATE:
-                raise Malformed(f"{_name(message)} out of its order")
+                raise Malformed(f"{message.name} out of its order")
             self._client_certificate(message.body)
         elif waits is _Waits.CERTIFICATE:
-            raise Malformed(f"{_name(message)} where a Certificate belongs")
+            raise Malformed(f"{message.name} where a Certificate belongs")
         else:
-            self._passes_behind_its_hello()
+            self._pass_behind_its_hello()
 
-    def _passes_behind_its_hello(self) -> None:
+    def _pass_behind_its_hello(self) -> None:
         """Early data, a change of the cipher, a warning: they pass at once, unless a certificate may be awaited."""
         if self._subjects is None:
-            self._client.passes_to_here()
+            self._client.pass_to_here()
 
     def _client_hello(self, body: bytes) -> None:
         hello = read_client_hello(body)
         second = self._waits is _Waits.SECOND_HELLO
         if second and hello.server_names != self._names:
-            raise _Reject(Reason.SERVER_NAME_MISMATCH, "the second ClientHello names another server than the first")
+            raise Reject(Reason.SERVER_NAME_MISMATCH, "the second ClientHello names another server than the first")
         if not second:
             self._judge_server_name(hello)
         if hello.best_version < self._rules.min_version:
@@ -318,64 +257,41 @@ class Handshake:
         if hello.encrypted:
             self.ech_seen = True
             if self._rules.ech == "deny":
-                raise _Reject(
+                raise Reject(
                     Reason.ECH_NOT_ALLOWED,
                     "the ClientHello has an encrypted_client_hello extension, real or not (encrypted-client-hello)",
                 )
         self._names = hello.server_names
         self._session_id = hello.session_id
         self._waits = _Waits.SERVER_HELLO
-        self._client.has_said_all()
+        self._client.end_turn()
 
-    def _offers_too_little(self, hello: ClientHello) -> _Reject:
+    def _offers_too_little(self, hello: ClientHello) -> Reject:
         best, least = hello.best_version, self._rules.min_version
         offered = f"{version_name(best)} at best"
         if not best:
             unknown = ", ".join(map(version_name, hello.versions[:4])) or "nothing"
             offered = f"no version of TLS that there is, only {unknown}"
-        return _Reject(
+        return Reject(
             Reason.TLS_VERSION, f"the client offers {offered}, less than {version_name(least)} (tls-min-version)"
         )
 
     def _judge_server_name(self, hello: ClientHello) -> None:
         target, names = self._target, hello.server_names
-        if not names:
-            if self._no_server_name:
-                return
-            raise _Reject(
-                Reason.SERVER_NAME_MISSING,
-                f"the ClientHello names no server; no-server-name in the rule of {target.host} would let it pass",
-            )
-        if len(names) > 1:
-            raise _Reject(Reason.SERVER_NAME_INVALID, f"the ClientHello has {len(names)} server names")
-        if target.address is None and names[0] == target.host.encode():
-            self.server_name = target.host
-            return
-        name = names[0]
-        shown = quoted(name)
-        if name.count(b":") > 1 and name[:1] != b"[":
-            name = b"[%b]" % name  # parse_host takes IPv6 in brackets only, and clients send it without
-        try:
-            host, address = parse_host(name)
-        except ValueError as error:
-            raise _Reject(Reason.SERVER_NAME_INVALID, f"the server name {shown} {error}") from None
-        if address is not None:
-            if address == target.address and self._no_server_name:
-                return  # it says no more than no name does
-            raise _Reject(Reason.SERVER_NAME_INVALID, f"the server name {shown} is an IP address (RFC 6066, section 3)")
-        self.server_name = host
-        if host == target.host:
+        self.server_name = name = server_name(names, target, self._no_server_name)
+        if name in ("", target.host):
             return
         if self._rules.any_allowed_host:
-            other = Target(host, target.port)
+            other = Target(name, target.port)
             decision = self._policy.judge_target(other, self._client_ip)
             if decision.allowed and decision.reported is None:
                 # The rules of both hold.
                 self._subjects = self._subjects or self._rules.subjects_for(other, self._client_ip)
                 return
-        raise _Reject(
+        assert names
+        raise Reject(
             Reason.SERVER_NAME_MISMATCH,
-            f"the server name is {shown}, but the target is {target.host} (server-name)",
+            f"the server name is {quoted(names[0])}, but the target is {target.host} (server-name)",
         )
 
     def _client_certificate(self, body: bytes) -> None:
@@ -384,7 +300,7 @@ class Handshake:
             return
         chain = read_certificate(body)
         if not chain:
-            raise _Reject(
+            raise Reject(
                 Reason.CLIENT_CERTIFICATE_NOT_SENT,
                 "the server asked for a client certificate and the client has sent none (allowed-client-certificate)",
             )
@@ -394,7 +310,7 @@ class Handshake:
             raise Malformed(f"a client certificate that cannot be read: {error}") from None
         self.subject, self.certificate = seen.subject, chain[0]
         if not seen.allowed:
-            raise _Reject(
+            raise Reject(
                 Reason.CLIENT_CERTIFICATE_NOT_ALLOWED,
                 f"the client certificate of {seen.subject} is not allowed; "
                 "add its subject, or one common name of it, to allowed-client-certificate",
@@ -409,12 +325,14 @@ class Handshake:
             self._alert(message, self._server)
         elif waits is _Waits.SERVER_HELLO:
             if message.type == CHANGE_CIPHER_SPEC and self.version:
-                self._server.passes_to_here()  # behind a HelloRetryRequest it means nothing (RFC 8446, appendix D.4)
+                self._server.pass_to_here()  # behind a HelloRetryRequest it means nothing (RFC 8446, appendix D.4)
                 return
             if message.type != HANDSHAKE or message.kind != MessageKind.SERVER_HELLO:
-                raise Malformed(f"{_name(message)} where a ServerHello belongs")
+                raise Malformed(f"{message.name} where a ServerHello belongs")
             self._server_hello(message.body)
         elif waits is _Waits.SERVER_FLIGHT:
+            # A server may resume without that id; then there is no certificate, no key exchange: only a fresh ticket,
+            # or nothing at all, before it changes to encryption (RFC 5077, section 3.1).
             if message.type == CHANGE_CIPHER_SPEC or message.kind == MessageKind.NEW_SESSION_TICKET:
                 self._unseen("the session is resumed, and its client certificate was shown before")
                 return
@@ -423,9 +341,9 @@ class Handshake:
         elif waits is _Waits.SERVER_DONE:
             self._server_flight(message)
         elif message.type == HANDSHAKE or waits is _Waits.CLIENT_HELLO:
-            raise Malformed(f"{_name(message)} out of its order")
+            raise Malformed(f"{message.name} out of its order")
         elif message.type == CHANGE_CIPHER_SPEC and waits is _Waits.SECOND_HELLO:
-            self._server.passes_to_here()
+            self._server.pass_to_here()
 
     def _server_hello(self, body: bytes) -> None:
         hello = read_server_hello(body)
@@ -434,19 +352,20 @@ class Handshake:
         self.version = hello.version
         if hello.version < self._rules.min_version or hello.version not in VERSIONS:
             unlike = "less than" if hello.version in VERSIONS else "which is no version of TLS; at least"
-            raise _Reject(
+            raise Reject(
                 Reason.TLS_VERSION,
                 f"the server chose {version_name(hello.version)}, {unlike} "
                 f"{version_name(self._rules.min_version)} (tls-min-version)",
             )
         if hello.retry:
-            self._server.has_said_all()
+            self._server.end_turn()
             self._waits = _Waits.SECOND_HELLO
         elif self._subjects is None:
             self._done()
         elif hello.version >= TLS_1_3:
             self._unseen("TLS 1.3 encrypts client certificates")
         elif hello.session_id and hello.session_id == self._session_id:
+            # A server that resumes says the client's own id back, also one that resumes from a ticket (RFC 5077, 3.4).
             self._unseen("the session is resumed, and its client certificate was shown before")
         else:
             self._waits = _Waits.SERVER_FLIGHT
@@ -454,13 +373,13 @@ class Handshake:
     def _server_flight(self, message: Message) -> None:
         """TLS 1.0-1.2, not resumed: does the server ask for a client certificate before it is done?"""
         if message.type != HANDSHAKE:
-            raise Malformed(f"{_name(message)} before the ServerHelloDone")
-        self._server.passes_to_here()
+            raise Malformed(f"{message.name} before the ServerHelloDone")
+        self._server.pass_to_here()
         if message.kind == MessageKind.CERTIFICATE_REQUEST:
             self._asked = True
         elif message.kind == MessageKind.SERVER_HELLO_DONE:
             if self._asked:
-                self._server.has_said_all()
+                self._server.end_turn()
                 self._waits = _Waits.CERTIFICATE
             else:
                 self.certificate = b""
@@ -470,45 +389,25 @@ class Handshake:
         if self._rules.allow_unseen or self._subjects is None:
             self._done()
             return
-        raise _Reject(
+        raise Reject(
             Reason.CLIENT_CERTIFICATE_UNSEEN,
             f"a client certificate cannot be seen: {why}; let the server use TLS 1.2 without resumption, "
             "take the target out of client-certificate-hosts, or set unseen-client-certificate = allow",
         )
 
-    def _alert(self, message: Message, side: "_Side") -> None:
+    def _alert(self, message: Message, side: Side) -> None:
         level, description = message.body
         if level != FATAL:
             if side is self._client:
-                self._passes_behind_its_hello()
+                self._pass_behind_its_hello()
             return
         try:
             name = f" ({Alert(description).name.lower()})"
         except ValueError:
             name = ""
         self.ended = Ending(side.ending, f"{side.name} ended the handshake with alert {description}{name}")
-        side.passes_to_here()
+        side.pass_to_here()
 
     def _done(self) -> None:
         self._waits = _Waits.NOTHING
         self.verified = True
-
-
-def _unreadable(error: TlsError, who: str) -> Rejection:
-    if isinstance(error, NotTls):
-        return Rejection(Reason.NOT_TLS, f"{who} does not speak TLS: {error.detail}")
-    if isinstance(error, OldVersion):
-        return Rejection(Reason.TLS_VERSION, f"{who} speaks {error.detail}, which nobody should")
-    if isinstance(error, TooLarge):
-        return Rejection(Reason.HELLO_TOO_LARGE, f"{who} sent {error.detail} (handshake-max-size)")
-    return Rejection(Reason.MALFORMED_HANDSHAKE, f"{who} sent a handshake that cannot be read: {error.detail}")
-
-
-def _name(message: Message) -> str:
-    """A message as an error names it."""
-    if message.type == HANDSHAKE:
-        try:
-            return f"a {MessageKind(message.kind).name.lower().replace('_', ' ')}"
-        except ValueError:
-            return f"a handshake message of type {message.kind}"
-    return {ALERT: "an alert", APPLICATION_DATA: "application data"}.get(message.type, "a change of the cipher")

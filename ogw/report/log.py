@@ -8,7 +8,7 @@ import json
 import logging
 import secrets
 import time
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -22,6 +22,25 @@ from ogw.report.writers import Direct, Writer
 CUT = 40  # bytes that tell how much was cut, at most
 SHORTEST = 64  # bytes of a field that is not cut
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Account(NamedTuple):
+    """What a tunnel that closed comes to: whose it was, what went through, and how long it took, in seconds.
+
+    tunnel    its id
+    client    address and port
+    target    as it was asked for
+    upstream  the address and port that were dialed
+    """
+
+    tunnel: str
+    client: str
+    target: str
+    upstream: str
+    bytes_up: int
+    bytes_down: int
+    dial: float
+    duration: float
 
 
 _second: tuple[int, str] = (0, "1970-01-01T00:00:00")  # the last one that was written
@@ -185,20 +204,9 @@ class Log:
         record.__dict__["fields"] = line
         return record
 
-    def tunnel_closed(
-        self,
-        reason: str,
-        message: str,
-        tunnel: str,
-        client: str,
-        target: str,
-        upstream: str,
-        bytes_up: int,
-        bytes_down: int,
-        dial: float,
-        duration: float,
-    ) -> None:
+    def tunnel_closed(self, reason: str, message: str, account: Account) -> None:
         """Event 108, the line of every tunnel. Built by hand, at a tenth of the cost; a test holds them equal."""
+        tunnel, client, target, upstream, bytes_up, bytes_down, dial, duration = account
         if self._text or message or "%" in client:
             fields: dict[str, Any] = {
                 Field.TUNNEL: tunnel,

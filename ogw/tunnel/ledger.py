@@ -4,9 +4,10 @@ import time
 from typing import Any, Optional
 
 from ogw.policy.decision import Reason
-from ogw.policy.handshake import Handshake, Rejection
+from ogw.policy.handshake import Handshake
+from ogw.policy.rejection import Rejection
 from ogw.report.events import Event
-from ogw.report.log import Log
+from ogw.report.log import Account, Log
 from ogw.report.metrics import (
     ALLOWED,
     BYTES_DOWN,
@@ -94,35 +95,11 @@ class Ledger:
         copied: dict[str, Any] = {"upstream": upstream, "bytes_up": bytes_up, "bytes_down": bytes_down}
         self.log.event(Event.INFORMATION, "the tunnel is open", **fields, **copied)
 
-    def closed(
-        self,
-        reason: Reason,
-        detail: str,
-        tunnel: str,
-        client: str,
-        target: str,
-        upstream: str,
-        bytes_up: int,
-        bytes_down: int,
-        dial: float,
-        duration: float,
-    ) -> None:
+    def closed(self, reason: Reason, detail: str, account: Account) -> None:
         """An open tunnel ended."""
-        cells = self.cells
-        cells[CLOSED + reason.index] += 1
-        DURATION.observe(cells, duration)
-        self.log.tunnel_closed(
-            reason.token,
-            detail and detail_of(detail),
-            tunnel,
-            client,
-            target,
-            upstream,
-            bytes_up,
-            bytes_down,
-            dial,
-            duration,
-        )
+        self.cells[CLOSED + reason.index] += 1
+        DURATION.observe(self.cells, account.duration)
+        self.log.tunnel_closed(reason.token, detail and detail_of(detail), account)
 
     def left(self, reason: Optional[Reason], detail: str, fields: dict[str, Any]) -> None:
         """Its client went away before it was open; without a reason it never said a byte."""

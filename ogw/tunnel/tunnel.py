@@ -13,6 +13,7 @@ from ogw.policy.handshake import Handshake
 from ogw.policy.recheck import UNWATCHED
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
+from ogw.report.log import Account
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
 from ogw.tunnel.grounds import Grounds
 from ogw.tunnel.head import read_head
@@ -343,18 +344,10 @@ class Tunnel:
         ledger = self.shared.ledger
         up, down = duplex.up.copied, duplex.down.copied
         ledger.copied(up - self.told_up, down - self.told_down)
-        ledger.closed(
-            duplex.reason or Reason.INTERNAL_ERROR,
-            "the peer did not answer for too long" if is_timeout(duplex.error) else self.detail,
-            self.id,
-            self.client_name,
-            self.target,
-            upstream.address,
-            up,
-            down,
-            dial_seconds,
-            time.monotonic() - self.accepted,
-        )
+        detail = "the peer did not answer for too long" if is_timeout(duplex.error) else self.detail
+        duration = time.monotonic() - self.accepted
+        account = Account(self.id, self.client_name, self.target, upstream.address, up, down, dial_seconds, duration)
+        ledger.closed(duplex.reason or Reason.INTERNAL_ERROR, detail, account)
 
     def _account_for_leaving(self, left: "Left | Ended") -> None:
         self.shared.ledger.left(left.reason, left.detail, self._who())

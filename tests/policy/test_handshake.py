@@ -21,9 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogw.policy.decision import Reason
-from ogw.policy.handshake import ALERTS, Handshake
+from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
+from ogw.policy.rejection import ALERTS
 from ogw.policy.rules import parse_rules
 from ogw.policy.subjects import Subjects, parse_pattern
 from ogw.policy.tls_rules import Mode, TlsRules

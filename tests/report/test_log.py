@@ -12,7 +12,7 @@ import time
 import pytest
 
 from ogw.report.events import CATALOGUE, Event, Field
-from ogw.report.log import Log, one_line
+from ogw.report.log import Account, Log, one_line
 from ogw.report.sinks import PIPE_ATOMIC, File, Stream, Syslog
 from ogw.report.writers import Writer
 
@@ -37,12 +37,12 @@ def logged(fill, **options):
     return kept.lines
 
 
-CLOSED = ("idle", "", "ab12cd-7", "10.0.0.5:50001", "www.example.com:443", "192.0.2.1:443", 10, 2**40, 0.0123, 3601.5)
+ACCOUNT = Account("ab12cd-7", "10.0.0.5:50001", "www.example.com:443", "192.0.2.1:443", 10, 2**40, 0.0123, 3601.5)
 
 
 def test_the_hand_built_line_of_a_tunnel_equals_the_formatters():
     by_hand, by_formatter = (
-        json.loads(logged(lambda log, m=message: log.tunnel_closed("idle", m, *CLOSED[2:]), policy="0a1b2c3d")[0])
+        json.loads(logged(lambda log, m=message: log.tunnel_closed("idle", m, ACCOUNT), policy="0a1b2c3d")[0])
         for message in ("", "x")
     )
     assert by_formatter.pop("message") == "x" and by_hand.pop("message") == ""
@@ -87,7 +87,7 @@ def test_lines_below_the_level_are_left_out():
     def fill(log):
         log.event(Event.CONNECT_RECEIVED, "debug")
         log.event(Event.INFORMATION, "info")
-        log.tunnel_closed(*CLOSED)
+        log.tunnel_closed("idle", "", ACCOUNT)
         log.event(Event.NETWORK_ERROR, "warning")
 
     assert [json.loads(line)["event"] for line in logged(fill, level="warning")] == [403]
@@ -102,7 +102,7 @@ def test_text_writes_the_number_with_its_prefix_and_quotes_what_a_client_chose()
 
 
 def test_text_has_the_line_of_a_closed_tunnel_too():
-    [line] = logged(lambda log: log.tunnel_closed(*CLOSED), text=True)
+    [line] = logged(lambda log: log.tunnel_closed("idle", "", ACCOUNT), text=True)
     assert "OGW-108 tunnel closed (idle)" in line and "bytes_up=10" in line
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ogw.report.events import Event
 from ogw.report.lines import LONGEST, PIPE_ATOMIC
-from ogw.report.log import Log, one_line
+from ogw.report.log import Account, Log, one_line
 from ogw.report.printable import MOST_DETAIL, cut, cut_front, detail_of, plain, printable
 from ogw.report.standard import say
 
@@ -184,7 +184,8 @@ def test_what_was_made_printable_stays_as_it_is(value):
 def test_a_client_at_an_interface_with_an_odd_name_has_a_valid_line():
     writer = Lines()
     log = Log(writer)
-    log.tunnel_closed("idle", "", "ab-1", '[fe80::1%a"b\\]:5', "a.example:443", "192.0.2.1:443", 1, 2, 0.1, 1.5)
+    account = Account("ab-1", '[fe80::1%a"b\\]:5', "a.example:443", "192.0.2.1:443", 1, 2, 0.1, 1.5)
+    log.tunnel_closed("idle", "", account)
     log.tls_verified("ab-1", '[fe80::1%a"b\\]:5', "a.example:443", "a.example", "TLS 1.3", 0.1)
     assert [json.loads(line)["client"] for line in writer.lines] == ['[fe80::1%a"b\\]:5'] * 2
 

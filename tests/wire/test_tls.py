@@ -21,6 +21,7 @@ from harness.hellos import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ogw.wire.records import Reader
 from ogw.wire.tls import (
     ALERT,
     APPLICATION_DATA,
@@ -30,7 +31,6 @@ from ogw.wire.tls import (
     Malformed,
     NotTls,
     OldVersion,
-    Reader,
     TlsError,
     TooLarge,
     alert,

@@ -24,11 +24,10 @@ from ogw.wire.connect import (
     quoted,
     read_request,
 )
+from ogw.wire.records import Message, Reader
 from ogw.wire.tls import (
     HANDSHAKE,
-    Message,
     MessageKind,
-    Reader,
     TlsError,
     read_certificate,
     read_client_hello,
