@@ -10,6 +10,7 @@ from harness.dns import Dns
 from harness.gateway import Gateway, read_all, read_exactly
 from harness.hellos import hello, records, server_hello
 from harness.upstreams import Server, echo
+from harness.waiting import PATIENCE, until
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 AT_ONCE = (
@@ -23,8 +24,8 @@ ANSWER = records(server_hello(0x0303))
 
 
 def at(seconds):
-    """That long from now, as until= takes it, and as a number."""
-    when = time.time() + seconds
+    """That long from now, as until= takes it, and as a number; a gateway is to be started meanwhile."""
+    when = time.time() + seconds * PATIENCE
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when)) + f".{int(when % 1 * 1e6):06d}Z", when
 
 
@@ -38,9 +39,9 @@ def says_back(sock):
 
 
 def test_a_tunnel_ends_with_its_rule_and_others_do_not():
-    until, end = at(3)
+    when, end = at(3)
     with Server(echo) as ends, Server(echo) as stays:
-        rules = f"{ends.host} until={until}, {stays.host} until=2999-01-01T00:00:00Z, {stays.host} until={until}"
+        rules = f"{ends.host} until={when}, {stays.host} until=2999-01-01T00:00:00Z, {stays.host} until={when}"
         with running(*LOOPBACK, "--allowed-host", rules) as gateway:
             with gateway.tunnel(ends.target) as ended, gateway.tunnel(stays.target) as other:
                 assert says_back(ended) and says_back(other)
@@ -51,9 +52,9 @@ def test_a_tunnel_ends_with_its_rule_and_others_do_not():
 
 
 def test_a_tunnel_ends_with_the_to_that_its_address_needs():
-    until, _end = at(3)
+    when, _end = at(3)
     with Server(echo) as server, Dns({"www.bench.example": [server.host]}) as dns:
-        rules = f"www.bench.example, *.bench.example to=127.0.0.0/8 until={until}"
+        rules = f"www.bench.example, *.bench.example to=127.0.0.0/8 until={when}"
         with running(*dns.flags, "--allowed-host", rules) as gateway:
             with gateway.tunnel("www.bench.example:443") as sock:
                 assert read_all(sock) == b""
@@ -74,9 +75,9 @@ def opened(gateway, target, said):
 
 
 def test_a_tunnel_ends_with_what_its_server_name_needs():
-    until, _end = at(3)
+    when, _end = at(3)
     with Server(speak) as server, Dns({"www.bench.example": [server.host]}) as dns:
-        rules = f"www.bench.example, www.bench.example no-server-name until={until}, other.bench.example until={until}"
+        rules = f"www.bench.example, www.bench.example no-server-name until={when}, other.bench.example until={when}"
         flags = (*dns.flags, *LOOPBACK, "--allowed-host", rules, "--server-name", "allowed-hosts")
         with running(*flags, tls_rules=None) as gateway:
             target = "www.bench.example:443"
@@ -93,9 +94,9 @@ def test_a_tunnel_ends_with_what_its_server_name_needs():
 
 
 def test_a_tunnel_that_only_passes_by_report_ends_with_it():
-    until, _end = at(3)
+    when, _end = at(3)
     with Server(echo) as server:
-        with running(*LOOPBACK, "--policy-mode", "report", "--report-until", until) as gateway:
+        with running(*LOOPBACK, "--policy-mode", "report", "--report-until", when) as gateway:
             with gateway.tunnel(server.target) as sock:
                 assert read_all(sock) == b""
                 assert gateway.closed(reason="rule-ended")["target"] == server.target
@@ -121,9 +122,9 @@ def configured(path, recheck, *rules):
 @pytest.mark.parametrize("recheck", ["yes", "no"])
 def test_a_rule_that_was_given_more_time_lets_its_tunnels_live_and_one_that_was_taken_away_does_not(tmp_path, recheck):
     ini = tmp_path / "ogw.ini"
-    until, end = at(4)
+    when, end = at(4)
     with Server(echo) as longer, Server(echo) as gone, Server(echo) as mark:
-        rules = [f"{server.host} until={until}" for server in (longer, gone, mark)]
+        rules = [f"{server.host} until={when}" for server in (longer, gone, mark)]
         configured(ini, recheck, *rules)
         with running(*LOOPBACK, "--config", str(ini)) as gateway:
             with gateway.tunnel(longer.target) as lives, gateway.tunnel(gone.target) as ends:
@@ -144,8 +145,8 @@ def test_an_end_that_a_reload_brought_is_seen_where_open_tunnels_are_judged_agai
     with Server(echo) as server:
         configured(ini, "yes", server.host)
         with running(*LOOPBACK, "--config", str(ini)) as gateway, gateway.tunnel(server.target) as sock:
-            until, end = at(3)
-            configured(ini, "yes", f"{server.host} until={until}")
+            when, end = at(3)
+            configured(ini, "yes", f"{server.host} until={when}")
             assert ask(gateway, "/reload", "POST")[0] == 200
             assert read_all(sock) == b"" and time.time() >= end
             assert gateway.closed()["reason"] == "rule-ended"
@@ -153,10 +154,10 @@ def test_an_end_that_a_reload_brought_is_seen_where_open_tunnels_are_judged_agai
 
 def test_the_ends_of_many_tunnels_are_spread():
     """Their clients all come again."""
-    until, end = at(2)
+    when, end = at(2)
     spread = [*PROGRAM[:2], AT_ONCE.replace("0.0", "4.0")]
     with Server(echo) as server:
-        flags = (*OFTEN, *LOOPBACK, "--allowed-host", f"{server.host} until={until}")
+        flags = (*OFTEN, *LOOPBACK, "--allowed-host", f"{server.host} until={when}")
         with Gateway(*flags, program=spread) as gateway:
             socks = [gateway.tunnel(server.target) for _turn in range(30)]
             for sock in socks:
@@ -168,8 +169,8 @@ def test_the_ends_of_many_tunnels_are_spread():
 
 
 def wait_for_lines(gateway, count):
-    until = time.monotonic() + 20
-    while len(lines := [line for line in list(gateway.lines) if line.get("reason") == "rule-ended"]) < count:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return lines
+    def lines():
+        return [line for line in list(gateway.lines) if line.get("reason") == "rule-ended"]
+
+    until(lambda: len(lines()) >= count)
+    return lines()
