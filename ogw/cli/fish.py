@@ -36,10 +36,10 @@ def _lines(parser: argparse.ArgumentParser, typed: Sequence[str]) -> Iterator[tu
                 yield here, f"-a {choice.dest} -d {_quoted(choice.help or '')}"
                 yield from _lines(argument.choices[choice.dest], [*typed, choice.dest])
             continue
-        told = parser._get_formatter()._expand_help(argument) if argument.help else ""
+        about = parser._get_formatter()._expand_help(argument) if argument.help else ""
         for flag in argument.option_strings:
             kind = "-l" if flag.startswith("--") else "-s"
-            yield seen or "__fish_use_subcommand", f"{kind} {flag.lstrip('-')}{_behind(argument)} -d {_quoted(told)}"
+            yield seen or "__fish_use_subcommand", f"{kind} {flag.lstrip('-')}{_behind(argument)} -d {_quoted(about)}"
         if not argument.option_strings and (offered := _behind(argument)):
             yield seen, offered.strip().removeprefix("-x ")
 

@@ -55,8 +55,8 @@ def _own_error(error: Exception) -> int:
 
     places = traceback.extract_tb(error.__traceback__)
     at = f"{os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else "?"
-    told = _("ogw: OGW-400 {kind}: {error} (ogw {version}, {at}): this is an error of ogw itself, please report it")
-    print(told.format(kind=type(error).__name__, error=error, version=__version__, at=at), file=sys.stderr)
+    message = _("ogw: OGW-400 {kind}: {error} (ogw {version}, {at}): this is an error of ogw itself, please report it")
+    print(message.format(kind=type(error).__name__, error=error, version=__version__, at=at), file=sys.stderr)
     return OWN_ERROR
 
 
@@ -172,11 +172,11 @@ def _unknown(words: list[str]) -> int:
     from ogw.cli import commands
 
     typed = " ".join(word for word in words[: 2 if commands.of_group(words[0]) else 1])
-    told = _("ogw: {word} is not a command").format(word=ascii(typed))
+    message = _("ogw: {word} is not a command").format(word=ascii(typed))
     meant = commands.meant(words)
     if meant:
-        told += _("; did you mean {commands}?").format(commands=_(" or ").join(f"ogw {words}" for words in meant))
-    print(told, file=sys.stderr)
+        message += _("; did you mean {commands}?").format(commands=_(" or ").join(f"ogw {words}" for words in meant))
+    print(message, file=sys.stderr)
     group = commands.of_group(words[0])
     print(commands.usage(group or commands.COMMANDS), end="", file=sys.stderr)
     return WRONG

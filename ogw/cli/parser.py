@@ -29,8 +29,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """The command line is wrong; the message says why. Exits with 2."""
         self.print_usage(sys.stderr)
-        told = _("ogw: {message}; `{program} --help` says more").format(message=message, program=self.prog)
-        self.exit(WRONG, told + "\n")
+        sentence = _("ogw: {message}; `{program} --help` says more").format(message=message, program=self.prog)
+        self.exit(WRONG, sentence + "\n")
 
 
 class VerbParser(Parser):

@@ -32,18 +32,18 @@ def parser() -> Parser:
 
 def run(asked: argparse.Namespace) -> int:
     file = configuration_file(asked.flags)
-    told: dict[str, Any] = {"file": file, "mistakes": [], "warnings": [], "policy": None, "rules": None}
+    answer: dict[str, Any] = {"file": file, "mistakes": [], "warnings": [], "policy": None, "rules": None}
     try:
         config = load(asked.flags, os.environ)
     except ConfigError as error:
-        told["mistakes"] = list(error.mistakes)
+        answer["mistakes"] = list(error.mistakes)
     else:
-        told |= {"warnings": list(config.warnings), "policy": config.policy.hash, "rules": rules_of(config)}
+        answer |= {"warnings": list(config.warnings), "policy": config.policy.hash, "rules": rules_of(config)}
     if asked.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(answer, indent=2))
     else:
-        _tell(clean(told))
-    return WRONG if told["mistakes"] else OK
+        _tell(clean(answer))
+    return WRONG if answer["mistakes"] else OK
 
 
 def rules_of(config: Config) -> dict[str, int]:
@@ -54,21 +54,21 @@ def rules_of(config: Config) -> dict[str, int]:
     }
 
 
-def _tell(told: dict[str, Any]) -> None:
-    for mistake in told["mistakes"]:
+def _tell(answer: dict[str, Any]) -> None:
+    for mistake in answer["mistakes"]:
         print(f"ogw: {mistake}", file=sys.stderr)
-    for warning in told["warnings"]:
+    for warning in answer["warnings"]:
         print(_("ogw: warning: {warning}").format(warning=warning), file=sys.stderr)
-    file = told["file"] or _("no file")
-    if told["mistakes"]:
-        number = len(told["mistakes"])
+    file = answer["file"] or _("no file")
+    if answer["mistakes"]:
+        number = len(answer["mistakes"])
         said = ngettext("{number} mistake: no gateway starts with this, and a running one keeps what it has ({file})",
                         "{number} mistakes: no gateway starts with this, and a running one keeps what it has ({file})",
                         number)  # fmt: skip
         print("ogw: " + said.format(number=count(number), file=file), file=sys.stderr)
         return
-    allowed, denied = told["rules"]["allowed-host"], told["rules"]["denied-host"]
+    allowed, denied = answer["rules"]["allowed-host"], answer["rules"]["denied-host"]
     rules = ngettext("{number} allowed host", "{number} allowed hosts", allowed).format(number=count(allowed))
     if denied:
         rules += ", " + ngettext("{number} denied", "{number} denied", denied).format(number=count(denied))
-    print(_("fine: {rules}, policy {policy}, {file}").format(rules=rules, policy=told["policy"], file=file))
+    print(_("fine: {rules}, policy {policy}, {file}").format(rules=rules, policy=answer["policy"], file=file))

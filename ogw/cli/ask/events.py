@@ -26,8 +26,8 @@ def parser() -> Parser:
         examples=["ogw events", "ogw events 105", "ogw events OGW-105", "ogw events host-not-allowed"],
         codes={OK: _("done"), WRONG: _("there is no such event or reason, or the command line is wrong")},
     )
-    told = _("which one; without it, a table of all")
-    offer(made.add_argument("event", metavar="NUMBER|REASON", nargs="?", help=told), [*map(str, CATALOGUE), *REASONS])
+    about = _("which one; without it, a table of all")
+    offer(made.add_argument("event", metavar="NUMBER|REASON", nargs="?", help=about), [*map(str, CATALOGUE), *REASONS])
     return made
 
 
@@ -58,8 +58,8 @@ def _one(asked: str) -> list[RenderableType]:
         return _reason(next(reason for reason in Reason if reason.token == token))
     near = difflib.get_close_matches(token, REASONS, n=1)
     meant = _("; did you mean {token}?").format(token=near[0]) if near else ""
-    told = _("{asked} is neither the number of an event nor a reason{meant}")
-    raise Wrong(told.format(asked=ascii(asked), meant=meant))
+    message = _("{asked} is neither the number of an event nor a reason{meant}")
+    raise Wrong(message.format(asked=ascii(asked), meant=meant))
 
 
 def _event(number: int) -> list[RenderableType]:
@@ -68,8 +68,8 @@ def _event(number: int) -> list[RenderableType]:
         number=number, tokens=", ".join(answered)
     )
     if number not in CATALOGUE:
-        told = _("there is no event {number}").format(number=number)
-        raise Wrong(f"{told}; {of_answer}" if answered else told + _("; `ogw events` lists all"))
+        message = _("there is no event {number}").format(number=number)
+        raise Wrong(f"{message}; {of_answer}" if answered else message + _("; `ogw events` lists all"))
     level, name = CATALOGUE[number]
     parts: list[RenderableType] = [
         Text.assemble((f"OGW-{number} {name}", BOLD), (f"  ({_level(level)})", DIM)),
@@ -83,8 +83,8 @@ def _event(number: int) -> list[RenderableType]:
 
 
 def _reason(reason: Reason) -> list[RenderableType]:
-    told = _("reported by OGW-{number} {name}").format(number=reason.event, name=CATALOGUE[reason.event][1])
-    return [_headline(reason), *_advice(REASONS[reason.token]), indented(Text(told, style=DIM))]
+    message = _("reported by OGW-{number} {name}").format(number=reason.event, name=CATALOGUE[reason.event][1])
+    return [_headline(reason), *_advice(REASONS[reason.token]), indented(Text(message, style=DIM))]
 
 
 def _headline(reason: Reason) -> Text:

@@ -44,8 +44,8 @@ def parser() -> Parser:
         },
     )
     made.add_argument("target", metavar="HOST[:PORT]", help=_("where to; without a port, 443"))
-    told = _("the client's address, for allowed-client and rules with from= (default: 127.0.0.1)")
-    made.add_argument("--client", metavar="IP", type=_client, default="127.0.0.1", help=told)
+    about = _("the client's address, for allowed-client and rules with from= (default: 127.0.0.1)")
+    made.add_argument("--client", metavar="IP", type=_client, default="127.0.0.1", help=about)
     made.add_argument("--at", metavar="TIME", type=_time, help=_("as it would be then, for rules with until="))
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
@@ -61,15 +61,15 @@ def run(asked: argparse.Namespace) -> int:
         raise Failed(str(error)) from None
     try:
         with Interruptible():
-            told = explainer.explain(connect_target(asked.target), asked.client, asked.at)
+            answer = explainer.explain(connect_target(asked.target), asked.client, asked.at)
     finally:
         explainer.close()
     if asked.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(answer, indent=2))
     else:
-        show(*_screen(clean(told)))
-    _compare_with_running(config, told["policy"])
-    return OK if told["decision"] == "allowed" else FAILED
+        show(*_screen(clean(answer)))
+    _compare_with_running(config, answer["policy"])
+    return OK if answer["decision"] == "allowed" else FAILED
 
 
 def _client(text: str) -> str:
@@ -93,20 +93,20 @@ def _compare_with_running(config: Config, policy: str) -> None:
     except NoGateway:
         return
     if running != policy:
-        told = _("ogw: the running gateway has another policy ({running}, here it is {policy}): it was started with "
-                 "other flags, or the file changed since; `ogw reload` takes the file")  # fmt: skip
-        print(told.format(running=clean(running), policy=policy), file=sys.stderr)
+        message = _("ogw: the running gateway has another policy ({running}, here it is {policy}): it was started with "
+                    "other flags, or the file changed since; `ogw reload` takes the file")  # fmt: skip
+        print(message.format(running=clean(running), policy=policy), file=sys.stderr)
 
 
 # What people see.
 
 
-def _screen(told: dict[str, Any]) -> list[RenderableType]:
-    target = told["target"] or told["asked"]
-    allowed = told["decision"] == "allowed"
-    when = _(" at {time}").format(time=told["at"]) if told["at"] else ""
+def _screen(answer: dict[str, Any]) -> list[RenderableType]:
+    target = answer["target"] or answer["asked"]
+    allowed = answer["decision"] == "allowed"
+    when = _(" at {time}").format(time=answer["at"]) if answer["at"] else ""
     said = Text(_("allowed"), f"{BOLD} {GOOD}") if allowed else Text(_("refused"), f"{BOLD} {BAD}")
-    of_client = _("  for client {client}{when}").format(client=told["client"], when=when)
+    of_client = _("  for client {client}{when}").format(client=answer["client"], when=when)
     parts: list[RenderableType] = [Text.assemble((target, BOLD), "  ", said, (of_client, DIM))]
     facts = table("", "", folds=(1,))
 
@@ -114,25 +114,26 @@ def _screen(told: dict[str, Any]) -> list[RenderableType]:
         facts.add_row(Text(name.ljust(INDENT), style=DIM), Text.assemble(*texts))
 
     if not allowed:
-        answer = _("  (the client's answer is {status}, event OGW-{event})")
-        fact(_("reason"), (told["reason"], WARN), (answer.format(status=told["status"], event=told["event"]), DIM))
-        fact(_("because"), told["detail"])
-    elif told["reported"]:
+        status = _("  (the client's answer is {status}, event OGW-{event})")
+        status = status.format(status=answer["status"], event=answer["event"])
+        fact(_("reason"), (answer["reason"], WARN), (status, DIM))
+        fact(_("because"), answer["detail"])
+    elif answer["reported"]:
         passes = _("  would be refused; it passes, since policy-mode is report")
-        fact(_("reason"), (told["reported"], WARN), (passes, WARN))
-        fact(_("because"), told["detail"])
-    if told["command"]:
-        fact(_("to allow it"), told["command"])
-    for number, rule in enumerate(told["rules"]):
+        fact(_("reason"), (answer["reported"], WARN), (passes, WARN))
+        fact(_("because"), answer["detail"])
+    if answer["command"]:
+        fact(_("to allow it"), answer["command"])
+    for number, rule in enumerate(answer["rules"]):
         fact(_("rules") if not number else "", *_rule(rule))
-    if told["way"] is not None:
-        fact(_("way"), *_way(told["way"]))
-    for number, one in enumerate(told["addresses"]):
+    if answer["way"] is not None:
+        fact(_("way"), *_way(answer["way"]))
+    for number, one in enumerate(answer["addresses"]):
         verdict = (_("may be dialed"), GOOD) if one["allowed"] else (one["detail"], BAD)
         fact(_("addresses") if not number else "", one["address"], "  ", verdict)
-    if told["more_addresses"]:
-        fact("", (_("and {number} more").format(number=f"{told['more_addresses']:,}"), DIM))
-    for number, line in enumerate(_tls(told["tls"]) if told["tls"] else ()):
+    if answer["more_addresses"]:
+        fact("", (_("and {number} more").format(number=f"{answer['more_addresses']:,}"), DIM))
+    for number, line in enumerate(_tls(answer["tls"]) if answer["tls"] else ()):
         fact(_("TLS") if not number else "", line)
     return [*parts, facts]
 
@@ -161,8 +162,8 @@ def _way(way: dict[str, Any]) -> list[Any]:
         ]
     if way["bypass"] is None:
         return [_("straight")]
-    told = _("straight, past the relay proxy: relay-proxy-bypass = {rule}")
-    return [told.format(rule=way["bypass"]["rule"]), (f"  {way['bypass']['source']}", DIM)]
+    message = _("straight, past the relay proxy: relay-proxy-bypass = {rule}")
+    return [message.format(rule=way["bypass"]["rule"]), (f"  {way['bypass']['source']}", DIM)]
 
 
 def _tls(tls: dict[str, Any]) -> list[str]:

@@ -56,41 +56,41 @@ class Explainer:
         more_addresses  how many others there are
         tls       what will be asked of the session; None where there is none
         """
-        told: dict[str, Any] = {"asked": asked.decode("ascii", "backslashreplace"), "target": None, "client": client}
-        told |= {"at": None if at is None else time_text(at), "policy": self.policy.hash}
+        answer: dict[str, Any] = {"asked": asked.decode("ascii", "backslashreplace"), "target": None, "client": client}
+        answer |= {"at": None if at is None else time_text(at), "policy": self.policy.hash}
         empty: dict[str, Any] = {"rules": [], "way": None, "addresses": [], "more_addresses": 0, "tls": None}
         decision = self.policy.judge_client(client)
         if not decision.allowed:
-            return {**told, **self._answer(decision, client, ""), **empty}
+            return {**answer, **self._answer(decision, client, ""), **empty}
         try:
             request = read_request(b"CONNECT " + asked + b" HTTP/1.1\r\n\r\n", self._config.head_max_size)
             assert request is not None  # it ends
         except HeadError as error:
             return {
-                **told,
+                **answer,
                 **self._answer(Decision(False, HEAD_REASONS[type(error)], error.detail), client, ""),
                 **empty,
             }
         target = request.target
-        told["target"] = str(target)
+        answer["target"] = str(target)
         matches = self.policy.matches(target, client, at)
         decision = self.policy.judge_target(target, client, at)
         empty["rules"] = _rules(matches, decision)
         if not decision.allowed:
-            return {**told, **self._answer(decision, client, str(target), matches), **empty}
+            return {**answer, **self._answer(decision, client, str(target), matches), **empty}
         survey = self._dialer.survey(target, decision.to, client, _clock(at))
         if survey.failure is not None:
             refused = Decision(False, survey.failure.reason, survey.failure.detail, reported=decision.reported)
             judged = [address for address, _judged in survey.addresses]
-            told |= self._answer(refused, client, str(target), matches, judged)
+            answer |= self._answer(refused, client, str(target), matches, judged)
             if any(not self.policy.denied_address(one, target.port, client, at).allowed for one in judged):
-                told["command"] = None  # its addresses may not be dialed, wherever the guard would let them lie
+                answer["command"] = None  # its addresses may not be dialed, wherever the guard would let them lie
         else:
-            told |= self._answer(decision, client, str(target), matches)
-        told |= {"rules": empty["rules"], "way": self._way(target, client, at), "addresses": _addresses(survey)}
-        told["more_addresses"] = survey.more
-        told["tls"] = None if survey.failure is not None else self._tls(target, client, decision, at)
-        return told
+            answer |= self._answer(decision, client, str(target), matches)
+        answer |= {"rules": empty["rules"], "way": self._way(target, client, at), "addresses": _addresses(survey)}
+        answer["more_addresses"] = survey.more
+        answer["tls"] = None if survey.failure is not None else self._tls(target, client, decision, at)
+        return answer
 
     def _answer(
         self,

@@ -89,17 +89,17 @@ def run(asked: argparse.Namespace) -> int:
         up, target = _client_bytes(_read(asked.file or asked.client))
         down = _server_bytes(_read(asked.server)) if asked.server else b""
         client, server = _look(up), _look(down)
-        told = _verdict(policy, _target(asked.target, target, client), asked.client_address, up, down)
+        judged = _verdict(policy, _target(asked.target, target, client), asked.client_address, up, down)
     except ConfigError as error:
         for mistake in error.mistakes:
             print(f"ogw: {mistake}", file=sys.stderr)
         return WRONG
-    answer = {"client": _as_dict(client), "server": _as_dict(server), **told}
+    answer = {"client": _as_dict(client), "server": _as_dict(server), **judged}
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
         _print(answer)
-    return FAILED if told["verdict"] in ("rejected", "ended") else OK
+    return FAILED if judged["verdict"] in ("rejected", "ended") else OK
 
 
 def _is_address(text: str) -> bool:
@@ -231,7 +231,7 @@ def _verdict(policy: Policy, target: Target, address: str, up: bytes, down: byte
         turn = handshake.awaits_client
         piece, left[turn] = left[turn][:1], left[turn][1:]
         (handshake.client_said if turn else handshake.server_said)(piece)
-    told: dict[str, Any] = {
+    judged: dict[str, Any] = {
         "target": str(target),
         "target allowed": decision.allowed,
         "target reason": decision.detail,
@@ -240,19 +240,19 @@ def _verdict(policy: Policy, target: Target, address: str, up: bytes, down: byte
         "subject": handshake.subject,
     }
     if handshake.verified:
-        told["verdict"] = "verified"
+        judged["verdict"] = "verified"
     elif handshake.rejection is not None:
         reason = handshake.rejection.reason
-        told |= {"verdict": "rejected", "reason": reason.token, "event": reason.event}
-        told["detail"] = handshake.rejection.detail
-        told["alert"] = handshake.rejection.alert.name.lower() if handshake.rejection.alert else None
+        judged |= {"verdict": "rejected", "reason": reason.token, "event": reason.event}
+        judged["detail"] = handshake.rejection.detail
+        judged["alert"] = handshake.rejection.alert.name.lower() if handshake.rejection.alert else None
     elif handshake.ended is not None:
-        told |= {"verdict": "ended", "detail": handshake.ended.detail}
+        judged |= {"verdict": "ended", "detail": handshake.ended.detail}
     elif handshake.awaits_client:
-        told["detail"] = _("the client's bytes end before it is decided")
+        judged["detail"] = _("the client's bytes end before it is decided")
     else:
-        told["detail"] = _("fine so far; the rest depends on the server's answer (--client FILE --server FILE)")
-    return told
+        judged["detail"] = _("fine so far; the rest depends on the server's answer (--client FILE --server FILE)")
+    return judged
 
 
 def _as_dict(seen: Seen) -> dict[str, Any]:

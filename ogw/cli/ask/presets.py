@@ -33,8 +33,8 @@ def parser() -> Parser:
         ],
         codes={OK: _("done"), WRONG: _("there is no such preset, a parameter is wrong, or the command line is")},
     )
-    told = _("which one; without it, a table of all")
-    offer(made.add_argument("preset", metavar="NAME", nargs="?", help=told), presets())
+    about = _("which one; without it, a table of all")
+    offer(made.add_argument("preset", metavar="NAME", nargs="?", help=about), presets())
     for name in PARAMETERS:
         setting = SETTINGS[name]
         made.add_argument(setting.flag, metavar=setting.placeholder, action="append", default=[], help=setting.help)
@@ -50,8 +50,8 @@ def run(asked: argparse.Namespace) -> int:
         _show_all(known, asked.json)
         return OK
     if asked.preset not in known:
-        told = _("there is no preset {name}; there are {known}")
-        raise Wrong(told.format(name=ascii(asked.preset), known=", ".join(known)))
+        message = _("there is no preset {name}; there are {known}")
+        raise Wrong(message.format(name=ascii(asked.preset), known=", ".join(known)))
     preset = known[asked.preset]
     try:
         rules = preset.expand(asked.cloud, _given(vars(asked)), partly=True)
@@ -70,8 +70,8 @@ def _known(folder: Any) -> Mapping[str, Preset]:
             folder = load([], os.environ).presets_folder
         except ConfigError:
             folder = ""
-            told = _("ogw: the configuration is wrong (`ogw check` says where): these are ogw's own presets alone")
-            print(told, file=sys.stderr)
+            message = _("ogw: the configuration is wrong (`ogw check` says where): these are ogw's own presets alone")
+            print(message, file=sys.stderr)
     try:
         return presets(folder)
     except OSError as error:

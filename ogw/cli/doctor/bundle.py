@@ -32,14 +32,14 @@ SYSCTLS = (
 )
 
 
-def write_bundle(path: str, told: dict[str, Any], config: Optional[Config], running: Optional[Status]) -> None:
+def write_bundle(path: str, report: dict[str, Any], config: Optional[Config], running: Optional[Status]) -> None:
     """A .tar.gz that only its owner may read. Raises Failed.
 
-    told     what the doctor found
+    report   what the doctor found
     config   None where it is wrong
     running  what the gateway says of itself; None where none runs
     """
-    files = {"about.json": _json(about()), "limits.json": _json(limits()), "doctor.json": _json(told)}
+    files = {"about.json": _json(about()), "limits.json": _json(limits()), "doctor.json": _json(report)}
     if config is not None:
         files["configuration.json"] = _json(configuration(config))
         if config.log_file:

@@ -52,12 +52,12 @@ def parser() -> Parser:
             WRONG: _("the command line or the configuration is wrong"),
         },
     )
-    told = _("try only this host, not those of the rules; may be repeated")
-    made.add_argument("--host", metavar="HOST[:PORT]", type=_target, action="append", help=told)
-    told = _("for all that is tried outside, together (default: {seconds:g})").format(seconds=SECONDS)
-    made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=SECONDS, help=told)
-    told = _("also pack what was found, configuration, versions, metrics and the end of log-file, without secrets")
-    made.add_argument("--bundle", metavar="FILE", help=told)
+    about = _("try only this host, not those of the rules; may be repeated")
+    made.add_argument("--host", metavar="HOST[:PORT]", type=_target, action="append", help=about)
+    about = _("for all that is tried outside, together (default: {seconds:g})").format(seconds=SECONDS)
+    made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=SECONDS, help=about)
+    about = _("also pack what was found, configuration, versions, metrics and the end of log-file, without secrets")
+    made.add_argument("--bundle", metavar="FILE", help=about)
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
 
@@ -78,16 +78,16 @@ def run(asked: argparse.Namespace) -> int:
         found = [*_of_configuration(config, file), *of_gateway(config, running, why, config.policy.hash)]
         found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
         found += _outside(config, asked.host, asked.timeout)
-    told = {
+    report = {
         "version": __version__,
         "problems": count_of(found, State.PROBLEM),
         "warnings": count_of(found, State.WARNING),
         "findings": [finding.as_dict() for finding in found],
     }
     if asked.bundle:
-        write_bundle(asked.bundle, told, config, running)
+        write_bundle(asked.bundle, report, config, running)
     if asked.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(report, indent=2))
     else:
         show(*_screen(found))
     if asked.bundle:
@@ -95,7 +95,7 @@ def run(asked: argparse.Namespace) -> int:
         print(told_of.format(path=ascii(asked.bundle)[1:-1]), file=sys.stderr)
     if config is None:
         return WRONG
-    return FAILED if told["problems"] else OK
+    return FAILED if report["problems"] else OK
 
 
 def _target(text: str) -> Target:
@@ -112,7 +112,7 @@ def _seconds(text: str) -> float:
 
 
 def _of_configuration(config: Config, file: Optional[str]) -> list[Finding]:
-    found = [warning("configuration", "", told, _("change it, if that is not meant")) for told in config.warnings]
+    found = [warning("configuration", "", message, _("change it, if that is not meant")) for message in config.warnings]
     return found or [ok("configuration", file or "", _("nothing is wrong with it"))]
 
 

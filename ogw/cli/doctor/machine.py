@@ -35,9 +35,9 @@ def of_gateway(config: Config, running: Optional[Status], why: str, policy: str)
     """The gateway that runs here, if one does."""
     if running is None:
         return [untested("gateway", "", "; ".join(line.strip() for line in why.splitlines()).replace(":;", ":"))]
-    told = _("ogw {version}, {state}, policy {policy}")
+    message = _("ogw {version}, {state}, policy {policy}")
     found = [
-        ok("gateway", "", told.format(version=running["version"], state=running["state"], policy=running["policy"]))
+        ok("gateway", "", message.format(version=running["version"], state=running["state"], policy=running["policy"]))
     ]
     if running["version"] != __version__:
         what = _("it runs version {running}, this command is {ours}").format(

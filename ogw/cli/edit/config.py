@@ -209,8 +209,8 @@ def until(text: str) -> str:
         seconds = time.time() + int(ago[1]) * UNITS[ago[2]] if ago is not None else parse_time(text)
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
-        told = _("until {text}: neither a time from now on (30m, 2h, 3d, 1w) nor one like 2027-01-31T18:00:00Z")
-        raise Wrong(told.format(text=ascii(text))) from None
+        message = _("until {text}: neither a time from now on (30m, 2h, 3d, 1w) nor one like 2027-01-31T18:00:00Z")
+        raise Wrong(message.format(text=ascii(text))) from None
 
 
 def remove_all(asked: argparse.Namespace, setting: Setting, values: list[str]) -> int:

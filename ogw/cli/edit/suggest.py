@@ -61,11 +61,11 @@ def parser() -> Parser:
     made.add_argument("--reload", action="store_true", help=_("and let the running gateway take them at once"))
     made.add_argument("--yes", action="store_true", help=_("do not ask"))
     made.add_argument("--per-client", action="store_true", help=_("rules for the clients that asked, with from="))
-    told = _("only refusals since then: 2h, 3d, or a time such as 2026-11-24T10:00:00Z")
-    made.add_argument("--since", metavar="TIME", type=_since, help=told)
+    about = _("only refusals since then: 2h, 3d, or a time such as 2026-11-24T10:00:00Z")
+    made.add_argument("--since", metavar="TIME", type=_since, help=about)
     made.add_argument("--json", action="store_true", help=_("as JSON"))
-    told = _("the INI file: what it allows is not suggested, and --apply adds to it (default: OGW_CONFIG, or {file})")
-    made.add_argument("--config", metavar="FILE", help=told.format(file=DEFAULT_FILE))
+    about = _("the INI file: what it allows is not suggested, and --apply adds to it (default: OGW_CONFIG, or {file})")
+    made.add_argument("--config", metavar="FILE", help=about.format(file=DEFAULT_FILE))
     add_run_dir(made)
     made.set_defaults(dry_run=False)
     made.intermixed = True  # LOGs may stand anywhere
@@ -115,11 +115,11 @@ def _learn(learner: Learner, logs: list[str], since: Optional[float], gateway: G
             _take(learner, _recorded(recording, log), since)
         _tell_of(recording)
     if learner.strange:
-        told = _("ogw: {number} refusals name no client or target that there could be; they were left out")
-        print(told.format(number=count(learner.strange)), file=sys.stderr)
+        message = _("ogw: {number} refusals name no client or target that there could be; they were left out")
+        print(message.format(number=count(learner.strange)), file=sys.stderr)
     if learner.beyond:
-        told = _("ogw: {number} refusals were left out: more than {most} different ones; --since takes fewer")
-        print(told.format(number=count(learner.beyond), most=count(MOST)), file=sys.stderr)
+        message = _("ogw: {number} refusals were left out: more than {most} different ones; --since takes fewer")
+        print(message.format(number=count(learner.beyond), most=count(MOST)), file=sys.stderr)
 
 
 def _take(learner: Learner, records: Iterator[Recorded], since: Optional[float]) -> None:
@@ -136,12 +136,12 @@ def _remembered(gateway: Gateway) -> Iterator[Recorded]:
         client, target, detail = one["client"], one["target"], one["detail"]
         yield Recorded(one["event"], one["reason"], client, target, detail, one["count"], first, last)
     if missing := answer["workers_missing"]:
-        told = ngettext(
+        message = ngettext(
             "ogw: {number} worker did not answer in time; what it refused is missing",
             "ogw: {number} workers did not answer in time; what they refused is missing",
             missing,
         )
-        print(told.format(number=missing), file=sys.stderr)
+        print(message.format(number=missing), file=sys.stderr)
     elif not answer["complete"]:
         print(_("ogw: the gateway had to forget some refusals; its log has all of them"), file=sys.stderr)
 
@@ -162,12 +162,12 @@ def _opened(log: str) -> BufferedReader:
 
 
 def _tell_of(recording: Recording) -> None:
-    told = ngettext("ogw: {refusals} of {lines} line tells of a refusal", "ogw: {refusals} of {lines} lines tell of "
-                    "a refusal", recording.lines)  # fmt: skip
-    told = told.format(refusals=count(recording.refusals), lines=count(recording.lines))
+    message = ngettext("ogw: {refusals} of {lines} line tells of a refusal", "ogw: {refusals} of {lines} lines tell of "
+                       "a refusal", recording.lines)  # fmt: skip
+    message = message.format(refusals=count(recording.refusals), lines=count(recording.lines))
     if recording.unreadable:
-        told += _(", {unreadable} could not be read").format(unreadable=count(recording.unreadable))
-    print(told, file=sys.stderr)
+        message += _(", {unreadable} could not be read").format(unreadable=count(recording.unreadable))
+    print(message, file=sys.stderr)
 
 
 # What comes of it.
@@ -176,25 +176,25 @@ def _tell_of(recording: Recording) -> None:
 def _show(found: Suggestions) -> None:
     print(*lines(found), sep="\n", end="\n" if found.rules or found.denied or found.addresses or found.clients else "")
     if not found.rules:
-        told = _("ogw: there is no rule to suggest")
+        message = _("ogw: there is no rule to suggest")
         if found.allowed:
-            told += _("; what was refused {number} times is allowed by now").format(number=count(found.allowed))
-        print(told, file=sys.stderr)
+            message += _("; what was refused {number} times is allowed by now").format(number=count(found.allowed))
+        print(message, file=sys.stderr)
 
 
 def _agrees(number: int, file: str, stdin_is_log: bool) -> bool:
     """Ask at the terminal. Raises Failed where there is none."""
-    told = ngettext("Add this rule to {file}? [y/N] ", "Add these {number} rules to {file}? [y/N] ", number)
-    told = told.format(number=number, file=file)
+    question = ngettext("Add this rule to {file}? [y/N] ", "Add these {number} rules to {file}? [y/N] ", number)
+    question = question.format(number=number, file=file)
     answer = ""
     try:
         sys.stdout.flush()
         if stdin_is_log:
             with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
-                print(told, end="", file=sys.stderr, flush=True)
+                print(question, end="", file=sys.stderr, flush=True)
                 answer = terminal.readline()
         elif sys.stdin is not None and sys.stdin.isatty():
-            print(told, end="", file=sys.stderr, flush=True)
+            print(question, end="", file=sys.stderr, flush=True)
             answer = sys.stdin.readline()
         else:
             raise OSError
@@ -216,8 +216,10 @@ def _add(rules: list[Rule], asked: argparse.Namespace, gateway: Gateway) -> int:
 
     code = make(asked, change)
     if code == OK and asked.reload and gateway.policy() == before:
-        told = _("ogw: the running gateway does not read {file}, its policy is as it was; name its file with --config")
-        print(told.format(file=file_of(asked)), file=sys.stderr)
+        message = _(
+            "ogw: the running gateway does not read {file}, its policy is as it was; name its file with --config"
+        )
+        print(message.format(file=file_of(asked)), file=sys.stderr)
         return FAILED
     return code
 
@@ -232,5 +234,5 @@ def _since(text: str) -> float:
     try:
         return parse_time(text)
     except ValueError:
-        told = _("{text} is neither a time ago (30m, 2h, 3d) nor a time (2026-11-24T10:00:00Z)")
-        raise argparse.ArgumentTypeError(told.format(text=ascii(text))) from None
+        message = _("{text} is neither a time ago (30m, 2h, 3d) nor a time (2026-11-24T10:00:00Z)")
+        raise argparse.ArgumentTypeError(message.format(text=ascii(text))) from None

@@ -20,31 +20,35 @@ def lines(found: Suggestions) -> Iterator[str]:
         yield f"# {_told(one.refused)}"
         yield f"    {one.rule}"
     for parent, number in found.families().items():
-        told = _("# {number} of these are below {parent}: *.{parent} would cover them, and every other name below it")
-        yield told.format(number=number, parent=parent)
+        message = _(
+            "# {number} of these are below {parent}: *.{parent} would cover them, and every other name below it"
+        )
+        yield message.format(number=number, parent=parent)
     yield from _others(found)
 
 
 def _others(found: Suggestions) -> Iterator[str]:
-    told = [
+    notes = [
         _("# no rule for {target}: the denied hosts name it; {refused}").format(target=target, refused=_told(refused))
         for target, refused in found.denied.items()
     ]
-    told += [
+    notes += [
         _("# no rule for {target}: {detail}. You decide whether it may lead there; {refused}").format(
             target=target, detail=_cut(refused.detail), refused=_told(refused)
         )
         for target, refused in found.addresses.items()
     ]
-    told += [
+    notes += [
         _("# no rule for client {client}, allowed-client has it not: allowed-client = {client} would; {times}").format(
             client=client, times=_times(refused)
         )
         for client, refused in found.clients.items()
     ]
-    yield from told[:MOST_LISTED]
-    if len(told) > MOST_LISTED:
-        yield _("# and {number} more for which there is no rule; --json has all").format(number=len(told) - MOST_LISTED)
+    yield from notes[:MOST_LISTED]
+    if len(notes) > MOST_LISTED:
+        yield _("# and {number} more for which there is no rule; --json has all").format(
+            number=len(notes) - MOST_LISTED
+        )
 
 
 def _told(refused: Tally) -> str:

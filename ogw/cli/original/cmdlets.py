@@ -81,11 +81,11 @@ def key_of(call: Call) -> tuple[str, Setting]:
     """The original's name of a key, and the setting that it is. Raises NotUnderstood."""
     found = KEYS.get(call.get("Name").lower())
     if found is None:
-        told = _(
+        message = _(
             "the key {key} is unknown to ogw, which has {known} of the original's; `ogw config show` lists its own"
         )
         known = ", ".join(name for name, _setting in KEYS.values())
-        raise NotUnderstood(told.format(key=ascii(call.get("Name")), known=known))
+        raise NotUnderstood(message.format(key=ascii(call.get("Name")), known=known))
     return found
 
 
@@ -163,8 +163,8 @@ def _list(name: str, words: str, parameter: str) -> list[Cmdlet]:
 
 def _restart(call: Call) -> list[str]:
     if call.get("Name").lower() != SERVICE.lower():
-        told = _("the service {name} is not the gateway's, which is {service}")
-        raise NotUnderstood(told.format(name=ascii(call.get("Name")), service=SERVICE))
+        message = _("the service {name} is not the gateway's, which is {service}")
+        raise NotUnderstood(message.format(name=ascii(call.get("Name")), service=SERVICE))
     return ["reload"]
 
 
@@ -239,9 +239,9 @@ def _parameter(cmdlet: Cmdlet, names: Sequence[str], typed: str) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        told = _("-{typed} may be {names}; write more of it")
+        message = _("-{typed} may be {names}; write more of it")
         names_ = _(" or ").join(f"-{name}" for name in fitting)
-        raise NotUnderstood(told.format(typed=typed, names=names_))
+        raise NotUnderstood(message.format(typed=typed, names=names_))
     raise NotUnderstood(_("-{typed} is none of its parameters; it is {usage}").format(typed=typed, usage=cmdlet.usage))
 
 
@@ -296,8 +296,8 @@ def run(asked: argparse.Namespace) -> int:
     call: Call = asked.call
     asked.dry_run = asked.dry_run or call.what_if
     meant = call.meant()
-    told = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to import")
-    print(told, file=sys.stderr)
+    message = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to import")
+    print(message, file=sys.stderr)
     warn_of_password(call)
     if call.cmdlet.show is not None:
         return call.cmdlet.show(call, file_of(asked))

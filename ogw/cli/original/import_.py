@@ -86,8 +86,8 @@ def _calls(name: str, text: str) -> list[tuple[int, Call]]:
     except Unreadable as error:
         mistakes.append(f"{name}:{error.line}: {error}")
     if mistakes:
-        told = _("{mistakes}\nogw: nothing was changed; take out what is not ogw's, and try again")
-        raise Failed(told.format(mistakes="\nogw: ".join(mistakes)))
+        message = _("{mistakes}\nogw: nothing was changed; take out what is not ogw's, and try again")
+        raise Failed(message.format(mistakes="\nogw: ".join(mistakes)))
     return calls
 
 

@@ -18,8 +18,8 @@ class Word(str):
 class Unreadable(Exception):
     """The script cannot be read on from here."""
 
-    def __init__(self, line: int, told: str) -> None:
-        super().__init__(told)
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
         self.line = line
 
 
@@ -93,8 +93,8 @@ class _Reader:
 
     def _plain(self, char: str, begun: int) -> str:
         if char in NOT_OURS:
-            told = _("{char} is for programs; ogw understands lines of cmdlets and their values")
-            raise Unreadable(self._line, told.format(char=char))
+            message = _("{char} is for programs; ogw understands lines of cmdlets and their values")
+            raise Unreadable(self._line, message.format(char=char))
         if char == "$":
             end = re.compile(r"[^\s;]*").match(self._text, begun)
             assert end is not None

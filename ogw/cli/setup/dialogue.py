@@ -178,13 +178,13 @@ def _try(answers: Answers, place: Place) -> bool:
     for url in answers.values["relay-proxy"]:
         print(_("  trying it ..."), flush=True)
         try:
-            told = try_proxy(url, answers, place)
+            message = try_proxy(url, answers, place)
         except TrialFailed as error:
             _mistake(str(error))
             if not agrees(_("Use it all the same?"), False):
                 return False
         else:
-            _mistake(told)
+            _mistake(message)
     return True
 
 

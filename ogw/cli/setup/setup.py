@@ -179,7 +179,7 @@ def _tidy(answers: Answers) -> list[str]:
 
 def _take_original(answers: Answers, original: dict[str, str]) -> None:
     """The parameters of the original's installer, as ours."""
-    told = []
+    notes = []
     if "PORTNUMBER" in original:
         answers.values["listen-port"] = [original["PORTNUMBER"]]
     proxy, user, password = (original.get(name, "") for name in ("PROXY", "USERNAME", "PASSWORD"))
@@ -192,19 +192,19 @@ def _take_original(answers: Answers, original: dict[str, str]) -> None:
                 parser().error(_("USERNAME: name it, too; HASAUTH says that there is one"))
             answers.username, answers.password = user, password
         elif user or password:
-            told.append(_("HASAUTH=0: USERNAME and PASSWORD are left out"))
+            notes.append(_("HASAUTH=0: USERNAME and PASSWORD are left out"))
     elif proxy:
-        told.append(_("HASPROXY=0: PROXY is left out"))
+        notes.append(_("HASPROXY=0: PROXY is left out"))
     elif "HASPROXY" in original:
         answers.values["relay-proxy"] = []
     if password:
-        told.append(
+        notes.append(
             _("PASSWORD: every user of this machine can read a password in a command line, if only for a moment; "
               "--password-stdin is the better place")
         )  # fmt: skip
     if "INSTALLDIR" in original:
-        told.append(_("INSTALLDIR means nothing here: ogw stays where it is installed"))
-    for sentence in told:
+        notes.append(_("INSTALLDIR means nothing here: ogw stays where it is installed"))
+    for sentence in notes:
         print(f"ogw: {sentence}", file=sys.stderr)
 
 
