@@ -130,7 +130,6 @@ class Policy:
 
     def _refusal(self, target: Target, client: str, rules: list[Rule], clock: Callable[[], float]) -> Decision:
         """Why none of the rules that match the host allows the target, and what would."""
-        host = f"[{target.host}]" if ":" in target.host else target.host
         if not rules:
             near = self._allowed.just_above(target)
             hint = f"allowed-host = {target.host} would allow it"
@@ -148,7 +147,7 @@ class Policy:
                     False,
                     Reason.PORT_NOT_ALLOWED,
                     f"port {target.port} of {target.host} is not allowed, only {allowed}; "
-                    f"allowed-host = {host}:{target.port} would allow it",
+                    f"allowed-host = {target} would allow it",
                 )
         rule = rules[0]
         if rule.until is not None and clock() >= rule.until:

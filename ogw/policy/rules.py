@@ -14,6 +14,7 @@ from typing import Optional
 
 from ogw.policy.networks import Network, parse_network
 from ogw.wire.connect import LONGEST_NAME, parse_host
+from ogw.wire.place import in_brackets, place
 
 LONGEST_SHOWN = 80  # characters of what is wrong, in a message
 MOST_WRONG = 1000  # rules of one text: what has more is no list of rules, and is not read on
@@ -78,7 +79,7 @@ class Rule:
         """The canonical text of the whole rule; read again, it gives an equal rule."""
         pattern = self.pattern
         if self.port is not None:
-            pattern = f"[{pattern}]:{self.port}" if ":" in pattern else f"{pattern}:{self.port}"
+            pattern = place(pattern, self.port)
         words = [pattern, *(f"from={network}" for network in self.clients), *(f"to={network}" for network in self.to)]
         if self.until is not None:
             words.append(f"until={time_text(self.until)}")
@@ -222,7 +223,7 @@ def _pattern(text: str) -> dict[str, object]:
         _require_two_labels(name, f".{name}")
         return {"kind": Kind.BOTH, "name": name}
     try:
-        name, address = parse_host(_bytes(f"[{text}]" if ":" in text else text))
+        name, address = parse_host(_bytes(in_brackets(text)))
     except ValueError as error:
         raise _Wrong(_("the host {error}").format(error=_with_a_label(text, error))) from None
     if address is not None:

@@ -26,6 +26,7 @@ from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target, parse_host
+from ogw.wire.place import in_brackets
 
 EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 OWN_CLIENT = "127.0.0.1"  # whose requests these are, where relay-proxy-bypass asks
@@ -69,7 +70,7 @@ class Https:
         """Raises Unreached, AnswerTooLarge, http.client.HTTPException, or OSError, of which ssl.SSLError is one."""
         parts = urlsplit(url)
         name = parts.hostname or ""
-        host, address = parse_host(f"[{name}]".encode() if ":" in name else name.encode())
+        host, address = parse_host(in_brackets(name).encode())
         target = Target(host, parts.port or 443, address)
         upstream = _dial(self._dialer, target)
         leg = Leg(upstream.socket, self._context, target.host)

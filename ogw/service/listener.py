@@ -11,6 +11,7 @@ from gevent.server import StreamServer
 from ogw.settings.settings import Config
 from ogw.tunnel.attempt import keep_alive
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.wire.place import place
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 RECEIVE_SIZE = 16 * 1024
@@ -33,11 +34,10 @@ def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: b
     Raises ListenError; its __cause__ is the OSError.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    place = f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
-        raise ListenError(f"cannot listen on {place}: {error.strerror}") from error
+        raise ListenError(f"cannot listen on {place(host, port)}: {error.strerror}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not (probe or alone))
@@ -51,7 +51,7 @@ def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: b
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ListenError(f"cannot listen on {place}: {_advice(error, port)}") from error
+        raise ListenError(f"cannot listen on {place(host, port)}: {_advice(error, port)}") from error
     return sock
 
 

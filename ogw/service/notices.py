@@ -18,6 +18,7 @@ from ogw.service.admin.exposition import four_counters, passed
 from ogw.service.admin.sockets import Sockets
 from ogw.service.child import Child
 from ogw.settings.settings import Config
+from ogw.wire.place import place
 
 REPEAT_SECONDS = 60.0  # what fails again and again is one line and a count
 MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
@@ -132,4 +133,4 @@ class Notices:
 
 def _place(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return place(host, port)

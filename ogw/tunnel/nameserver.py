@@ -16,6 +16,7 @@ from gevent.hub import get_hub
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
 from ogw.tunnel.loop import READ, WRITE
 from ogw.wire.dns import HEAD, query
+from ogw.wire.place import place
 
 LONGEST_DATAGRAM = 4096
 AT_ONCE = 64  # datagrams that are read from one socket before others have their turn
@@ -39,7 +40,7 @@ class Server:
     """One DNS server, and the sockets that it was asked from and may answer to."""
 
     def __init__(self, address: str, port: int) -> None:
-        self.place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        self.place = place(address, port)
         self.family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
         self.socket_address = (address, port)
         self.asked_last_until = 0.0

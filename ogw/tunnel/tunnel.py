@@ -24,6 +24,7 @@ from ogw.tunnel.shared import Shared
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.tunnel.verify import verify
 from ogw.wire.connect import ESTABLISHED, Request
+from ogw.wire.place import place
 from ogw.wire.tls import alert
 from ogw.wire.via import Loop, to_pass_on
 
@@ -70,7 +71,7 @@ class Tunnel:
         self.client = client
         self.network = network  # as which its client is counted
         self.client_ip: str = address[0]
-        self.client_name = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+        self.client_name = place(address[0], address[1])
         self.id = tunnel_id
         self.shared = shared
         self.accepted = self.reported = time.monotonic()

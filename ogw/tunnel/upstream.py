@@ -6,6 +6,7 @@ from typing import NamedTuple, Optional
 
 from ogw.policy.decision import Reason
 from ogw.wire.connect import Target
+from ogw.wire.place import place
 
 
 class DialError(Exception):
@@ -39,7 +40,7 @@ class Upstream(NamedTuple):
 
 def reached(sock: _socket.socket, address: str, port: int) -> Upstream:
     """A target that was dialed straight, at this address."""
-    return Upstream(sock, f"[{address}]:{port}" if ":" in address else f"{address}:{port}", judged=address)
+    return Upstream(sock, place(address, port), judged=address)
 
 
 def too_slow(target: Target, seconds: float, story: str = "") -> DialError:

@@ -13,6 +13,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Optional
 
+from ogw.wire.place import place
+
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 LONGEST_NAME = 253  # RFC 1035, section 2.3.4, as text without the final dot
 MOST_FIELDS = 100  # header lines of a head
@@ -84,7 +86,7 @@ class Target(NamedTuple):
     address: Optional[IPv4Address | IPv6Address] = None
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return place(self.host, self.port)
 
 
 class Request(NamedTuple):

@@ -25,6 +25,7 @@ from ogw.settings.settings import Config
 from ogw.tunnel.connector import Survey
 from ogw.tunnel.head import HEAD_REASONS
 from ogw.wire.connect import HeadError, Target, read_request
+from ogw.wire.place import place
 from ogw.wire.tls import version_name
 
 MOST_NETWORKS = 4  # in a command
@@ -175,10 +176,10 @@ def connect_target(text: str) -> bytes:
     """What a client's CONNECT would say for HOST[:PORT] as people type it; what is wrong stays wrong."""
     typed = text.encode("utf-8", "surrogateescape")
     try:
-        address = ip_address(text)
+        ip_address(text)
     except ValueError:
         return typed if b":" in typed and not typed.endswith(b"]") else typed + b":443"
-    return f"[{text}]:443".encode() if address.version == 6 else f"{text}:443".encode()
+    return place(text, 443).encode()
 
 
 def client_address(text: str) -> str:

@@ -16,6 +16,7 @@ from ogw.service.listener import NO_SUCH_FAMILY, ListenError, listen
 from ogw.settings import run_dir
 from ogw.settings.settings import Config
 from ogw.tunnel.ports import RANGE_FILE
+from ogw.wire.place import place
 from ogw.wire.relay_proxy import HIDDEN
 
 FEW_DESCRIPTORS = 4096
@@ -57,34 +58,34 @@ def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
     """Whether the ports are free, or ours."""
     found = []
     for host, port in config.listen:
-        taken = running is not None and _place(host, port) in running["listen"]
+        taken = running is not None and place(host, port) in running["listen"]
         found.append(_listener("listen", host, port, taken, config.listen_is_default))
     if config.admin_address is not None:
         host, port = config.admin_address
-        taken = running is not None and running["admin"] == _place(host, port)
+        taken = running is not None and running["admin"] == place(host, port)
         found.append(_listener("admin", host, port, taken, config.is_default("admin-address")))
     if config.health_address is not None:
         host, port = config.health_address
-        taken = running is not None and running.get("health") == _place(host, port)
+        taken = running is not None and running.get("health") == place(host, port)
         found.append(_listener("health", host, port, taken, False))
     return found
 
 
 def _listener(area: str, host: str, port: int, taken: bool, is_default: bool) -> Finding:
-    place = _place(host, port)
+    where = place(host, port)
     if taken:
-        return ok(area, place, _("the running gateway listens there"))
+        return ok(area, where, _("the running gateway listens there"))
     try:
         listen(host, port, 0, probe=True).close()
     except ListenError as error:
         what, _semicolon, do = str(error).partition("; ")
         cause = error.__cause__
         if is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY:
-            return ok(area, place, _("left out: the kernel has this address family switched off"))
+            return ok(area, where, _("left out: the kernel has this address family switched off"))
         if is_default and area == "admin":
-            return warning(area, place, what, _("set another admin-address; the gateway starts without metrics"))
-        return problem(area, place, what, do)
-    return ok(area, place, _("free"))
+            return warning(area, where, what, _("set another admin-address; the gateway starts without metrics"))
+        return problem(area, where, what, do)
+    return ok(area, where, _("free"))
 
 
 def of_limits(config: Config, running: Optional[Status]) -> list[Finding]:
@@ -174,8 +175,8 @@ def of_files(config: Config, file: Optional[str]) -> list[Finding]:
         found += _permissions(config.relay_proxy_password_file, True)
     if config.log_file:
         folder = os.path.dirname(os.path.abspath(config.log_file))
-        place = config.log_file if os.path.exists(config.log_file) else folder
-        if not os.access(place, os.W_OK):
+        where = config.log_file if os.path.exists(config.log_file) else folder
+        if not os.access(where, os.W_OK):
             do = _("let the gateway's user write there; this user ({user}) cannot").format(user=os.geteuid())
             found.append(problem("files", config.log_file, _("the log cannot be written"), do))
         else:
@@ -225,7 +226,3 @@ _NO_SOCKET = _("set run-dir to a folder of the gateway's user; without it ogw st
 
 def _origin(config: Config, name: str) -> str:
     return config.origins[name][-1].source
-
-
-def _place(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

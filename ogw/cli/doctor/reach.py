@@ -27,6 +27,7 @@ from ogw.service.probe import Probe, Probed, ask_server, in_parallel
 from ogw.settings.settings import Config
 from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
 from ogw.wire.connect import Target, parse_target
+from ogw.wire.place import place
 from ogw.wire.tls import version_name
 
 AT_A_TIME = 20
@@ -57,8 +58,7 @@ def wanted_of(config: Config) -> tuple[list[Wanted], list[Rule]]:
             wide.append(rule)
             continue
         for port in ports if rule.port is None else (rule.port,):
-            host = f"[{rule.pattern}]" if ":" in rule.pattern else rule.pattern
-            target = parse_target(f"{host}:{port}".encode())
+            target = parse_target(place(rule.pattern, port).encode())
             wanted.setdefault(target, Wanted(target, _client_of(rule)))
     return list(wanted.values()), wide
 
@@ -122,7 +122,7 @@ class Outside:
         servers = list(self._config.dns_servers) or resolv_conf()
         jobs: list[tuple[str, str, Job]] = []
         for server in servers:
-            where = f"[{server[0]}]:{server[1]}" if ":" in server[0] else f"{server[0]}:{server[1]}"
+            where = place(*server)
             jobs.append(("dns", where, partial(self._dns_server, server, where, names[:1])))
         if not servers:
             jobs.append(("dns", RESOLV_CONF, partial(_no_dns_server, bool(names))))

@@ -10,6 +10,7 @@ from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS
 from ogw.tunnel.upstream import DialError
 from ogw.wire.connect import parse_target
+from ogw.wire.place import place as host_and_port
 from ogw.wire.relay_proxy import credentials, parse_relay_proxy
 
 SECONDS = 10.0
@@ -46,8 +47,7 @@ def target_of(answers: Answers, place: Place) -> str:
         for rule in rules:
             pattern = str(rule.pattern)
             if not any(character in pattern for character in "*/") and not pattern.startswith("."):
-                host = f"[{pattern}]" if ":" in pattern else pattern
-                return f"{host}:{rule.port or 443}"
+                return host_and_port(pattern, rule.port or 443)
     return ANY_TARGET
 
 

@@ -8,6 +8,7 @@ from typing import Optional
 from ogw.service.listener import ListenError, listen
 from ogw.settings import run_dir
 from ogw.settings.settings import Config
+from ogw.wire.place import place
 
 
 @dataclass
@@ -56,7 +57,7 @@ def _place(sock: Optional[socket.socket]) -> str:
     if sock is None:
         return ""
     host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return place(host, port)
 
 
 def open_sockets(config: Config) -> Sockets:

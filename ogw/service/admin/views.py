@@ -25,6 +25,7 @@ from ogw.service.admin.shapes import Configuration, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
 from ogw.service.messages import ListRefusals, ListTunnels, Overview, Question, ShowConfig
 from ogw.settings.settings import Config
+from ogw.wire.place import place
 
 MOST_TUNNELS = 1000  # of a listing
 MOST_SILENCE = 60.0  # seconds that the supervisor may be busy, such as with a long list of rules
@@ -47,7 +48,7 @@ class Views:
         self._table = table
         self._supervisor = supervisor
         self._sockets = sockets
-        self._listen = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.listen]
+        self._listen = [place(host, port) for host, port in config.listen]
         self._registry = CollectorRegistry()
         self._registry.register(Exposition(table))
         self._history = History(table)

@@ -15,6 +15,7 @@ from ogw.policy.rules import Rule
 from ogw.settings.elsewhere.copies import Copy, read_copy
 from ogw.settings.elsewhere.host_list import MOST_RULES, BadList, read_list
 from ogw.wire.connect import parse_host
+from ogw.wire.place import in_brackets
 from ogw.wire.relay_proxy import HIDDEN
 
 SUFFIXES = (".txt", ".json", "")  # of the files of a folder that are read
@@ -38,7 +39,7 @@ def parse_source(text: str) -> str:
         if not _PLAIN.match(text) or not parts.hostname or parts.port == 0:
             raise ValueError
         name = parts.hostname
-        parse_host(f"[{name}]".encode() if ":" in name else name.encode())
+        parse_host(in_brackets(name).encode())
     except ValueError:
         raise ValueError(_("is not a URL such as https://lists.example.com/hosts.txt")) from None
     if parts.username is not None or parts.password is not None:
