@@ -102,7 +102,7 @@ def test_what_is_wished_for_meanwhile_is_one_more_reload_and_each_gets_its_answe
 
 def test_who_asked_is_told_that_a_reload_goes_on(tmp_path):
     program = waiting(tmp_path)
-    program[2] = "from ogw.service.admin import app; app.RELOAD_SECONDS = 0.5\n" + program[2]
+    program[2] = "from ogw.service.admin import orders; orders.RELOAD_SECONDS = 0.5\n" + program[2]
     with Gateway(*ALLOW, program=program) as gateway:
         done = ogw("reload", "--run-dir", gateway.run_dir)
         assert (done.returncode, done.stdout) == (1, "")

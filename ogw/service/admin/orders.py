@@ -1,0 +1,82 @@
+"""What the admin process has done for whoever may open the unix socket; each is a POST."""
+
+import json
+from typing import Any
+
+from ogw.service.admin.origins import beaten_in, file_read
+from ogw.service.admin.response import Response, json_of, text_of
+from ogw.service.admin.shapes import Changed, Killed, Reloaded
+from ogw.service.admin.views import Asker, Views
+from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow
+
+RELOAD_SECONDS = 60.0  # that whoever asked for a reload waits for it; a worker that hangs is found in half of it
+LARGEST_CHANGE, MOST_CHANGES, LONGEST_CHANGE = 1 << 16, 100, 300  # bytes; texts in each list; characters of each
+
+
+class Orders:
+    """Given to the supervisor, and what came of them. All raise OSError where it is gone, or does not answer."""
+
+    def __init__(self, views: Views, supervisor: Asker) -> None:
+        self._views = views
+        self._supervisor = supervisor
+
+    def drain(self) -> Response:
+        """As SIGTERM does."""
+        return json_of(self._supervisor.ask(DrainNow()))
+
+    def kill(self, tunnel: str) -> Response:
+        """End the tunnel with this id."""
+        asked = self._supervisor.ask(KillTunnel(tunnel))
+        answer: Killed = {"killed": any(one["killed"] for one in asked["answers"])}
+        return json_of(answer, 200 if answer["killed"] else 404)
+
+    def reload(self) -> Response:
+        """As SIGHUP does."""
+        answer = self._reloaded()
+        return json_of(answer, 409 if answer["mistakes"] else 200)
+
+    def _reloaded(self) -> Reloaded:
+        try:
+            answer = self._supervisor.ask(ReloadNow(), RELOAD_SECONDS)
+        except TimeoutError:
+            told = f"the reload goes on after {RELOAD_SECONDS:g} s; the log tells what comes of it (event 109 or 401)"
+            return {"mistakes": [told], "changed": [], "policy": self._views.policy, "running": True}
+        return {"mistakes": answer["mistakes"], "changed": answer["changed"], "policy": answer["policy"]}
+
+    def changed(self, file: str, body: bytes, reload: bool) -> Response:
+        """Somebody changed an INI file with a command: a line of the log says who and what, and a reload takes it.
+
+        file  its real path
+        body  who changed what, as JSON; without it nothing was changed, and nothing is logged
+        """
+        if not file:
+            return text_of(400, "name the file: /changed?file=PATH")
+        if body:
+            try:
+                change = _change_of(body, file)
+            except (ValueError, KeyError, TypeError):
+                return text_of(400, "not a change as the commands tell it")
+            self._supervisor.ask(NoteChange(change))
+        reloaded = self._reloaded() if reload else None
+        try:
+            settings = self._views.config()["settings"]
+            reads, beaten = file_read(settings, file), beaten_in(settings)
+        except OSError:  # the supervisor is busy: what was done was done, and nothing is said against the file
+            reads, beaten = file, {}
+        answer: Changed = {"reads": reads, "beaten": beaten, "reload": reloaded}
+        return json_of(answer)
+
+
+def _change_of(body: bytes, file: str) -> dict[str, Any]:
+    """The fields of the line. Raises ValueError, KeyError or TypeError."""
+    told = json.loads(body)
+    old, new = _short(told["old_policy"]), _short(told["new_policy"])
+    lists = {name: [_short(text) for text in told[name][:MOST_CHANGES]] for name in ("added", "removed")}
+    return {"by": _short(told["by"]), "file": _short(file), "old_policy": old, "new_policy": new, **lists}
+
+
+def _short(text: Any) -> Any:
+    """As it may stand in the log; None stays. Raises TypeError."""
+    if text is not None and not isinstance(text, str):
+        raise TypeError
+    return text and text[:LONGEST_CHANGE]
