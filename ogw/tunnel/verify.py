@@ -166,7 +166,7 @@ class _Verification:
             raise GaveWay
 
     def holds_nothing(self) -> None:
-        """It is over."""
+        """It is over: the budget forgets it, and nobody throws into it any more."""
         if self._held and not self.gives_way:
             self._budget.forget(self)
         self._greenlet = None
