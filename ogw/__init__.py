@@ -27,9 +27,9 @@ The path of a connection, accept to close:
     tunnel/tunnel.py     tells the story from here on, top to bottom:
       tunnel/head.py       1. read the head   (wire/connect.py)
       policy/hosts.py      2. may it go?   (and later, may it go on: tunnel/grounds.py, policy/recheck.py)
-      tunnel/dial.py       3. reach it   (tunnel/connector.py, resolve.py, question.py, relay.py, policy/addresses.py)
+      tunnel/dial.py       3. reach it   (tunnel/connector.py, resolve.py, question.py, relays.py, policy/addresses.py)
       wire/connect.py      4. answer
-      tunnel/verify.py     5. let the handshake go by   (policy/handshake.py, wire/tls.py)
+      tunnel/verify.py     5. let the handshake go by   (policy/handshake.py, wire/records.py, tls.py)
       tunnel/duplex.py     6. copy both ways   (tunnel/linger.py: its last moments)
       tunnel/ledger.py     7. account for it   (report/table.py, report/log.py)
 """

@@ -115,7 +115,7 @@ class Handshake:
 
     @property
     def session(self) -> Session:
-        """What was seen."""
+        """What was seen, as policy/recheck.py judges it."""
         broken = None if self.rejection is None else self.rejection.reason
         return Session(self.server_name, self.version, self.ech_seen, self.certificate, broken)
 

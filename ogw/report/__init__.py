@@ -1,1 +1,1 @@
-"""What happened."""
+"""What happened: events, log lines, and the table of counters."""

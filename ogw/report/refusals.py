@@ -101,7 +101,7 @@ class Refusals:
         known.client, known.latest, known.detail = client, target, detail
         known.last, known.seen = wall, now
         is_due = now - known.written >= self._period
-        if every or (self._is_first(known.who, target, reason, enforced) if known.gathered else is_due):
+        if every or (self._mark(known.who, target, reason, enforced) if known.gathered else is_due):
             known.written = now if is_due else known.written
             return True
         known.untold += 1
@@ -162,7 +162,7 @@ class Refusals:
         for key, one in tuple(largest.items()):
             if one.gathered or kinds[one.reason, one.enforced] < 2:
                 continue
-            self._is_first(one.who, one.target, one.reason, one.enforced)  # it had its line
+            self._mark(one.who, one.target, one.reason, one.enforced)  # it had its line
             self._remove(key)
             to = self._known.get((one.who, None, one.reason, one.enforced))
             if to is not None:
@@ -175,7 +175,7 @@ class Refusals:
             self._add((one.who, None, one.reason, one.enforced), one)
         return False
 
-    def _is_first(self, who: str, target: str, reason: str, enforced: bool) -> bool:
+    def _mark(self, who: str, target: str, reason: str, enforced: bool) -> bool:
         """Whether one without a place of its own has not had its line yet, as far as is known; from now on it has."""
         mark = hash((who, target, reason, enforced))
         if mark in self._marks:

@@ -152,7 +152,7 @@ class Writer:
             line = News(line, tells)
             self._asked += tells
         self._lines.append(line)
-        if not self._wake.is_set() and self._is_started():
+        if not self._wake.is_set() and self._start():
             self._wake.set()
         return True
 
@@ -171,7 +171,8 @@ class Writer:
         """Whether a line and the news of lost lines both find room."""
         return len(self._lines) + 2 <= self._most
 
-    def _is_started(self) -> bool:
+    def _start(self) -> bool:
+        """The thread, where there is none yet; False where there can be none."""
         # With the first line, and in the process that logs: a thread does not live through a fork.
         if self._pid != os.getpid():
             thread = threading.Thread(target=self._run, name="log writer", daemon=True)

@@ -305,6 +305,9 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
     The new file must not have a mistake that the old one did not have.
     """
     with IniFile(path) as file:
+        # Three checks. The file as it was: its mistakes are not those of this edit, which may be one of several that
+        # mend it. The file as it will be, alone: a service has other variables than this shell. And only where that has
+        # a new mistake, the same with this shell's variables, which in a container are the gateway's, too.
         outcome = Outcome(file.path, made=not os.path.exists(file.path))
         before, old_mistakes = _checked(file.path, file.path)
         editor = Editor(file.text, outcome)
@@ -315,13 +318,12 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
             after, mistakes = _checked(fresh, file.path)
             new = _new(mistakes, old_mistakes)
             if new:
-                # What is wrong in the file alone may be right with the variables that are set here.
                 new = _new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
             if new:
                 raise EditError("\n".join(new))
             outcome.remaining = tuple(mistakes)
             if dry_run:
-                raise _DryRun
+                raise _DryRun  # here, so that all was done as it would be, but the writing
 
         try:
             change(editor)
@@ -340,7 +342,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
 
 
 def _new(mistakes: Sequence[str], old: Sequence[str]) -> list[str]:
-    """Those that were not there before, wherever they stand now."""
+    """Those that were not there before, wherever they stand now: an edit moves lines."""
     known = Counter(_without_line(mistake) for mistake in old)
     new = []
     for mistake in mistakes:

@@ -35,7 +35,7 @@ class Budget:
         self.held = 0
         self._clients: dict[str, dict[Holder, int]] = {}
 
-    def holds(self, holder: Holder, size: int) -> None:
+    def hold(self, holder: Holder, size: int) -> None:
         """It holds so many bytes from now on. Whoever gives way for it is told before this comes back."""
         own = self._clients.setdefault(holder.client, {})
         self.held += size - own.get(holder, 0)

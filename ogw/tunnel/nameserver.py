@@ -50,6 +50,9 @@ class Server:
 
     def ask(self, asker: Asker, section: bytes, edns: bool) -> tuple["Port", int]:
         """Send a question; the port and number that it waits under. Raises OSError."""
+        # A port that is replaced lives on while somebody waits at it, since his answer comes to its number and to no
+        # other; it closes behind the last one. Until then it counts: at a server that does not answer, the current port
+        # is used beyond its time rather than that there be ever more sockets.
         port, now = self._port, time.monotonic()
         if port is None or ((port.asked >= QUESTIONS_PER_PORT or now >= port.good_until) and self._ports < MOST_PORTS):
             try:
@@ -57,6 +60,7 @@ class Server:
             except OSError as error:
                 if port is None or error.errno not in NO_DESCRIPTORS:
                     raise
+                # Better an old port, which is easier to guess, than no answer.
             else:
                 self._ports += 1
                 self._port, previous, port = fresh, port, fresh
@@ -68,11 +72,11 @@ class Server:
         return self._port is port
 
     def closed(self) -> None:
-        """One of its ports is."""
+        """For its ports to say: one of them is."""
         self._ports -= 1
 
     def rest(self) -> None:
-        """Keep no socket that nobody waits at."""
+        """Keep no socket that nobody waits at. Whoever asks all the same gets a new one, which is current again."""
         port, self._port = self._port, None
         if port is not None:
             port.close_if_idle()
@@ -128,7 +132,7 @@ class Port:
     def _readable(self) -> None:
         for _turn in range(AT_ONCE):
             if self._watcher is None:
-                return
+                return  # the answer before was the last that somebody waited for here
             try:
                 data = self._sock.recv(LONGEST_DATAGRAM)
             except BlockingIOError:
@@ -144,7 +148,7 @@ class Port:
                     self.forget(number, asker)
 
     def _broken(self, error: OSError) -> None:
-        """Such as: nobody listens there."""
+        """Such as: nobody listens there. The kernel says it once, to whoever uses the socket next; it holds for all."""
         for number, (asker, _section) in tuple(self.waiting.items()):
             self.forget(number, asker)
             asker.failed(self.server, error)

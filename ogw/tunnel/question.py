@@ -114,7 +114,7 @@ class _Question:
     def heard(self, server: Server, section: bytes, data: bytes, stream: Optional[Stream] = None) -> bool:
         """Whether that was the answer to an asking of ours, so that no other will come."""
         if self._done is None:
-            return True
+            return True  # too late: the port forgets us
         try:
             answer = read_answer(data, section)
         except OtherCase:
@@ -227,6 +227,8 @@ class _Question:
         self._end(Found([], None, Reason.NO_DESCRIPTORS, detail, self._heard))
 
     def _end(self, found: Found) -> None:
+        # First of all, what still comes is for nobody; then the earlier askings are given up, for which ports may have
+        # been waiting and for nothing else; `done` comes last, so that whoever hears it finds nothing of this any more.
         self._stop_timer()
         done, self._done = self._done, None
         for port, number in self._asked:

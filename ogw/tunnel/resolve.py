@@ -72,7 +72,7 @@ class Lookup:
             self._watchers.remove(changed)
 
     def answered(self, family: int, found: Found) -> None:
-        """One family's answer is here."""
+        """One family's answer is here: those who watch are called, in the hub."""
         self.by_family[family] = found.addresses
         # Two families that fail differently: what a server said is told rather than that none did.
         if not found.addresses and (not self.detail or self.unheard or found.failure is Reason.NO_DESCRIPTORS):
@@ -198,11 +198,14 @@ class Resolver:
             all_found.append(found)
             lookup.answered(family, found)
             if lookup.done:
-                if self._flying.get(lookup.name) is lookup:
+                if self._flying.get(lookup.name) is lookup:  # else resolv.conf changed, and a younger one flies
                     del self._flying[lookup.name]
                 if servers is self._servers and not self._closed:
                     self.kept.keep(lookup, kept_for(all_found))
                 else:
+                    # They retired while this was asked of them, and asking went on: from ports that they had, or opened
+                    # since, of which one is current and would stay open for ever. What they say is not kept: another
+                    # server may know better, or know other names.
                     servers.rest()
 
         for family in FAMILIES:

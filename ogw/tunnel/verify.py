@@ -48,7 +48,7 @@ def verify(
     except GaveWay:
         handshake.gave_way(budget.most)
     finally:
-        verification.holds_nothing()
+        verification.let_go()
 
 
 class _Verification:
@@ -159,14 +159,14 @@ class _Verification:
         if not self.gives_way and held != self._held:
             self._held = held
             if held:
-                self._budget.holds(self, held)
+                self._budget.hold(self, held)
             else:
                 self._budget.forget(self)
         if self.gives_way:
             raise GaveWay
 
-    def holds_nothing(self) -> None:
-        """It is over."""
+    def let_go(self) -> None:
+        """It is over: the budget forgets it, and nobody throws into it any more."""
         if self._held and not self.gives_way:
             self._budget.forget(self)
         self._greenlet = None

@@ -146,7 +146,7 @@ _EXTENSION = Struct(">HH").unpack_from  # type, length
 
 
 def read_client_hello(body: bytes) -> ClientHello:
-    """Raises Malformed."""
+    """From the body of its message. Raises Malformed."""
     cursor = _Cursor(body, "the ClientHello")
     legacy_version = cursor.number(2)
     cursor.take(32)
@@ -175,7 +175,7 @@ def read_client_hello(body: bytes) -> ClientHello:
 
 
 def read_server_hello(body: bytes) -> ServerHello:
-    """Raises Malformed."""
+    """From the body of its message. Raises Malformed."""
     cursor = _Cursor(body, "the ServerHello")
     version = cursor.number(2)
     random = cursor.take(32)

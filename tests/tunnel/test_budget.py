@@ -32,7 +32,7 @@ def gone():
 def holding(budget, gone, address, *sizes):
     made = [Held(address, gone) for _size in sizes]
     for one, size in zip(made, sizes, strict=True):
-        budget.holds(one, size)
+        budget.hold(one, size)
     return made
 
 
@@ -43,16 +43,16 @@ def test_who_holds_most_gives_way_its_oldest_first(gone):
     assert not gone and budget.held == 900
     holding(budget, gone, "10.0.0.3", 200)  # it came last, and is not the one
     assert gone == greedy[:1] and budget.held == 900
-    budget.holds(small[0], 600)
+    budget.hold(small[0], 600)
     assert gone == [greedy[0], small[0]] and budget.held == 600
 
 
 def test_the_oldest_is_the_one_that_began_first_and_not_the_one_that_held_first(gone):
     budget = Budget(1000)
     old, new = Held("10.0.0.1", gone), Held("10.0.0.1", gone)
-    budget.holds(new, 400)
-    budget.holds(old, 400)
-    budget.holds(new, 700)
+    budget.hold(new, 400)
+    budget.hold(old, 400)
+    budget.hold(new, 700)
     assert gone == [old] and budget.held == 700
 
 
@@ -104,7 +104,7 @@ def test_never_more_is_held_than_may_be(steps):
         most[one.client] += size - sizes[one]
         known = len(gone)
         sizes[one] = size
-        budget.holds(one, size) if size else budget.forget(one)
+        budget.hold(one, size) if size else budget.forget(one)
         if len(gone) > known:
             assert most[gone[known].client] == max(most.values())
         assert budget.held == sum(held for each, held in sizes.items() if each not in gone) <= 1000
@@ -120,5 +120,5 @@ def test_making_room_looks_at_everybody_once_in_a_while(gone, monkeypatch):
     for size in range(10, 20):
         for one in made:
             if one not in gone[-800:] and one.client in budget._clients:
-                budget.holds(one, size)
+                budget.hold(one, size)
     assert 0 < len(scans) < 60 and budget.held <= 100_000

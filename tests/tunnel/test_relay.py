@@ -14,7 +14,7 @@ from harness.tls import client, serving
 
 from ogw.tunnel.encrypted import LINGER_SECONDS, Leg
 from ogw.tunnel.relay import FIRST_REST, LONGEST_REST, Relay
-from ogw.wire.relay_proxy import offered, parse_relay_proxy
+from ogw.wire.relay_proxy import parse_relay_proxy
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
 
@@ -50,21 +50,6 @@ def test_only_one_tunnel_tries_it_again(relay):
     relay.rest(10.0)
     relay.tried = True
     assert not relay.is_due(20.0)
-
-
-@pytest.mark.parametrize(
-    ("values", "schemes"),
-    [
-        ([b'Basic realm="x"'], ["Basic"]),
-        ([b"NTLM", b"Negotiate"], ["NTLM", "Negotiate"]),
-        ([b'Negotiate, NTLM, Basic realm="a", charset="UTF-8"'], ["Negotiate", "NTLM", "Basic"]),
-        ([b'Digest realm="a", qop="auth", nonce="b"'], ["Digest"]),
-        ([b""], []),
-        ([b"\xff\xfe"], []),
-    ],
-)
-def test_the_schemes_that_are_offered(values, schemes):
-    assert offered([(b"proxy-authenticate", value) for value in values]) == schemes
 
 
 # The TLS leg.

@@ -8,7 +8,7 @@ from ogw.settings.password_file import read_password
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import MOST_DOUBTS, Relay
 from ogw.wire.connect import parse_target
-from ogw.wire.relay_proxy import credentials, offered, parse_relay_proxy
+from ogw.wire.relay_proxy import credentials, parse_relay_proxy
 
 TARGETS = [parse_target(f"t{number}.example:443".encode()) for number in range(20)]
 
@@ -71,11 +71,6 @@ def test_a_407_concerns_all_targets(relay):
     relay.note_opened(0.0)
     refuse(relay, 407, TARGETS[:1])
     assert relay.state is RelayState.REFUSES_US
-
-
-def test_a_scheme_that_nobody_registered_is_not_repeated():
-    """It may be what we said: our own credentials."""
-    assert offered([(b"proxy-authenticate", b'Basic realm="x", dGlsbDpzM2NyZXQ x=y')]) == ["Basic", "another"]
 
 
 # Of all workers together.

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogw.wire.relay_proxy import Secret, credentials, parse_relay_proxy, split_relay_proxies, without_credentials
+from ogw.wire.relay_proxy import (
+    Secret,
+    credentials,
+    offered,
+    parse_relay_proxy,
+    split_relay_proxies,
+    without_credentials,
+)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +118,23 @@ def test_what_stands_before_the_last_at_is_never_shown(front, place):
 )
 def test_a_password_whose_host_was_forgotten_is_not_shown_as_a_port(text, shown):
     assert without_credentials(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "schemes"),
+    [
+        ([b'Basic realm="x"'], ["Basic"]),
+        ([b"NTLM", b"Negotiate"], ["NTLM", "Negotiate"]),
+        ([b'Negotiate, NTLM, Basic realm="a", charset="UTF-8"'], ["Negotiate", "NTLM", "Basic"]),
+        ([b'Digest realm="a", qop="auth", nonce="b"'], ["Digest"]),
+        ([b""], []),
+        ([b"\xff\xfe"], []),
+    ],
+)
+def test_the_schemes_that_are_offered(values, schemes):
+    assert offered([(b"proxy-authenticate", value) for value in values]) == schemes
+
+
+def test_a_scheme_that_nobody_registered_is_not_repeated():
+    """It may be what we said: our own credentials."""
+    assert offered([(b"proxy-authenticate", b'Basic realm="x", dGlsbDpzM2NyZXQ x=y')]) == ["Basic", "another"]
