@@ -3,8 +3,6 @@
 import argparse
 import difflib
 import os
-import ssl
-import time
 from collections.abc import Mapping, Sequence
 from gettext import gettext as _
 from io import StringIO
@@ -12,19 +10,17 @@ from typing import Any, Optional
 
 from configargparse import ArgumentParser
 
-from ogw.policy.rules import Rule, parse_rules, time_text
+from ogw.policy.rules import Rule, parse_rules
+from ogw.settings.checks import check_report, check_together
 from ogw.settings.elsewhere import gather as sourced
 from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
-from ogw.settings.password_file import is_open_to_all, read_password
 from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, shown_as
 from ogw.settings.settings import GROUPS, SETTINGS, Config
-from ogw.settings.trust import read_ca_file, relay_context
-from ogw.wire.relay_proxy import HIDDEN, Secret, credentials
+from ogw.wire.relay_proxy import HIDDEN
 
-LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 LONGEST_SHOWN = 200  # characters of a wrong value
 MOST_TOLD = 100  # mistakes
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
@@ -110,8 +106,8 @@ class _Loader:
                 values[setting.attribute] = _beside(given[-1], values[setting.attribute])
             self._warn_of_flag(setting, given)
         elsewhere = self._gather(values)
-        self._check_report(values, bool(origins["report-until"][-1].text))
-        self._check_together(values)
+        check_report(values, bool(origins["report-until"][-1].text), self._mistakes, self._warnings)
+        check_together(values, self._mistakes, self._warnings)
         if self._mistakes:
             raise ConfigError(self._mistakes)
         return Config(**values, **elsewhere, origins=origins, warnings=tuple(self._warnings))
@@ -266,94 +262,6 @@ class _Loader:
             "agent_missing": found.agent_missing,
             "seen": seen,
         }
-
-    def _check_together(self, values: dict[str, Any]) -> None:
-        if values["tls_rules"] == "report":
-            self._warnings.append(_("tls-rules = report: what the TLS rules would reject is logged and let pass"))
-        if values["tls_rules"] == "off":
-            self._warnings.append(_("tls-rules = off: anything passes to an allowed target, TLS or not"))
-        if values["tls_rules"] == "off" and values["allowed_client_certificate"]:
-            self._mistakes.append(_("allowed-client-certificate: nothing looks at certificates with tls-rules = off"))
-        if values["client_certificate_hosts"] and not values["allowed_client_certificate"]:
-            self._mistakes.append(_("client-certificate-hosts: set allowed-client-certificate, too; it is empty"))
-        most, one = values["handshake_memory"], values["handshake_max_size"]  # None where wrong by themselves
-        if most is not None and one is not None and most < 2 * one:
-            self._mistakes.append(
-                _("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it")
-            )
-        self._check_relay_proxy(values)
-        if len({port or 53 for _address, port in values["dns_server"]}) > 1:
-            self._mistakes.append(_("dns-server: all DNS servers must have the same port"))
-        if values["log_file"] and values["syslog"]:
-            self._mistakes.append(_("log-file and syslog: only one of them can be set"))
-
-    def _check_report(self, values: dict[str, Any], is_given: bool) -> None:
-        mode, until, now = values["policy_mode"], values["report_until"], time.time()
-        if mode == "enforce" and until is not None:
-            self._warnings.append(_("report-until does nothing with policy-mode = enforce"))
-        elif mode == "report" and until is None:
-            if is_given:
-                return  # told already
-            right = time_text((now + 86400) // 60 * 60)
-            self._mistakes.append(
-                _("policy-mode = report lets pass what no rule allows; say until when, seven days ahead at most, "
-                  "as in report-until = {right}").format(right=right)
-            )  # fmt: skip
-        elif mode == "report" and until > now + LONGEST_REPORT:
-            right = time_text((now + LONGEST_REPORT) // 60 * 60)
-            self._mistakes.append(
-                _("report-until: {until} is more than seven days ahead; right is report-until = {right}, "
-                  "or earlier").format(until=time_text(until), right=right)
-            )  # fmt: skip
-        elif mode == "report" and until <= now:
-            # No mistake: a gateway must start after a reboot, whenever that is.
-            self._warnings.append(
-                _("policy-mode = report ended at {until} (report-until): the policy is enforced").format(
-                    until=time_text(until)
-                )
-            )
-
-    def _check_relay_proxy(self, values: dict[str, Any]) -> None:
-        user, password = values["relay_proxy_username"], values["relay_proxy_password"]
-        file = values["relay_proxy_password_file"]
-        if password is None or user is None:
-            return  # told already
-        if file and password != Secret(""):
-            self._mistakes.append(_("relay-proxy-password and relay-proxy-password-file: only one of them can be set"))
-        if file and password == Secret(""):
-            values["relay_proxy_password"] = self._of_password_file(file)
-        if values["relay_proxy_ca_file"]:
-            try:
-                values["relay_proxy_ca_file"] = read_ca_file(values["relay_proxy_ca_file"])
-                relay_context(values["relay_proxy_ca_file"])
-            except OSError as error:  # ssl.SSLError is one, too
-                why = _("no certificates in it (PEM)") if isinstance(error, ssl.SSLError) else error.strerror
-                self._mistakes.append(f"relay-proxy-ca-file: {values['relay_proxy_ca_file']}: {why}")
-        if (file or password != Secret("")) and user == Secret(""):
-            self._mistakes.append(_("relay-proxy-username: set it, too; there is a password for it"))
-        if not values["relay_proxy"] and (user != Secret("") or values["relay_proxy_bypass"]):
-            self._warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))
-
-    def _of_password_file(self, path: str) -> Secret:
-        """The password, read once as all else is: a worker that is started later must not need the file."""
-        try:
-            password = credentials("", read_password(path)).password
-            if not password.reveal():
-                self._warnings.append(
-                    _("relay-proxy-password-file: {file} is empty, and so is the password").format(file=path)
-                )
-            if is_open_to_all(path):
-                self._warnings.append(
-                    _("relay-proxy-password-file: every user of this machine can read {file}; chmod o-r it").format(
-                        file=path
-                    )
-                )
-            return password
-        except OSError as error:
-            self._mistakes.append(f"relay-proxy-password-file: {path}: {error.strerror}")
-        except ValueError as error:
-            self._mistakes.append(f"relay-proxy-password-file: {path}: {error}")
-        return Secret("")
 
     def _near(self, name: str, prefix: str) -> str:
         """The name that was probably meant, as the end of a sentence."""

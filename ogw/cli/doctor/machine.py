@@ -14,7 +14,7 @@ from ogw.report.status import Status
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import NO_SUCH_FAMILY, ListenError, listen
 from ogw.settings import run_dir
-from ogw.settings.settings import Config
+from ogw.settings.settings import SETTINGS, Config
 from ogw.tunnel.ports import RANGE_FILE
 from ogw.wire.place import place
 from ogw.wire.relay_proxy import HIDDEN
@@ -167,7 +167,8 @@ def of_files(config: Config, file: Optional[str]) -> list[Finding]:
     if file is not None:
         secret = any(
             given.source.startswith(f"{file}:") and HIDDEN in given.text
-            for name in ("relay-proxy", "relay-proxy-password")
+            for name, setting in SETTINGS.items()
+            if setting.better
             for given in config.origins[name]
         )
         found += _permissions(file, secret)

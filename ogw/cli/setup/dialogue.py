@@ -13,7 +13,7 @@ from ogw.settings.elsewhere.preset import PARAMETERS
 from ogw.settings.ini.file import EditError
 from ogw.settings.setting import shown_as
 from ogw.settings.settings import SETTINGS
-from ogw.wire.relay_proxy import parse_relay_proxy, split_relay_proxies
+from ogw.wire.relay_proxy import parse_relay_proxy
 
 NONE = "-"
 
@@ -141,14 +141,14 @@ def _ask_proxy(answers: Answers, place: Place) -> None:
 
     def check(text: str) -> None:
         if text not in (NONE, default):
-            for url in split_relay_proxies(text):
+            for url in setting.split(text):
                 meaning(setting, url)
 
     while True:
         answer = _ask_checked(question, default, check)
         if answer == default and there:
             return  # as it is, with its credentials
-        answers.values["relay-proxy"] = urls = [] if answer == NONE else split_relay_proxies(answer)
+        answers.values["relay-proxy"] = urls = [] if answer == NONE else setting.split(answer)
         answers.username, answers.password = "", None
         if not urls:
             if not there:

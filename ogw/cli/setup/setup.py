@@ -17,7 +17,6 @@ from ogw.cli.setup.trial import TrialFailed, try_proxy
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS
-from ogw.wire.relay_proxy import split_relay_proxies
 
 # Its own flags are for what is secret, and for what keeps a secret.
 NOT_FLAGS = {name for one in SETTINGS.values() for name in (one.secret and one.name, one.better) if name}
@@ -165,9 +164,7 @@ def _tidy(answers: Answers) -> list[str]:
         setting = SETTINGS[name]
         if not setting.listed and len(texts) > 1:
             mistakes.append(_("{flag}: it takes one value").format(flag=setting.flag))
-        if name == "relay-proxy":
-            texts[:] = [one for text in texts for one in split_relay_proxies(text)]
-        elif setting.listed and setting.read is not None:
+        if setting.listed and setting.read is not None:
             texts[:] = [one for text in texts for one in setting.split(text)]
         for text in texts:
             try:

@@ -111,6 +111,27 @@ def test_done_twice_it_changes_nothing_the_second_time(image):
     assert "Nothing to do: all of this is so already." in done.stdout
 
 
+def test_another_unit_that_is_there_is_kept_and_what_a_link_leads_to_is_left_alone(image, tmp_path):
+    old = unit(image).with_name("ogw.service.old")
+    unit(image).parent.mkdir(parents=True)
+    unit(image).write_text("[Unit]\nDescription=ours\n")
+    assert ogw("setup", "--yes", "--root", image, "--listen-port", "8081").returncode == 0
+    assert old.read_text() == "[Unit]\nDescription=ours\n" and "ogw run" in unit(image).read_text()
+    assert unit(image).stat().st_mode & 0o777 == 0o644
+    for other, contents in ((tmp_path / "linked.service", "[Unit]\n"), (tmp_path / "empty", "")):
+        other.write_text(contents)
+        unit(image).unlink()
+        unit(image).symlink_to(other)
+        assert ogw("setup", "--yes", "--root", image, "--listen-port", "8081").returncode == 0
+        assert other.read_text() == contents and "ogw run" in unit(image).read_text()
+        assert not unit(image).is_symlink() and old.is_symlink()
+    unit(image).unlink()
+    unit(image).symlink_to(os.devnull)  # masked
+    assert ogw("setup", "--yes", "--root", image, "--listen-port", "8081").returncode == 0
+    assert "ogw run" in unit(image).read_text() and os.readlink(old) == os.devnull
+    assert sorted(os.listdir(unit(image).parent)) == ["ogw.service", "ogw.service.old"]
+
+
 def test_comments_of_an_ini_file_stay(image):
     ini(image).parent.mkdir(parents=True)
     ini(image).write_text("# ours\n[ogw]\nlisten-port = 9000\n")
