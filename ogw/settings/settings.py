@@ -501,7 +501,7 @@ class Config:
         """All that may refuse a tunnel or reject a session, ready to be asked; `policy.hash` stands in every log line.
 
         Built when it is first asked for, and kept: who is forked afterwards has it, too. It does not travel with the
-        configuration (`__getstate__`): its indexes are larger than the rules that they are made of.
+        configuration (`__getstate__`), which would be almost twice as long and gain nothing.
 
         The certificates of this machine's agents are added to a list of allowed ones; they never begin one, since with
         a list everything that is not in it is rejected.
