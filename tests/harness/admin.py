@@ -30,6 +30,7 @@ def ask(gateway, path, method="GET", tcp=None, headers=None, body=None):
 def asked(gateway, path, method="GET", body=None):
     """The JSON of an answer that is 200."""
     status, _headers, body = ask(gateway, path, method, body=body)
+    assert status != 500, gateway.wait_for(event=400)  # its line says what went wrong in there
     assert status == 200, body
     return json.loads(body)
 
