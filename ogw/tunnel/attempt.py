@@ -19,7 +19,7 @@ _REASONS = {
 }
 
 
-class Failed(Exception):
+class AttemptFailed(Exception):
     """The attempt failed: the reason, and for the log what stands behind the address."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
-    """A socket that connects; it is writable once it did, or could not. Raises Failed.
+    """A socket that connects; it is writable once it did, or could not. Raises AttemptFailed.
 
     ports  the local ports to choose from (tunnel/ports.py); None: those of the kernel
     """
@@ -38,8 +38,8 @@ def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
         sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
     except OSError as error:
         if error.errno in NO_DESCRIPTORS:
-            raise Failed(Reason.NO_DESCRIPTORS, f"{error.strerror}: raise the limit of open files") from None
-        raise Failed(Reason.UNREACHABLE, f"{error.strerror}") from None
+            raise AttemptFailed(Reason.NO_DESCRIPTORS, f"{error.strerror}: raise the limit of open files") from None
+        raise AttemptFailed(Reason.UNREACHABLE, f"{error.strerror}") from None
     sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     if ports is not None:
         sock.setsockopt(_socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, ports)
@@ -48,15 +48,15 @@ def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
         return sock
     sock.close()
     detail = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
-    raise Failed(_REASONS.get(code, Reason.UNREACHABLE), detail)
+    raise AttemptFailed(_REASONS.get(code, Reason.UNREACHABLE), detail)
 
 
 def settle(sock: _socket.socket) -> None:
-    """It is writable: it is connected now. Else it is closed, and Failed raised."""
+    """It is writable: it is connected now. Else it is closed, and AttemptFailed raised."""
     code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
     if code:
         sock.close()
-        raise Failed(_REASONS.get(code, Reason.UNREACHABLE), os.strerror(code))
+        raise AttemptFailed(_REASONS.get(code, Reason.UNREACHABLE), os.strerror(code))
 
 
 def keep_alive(sock: _socket.socket, seconds: float) -> None:

@@ -9,7 +9,7 @@ from gevent.hub import get_hub
 
 from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
-from ogw.tunnel.attempt import Failed, begin, keep_alive, settle
+from ogw.tunnel.attempt import AttemptFailed, begin, keep_alive, settle
 from ogw.tunnel.loop import WRITE, Deadline, Expired
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import local_port_range
@@ -95,7 +95,7 @@ class Connector:
                 sock.close()
                 raise
             settle(sock)
-        except Failed as failed:
+        except AttemptFailed as failed:
             raise DialError(failed.reason, f"{address}: {failed.detail}") from None
         except Expired:
             raise too_slow(target, self._dial_timeout) from None

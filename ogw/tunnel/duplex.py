@@ -40,7 +40,7 @@ _view = memoryview(_buffer)
 _switch_to = greenlet.switch
 
 
-class End(enum.Enum):
+class HalfEnd(enum.Enum):
     """How one half ended."""
 
     CLOSED = enum.auto()  # its source said that no more comes
@@ -64,7 +64,7 @@ class Stopped(BaseException):
 class _Failed(Exception):
     """A system call on one of the two sockets failed for good."""
 
-    def __init__(self, end: End, error: OSError) -> None:
+    def __init__(self, end: HalfEnd, error: OSError) -> None:
         self.end = end
         self.error = error
 
@@ -81,7 +81,7 @@ class Half:
         self.copied = 0  # bytes handed to the sink's kernel buffer
         self.readable = readable  # the standing watcher
         self.greenlet: Any = None
-        self.ended: Optional[End] = None
+        self.ended: Optional[HalfEnd] = None
 
 
 class Duplex:
@@ -172,12 +172,12 @@ class Duplex:
             if half.greenlet is not None:
                 half.greenlet.throw(Stopped)
             else:  # it has not started: no byte came yet
-                self._finish(half, End.STOPPED)
+                self._finish(half, HalfEnd.STOPPED)
         if self._waits_for_other and self.down.ended is not None:
             self._wake_main()
 
     def _copy_until_end(self, half: Half, readable: bool = False) -> None:
-        end = End.STOPPED
+        end = HalfEnd.STOPPED
         try:
             if half.rest:
                 rest, half.rest = half.rest, b""
@@ -185,7 +185,7 @@ class Duplex:
             if not readable:
                 self._wait()
             self._copy(half)
-            end = End.CLOSED
+            end = HalfEnd.CLOSED
         except Stopped:
             pass
         except _Failed as failure:
@@ -207,7 +207,7 @@ class Duplex:
                 wait()
                 continue
             except OSError as error:
-                raise _Failed(End.SOURCE_FAILED, error) from None
+                raise _Failed(HalfEnd.SOURCE_FAILED, error) from None
             if not size:
                 return
             try:
@@ -215,7 +215,7 @@ class Duplex:
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                raise _Failed(End.SINK_FAILED, error) from None
+                raise _Failed(HalfEnd.SINK_FAILED, error) from None
             half.copied += sent
             if sent != size:
                 self._send_rest(half, bytes(_view[sent:size]))
@@ -237,7 +237,7 @@ class Duplex:
                 except BlockingIOError:
                     continue
                 except OSError as error:
-                    raise _Failed(End.SINK_FAILED, error) from None
+                    raise _Failed(HalfEnd.SINK_FAILED, error) from None
                 half.copied += sent
                 rest = rest[sent:]
         finally:
@@ -257,7 +257,7 @@ class Duplex:
                 except BlockingIOError:
                     return Flow.STRONG  # for now: how much comes next tells
                 except OSError as error:
-                    raise _Failed(End.SOURCE_FAILED, error) from None
+                    raise _Failed(HalfEnd.SOURCE_FAILED, error) from None
                 if not size:
                     return Flow.ENDED
                 held = self._splice_out(half, pipe_out, held)
@@ -281,7 +281,7 @@ class Duplex:
                     self._wait()
                     continue
                 except OSError as error:
-                    raise _Failed(End.SINK_FAILED, error) from None
+                    raise _Failed(HalfEnd.SINK_FAILED, error) from None
                 half.copied += sent
                 held -= sent
         finally:
@@ -301,27 +301,27 @@ class Duplex:
         writable.close()
         half.readable.start(half.greenlet.switch)
 
-    def _finish(self, half: Half, end: End) -> None:
+    def _finish(self, half: Half, end: HalfEnd) -> None:
         """One half ended, in its greenlet (or the hub, if it never ran): tell the far side, or end the other half."""
         half.readable.stop()
         is_up = half is self.up
-        if end is End.CLOSED:
+        if end is HalfEnd.CLOSED:
             other = self.down if is_up else self.up
-            if other.ended is End.SINK_FAILED:
+            if other.ended is HalfEnd.SINK_FAILED:
                 # Our send to this peer failed and took the socket's error with it: this end of file is its reset.
-                end = End.SOURCE_FAILED
+                end = HalfEnd.SOURCE_FAILED
             else:
-                if other.ended is not End.CLOSED:  # else both ended, and the close that follows says it
+                if other.ended is not HalfEnd.CLOSED:  # else both ended, and the close that follows says it
                     self._half_close(half.sink)
                 if self.reason is None:
                     self.reason = Reason.CLIENT_CLOSED if is_up else Reason.UPSTREAM_CLOSED
         half.ended = end
-        if end is End.STOPPED and self.reason is None:
+        if end is HalfEnd.STOPPED and self.reason is None:
             self.end(Reason.INTERNAL_ERROR)  # nobody asked: an exception of ours, on its way to the log
-        elif end is End.SOURCE_FAILED:
+        elif end is HalfEnd.SOURCE_FAILED:
             self._was_reset(client=is_up)
             self._loop.run_callback(self._stop_halves)  # what the other half would deliver has nobody to take it
-        elif end is End.SINK_FAILED:
+        elif end is HalfEnd.SINK_FAILED:
             # The other half goes on: what was read from the peer before its reset is still delivered.
             self._was_reset(client=not is_up)
 

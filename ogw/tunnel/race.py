@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Optional
 
 from ogw.policy.decision import Decision, Reason
-from ogw.tunnel.attempt import Failed, begin, settle
+from ogw.tunnel.attempt import AttemptFailed, begin, settle
 from ogw.tunnel.loop import WRITE
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.resolve import FAMILIES, Lookup
@@ -117,7 +117,7 @@ class Race:
         while address := self._next_address():
             try:
                 sock = begin(address, self._port, self._ports)
-            except Failed as failed:
+            except AttemptFailed as failed:
                 self._failed(address, failed.reason, failed.detail)
                 if failed.reason is Reason.NO_DESCRIPTORS:
                     return
@@ -133,7 +133,7 @@ class Race:
         watcher.close()
         try:
             settle(sock)
-        except Failed as failed:
+        except AttemptFailed as failed:
             self._failed(address, failed.reason, failed.detail)
             self._start_next()
             return None
