@@ -15,7 +15,7 @@ from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import local_port_range
 from ogw.tunnel.race import MOST_TOLD, Race
 from ogw.tunnel.resolve import Lookup, Resolver
-from ogw.tunnel.upstream import DialError, Upstream, reached, too_slow
+from ogw.tunnel.upstream import DialError, UnknownName, Upstream, reached, too_slow
 from ogw.wire.connect import Target
 
 RESOLUTION_DELAY = 0.05  # RFC 8305, section 8: how long A waits for AAAA
@@ -140,6 +140,8 @@ class Connector:
             detail = lookup.detail or f"{target.host} has no address"
             if lookup.failure is not Reason.NO_DESCRIPTORS:
                 detail += "; check the name and the DNS server (dns-server)"
+            if lookup.unknown:
+                raise UnknownName(lookup.failure, f"{detail}; names are absolute: no search domain is added")
             raise DialError(lookup.failure, detail)
         return lookup
 

@@ -31,6 +31,7 @@ class Leg:
         self._sock: Any = gevent_socket.socket(fileno=tls_socket.detach())
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self.heard = b""  # the first bytes that the peer said
         self._ours: Any = None
         self._pumps: list[Any] = []
         self._closing: Any = None
@@ -170,6 +171,7 @@ class Leg:
     def _receive(self) -> None:
         data = self._sock.recv(PIECE)
         if data:
+            self.heard = self.heard or data[:5]
             self._incoming.write(data)
         else:
             self._incoming.write_eof()

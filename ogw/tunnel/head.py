@@ -79,7 +79,7 @@ def _await_head(
     except Expired:
         if not heard:
             raise Left from None
-        detail = f"the head was not complete after {seconds:g} s (head-timeout)"
+        detail = f"the head was not complete after {seconds:g} s (head-timeout){_which(reader)}"
         raise Refused(Reason.HEAD_TIMEOUT, detail) from None
     except OSError as error:
         raise Left(Reason.CLIENT_RESET if heard else None, f"{error.strerror} in the middle of the head") from None
@@ -88,4 +88,10 @@ def _await_head(
         watcher.close()
     if not heard:
         raise Left
-    raise Refused(Reason.BAD_REQUEST, "the client closed in the middle of its head")
+    raise Refused(Reason.BAD_REQUEST, f"the client closed in the middle of its head{_which(reader)}")
+
+
+def _which(reader: RequestReader) -> str:
+    """What the head is instead, as far as it came. Raises NotConnect."""
+    instead = reader.end()
+    return f", which is {instead}" if instead else ""

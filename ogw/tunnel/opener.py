@@ -9,7 +9,9 @@ from typing import Optional
 
 from gevent.hub import get_hub
 
+from ogw import __version__
 from ogw.policy.decision import ALLOW, Decision, Reason
+from ogw.report.metrics import RelayState
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.local import OwnPlaces
@@ -17,7 +19,7 @@ from ogw.tunnel.loop import READ, Deadline, Expired
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
-from ogw.tunnel.upstream import DialError, Upstream
+from ogw.tunnel.upstream import DialError, UnknownName, Upstream
 from ogw.wire.connect import (
     BadResponse,
     Fields,
@@ -25,13 +27,18 @@ from ogw.wire.connect import (
     Response,
     ResponseReader,
     Target,
+    TlsAnswer,
     connect_request,
 )
+from ogw.wire.protocols import begins_tls
 from ogw.wire.relay_proxy import Credentials, RelayProxy, offered
 
 LARGEST_HEAD = 64 * 1024
 MOST_INTERIM = 16  # answers before the answer (RFC 9110, section 15.2)
 RECEIVE_SIZE = 16 * 1024
+USER_AGENT = f"ogw/{__version__}".encode()
+MAY_WANT_TLS = "it may want TLS"
+ASK_FOR_TLS = (400, 426)  # what servers of https answer to plain HTTP, if they answer
 MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
 
 WHY = {  # it is not up, in words that are ours
@@ -50,18 +57,21 @@ class NotOpened(Exception):
 
     at_fault  it is the relay proxy's own fault, so it rests
     go_on     the next one may do better
+    hint      what may be the cause
     """
 
-    def __init__(self, error: DialError, at_fault: bool, go_on: bool = True) -> None:
+    def __init__(self, error: DialError, at_fault: bool, go_on: bool = True, hint: str = "") -> None:
         super().__init__(error.detail)
         self.error = error
         self.at_fault = at_fault
         self.go_on = go_on
+        self.hint = hint
 
     @property
     def why(self) -> str:
         status = self.error.status
-        return WHY[self.error.reason] if status is None else f"it answers {status} ({_words(status)})"
+        why = WHY[self.error.reason] if status is None else f"it answers {status} ({_words(status)})"
+        return f"{why}; {self.hint}" if self.hint else why
 
 
 class Opener:
@@ -122,32 +132,33 @@ class Opener:
         try:
             with Deadline(self._timeout):
                 if proxy.encrypted:
-                    leg, sock = self._encrypt(proxy, sock)
+                    leg, sock = self._encrypt(relay, sock, sent)
                 answer = self._converse(relay, sock, _request(target, via, self._via, known), mailbox)
         except BaseException as error:
             sock.close()
             if leg is not None:
                 leg.end()
-            # Silence and a sudden close: most proxies answer when they have reached the target, or gave it up, which
-            # may take longer than we wait. So it is their fault only if they answered nobody else since we asked.
             if isinstance(error, Expired):
-                raise _failure(
-                    Reason.RELAY_TIMEOUT,
-                    proxy,
-                    f"did not answer within {self._timeout:g} s (dial-timeout)",
-                    at_fault=relay.answered < sent,
-                ) from None
-            if isinstance(error, OSError):
-                raise _failure(
-                    Reason.RELAY_CLOSED, proxy, f"closed without an answer: {error.strerror}", relay.answered < sent
-                ) from None
+                raise self._silent(relay, sent) from None
             raise
         if 200 <= answer.status < 300:
             return Upstream(sock, plain.address, answer.rest, None if leg is None else leg.end)
         sock.close()
         if leg is not None:
             leg.end()
-        raise self._refusal(proxy, answer)
+        raise self._refusal(relay, answer)
+
+    # Silence and a sudden close: most proxies answer when they have reached the target, or gave it up, which may take
+    # longer than we wait. So it is their fault only if they answered nobody else since we asked.
+
+    def _silent(self, relay: Relay, sent: float, hint: str = "") -> NotOpened:
+        what = f"did not answer within {self._timeout:g} s (dial-timeout)"
+        return _failure(Reason.RELAY_TIMEOUT, relay.proxy, what, relay.answered < sent, hint)
+
+    @staticmethod
+    def _closed(relay: Relay, sent: float, where: str, error: Optional[OSError], hint: str = "") -> NotOpened:
+        what = f"closed {where}" + (f": {error.strerror}" if error is not None else "")
+        return _failure(Reason.RELAY_CLOSED, relay.proxy, what, relay.answered < sent, hint)
 
     def _connect(self, proxy: RelayProxy, mailbox: Mailbox) -> Upstream:
         try:
@@ -156,7 +167,9 @@ class Opener:
             if error.reason is Reason.NO_DESCRIPTORS:
                 raise
             reason = error.reason if error.reason is Reason.RELAY_LOOP else Reason.RELAY_UNREACHABLE
-            raise _failure(reason, proxy, f"cannot be reached: {error.detail}", at_fault=True) from None
+            told = DialError(reason, f"relay proxy {proxy} cannot be reached: {error.detail}")
+            hint = "its name is not known (names are absolute)" if isinstance(error, UnknownName) else ""
+            raise NotOpened(told, at_fault=True, hint=hint) from None
 
     def _judge(self, proxy: RelayProxy, address: str) -> Decision:
         """The address guard leaves the operator's own choice alone, unless it is a loop."""
@@ -164,7 +177,8 @@ class Opener:
             return Decision(False, Reason.RELAY_LOOP, f"{address}:{proxy.target.port} is this gateway itself")
         return ALLOW
 
-    def _encrypt(self, proxy: RelayProxy, sock: _socket.socket) -> tuple[Leg, _socket.socket]:
+    def _encrypt(self, relay: Relay, sock: _socket.socket, sent: float) -> tuple[Leg, _socket.socket]:
+        proxy = relay.proxy
         assert self._context is not None
         self._connector.keep_alive(sock)
         leg = Leg(sock, self._context, proxy.target.host)
@@ -177,21 +191,28 @@ class Opener:
             raise _failure(Reason.RELAY_UNTRUSTED, proxy, what, at_fault=True) from None
         except ssl.SSLError as error:
             leg.close()
-            what = f"does not speak TLS as it should: {error.reason or error.strerror}; http:// is without TLS"
-            raise _failure(Reason.RELAY_MALFORMED, proxy, what, at_fault=True) from None
+            what = f"does not speak TLS as it should: {error.reason or error.strerror}"
+            raise _failure(Reason.RELAY_MALFORMED, proxy, what, True, _without_tls(relay, leg.heard)) from None
+        except Expired:
+            leg.close()
+            raise self._silent(relay, sent, _without_tls(relay, leg.heard)) from None
+        except OSError as error:
+            leg.close()
+            where, hint = "in its TLS handshake", _without_tls(relay, leg.heard)
+            raise self._closed(relay, sent, where, error, hint) from None
         except BaseException:
             leg.close()
             raise
 
     def _converse(self, relay: Relay, sock: _socket.socket, request: bytes, mailbox: Mailbox) -> Response:
-        """Say CONNECT and read the answer. Raises NotOpened, or OSError where the connection broke."""
+        """Say CONNECT and read the answer. Raises NotOpened."""
         sent = time.monotonic()
+        heard = False
         readable = get_hub().loop.io(sock.fileno(), READ)
         readable.start(mailbox.tell, readable)
         try:
             sock.send(request)  # on a fresh connection: it fits into its buffer
             reader = ResponseReader(LARGEST_HEAD)
-            heard = False
             interim = 0
             while True:
                 while mailbox.wait() is not readable:
@@ -201,8 +222,7 @@ class Opener:
                 except BlockingIOError:
                     continue
                 if not more:
-                    what = "in the middle of its answer" if heard else "without an answer"
-                    raise _failure(Reason.RELAY_CLOSED, relay.proxy, f"closed {what}", relay.answered < sent)
+                    raise self._ended(relay, sent, heard)
                 heard = True
                 answer = reader.feed(more)
                 while answer is not None:
@@ -219,19 +239,33 @@ class Opener:
                 Reason.RELAY_HEAD_TOO_LARGE, relay.proxy, f"answers too much: {error.detail}", True
             ) from None
         except BadResponse as error:
-            raise _failure(Reason.RELAY_MALFORMED, relay.proxy, f"is no HTTP proxy: {error.detail}", True) from None
+            hint = _in_tls(relay.proxy, "it speaks TLS") if isinstance(error, TlsAnswer) else ""
+            what = f"is no HTTP proxy: {error.detail}"
+            raise _failure(Reason.RELAY_MALFORMED, relay.proxy, what, True, hint) from None
+        except OSError as error:
+            raise self._ended(relay, sent, heard, error) from None
         finally:
             readable.stop()
             readable.close()
 
-    def _refusal(self, proxy: RelayProxy, answer: Response) -> NotOpened:
+    def _ended(self, relay: Relay, sent: float, heard: bool, error: Optional[OSError] = None) -> NotOpened:
+        """It closed before its answer was whole."""
+        if heard:
+            return self._closed(relay, sent, "in the middle of its answer", error)
+        hint = "" if relay.answered else _in_tls(relay.proxy, MAY_WANT_TLS)
+        return self._closed(relay, sent, "without an answer", error, hint)
+
+    def _refusal(self, relay: Relay, answer: Response) -> NotOpened:
         """An answer that is no 2xx. The relay proxy's own words stay here: they are not ours to pass on."""
-        status = answer.status
+        status, proxy = answer.status, relay.proxy
         if status == 407:
             return _refused(proxy, status, self._about_credentials(proxy, answer.headers), go_on=False)
         words = _words(status)
         if status >= 500:
             return _refused(proxy, status, f"answers {status} ({words}): it does not reach the target", go_on=True)
+        if status in ASK_FOR_TLS and relay.state is not RelayState.UP and not proxy.encrypted:
+            hint = _in_tls(proxy, MAY_WANT_TLS)
+            return _refused(proxy, status, f"answers {status} ({words}); {hint}", go_on=False, hint=hint)
         what = f"answers {status} ({words}); allow the target there, or set relay-proxy-bypass for it"
         return _refused(proxy, status, what, go_on=False)
 
@@ -255,7 +289,8 @@ class Opener:
 
 def _request(target: Target, via: Sequence[bytes], own: bytes, known: Optional[Credentials]) -> bytes:
     """The request for a tunnel: of the client's own headers only Via goes on."""
-    fields = [("Via", value) for value in (*via, b"1.1 " + own)]
+    # Some refuse a request without a User-Agent.
+    fields = [("User-Agent", USER_AGENT), *(("Via", value) for value in (*via, b"1.1 " + own))]
     if known is not None:
         fields.append(("Proxy-Authorization", known.header))
     return connect_request(target, fields)
@@ -269,9 +304,23 @@ def _words(status: int) -> str:
         return "no status that HTTP knows"
 
 
-def _failure(reason: Reason, proxy: RelayProxy, what: str, at_fault: bool) -> NotOpened:
-    return NotOpened(DialError(reason, f"relay proxy {proxy} {what}"), at_fault)
+def _in_tls(proxy: RelayProxy, why: str) -> str:
+    """What to do about one that is spoken to without TLS, and may want it."""
+    return "" if proxy.encrypted else f"{why}: relay-proxy = https://{proxy.target}"
 
 
-def _refused(proxy: RelayProxy, status: int, what: str, go_on: bool) -> NotOpened:
-    return NotOpened(DialError(Reason.RELAY_REFUSED, f"relay proxy {proxy} {what}", status), False, go_on)
+def _without_tls(relay: Relay, heard: bytes) -> str:
+    """The other way round. `heard`: how its answer to our ClientHello begins."""
+    url = f"relay-proxy = http://{relay.proxy.target}"
+    if heard and b"HTTP/".startswith(heard):
+        return f"it speaks HTTP without TLS: {url}"
+    return "" if relay.answered or (heard and begins_tls(heard[0])) else f"it may speak without TLS: {url}"
+
+
+def _failure(reason: Reason, proxy: RelayProxy, what: str, at_fault: bool, hint: str = "") -> NotOpened:
+    detail = f"relay proxy {proxy} {what}" + (f"; {hint}" if hint else "")
+    return NotOpened(DialError(reason, detail), at_fault, hint=hint)
+
+
+def _refused(proxy: RelayProxy, status: int, what: str, go_on: bool, hint: str = "") -> NotOpened:
+    return NotOpened(DialError(Reason.RELAY_REFUSED, f"relay proxy {proxy} {what}", status), False, go_on, hint)

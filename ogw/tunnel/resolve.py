@@ -38,6 +38,7 @@ class Lookup:
     failure    once done without any address: the reason, DNS_ERROR, DNS_TIMEOUT or NO_DESCRIPTORS, and a sentence in
                `detail`
     unheard    no server said anything, not even that there is no such name
+    unknown    a server said that there is no such name, or no address of it
     """
 
     def __init__(self, name: str, known: Optional[Sequence[str]] = None) -> None:
@@ -47,6 +48,7 @@ class Lookup:
         self.detail = ""
         self.failure = Reason.DNS_ERROR
         self.unheard = False
+        self.unknown = False
         self._watchers: list[Callable[[], object]] = []
         if known is not None:
             self.by_family = {
@@ -79,6 +81,7 @@ class Lookup:
             self.unheard = not found.heard
             self.failure = found.failure or Reason.DNS_ERROR
             self.detail = f"{self.name}: {found.detail}"
+        self.unknown = self.unknown or (found.failure is None and not found.addresses)
         self.done = len(self.by_family) == len(FAMILIES)
         watchers = tuple(self._watchers)
         if self.done:

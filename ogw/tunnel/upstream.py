@@ -22,6 +22,10 @@ class DialError(Exception):
         self.status = status
 
 
+class UnknownName(DialError):
+    """A DNS server knows that the name does not exist, or has no address."""
+
+
 class Upstream(NamedTuple):
     """An open upstream: a connected, non-blocking socket, the caller's from now on.
 

@@ -8,12 +8,14 @@ their place, so that a peer that sends a byte at a time costs no more than its b
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Optional
 
+from ogw.wire.lines import LINE, Lines, forbidden
 from ogw.wire.place import place
+from ogw.wire.protocols import WEBSOCKET, begins_tls, instead_of_answer, instead_of_connect, instead_of_request
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 LONGEST_NAME = 253  # RFC 1035, section 2.3.4, as text without the final dot
@@ -22,7 +24,7 @@ MOST_FIELDS = 100  # header lines of a head
 Fields = list[tuple[bytes, bytes]]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
-_LINE = re.compile(rb"[\t -~\x80-\xff]*+")
+_ANY_LINE = re.compile(rb"[^\r\n]*+")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):(.*+)\Z", re.DOTALL)
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/1\.([01])\Z")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: (.*+))?\Z", re.DOTALL)
@@ -33,11 +35,14 @@ _RESPONSE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*+)
 _FIELD_LINE = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
 # The beginning of a line that may be quoted: no secret is expected in front of a colon.
 _FIRST_WORD = re.compile(rb"[^\x00- :]++")
+_UPGRADE = re.compile(rb"upgrade[ \t]*:[ \t]*websocket(?![\w-])", re.IGNORECASE)
 _AT = re.compile(rb"@|%40")  # behind user information (RFC 3986, section 3.2.1)
 _NAME_OF_FIELD = re.compile(_TOKEN + rb"\Z")
 _PLACE = re.compile(
     rb"(?:[A-Za-z][A-Za-z0-9+.-]*+://[^:/?#]++|\[[0-9A-Fa-f:.]*+\]|[^:/?#][^:?#]*+)(?::[0-9]{1,5}\Z|(?=[:/?#]|\Z))"
 )
+_ONLY_CONNECT = "only CONNECT is served"
+_TWO_EMPTY_LINES = b"\r\n\r\n"
 _JUDGED = (b"host", b"content-length", b"transfer-encoding")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
@@ -68,6 +73,10 @@ class BadTarget(HeadError):
 
 class BadResponse(HeadError):
     """Not an HTTP/1 response head."""
+
+
+class TlsAnswer(BadResponse):
+    """It begins as TLS does."""
 
 
 class HeadTooLarge(HeadError):
@@ -131,128 +140,136 @@ def read_response(data: bytes, limit: int) -> Optional[Response]:
     return ResponseReader(limit).feed(data)
 
 
-class _Reader:
-    """The lines of a head that comes in pieces: what was looked at is not looked at again.
-
-    limit  so many bytes are looked at
-    """
-
-    __slots__ = ("_begin", "_data", "_error", "_limit", "_looked")
-
-    def __init__(self, limit: int, error: type[HeadError]) -> None:
-        self._data = bytearray()
-        self._begin = 0  # of the line that is not complete
-        self._looked = 0
-        self._limit = limit
-        self._error = error
-
-    def _lines(self, more: bytes) -> Iterator[bytes]:
-        """Each line that is complete now, without its CRLF. A forbidden byte raises where it stands."""
-        data = self._data
-        data += more
-        end = min(len(data), self._limit)
-        while True:
-            stop = self._looked = _LINE.match(data, self._looked, end).end()  # type: ignore[union-attr]  # or nothing
-            mark = bytes(data[stop : min(stop + 2, end)])
-            if mark == b"\r\n":
-                line = bytes(data[self._begin : stop])
-                self._begin = self._looked = stop + 2
-                yield line
-            elif mark in (b"", b"\r"):
-                return
-            else:
-                raise self._error(_forbidden(mark[0], stop))
-
-    def _field(self, line: bytes, before: Fields) -> tuple[bytes, bytes]:
-        """The header line behind so many others."""
-        if len(before) == MOST_FIELDS:
-            raise HeadTooLarge(f"the head has more than {MOST_FIELDS} header lines")
-        return _field(line, len(before) + 1, self._error)
-
-    @property
-    def _rest(self) -> bytes:
-        return bytes(self._data[self._begin :])
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._data) >= self._limit
-
-
-class RequestReader(_Reader):
+class RequestReader(Lines):
     """Reads the CONNECT request of one client, piece by piece, as `read_request` does."""
 
-    __slots__ = ("_headers", "_target", "_version")
+    __slots__ = ("_headers", "_other", "_target", "_version")
 
     def __init__(self, limit: int) -> None:
-        super().__init__(limit, BadRequest)
+        super().__init__(limit)
         self._target: Optional[Target] = None
+        self._other: Optional[NotConnect] = None  # what the request is instead, once its first line says so
         self._version = ""
         self._headers: Fields = []
 
     def feed(self, more: bytes) -> Optional[Request]:
         """What came next; the request once it is complete. Raises as `read_request` does."""
+        try:
+            return self._read(more)
+        except HeadError:
+            if self._other is not None:  # whatever is wrong with its other lines
+                raise self._other from None
+            raise
+
+    def end(self) -> str:
+        """Nothing more comes: what the bytes begin as, instead of a request; "" for what is not known.
+
+        Raises NotConnect where they are enough to say that.
+        """
+        if self._other is not None:
+            raise self._other
+        return "" if self._target else instead_of_request(bytes(self.data)) or instead_of_request(self.rest)
+
+    def _read(self, more: bytes) -> Optional[Request]:
         headers = self._headers
-        for line in self._lines(more):
-            if self._target is None:
-                if line or self._begin > 2:  # one empty line before the request is nothing (RFC 9112, section 2.2)
-                    self._target, self._version = _request_line(line)
+        for line in self.lines(more):
+            if self._other is not None:
+                if not line:
+                    raise self._other
+                if _UPGRADE.match(line):
+                    self._other = NotConnect(f"a WebSocket without TLS (ws://); {_ONLY_CONNECT}: {WEBSOCKET}")
+                    raise self._other
+            elif self._target is None:
+                if line or self.begin > 2:  # one empty line before the request is nothing (RFC 9112, section 2.2)
+                    self._read_first(line)
             elif line:
-                field = self._field(line, headers)
+                if len(headers) == MOST_FIELDS:
+                    raise HeadTooLarge(f"the head has more than {MOST_FIELDS} header lines")
+                field = _field(line, len(headers) + 1)
                 _judge_field(field, headers)
                 headers.append(field)
             else:
-                return Request(self._target, self._version, headers, self._rest)
-        if self._is_full:
-            raise HeadTooLarge(f"the head is larger than {self._limit} bytes (head-max-size)")
+                return Request(self._target, self._version, headers, self.rest)
+        if self.is_full:
+            raise HeadTooLarge(f"the head is larger than {self.limit} bytes (head-max-size)")
         return None
 
+    def _read_first(self, line: bytes) -> None:
+        try:
+            self._target, self._version = _request_line(line)
+        except NotConnect as other:
+            if not line.startswith(b"GET /"):
+                raise
+            self._other = other  # it may be a WebSocket, which its headers tell
 
-class ResponseReader(_Reader):
-    """Reads one answer of a relay proxy, piece by piece."""
+    def judge_end(self, line: bytes, byte: int, position: int) -> None:
+        instead = instead_of_request(line + bytes((byte,))) if self.begin <= 2 else ""
+        raise BadRequest(instead or forbidden(byte, position))
+
+
+class ResponseReader(Lines):
+    """Reads one answer of a relay proxy, piece by piece.
+
+    Strict in its status line, its size and where it ends; its other lines open nothing and close nothing, so they may
+    be as odd as they like: what is no header line is left out, and what continues one is another of its name.
+    """
 
     __slots__ = ("_headers", "_phrase", "_status")
 
     def __init__(self, limit: int) -> None:
-        super().__init__(limit, BadResponse)
+        super().__init__(limit)
         self._status = 0
         self._phrase = ""
         self._headers: Fields = []
 
     def feed(self, more: bytes) -> Optional[Response]:
-        """What came next; the answer once its head is complete. Raises BadResponse or HeadTooLarge."""
-        whole = None if self._data else _RESPONSE.match(more, 0, self._limit)
+        """What came next; the answer once its head is complete. Raises BadResponse, TlsAnswer or HeadTooLarge."""
+        whole = None if self.data else _RESPONSE.match(more, 0, self.limit)
         if whole is not None:
             headers = [(name.lower(), value.rstrip(b" \t")) for name, value in _FIELD_LINE.findall(whole[3])]
             return Response(int(whole[1]), _phrase(whole[2]), headers, more[whole.end() :])
-        for line in self._lines(more):
+        for line in self.lines(more):
             if not self._status:
                 parts = _STATUS_LINE.match(line)
                 if parts is None:
-                    raise BadResponse("not an HTTP/1 status line" + _beginning(line))
+                    raise BadResponse(instead_of_answer(line) or "not an HTTP/1 status line" + _beginning(line))
                 self._status, self._phrase = int(parts[1]), _phrase(parts[2])
-            elif line:
-                self._headers.append(self._field(line, self._headers))
+            elif not line:
+                return Response(self._status, self._phrase, self._headers, self.rest)
+            elif line.isspace():
+                raise BadResponse("a line of white space, which may be the end of the head or not")
             else:
-                return Response(self._status, self._phrase, self._headers, self._rest)
-        if self._is_full:
-            raise HeadTooLarge(f"the answer's head is larger than {self._limit} bytes")
+                self._take(line)
+        if self.is_full:
+            raise HeadTooLarge(f"the answer's head is larger than {self.limit} bytes")
         return None
+
+    def _take(self, line: bytes) -> None:
+        """A header line, or what stands in its place."""
+        name, colon, value = line.partition(b":")
+        if line[0] in b" \t":  # it continues the one before it (obs-fold, RFC 9112, section 5.2)
+            name, colon, value = self._headers[-1][0] if self._headers else b"", b":", line
+        name = name.rstrip(b" \t")
+        if colon and _NAME_OF_FIELD.match(name):
+            self._headers.append((name.lower(), value.strip(b" \t")))
+
+    def end_of_line(self, end: int) -> int:
+        line = _ANY_LINE if self._status else LINE
+        return line.match(self.data, self.looked, end).end()  # type: ignore[union-attr]  # it may match nothing
+
+    def judge_end(self, line: bytes, byte: int, position: int) -> None:
+        if byte == 0x0A and self._status:
+            if line:
+                return
+            raise BadResponse("an empty line without a carriage return, which may be the end of the head or not")
+        if position == 0 and begins_tls(byte):
+            raise TlsAnswer("it answers in TLS")
+        instead = "" if self._status else instead_of_answer(line + bytes((byte,)))
+        raise BadResponse(instead or forbidden(byte, position))
 
 
 def _phrase(raw: Optional[bytes]) -> str:
     return (raw or b"").decode("ascii", "replace").replace("\ufffd", "?").replace("\t", " ").strip()[:100]
-
-
-def _forbidden(byte: int, position: int) -> str:
-    if position == 0 and byte == 0x16:
-        return (
-            "a TLS handshake instead of an HTTP request: the client must be given the gateway as http://, not https://"
-        )
-    if byte == 0x0A:
-        return f"a line feed without a carriage return at byte {position}"
-    if byte == 0x0D:
-        return f"a carriage return without a line feed at byte {position}"
-    return f"a control character (0x{byte:02x}) at byte {position}"
 
 
 def _request_line(line: bytes) -> tuple[Target, str]:
@@ -263,16 +280,17 @@ def _request_line(line: bytes) -> tuple[Target, str]:
     if method != b"CONNECT":
         if method.upper() == b"CONNECT":
             raise NotConnect(f"the method is {quoted(method)}; CONNECT is written in capitals")
-        raise NotConnect(
-            f"the method is {quoted(method)}; only CONNECT is served: use the gateway for https, not for http"
-        )
+        raise NotConnect(f"the method is {quoted(method)}; {_ONLY_CONNECT}: {instead_of_connect(target)}")
     return parse_target(target), f"1.{minor.decode()}"
 
 
 def _what_instead(line: bytes) -> str:
     """Why a line is no HTTP/1 request line."""
-    if line.startswith(b"SSH-"):
-        return "an SSH client, not an HTTP request"
+    if not line:
+        return f"not a request line, but two empty lines: {instead_of_request(_TWO_EMPTY_LINES)}"
+    instead = instead_of_request(line)
+    if instead:
+        return instead
     words = line.split(b" ")
     if len(words) == 3 and words[2].startswith(b"HTTP/"):
         if words[2] in (b"HTTP/2.0", b"HTTP/2", b"HTTP/3"):
@@ -291,20 +309,20 @@ def _beginning(line: bytes) -> str:
     return f": {quoted(word[0])}" if word is not None and not _AT.search(line) else ""
 
 
-def _field(line: bytes, number: int, error: type[HeadError]) -> tuple[bytes, bytes]:
+def _field(line: bytes, number: int) -> tuple[bytes, bytes]:
     """Name and value of the header line with this number; what is wrong with it is told without its value."""
     parts = _FIELD.match(line)
     if parts is not None:
         return parts[1].lower(), parts[2].strip(b" \t")
     if line[0] in b" \t":
-        raise error("a header line that continues the one before it (obs-fold, RFC 9112, section 5.2)")
+        raise BadRequest("a header line that continues the one before it (obs-fold, RFC 9112, section 5.2)")
     name, colon, _value = line.partition(b":")
     if not colon:
-        raise error(f"not a header line: number {number} has no colon")
+        raise BadRequest(f"not a header line: number {number} has no colon")
     bare = name.rstrip(b" \t")
     if not _NAME_OF_FIELD.match(bare):
-        raise error(f"not a header line: number {number} has no valid name in front of its colon")
-    raise error(f"white space before the colon of a header: {quoted(bare)}")
+        raise BadRequest(f"not a header line: number {number} has no valid name in front of its colon")
+    raise BadRequest(f"white space before the colon of a header: {quoted(bare)}")
 
 
 def _judge_field(field: tuple[bytes, bytes], before: Fields) -> None:

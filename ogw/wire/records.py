@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Optional, Union
 
+from ogw.wire.protocols import by_first_byte
 from ogw.wire.tls import (
     ALERT,
     APPLICATION_DATA,
@@ -252,8 +253,5 @@ class Reader:
 
 
 def _guess(first: int) -> str:
-    if first in b"GPHDOTC":
-        return " (plain HTTP?)"
-    if first == ord("S"):
-        return " (SSH?)"
-    return ""
+    protocol = by_first_byte(first)
+    return f" ({protocol}?)" if protocol else ""

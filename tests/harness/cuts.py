@@ -1,6 +1,6 @@
 """The same bytes, cut in every way: what a parser that reads piece by piece is held to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -33,6 +33,18 @@ def every_way(read: Callable[[bytes], Any], data: bytes) -> Any:
             assert whole.rest.startswith(seen.rest)
     assert settled or whole is None
     return whole
+
+
+def piecewise(reader: Any, pieces: Iterable[bytes]) -> Any:
+    """What a reader says of these pieces: (value, rest), None for "need more", or kind and text of its error."""
+    for piece in pieces:
+        try:
+            value = reader.feed(piece)
+        except Exception as error:
+            return type(error), str(error)
+        if value is not None:
+            return value._replace(rest=b""), value.rest
+    return None
 
 
 def _without_rest(verdict: Any) -> Any:

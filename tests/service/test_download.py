@@ -109,6 +109,7 @@ def test_a_relay_proxy_is_asked_as_for_a_tunnel(start, place):
     lines = heads[0].decode().split("\r\n")
     assert lines[:2] == [f"CONNECT {whole} HTTP/1.1", f"Host: {whole}"]
     assert "Proxy-Authorization: Basic dTpw" in lines and any(line.startswith("Via: 1.1 ogw-") for line in lines)
+    assert any(line.startswith("User-Agent: ogw/") for line in lines)
 
 
 def test_an_encrypted_relay_proxy_will_do(start, authority, authority_file, server):

@@ -17,6 +17,7 @@ from ogw.wire.connect import (
     NotConnect,
     Request,
     Target,
+    TlsAnswer,
     answer,
     basic_credentials,
     parse_target,
@@ -243,11 +244,79 @@ def test_a_phrase_may_be_missing_and_is_printable_ascii(line, phrase):
 @pytest.mark.parametrize(
     "data",
     [b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1 600 X\r\n", b"HTTP/2 200\r\n", b"ICY 200 OK\r\n", b"\r\n", b"<html>\r\n",
-        b"HTTP/1.1 200 OK\n",
-     b"HTTP/1.1 200 OK\r\nA : b\r\n", b"HTTP/1.1 200 OK\r\n b\r\n", b"HTTP/1.1 200 O\x00K"],
+        b"HTTP/1.1 200 OK\n", b"HTTP/1.1 200 O\x00K", b"HTTP/1.1 200 O\rK"],
 )  # fmt: skip
 def test_a_bad_response_is_one_error(data):
     assert response(data)[0] is BadResponse
+
+
+ODD_LINES = {
+    "a bare line feed": (b"A: b\nC: d\r\n", [(b"a", b"b"), (b"c", b"d")]),
+    "a bare line feed at the end": (b"A: b\n", [(b"a", b"b")]),
+    "a line that is continued": (b"A: b\r\n  c\r\n\td\r\n", [(b"a", b"b"), (b"a", b"c"), (b"a", b"d")]),
+    "a first line that continues nothing": (b" b\r\nC: d\r\n", [(b"c", b"d")]),
+    "blanks before the colon": (b"Via \t: x\r\n", [(b"via", b"x")]),
+    "no colon": (b"rubbish\r\nA: b\r\n", [(b"a", b"b")]),
+    "a status line again": (b"HTTP/1.1 200 OK\r\n", []),
+    "no name": (b": x\r\n", []),
+    "two words in a name": (b"a b: c\r\n", []),
+    "control characters": (bytes(sorted(set(range(32)) - {10, 13})) + b"\x7f\r\n", []),
+    "control characters in a value": (b"A: b\x00\x01\x0b\x1b\x7fc\r\n", [(b"a", b"b\x00\x01\x0b\x1b\x7fc")]),
+    "no ASCII": (b"\xe4\xff: x\r\nA: \xc3\xbc\xff\r\n", [(b"a", b"\xc3\xbc\xff")]),
+    "a length and a coding": (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", None),
+    "many lines": (b"a:b\r\n" * 3000, [(b"a", b"b")] * 3000),
+}
+
+
+@pytest.mark.parametrize("case", ODD_LINES)
+def test_an_answer_may_have_odd_lines(case):
+    lines, headers = ODD_LINES[case]
+    whole = b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n"
+    got = response(whole + b"\x16rest\n") if len(whole) < 1000 else read_response(whole + b"\x16rest\n", LIMIT * 2)
+    assert (got.status, got.rest) == (200, b"\x16rest\n")
+    assert headers is None or got.headers == headers
+    assert read_response(whole[:-2], LIMIT * 2) is None
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"\n",
+        b"A: b\n\n",
+        b"A: b\r\r\n",
+        b"A: b\rc\r\n",
+        b"A: b\r\n \r\n",
+        b"\t\n",
+        b"\r\r\n",
+        b"A: b\r\n\n",
+        b"\x0b\r\n",
+    ],
+)
+def test_where_an_answer_ends_is_never_a_guess(end):
+    assert response(b"HTTP/1.1 200 OK\r\n" + end + b"A: b\r\n\r\n")[0] is BadResponse
+
+
+@pytest.mark.parametrize("first", range(0x14, 0x18))
+def test_an_answer_in_tls_is_told_apart(first):
+    assert response(bytes((first, 3, 3, 0, 2, 2, 40)))[0] is TlsAnswer
+
+
+@pytest.mark.parametrize(
+    ("said", "who"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "an SSH server"),
+        (b"220 mail.example ESMTP\r\n", "an SMTP or FTP server"),
+        (b"-ERR unknown command\r\n", "a Redis or POP3 server"),
+        (b"\x05\xff", "a SOCKS 5 proxy"),
+        (b"\x00\x5b", "SOCKS 4"),
+        (b"HTTP/2 200\r\n", "not of HTTP/1.0 or 1.1"),
+        (b"<html>\r\n", "HTTP/0.9"),
+        (b"RFB 003.008\n", "a VNC server"),
+    ],
+)
+def test_who_answers_instead_of_a_relay_proxy_is_named(said, who):
+    kind, text = response(said + b"more\r\n")
+    assert kind is BadResponse and who in text
 
 
 def test_a_response_head_has_a_limit():

@@ -39,7 +39,7 @@ def test_it_is_asked_as_for_a_tunnel(place, target):
         assert f"opens a tunnel to {target}" in try_proxy(f"http://{relay.host}:{PORT}", answers, place)
     lines = heads[0].decode().split("\r\n")
     assert lines[:2] == [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    assert "Proxy-Authorization: Basic dTpw" in lines
+    assert "Proxy-Authorization: Basic dTpw" in lines and any(line.startswith("User-Agent: ogw/") for line in lines)
 
 
 def test_the_dns_servers_and_the_authorities_of_the_ini_file_count(place, authority, authority_file):
