@@ -67,12 +67,16 @@ class NoteChange(NamedTuple):
     change: dict[str, Any]
 
 
+class ShowMistakes(NamedTuple):
+    """Why the last reload was refused: {"mistakes", "count"}; the first of them, and how many there are"""
+
+
 class ShowConfig(NamedTuple):
     """The configuration in force, secrets hidden: {"settings": {name: [[source, value], ...]}, "warnings"}"""
 
 
 ForWorkers = Union[Overview, ListTunnels, ListRefusals, KillTunnel]
-Question = Union[ForWorkers, ReloadNow, DrainNow, NoteChange, ShowConfig]
+Question = Union[ForWorkers, ReloadNow, DrainNow, NoteChange, ShowMistakes, ShowConfig]
 
 
 # Orders: from the supervisor to a child.
@@ -244,6 +248,7 @@ QUESTIONS: Mapping[str, type[Question]] = {
     "reload": ReloadNow,
     "drain": DrainNow,
     "changed": NoteChange,
+    "mistakes": ShowMistakes,
     "config": ShowConfig,
 }
 _NAMES: Mapping[type, tuple[str, str]] = {

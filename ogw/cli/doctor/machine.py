@@ -51,7 +51,8 @@ def of_gateway(config: Config, running: Optional[Status], why: str, policy: str)
     if running["workers_missing"]:
         what = _("{number} of its workers did not answer").format(number=running["workers_missing"])
         found.append(problem("gateway", "", what, _("look at its log; if it goes on, restart it")))
-    return found
+    do = _("`ogw status` says more, and so does its log")
+    return [*found, *(warning("gateway", "", sentence, do) for sentence in running.get("attention", ()))]
 
 
 def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:

@@ -93,6 +93,11 @@ class Exposition:
             "ogw_reload_time_seconds", "When the last reload was taken; 0 for none.", metrics.RELOADED.unix(cells)
         )
         yield _gauge(
+            "ogw_reload_refused_time_seconds",
+            "When the last reload was refused; 0 where none was, or one was taken since.",
+            metrics.RELOAD_REFUSED.unix(cells),
+        )
+        yield _gauge(
             "ogw_policy_report_until_seconds",
             "Until when the policy only reports what no rule allows, and lets it pass; 0 while it is enforced.",
             reports_until(self._table),

@@ -116,6 +116,7 @@
     const since = status.uptime <= SPAN ? [0, 0, 0, 0, 0, 0] : points[0];
     return {
       uptime: say("up_for", { time: lasting(status.uptime) }),
+      machine: status.machine,
       version: say("version_is", { version: status.version }),
       policy: say("policy_is", { policy: status.policy }),
       tunnels: count(c.tunnels),
@@ -154,9 +155,9 @@
     write(where.querySelector("span"), lost ? say("lost_more", { time: clock(now()) })
       : say(number("never tried") ? "listens_untried" : relays.length ? "listens_relays" : "listens", {
         listen: status.listen.join(", "), up: number("up"), untried: number("never tried"), all: relays.length }));
-    document.title = lost ? `${say("lost")} – ogw`
+    document.title = lost ? `${say("lost")} – ogw ${status.machine}`
       : `${say(status.state)}, ${say("tunnels_open", {
-        count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw`;
+        count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw ${status.machine}`;
   }
   function tables() {
     const shown = status.refusals.map(({ age, ...one }) => one); // which alone would make every row another one

@@ -46,7 +46,7 @@ def rendered(status: Status, points: Sequence[Point]) -> str:
     plain = {
         **said,
         **_values(status, [*points, _point(status)], said),
-        "title": f"{said[status['state']]}, {tunnels} \u2013 ogw",
+        "title": f"{said[status['state']]}, {tunnels} \u2013 ogw {status.get('machine', '')}".rstrip(),
         "state": status["state"],
         "state_text": said[status["state"]],
         "state_more": _listens(status, said),
@@ -93,6 +93,7 @@ def _values(status: Status, points: Sequence[Point], said: dict[str, str]) -> di
     since = AT_START if uptime <= SPAN else points[0]
     return {
         "uptime": said["up_for"].format(time=_lasting(uptime)),
+        "machine": status.get("machine", said["gateway"]),
         "version": said["version_is"].format(version=status["version"]),
         "policy": said["policy_is"].format(policy=status["policy"]),
         "tunnels": _count(c["tunnels"]),

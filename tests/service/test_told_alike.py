@@ -1,0 +1,101 @@
+"""Status, page, metrics and doctor say the same of what is wrong, until it is mended."""
+
+import json
+import os
+import socket
+import time
+
+import pytest
+from harness.admin import ask, asked, metrics
+from harness.commands import ogw
+from harness.gateway import Gateway
+from harness.waiting import until
+
+WRONG = "[ogw]\nallowed-host = *\nidle-timeout = soon\n"
+
+
+@pytest.fixture
+def ini(tmp_path):
+    file = tmp_path / "gw.ini"
+    file.write_text("[ogw]\nallowed-host = www.example.com\n")
+    return file
+
+
+def reload_of(gateway, file, text):
+    file.write_text(text)
+    return ask(gateway, "/reload", "POST")[0]
+
+
+def page_of(gateway):
+    return " ".join(ask(gateway, "/")[2].decode().partition("<main>")[2].partition("</main>")[0].split())
+
+
+def screen_of(gateway, *words):
+    return " ".join(ogw(*(words or ("status",)), "--run-dir", gateway.run_dir).stdout.split())
+
+
+def warned_of(gateway, *flags):
+    """What the doctor finds wrong with the gateway that runs."""
+    done = ogw("doctor", "--json", "--timeout", "1", "--run-dir", gateway.run_dir, *flags)
+    found = json.loads(done.stdout)["findings"]
+    return [one["what"] for one in found if one["area"] == "gateway" and one["state"] in ("warning", "problem")]
+
+
+def test_a_refused_reload_stands_everywhere_until_the_next_good_one(ini):
+    with Gateway("--config", str(ini)) as gateway:
+        assert asked(gateway, "/status")["reload_refused"] is None
+        assert metrics(gateway)["ogw_reload_refused_time_seconds"] == 0
+        assert reload_of(gateway, ini, WRONG) == 409
+        refused = asked(gateway, "/status")["reload_refused"]
+        assert refused["count"] == len(refused["mistakes"]) == 2 and 0 <= refused["age"] < 60
+        assert abs(metrics(gateway)["ogw_reload_refused_time_seconds"] - time.time()) < 60
+        (sentence,) = asked(gateway, "/status")["attention"]
+        for place in (f"{ini}:2: ", f"{ini}:3: "):
+            assert place in sentence and place in str(refused["mistakes"])
+            assert place in page_of(gateway) and place in screen_of(gateway)
+        assert refused["time"] in sentence and refused["time"][:19] in screen_of(gateway)
+        ini.write_text("[ogw]\nallowed-host = www.example.com\n")  # mended, but not taken yet
+        assert any(sentence in one for one in warned_of(gateway, "--config", str(ini)))
+        assert asked(gateway, "/reload", "POST")["mistakes"] == []
+        assert asked(gateway, "/status")["reload_refused"] is None and asked(gateway, "/status")["attention"] == []
+        assert metrics(gateway)["ogw_reload_refused_time_seconds"] == 0
+        assert "refused at" not in page_of(gateway) and "was refused" not in screen_of(gateway)
+        assert not any("refused" in one for one in warned_of(gateway, "--config", str(ini)))
+
+
+def test_the_last_refusal_is_told_and_outlives_the_admin_process(ini):
+    with Gateway("--config", str(ini)) as gateway:
+        reload_of(gateway, ini, WRONG)
+        reload_of(gateway, ini, "[ogw]\n" + "".join(f"nonsense-{number} = x\n" for number in range(400)))
+        gateway.wait_for(event=401)
+        for _turn in range(2):
+            refused = asked(gateway, "/status")["reload_refused"]
+            assert refused["count"] > len(refused["mistakes"]) == 20
+            assert "nonsense-0" in refused["mistakes"][0] and "allowed-host" not in str(refused)
+            assert "more; `ogw check` tells them all" in screen_of(gateway)
+            assert f"and {refused['count'] - 5:,} more" in page_of(gateway)
+            before = gateway.admin
+            os.kill(before, 9)
+            until(lambda before=before: gateway.admin not in (0, before))
+            until(lambda: _answers(gateway))
+
+
+def _answers(gateway):
+    try:
+        return ask(gateway, "/healthz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_what_a_mistake_quotes_is_text_on_the_page(ini):
+    with Gateway("--config", str(ini)) as gateway:
+        reload_of(gateway, ini, "[ogw]\nallowed-host = <b>x</b>\n")
+        assert "&lt;b&gt;" in page_of(gateway) and "<b>x" not in ask(gateway, "/")[2].decode()
+
+
+def test_the_machine_is_named(ini):
+    with Gateway("--config", str(ini)) as gateway:
+        name = socket.gethostname()
+        assert asked(gateway, "/status")["machine"] == name
+        assert f"on {name} is serving" in screen_of(gateway)
+        assert name in ask(gateway, "/")[2].decode().partition("<main>")[0].partition("<body>")[2]
