@@ -34,11 +34,13 @@ class ListTunnels(NamedTuple):
     client  their client's address, "" for any
     target  their target's host or host:port, "" for any
     most    of each worker
+    text    a part of their id, or of their client's, target's or upstream's address:port, in lower case; "" for any
     """
 
     client: str
     target: str
     most: int
+    text: str = ""
 
 
 class ListRefusals(NamedTuple):

@@ -115,13 +115,15 @@ class App:
         return Response(200, media_type, body)
 
     def _page(self, query: Query, environ: Environ) -> Response:
-        return Response(200, HTML, rendered(self._views.status(), self._views.points()).encode())
+        views = self._views
+        return Response(200, HTML, rendered(views.status(), views.points(), views.longest_open()).encode())
 
     def _tunnels(self, query: Query, environ: Environ) -> Response:
         most = query.get("most", str(MOST_TUNNELS))
         if not (most.isascii() and most.isdigit()):
             return text_of(400, "most is a number")
-        return json_of(self._views.tunnels(query.get("client", ""), query.get("target", ""), int(most[:9])))
+        client, target, text = (query.get(name, "") for name in ("client", "target", "text"))
+        return json_of(self._views.tunnels(client, target, int(most[:9]), text))
 
     def _changed(self, query: Query, environ: Environ) -> Response:
         body = environ["wsgi.input"].read(LARGEST_CHANGE)

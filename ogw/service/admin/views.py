@@ -22,13 +22,14 @@ from ogw.service.admin.attention import attention
 from ogw.service.admin.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
 from ogw.service.admin.history import History, Point
 from ogw.service.admin.overview import overview, remembered
+from ogw.service.admin.page import NONE_OPEN
 from ogw.service.admin.shapes import Configuration, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
 from ogw.service.messages import ListRefusals, ListTunnels, Overview, Question, ShowConfig, ShowMistakes
 from ogw.settings.settings import Config
 from ogw.wire.place import place
 
-MOST_TUNNELS = 1000  # of a listing
+MOST_TUNNELS, MOST_OPEN = 1000, 20  # of a listing, and of the page's, which asks again and again
 MOST_SILENCE = 60.0  # seconds that the supervisor may be busy, such as with a long list of rules
 UNANSWERED = "a worker does not answer, and its share of the clients waits"
 STATES: dict[str, State] = {"": "serving", "starting": "starting", "draining": "draining", UNANSWERED: "partly"}
@@ -190,14 +191,21 @@ class Views:
             return overview([], len(self._table.rows))
         return overview(asked["answers"], asked["missing"])
 
-    def tunnels(self, client: str = "", target: str = "", most: int = MOST_TUNNELS) -> Tunnels:
+    def tunnels(self, client: str = "", target: str = "", most: int = MOST_TUNNELS, text: str = "") -> Tunnels:
         """The open tunnels, the longest open first: at most so many, and of how many."""
         most = max(0, min(most, MOST_TUNNELS))
-        asked = self._supervisor.ask(ListTunnels(client, target, most))
+        asked = self._supervisor.ask(ListTunnels(client, target, most, text.lower()))
         rows = [tunnel for answer in asked["answers"] for tunnel in answer["tunnels"]]
         rows.sort(key=lambda tunnel: -tunnel["duration"])
         total = sum(answer["total"] for answer in asked["answers"])
         return {"tunnels": rows[:most], "total": total, "workers_missing": asked["missing"]}
+
+    def longest_open(self) -> Tunnels:
+        """What the page begins with; none where the supervisor is busy."""
+        try:
+            return self.tunnels(most=MOST_OPEN)
+        except TimeoutError:
+            return NONE_OPEN
 
     def refusals(self) -> Remembered:
         """Targets and clients that were not allowed: all that the workers remember, the latest first."""
