@@ -9,7 +9,14 @@ import pytest
 from harness.admin import ask, asked, metrics
 from harness.commands import ogw
 from harness.gateway import Gateway
+from harness.relays import PORT, playing
+from harness.upstreams import Server
 from harness.waiting import until
+
+from ogw.report.metrics import RELAY_SINCE, RELAY_STATE, RELAYS, RelayState
+from ogw.report.table import Table
+from ogw.service.admin.exposition import Exposition
+from ogw.service.admin.overview import STALE_SECONDS
 
 WRONG = "[ogw]\nallowed-host = *\nidle-timeout = soon\n"
 
@@ -34,11 +41,15 @@ def screen_of(gateway, *words):
     return " ".join(ogw(*(words or ("status",)), "--run-dir", gateway.run_dir).stdout.split())
 
 
-def warned_of(gateway, *flags):
-    """What the doctor finds wrong with the gateway that runs."""
+def findings_of(gateway, *flags):
+    """What the doctor finds of the gateway that runs."""
     done = ogw("doctor", "--json", "--timeout", "1", "--run-dir", gateway.run_dir, *flags)
-    found = json.loads(done.stdout)["findings"]
-    return [one["what"] for one in found if one["area"] == "gateway" and one["state"] in ("warning", "problem")]
+    return [one for one in json.loads(done.stdout)["findings"] if one["area"] == "gateway"]
+
+
+def warned_of(gateway, *flags):
+    """And what of it is wrong."""
+    return [one["what"] for one in findings_of(gateway, *flags) if one["state"] in ("warning", "problem")]
 
 
 def test_a_refused_reload_stands_everywhere_until_the_next_good_one(ini):
@@ -99,3 +110,56 @@ def test_the_machine_is_named(ini):
         assert asked(gateway, "/status")["machine"] == name
         assert f"on {name} is serving" in screen_of(gateway)
         assert name in ask(gateway, "/")[2].decode().partition("<main>")[0].partition("<body>")[2]
+
+
+# How a relay proxy fares: what it is asked for, and what it says; and how each place says that.
+
+OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
+WHO = b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\n\r\n"
+FARES = {
+    "never tried": (OPEN, 0, "never tried", "never tried, it may be fine", ("untested", "never tried")),
+    "up": (OPEN, 1, ">up<", "fine, opened a tunnel", ("ok", "up")),
+    "refuses us": (WHO, 1, ">refuses us<", "refuses us: it answers 407", ("warning", "opens no tunnel for this")),
+    "resting": (b"garbage\r\n\r\n", 1, ">down, rests<", "rests after a failure: ", ("warning", "rests: it failed")),
+}
+
+
+@pytest.mark.parametrize("state", FARES)
+def test_how_a_relay_proxy_fares(state):
+    said, times, on_page, on_screen, by_doctor = FARES[state]
+    with Server(playing(said), port=PORT) as relay:
+        place = f"http://{relay.host}:{PORT}"
+        with Gateway("--allowed-host", "*.bench.example", "--relay-proxy", place, workers=2) as gateway:
+            for _turn in range(times):
+                sock, _head = gateway.ask("a.bench.example:443")
+                sock.close()
+            until(lambda: asked(gateway, "/status")["relay_proxies"][0]["state"] == state)
+            assert on_page in page_of(gateway) and on_screen in screen_of(gateway)
+            counted = metrics(gateway)
+            for name in FARES:
+                assert counted[f'ogw_relay_proxy_state{{proxy="1",state="{name}"}}'] == (name == state)
+            assert counted['ogw_relay_proxy_up{proxy="1"}'] == (state in ("up", "never tried"))
+            found = findings_of(gateway)
+            assert [one["state"] for one in found if place in one["what"] and by_doctor[1] in one["what"]] == [
+                by_doctor[0]
+            ]
+            needs = [sentence for sentence in asked(gateway, "/status")["attention"] if place in sentence]
+            assert len(needs) == (state in ("refuses us", "resting"))
+
+
+def test_what_a_worker_saw_of_a_relay_proxy_long_ago_is_of_the_past_in_the_metrics_too():
+    table = Table(2)
+    table.gateway.cells[RELAYS] = 1
+    now = int(time.monotonic())
+    for row, state, ago in zip(
+        table.rows, (RelayState.RESTING, RelayState.UP), (int(STALE_SECONDS) + 9, 1), strict=True
+    ):
+        row.cells[RELAY_STATE], row.cells[RELAY_SINCE] = state, now - ago
+    assert _relay_up(table) == 1
+    table.rows[0].cells[RELAY_SINCE] = now - 2
+    assert _relay_up(table) == 0
+
+
+def _relay_up(table):
+    (family,) = [one for one in Exposition(table).collect() if one.name == "ogw_relay_proxy_up"]
+    return family.samples[0].value
