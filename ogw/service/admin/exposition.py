@@ -18,9 +18,10 @@ from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.events import Event
-from ogw.report.status import FourCounters, RelayProxyState, state_of
+from ogw.report.metrics import RelayState
+from ogw.report.status import FourCounters
 from ogw.report.table import Table
-from ogw.service.admin.overview import STATES, relay_proxy
+from ogw.service.admin.overview import worst_of
 from ogw.service.answers import KnownRelay
 
 ERRORS = [number for number in metrics.EVENTS if number >= Event.ERROR]
@@ -166,23 +167,24 @@ class Exposition:
         for number in range(relays):
             label = str(number + 1)
             state = self._relay_state(number)
-            up[(label,)] = int(state in ("up", "never tried"))
-            states.update({(label, name): int(name == state) for name in STATES.values()})
+            up[(label,)] = int(state <= RelayState.UP)
+            states[(label,)] = int(state)
             tries[label, "opened"] = self._table.sum(metrics.RELAY_OPENED + number)
             tries[label, "failed"] = self._table.sum(metrics.RELAY_FAILED + number)
         told = "0 while it rests, or refuses us; 1 before it was tried, too. By its place in the list."
         yield _gauge("ogw_relay_proxy_up", told, up, ["proxy"])
-        yield _gauge("ogw_relay_proxy_state", "1 for how it fares, as ogw status says.", states, ["proxy", "state"])
+        told = "How it fares, as ogw status says: 0 never tried, 1 up, 2 refuses us, 3 rests."
+        yield _gauge("ogw_relay_proxy_state", told, states, ["proxy"])
         yield _counter("ogw_relay_proxy_tries", "Tunnels tried through it.", tries, ["proxy", "result"])
 
-    def _relay_state(self, number: int) -> RelayProxyState:
+    def _relay_state(self, number: int) -> RelayState:
         """As /status has it, without asking the workers."""
         now = int(time.monotonic())
         known: list[KnownRelay] = []
         for cells in (row.cells for row in self._table.rows):
             state, age = cells[metrics.RELAY_STATE + number], now - cells[metrics.RELAY_SINCE + number]
             known.append({"proxy": "", "state": state, "why": "", "age": age, "opened": 0, "failed": 0})
-        return state_of(relay_proxy(known))
+        return RelayState(worst_of(known)["state"])
 
     def _processes(self) -> Iterator[Metric]:
         cells = self._table.gateway.cells
