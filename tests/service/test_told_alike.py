@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import time
 
@@ -10,6 +11,7 @@ from harness.admin import ask, asked, metrics
 from harness.commands import ogw
 from harness.gateway import Gateway
 from harness.relays import PORT, playing
+from harness.sinks import Mute
 from harness.upstreams import Server
 from harness.waiting import until
 
@@ -162,3 +164,22 @@ def test_what_a_worker_saw_of_a_relay_proxy_long_ago_is_of_the_past_in_the_metri
 def _relay_up(table):
     (family,) = [one for one in Exposition(table).collect() if one.name == "ogw_relay_proxy_up"]
     return family.samples[0].value
+
+
+def test_a_log_on_a_full_disk(tmp_path):
+    """Counts grow as long as it is asked, so what is told is held against what was counted before and after."""
+    with Mute("--log-file", "/dev/full", workers=2) as gateway:
+        gateway.ask("nobody.example:443")[0].close()
+        before = until(lambda: asked(gateway, "/status")["counters"]["log_lines_lost"])
+        told = [lost_in(text) for text in (screen_of(gateway), page_of(gateway), " ".join(warned_of(gateway)))]
+        told += [lost_in(" ".join(asked(gateway, "/status")["attention"])), metrics(gateway)[LOST]]
+        assert all(before <= one for one in told), told
+        assert max(told) <= asked(gateway, "/status")["counters"]["log_lines_lost"] <= metrics(gateway)[LOST]
+
+
+LOST = "ogw_log_lines_lost_total"
+
+
+def lost_in(text):
+    """The number of lost lines that it tells of."""
+    return int(re.search(r"(?:Log lines .{0,40}since the start: |log )([\d,]+)(?=\b| of)", text)[1].replace(",", ""))

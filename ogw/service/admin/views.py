@@ -162,7 +162,7 @@ class Views:
         if self._mistakes[0] != number:
             try:
                 self._mistakes = number, self._supervisor.ask(ShowMistakes())
-            except TimeoutError:  # a reload that takes its time; the next that asks may hear them
+            except OSError:  # the supervisor is busy with the next reload: who asks again may hear them
                 return NO_MISTAKES
         return self._mistakes[1]
 
