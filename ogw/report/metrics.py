@@ -37,6 +37,10 @@ class Moment:
         cells[self._since_boot] = int(_since_boot() * 1000)
         cells[self.cell] = max(1, int(time.time()))
 
+    def clear(self, cells: Any) -> None:
+        """As if it had never happened."""
+        cells[self.cell] = 0
+
     def seconds_ago(self, cells: Any) -> float:
         """Whatever was done to the clock since; 0 for never."""
         return _since_boot() - cells[self._since_boot] / 1000 if cells[self.cell] else 0.0
@@ -65,6 +69,7 @@ SILENT_WORKERS = next(_next)  # that do not answer, or are not replaced yet
 ALIVE = next(_next)  # seconds of the monotonic clock: the supervisor's last sign of life
 POLICY = next(_next)  # the hash, as a number
 RELOADED = Moment()  # when the last reload was taken
+RELOAD_REFUSED = Moment()  # when the last one was refused; never, where one was taken since
 RELOADS_TAKEN = next(_next)
 RELOADS_REFUSED = next(_next)
 DEATHS = next(_next)  # of workers
@@ -94,6 +99,7 @@ VERIFIED = {version: next(_next) for version in TLS_VERSIONS}  # by the protocol
 
 MOST_RELAYS = 16  # of those that are counted apart
 RELAY_STATE = _reserve(MOST_RELAYS)  # a gauge: a RelayState
+RELAY_SINCE = _reserve(MOST_RELAYS)  # a gauge: seconds of the monotonic clock when it last did what that says
 RELAY_OPENED = _reserve(MOST_RELAYS)
 RELAY_FAILED = _reserve(MOST_RELAYS)
 
@@ -127,4 +133,4 @@ HANDSHAKE = Histogram(*QUICK)
 DURATION = Histogram(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 CELLS = next(_next)
-GAUGES = (TUNNELS, PROCESS, *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS))  # what dies with its worker
+GAUGES = (TUNNELS, PROCESS, *range(RELAY_STATE, RELAY_SINCE + MOST_RELAYS))  # what dies with its worker

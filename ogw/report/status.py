@@ -69,6 +69,21 @@ class PolicyMode(TypedDict):
     until: Optional[str]
 
 
+class RefusedReload(TypedDict):
+    """The last reload, which was refused.
+
+    time      when
+    age       seconds since
+    mistakes  why, the first 20; none where the supervisor is too busy to say
+    count     how many there are
+    """
+
+    time: str
+    age: float
+    mistakes: list[str]
+    count: int
+
+
 class WorkerStatus(TypedDict):
     """
     number       its place, from 0 on; a replacement has that of the dead one
@@ -169,11 +184,13 @@ class WorkersPart(TypedDict):
 class Status(WorkersPart):
     """
     version          of the gateway
+    machine          the name of its machine, or of its container
     state            whether it serves
     started          when it was first ready; None before that
     uptime           seconds since; 0 before that
     policy           the hash of the policy in force, as in every line of the log
     policy_mode      whether the policy is enforced
+    reload_refused   the last reload, if it was refused; None once one was taken
     listen           host:port of each door, as the settings name them
     admin            host:port of metrics and health; None for none
     health           host:port where there is nothing but health and readiness; None for none
@@ -187,11 +204,13 @@ class Status(WorkersPart):
     """
 
     version: str
+    machine: NotRequired[str]
     state: State
     started: Optional[str]
     uptime: float
     policy: str
     policy_mode: NotRequired[PolicyMode]
+    reload_refused: NotRequired[Optional[RefusedReload]]
     listen: list[str]
     admin: Optional[str]
     health: NotRequired[Optional[str]]

@@ -99,13 +99,14 @@ def overview(tunnels: Collection[Tunnel], relays: Iterable[Relay], cells: Any, r
 
 
 def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> KnownTunnels:
-    """Those of a client address and of a target host or host:port, where one is named; the longest open first."""
-    client, target, most = question
+    """Those of a client address, of a target host or host:port, with a text, where one is named; the oldest first."""
+    client, target, most, text = question
     matching = [
         tunnel
         for tunnel in tunnels
         if (not client or tunnel.client_ip == client)
         and (not target or tunnel.target == target or tunnel.target.rpartition(":")[0] == target)
+        and (not text or any(text in name for name in (tunnel.client_name, tunnel.target, tunnel.upstream, tunnel.id)))
     ]
     now = time.monotonic()
     return {

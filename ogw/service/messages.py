@@ -34,11 +34,13 @@ class ListTunnels(NamedTuple):
     client  their client's address, "" for any
     target  their target's host or host:port, "" for any
     most    of each worker
+    text    a part of their id, or of their client's, target's or upstream's address:port, in lower case; "" for any
     """
 
     client: str
     target: str
     most: int
+    text: str = ""
 
 
 class ListRefusals(NamedTuple):
@@ -67,12 +69,16 @@ class NoteChange(NamedTuple):
     change: dict[str, Any]
 
 
+class ShowMistakes(NamedTuple):
+    """Why the last reload was refused: {"mistakes", "count"}; the first of them, and how many there are"""
+
+
 class ShowConfig(NamedTuple):
     """The configuration in force, secrets hidden: {"settings": {name: [[source, value], ...]}, "warnings"}"""
 
 
 ForWorkers = Union[Overview, ListTunnels, ListRefusals, KillTunnel]
-Question = Union[ForWorkers, ReloadNow, DrainNow, NoteChange, ShowConfig]
+Question = Union[ForWorkers, ReloadNow, DrainNow, NoteChange, ShowMistakes, ShowConfig]
 
 
 # Orders: from the supervisor to a child.
@@ -244,6 +250,7 @@ QUESTIONS: Mapping[str, type[Question]] = {
     "reload": ReloadNow,
     "drain": DrainNow,
     "changed": NoteChange,
+    "mistakes": ShowMistakes,
     "config": ShowConfig,
 }
 _NAMES: Mapping[type, tuple[str, str]] = {

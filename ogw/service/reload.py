@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Union
 
 from ogw.report.events import Event
@@ -13,6 +13,7 @@ from ogw.report.metrics import (
     MOST_TUNNELS,
     POLICY,
     RELAYS,
+    RELOAD_REFUSED,
     RELOADED,
     RELOADS_REFUSED,
     RELOADS_TAKEN,
@@ -35,7 +36,8 @@ def changes(before: Config, config: Config) -> list[str]:
 class InForce:
     """The configuration in force, of which the log and the table tell.
 
-    config  whoever is started begins with it
+    config    whoever is started begins with it
+    mistakes  why the last reload was refused; none where it was taken
     """
 
     def __init__(self, config: Config, log: Log, state: Any, limits: Limits) -> None:
@@ -43,6 +45,7 @@ class InForce:
         self._state = state
         self._limits = limits
         self.config = self._before = config
+        self.mistakes: Sequence[str] = ()
         self._publish()
 
     def take(self, config: Config) -> None:
@@ -68,10 +71,14 @@ class InForce:
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
         self._state[RELOADS_TAKEN] += 1
         RELOADED.mark(self._state)
+        self.mistakes = ()
+        RELOAD_REFUSED.clear(self._state)
         return changed
 
-    def tell_of_mistakes(self, mistakes: Iterable[str]) -> None:
+    def tell_of_mistakes(self, mistakes: Sequence[str]) -> None:
         """It stays, nothing was reloaded: say why."""
+        self.mistakes = mistakes
+        RELOAD_REFUSED.mark(self._state)
         self._state[RELOADS_REFUSED] += 1
         for mistake in mistakes:
             message = f"{mistake}; nothing was reloaded, the running configuration stays"

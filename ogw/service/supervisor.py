@@ -56,6 +56,7 @@ from ogw.service.messages import (
     Reopen,
     Saying,
     ShowConfig,
+    ShowMistakes,
     Taken,
 )
 from ogw.service.notices import Notices
@@ -73,6 +74,7 @@ ANSWER_SECONDS = 30.0  # at a reload, for which somebody waits, a worker may be 
 ALIVE_SECONDS = 5.0  # between the supervisor's own signs of life, for whoever asks about health
 REST_SECONDS = 0.5  # after an error of the system that nobody foresaw
 DRAINS = "the gateway is draining"
+MOST_MISTAKES, LONGEST_MISTAKE = 20, 1000  # of a refused reload that are shown; characters of each
 LEAVE_SECONDS = 2.0  # what the last processes have to be gone once they were killed
 STRAGGLER_SECONDS = 5.0  # what a worker has to leave, once its own time for the drain is over
 
@@ -342,6 +344,9 @@ class Supervisor:
             case NoteChange(change):
                 self._log.event(Event.INFORMATION, "the configuration was changed", **change)
                 self._questions.reply(number, {})
+            case ShowMistakes():
+                first = [mistake[:LONGEST_MISTAKE] for mistake in self._in_force.mistakes[:MOST_MISTAKES]]
+                self._questions.reply(number, {"mistakes": first, "count": len(self._in_force.mistakes)})
             case ShowConfig():
                 shown = {name: [list(given) for given in rows] for name, rows in self._config.origins.items()}
                 self._questions.reply(number, {"settings": shown, "warnings": self._config.warnings})

@@ -30,6 +30,8 @@ def check_together(values: dict[str, Any], mistakes: list[str], warnings: list[s
     if most is not None and one is not None and most < 2 * one:
         mistakes.append(_("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it"))
     _check_relay_proxy(values, mistakes, warnings)
+    if values["admin_name"] and (values["admin_page"] == "no" or values["admin_address"] is None):
+        warnings.append(_("admin-name does nothing: it is for the page, with admin-page = yes on admin-address"))
     if len({port or 53 for _address, port in values["dns_server"]}) > 1:
         mistakes.append(_("dns-server: all DNS servers must have the same port"))
     if values["log_file"] and values["syslog"]:

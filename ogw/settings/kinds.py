@@ -144,6 +144,18 @@ def choice(*words: str) -> Choice:
     return Choice(words)
 
 
+def host_name(text: str) -> str:
+    """A host's name, as a Host header has it without its port: in lower case, without a final dot."""
+    try:
+        name, address = parse_host(text.encode())
+    except ValueError as error:
+        told = _("{error}; a host name stands alone, without scheme, port or star, such as gateway.example.com")
+        raise ValueError(told.format(error=error)) from None
+    if address is not None:
+        raise ValueError(_("is an IP address, for which no name is needed"))
+    return name
+
+
 def moment(text: str) -> Optional[float]:
     """Unix seconds, from RFC 3339 with a zone; nothing for none."""
     return parse_time(text) if text else None

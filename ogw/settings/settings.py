@@ -24,6 +24,7 @@ from ogw.settings.kinds import (
     endpoint,
     guid,
     health_endpoint,
+    host_name,
     labels,
     moment,
     number,
@@ -435,6 +436,16 @@ class Config:
         choice("yes", "no"),
         "yes|no",
         _("show the page, and what it shows, on admin-address, too: anybody who reaches it may read it"),
+        restart=True,
+    )
+    admin_name: tuple[str, ...] = _status(
+        "admin-name",
+        "",
+        host_name,
+        "NAME",
+        _("names to show the page under, beside localhost and the machine's: a DNS alias, a reverse proxy, a service"),
+        listed=True,
+        most=256,
         restart=True,
     )
     health_address: Optional[tuple[str, int]] = _status(

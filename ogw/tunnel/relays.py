@@ -7,7 +7,7 @@ from typing import Optional
 
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.metrics import MOST_RELAYS, RELAY_FAILED, RELAY_OPENED, RELAY_STATE, RelayState
+from ogw.report.metrics import MOST_RELAYS, RELAY_FAILED, RELAY_OPENED, RELAY_SINCE, RELAY_STATE
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.mailbox import Mailbox
@@ -68,7 +68,7 @@ class Relays:
                 self._cells[RELAY_OPENED + relay.number] += 1
                 self._wake(relay)
                 relay.note_opened(time.monotonic())
-                self._cells[RELAY_STATE + relay.number] = RelayState.UP
+                self._count_state(relay)
                 self._doubt(ill, target, others_open_it=True)
                 return upstream
             finally:
@@ -104,7 +104,11 @@ class Relays:
         self, relay: Relay, failed: NotOpened, status: int, target: Target, others_open_it: bool = False
     ) -> None:
         relay.note_refused(time.monotonic(), failed.why, status, target, others_open_it)
+        self._count_state(relay)
+
+    def _count_state(self, relay: Relay) -> None:
         self._cells[RELAY_STATE + relay.number] = relay.state
+        self._cells[RELAY_SINCE + relay.number] = int(relay.since)
 
     def _in_turn(self) -> Iterator[Relay]:
         """Those that are due; if none is, all of them: a tunnel that may fail is better than one that must."""
@@ -113,7 +117,7 @@ class Relays:
 
     def _rest(self, relay: Relay, failed: NotOpened) -> None:
         begins = relay.rest(time.monotonic(), failed.why)
-        self._cells[RELAY_STATE + relay.number] = relay.state
+        self._count_state(relay)
         if begins:
             error, detail = failed.error, failed.error.detail
             if error.status is not None:
@@ -135,7 +139,7 @@ class Relays:
             if old is not None:
                 old.number, old.rests_until = relay.number, 0.0
                 self.relays[place] = old
-                self._cells[RELAY_STATE + old.number] = old.state
+                self._count_state(old)
 
 
 def _summed_up(failures: list[DialError]) -> DialError:

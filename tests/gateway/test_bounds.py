@@ -88,6 +88,7 @@ WITHOUT_BOUNDS = {
         {"listen-address": [base["listen-address"]]},
         {"listen-address": [base["listen-address"], *(f"127.31.{os.getpid() % 250}.{n}" for n in range(1, 256))]},
     ],
+    "admin-name": one_and_many("admin-name", [f"h{number}.example" for number in range(256)]),
     "allowed-host": lambda folder, base: [{"allowed-host": f"{NAME}:443"}, {"allowed-host": [f"{NAME}:443", *RULES]}],
     "preset": one_and_many("preset", ["log-analytics-agent", "operations-manager"], workspace=IDS[0]),
     "workspace": one_and_many("workspace", IDS, preset="log-analytics-agent"),

@@ -1,14 +1,17 @@
 """The page in a real browser: it shows what happens, lives through a restart, and is for every screen and reader."""
 
 import json
+import re
+import socket
 import time
 import urllib.request
 
 import pytest
+from harness.admin import ask, asked
 from harness.browser import block_scripts, browser, complaints, look
-from harness.gateway import Gateway, address
+from harness.gateway import Gateway, address, read_all
 from harness.relays import PORT, playing
-from harness.upstreams import Server
+from harness.upstreams import Server, echo
 from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -33,10 +36,10 @@ def plain(request):
     complaints(chrome)
 
 
-def started(*flags, listen=None, host=None):
+def started(*flags, listen=None, host=None, tls_rules="off"):
     host = host or address()
     more = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8", "--admin-page", "yes")
-    gateway = Gateway(*more, "--admin-address", f"{host}:9180", *flags, listen=listen)
+    gateway = Gateway(*more, "--admin-address", f"{host}:9180", *flags, listen=listen, tls_rules=tls_rules)
     gateway.page = f"http://{host}:9180/"
     return gateway
 
@@ -173,7 +176,7 @@ def test_with_scripts_blocked_the_same_stands_in_tables(chrome, upstream):
         refuse(gateway, "tables.example:443")
         chrome.get(gateway.page)
         shows(chrome, '[data-t="hosts"]', upstream.target)
-        tables = ("refusals", "relays", "reasons", "clients", "hosts")
+        tables = ("refusals", "open", "relays", "reasons", "clients", "hosts")
         live = {name: told(chrome, name) for name in tables}
         block_scripts(chrome)
         chrome.get(gateway.page)
@@ -188,7 +191,8 @@ def test_with_scripts_blocked_the_same_stands_in_tables(chrome, upstream):
 def told(chrome, table):
     """A table's text, without ages and buttons."""
     rows = chrome.find_element(By.CSS_SELECTOR, f'[data-t="{table}"]').text.splitlines()
-    return "\n".join(row for row in rows if row not in ("Copy", "just now") and not row.endswith(" ago"))
+    ages = ("Copy", "just now")
+    return "\n".join(re.sub(r" \d+ s ", " ", row) for row in rows if row not in ages and not row.endswith(" ago"))
 
 
 def test_what_strangers_say_is_text_wherever_it_comes(chrome, gateway):
@@ -276,7 +280,12 @@ def test_a_screen_reader_finds_landmarks_headings_and_names(chrome, gateway):
 def test_pause_stops_the_polls_and_goes_on(chrome, gateway, upstream):
     chrome.get(gateway.page)
     shows(chrome, "#state", "Serving")
-    chrome.find_element(By.ID, "pause").click()
+    pause = chrome.find_element(By.ID, "pause")
+    assert pause.text == "Pause"
+    pause.click()
+    shows(chrome, "#state", "Paused what stands here is of ")
+    assert pause.text == "Paused: go on" and chrome.title.startswith("Paused ")
+    assert not chrome.find_element(By.ID, "filtered").is_enabled()
     before = text(chrome, '[data-v="opened_total"]')
     gateway.tunnel(upstream.target).close()
     page_until(chrome, lambda: counted(gateway) != before.split()[0])
@@ -284,8 +293,73 @@ def test_pause_stops_the_polls_and_goes_on(chrome, gateway, upstream):
     polls, end = chrome.execute_script(asked), time.monotonic() + 3
     page_until(chrome, lambda: time.monotonic() > end)
     assert chrome.execute_script(asked) - polls <= 1 and text(chrome, '[data-v="opened_total"]') == before
-    chrome.find_element(By.ID, "pause").click()
+    assert text(chrome, "#state").startswith("Paused")
+    pause.click()
     shows(chrome, '[data-v="opened_total"]', counted(gateway))
+    assert text(chrome, "#state").startswith("Serving on") and pause.text == "Pause"
+    assert chrome.find_element(By.ID, "filtered").is_enabled()
+
+
+def test_a_refused_reload_stands_on_the_page_until_one_is_taken(chrome, tmp_path):
+    file = tmp_path / "gw.ini"
+    file.write_text("[ogw]\n")
+    with started("--config", str(file)) as gateway:
+        chrome.get(gateway.page)
+        shows(chrome, "header", f"ogw {socket.gethostname()}")
+        assert chrome.title.endswith(f"ogw {socket.gethostname()}")
+        file.write_text("[ogw]\nallowed-host = <i>x</i>\n")
+        ask(gateway, "/reload", "POST")
+        shows(chrome, "#attention", "The last reload was refused at ")
+        assert f"{file}:2: " in text(chrome, "#attention") and "<i>" in text(chrome, "#attention")
+        assert chrome.find_elements(By.CSS_SELECTOR, "i") == []
+        file.write_text("[ogw]\nidle-timeout = 5m\n")
+        ask(gateway, "/reload", "POST")
+        page_until(chrome, lambda: not chrome.find_element(By.ID, "attention").is_displayed())
+        assert complaints(chrome) == []
+
+
+def test_open_tunnels_are_listed_and_filtered(chrome, upstream):
+    with Server(echo, host=address()) as other, started() as gateway:
+        sock = gateway.tunnel(upstream.target)
+        chrome.get(gateway.page)
+        shows(chrome, '[data-t="open"]', upstream.target)
+        with gateway.tunnel(other.target) as second:
+            client = "{}:{}".format(*second.getsockname())
+            shows(chrome, "#open-of", "2 of 2, the longest open first")
+            filtered = chrome.find_element(By.ID, "filtered")
+            for part in (other.host, client, client.upper(), id_of(gateway, client)):
+                filtered.clear()
+                filtered.send_keys(part)
+                shows(chrome, "#open-of", "1 of 1")
+                row = text(chrome, '[data-t="open"]')
+                assert other.target in row and client in row and upstream.target not in row
+            filtered.clear()
+            filtered.send_keys("<b>nobody</b>&most=0")
+            shows(chrome, '[data-none="open"]', "No open tunnel has that.")
+            filtered.send_keys(Keys.CONTROL, "a")
+            filtered.send_keys(Keys.DELETE)
+            shows(chrome, "#open-of", "2 of 2")
+        shows(chrome, "#open-of", "1 of 1")
+        sock.close()
+        shows(chrome, '[data-none="open"]', "No tunnel is open.")
+        assert complaints(chrome) == []
+
+
+def id_of(gateway, client):
+    (one,) = [one for one in asked(gateway, "/tunnels")["tunnels"] if one["client"] == client]
+    return one["tunnel"]
+
+
+def test_errors_and_what_the_tls_rules_rejected_stand_there(chrome, upstream):
+    with started(tls_rules=None) as gateway:
+        with gateway.tunnel(upstream.target) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            read_all(sock)
+        refuse(gateway, f"{address()}:443")
+        chrome.get(gateway.page)
+        shows(chrome, '[data-v="rejected_total"]', "of them 1 rejected by the TLS rules")
+        shows(chrome, '[data-v="errors_total"]', "Errors: 1")
+        assert text(chrome, '[data-v="refused_total"]') == "2 since the start"
 
 
 def counted(gateway):

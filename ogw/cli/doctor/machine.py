@@ -10,7 +10,7 @@ from typing import Optional
 from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.live.gateway import Gateway, NoGateway
-from ogw.report.status import Status
+from ogw.report.status import Status, state_of
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import NO_SUCH_FAMILY, ListenError, listen
 from ogw.settings import run_dir
@@ -51,7 +51,12 @@ def of_gateway(config: Config, running: Optional[Status], why: str, policy: str)
     if running["workers_missing"]:
         what = _("{number} of its workers did not answer").format(number=running["workers_missing"])
         found.append(problem("gateway", "", what, _("look at its log; if it goes on, restart it")))
-    return found
+    told = {"up": ok, "never tried": untested}  # of what else there is a sentence
+    for relay in (one for one in running["relay_proxies"] if state_of(one) in told):
+        what = _("its relay proxy {proxy}: {state}").format(proxy=relay["proxy"], state=state_of(relay))
+        found.append(told[state_of(relay)]("gateway", "", what))
+    do = _("`ogw status` says more, and so does its log")
+    return [*found, *(warning("gateway", "", sentence, do) for sentence in running.get("attention", ()))]
 
 
 def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:

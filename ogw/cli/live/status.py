@@ -28,7 +28,7 @@ from ogw.cli.screen import (
     table,
     whole,
 )
-from ogw.report.status import RelayProxyStatus, Status, state_of
+from ogw.report.status import RefusedReload, RelayProxyStatus, Status, state_of
 
 NAMES = 12  # columns of the facts' names
 
@@ -74,7 +74,8 @@ def headline(status: Status) -> Text:
         "partly": (_("serves in part: a worker does not answer, and its share of the clients waits"), BAD),
     }
     told, style = said.get(status["state"], (status["state"], BAD))
-    return Text.assemble((f"ogw {status['version']} ", BOLD), (told, f"{BOLD} {style}"))
+    where = _("on {machine}").format(machine=status["machine"]) + " " if status.get("machine") else ""
+    return Text.assemble((f"ogw {status['version']} {where}", BOLD), (told, f"{BOLD} {style}"))
 
 
 def mode_line(status: Status) -> str:
@@ -93,6 +94,8 @@ def screen(status: Status) -> list[RenderableType]:
     parts: list[RenderableType] = [headline(status)]
     if told := mode_line(status):
         parts.append(Text(told, style=f"{BOLD} {BAD}"))
+    if refused := status.get("reload_refused"):
+        parts += _refused_reload(refused)
     parts += [_facts(status), Text(), _workers(status)]
     if status["workers_missing"]:
         told = ngettext("{number} worker did not answer in time; what it knows is missing below",
@@ -106,6 +109,16 @@ def screen(status: Status) -> list[RenderableType]:
     if status["refusals"]:
         parts += [Text(), *_refusals(status)]
     return parts
+
+
+def _refused_reload(refused: RefusedReload) -> list[RenderableType]:
+    told = _("the last reload was refused {age} ago, at {time}; the configuration before it stays:")
+    if not refused["mistakes"]:
+        told = _("the last reload was refused {age} ago, at {time}; the configuration before it stays; `ogw check`")
+    said = told.format(age=duration(refused["age"]), time=f"{refused['time'][:19]}Z")
+    more = refused["count"] - len(refused["mistakes"])
+    also = [_("and {count} more; `ogw check` tells them all").format(count=count(more))] if more > 0 else []
+    return [Text(said, style=f"{BOLD} {BAD}"), *(indented(Text(one)) for one in [*refused["mistakes"], *also])]
 
 
 def _facts(status: Status) -> Table:

@@ -7,7 +7,7 @@ health and readiness: it is for those who must not see more.
 
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,6 +19,7 @@ from ogw.service.admin.views import MOST_TUNNELS, Asker, Views
 
 MOST_WAITING = 6  # fewer than there are threads: whoever asks for health never waits for those who ask the supervisor
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
+NOT_ITS_NAME = "ask by an IP address, localhost, the name of this machine, or a name of the setting admin-name"
 
 Query = dict[str, str]
 Environ = dict[str, Any]
@@ -30,16 +31,24 @@ class App:
 
     is_local  it is the unix socket
     page      admin-page: what the page shows is shown over TCP, too
+    names     admin-name: and under which names, beside the machine's own
     report    what to do with an error of our own
     """
 
     def __init__(
-        self, views: Views, supervisor: Asker, is_local: bool, page: bool, report: Callable[[Exception], None]
+        self,
+        views: Views,
+        supervisor: Asker,
+        is_local: bool,
+        page: bool,
+        names: Collection[str],
+        report: Callable[[Exception], None],
     ) -> None:
         self._views = views
         self._orders = orders = Orders(views, supervisor)
         self._is_local = is_local
         self._shows = is_local or page
+        self._names = names
         self._report = report
         self._may_wait = threading.BoundedSemaphore(MOST_WAITING)
         self._open: Answers = {  # to everybody
@@ -93,8 +102,8 @@ class App:
             return text_of(405, "this is read-only")
         if path in self._shown and not self._shows:
             return text_of(404, NOT_SHOWN)
-        if path in self._shown and not self._is_local and not is_own_name(environ.get("HTTP_HOST", "")):
-            return text_of(421, "ask for this page by an IP address, localhost, or the name of this machine")
+        if path in self._shown and not self._is_local and not is_own_name(environ.get("HTTP_HOST", ""), self._names):
+            return text_of(421, NOT_ITS_NAME)
         return view(query, environ)
 
     def _paths(self) -> list[str]:
@@ -106,13 +115,15 @@ class App:
         return Response(200, media_type, body)
 
     def _page(self, query: Query, environ: Environ) -> Response:
-        return Response(200, HTML, rendered(self._views.status(), self._views.points()).encode())
+        views = self._views
+        return Response(200, HTML, rendered(views.status(), views.points(), views.longest_open()).encode())
 
     def _tunnels(self, query: Query, environ: Environ) -> Response:
         most = query.get("most", str(MOST_TUNNELS))
         if not (most.isascii() and most.isdigit()):
             return text_of(400, "most is a number")
-        return json_of(self._views.tunnels(query.get("client", ""), query.get("target", ""), int(most[:9])))
+        client, target, text = (query.get(name, "") for name in ("client", "target", "text"))
+        return json_of(self._views.tunnels(client, target, int(most[:9]), text))
 
     def _changed(self, query: Query, environ: Environ) -> Response:
         body = environ["wsgi.input"].read(LARGEST_CHANGE)
@@ -147,11 +158,14 @@ def _ready(views: Views) -> Response:
     return text_of(503, why) if why else text_of(200, "ok")
 
 
-def is_own_name(host: str) -> bool:
-    """Whether a Host header cannot be that of a stranger's site whose name was bent to our address (DNS rebinding)."""
+def is_own_name(host: str, names: Collection[str] = ()) -> bool:
+    """Whether a Host header cannot be that of a stranger's site whose name was bent to our address (DNS rebinding).
+
+    names  what the operator calls the gateway, in lower case and without final dots
+    """
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    name = name.strip("[]").lower()
-    if name and name in ("localhost", socket.gethostname().lower()):
+    name = name.strip("[]").lower().removesuffix(".")
+    if name and name in ("localhost", socket.gethostname().lower(), *names):
         return True
     return _is_address(name)
 

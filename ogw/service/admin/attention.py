@@ -5,6 +5,7 @@ from gettext import gettext as _
 from ogw.report.status import Status, state_of
 
 NEARLY_FULL = 0.9  # of max-tunnels
+MOST_MISTAKES = 5  # of a refused reload
 
 
 def attention(status: Status) -> list[str]:
@@ -16,6 +17,11 @@ def attention(status: Status) -> list[str]:
             "policy-mode = report until {until}: what no rule allows passes, {count} requests so far. ogw suggest."
         )
         told.append(text.format(until=status["policy_mode"]["until"], count=f"{counters['reported']:,}"))
+    if refused := status.get("reload_refused"):
+        text = _("The last reload was refused at {time}, and the configuration before it stays: {mistakes}.")
+        first, more = refused["mistakes"][:MOST_MISTAKES], refused["count"] - MOST_MISTAKES
+        listed = [*first, *([_("and {count} more").format(count=f"{more:,}")] if more > 0 else [])]
+        told.append(text.format(time=refused["time"], mistakes="; ".join(listed) or _("ogw check tells why")))
     for relay in status["relay_proxies"]:
         sentence = {
             "resting": _("Relay proxy {proxy} rests: it failed, and is tried again soon{why}."),

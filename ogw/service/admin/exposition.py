@@ -21,6 +21,8 @@ from ogw.report.events import Event
 from ogw.report.metrics import RelayState
 from ogw.report.status import FourCounters
 from ogw.report.table import Table
+from ogw.service.admin.overview import worst_of
+from ogw.service.answers import KnownRelay
 
 ERRORS = [number for number in metrics.EVENTS if number >= Event.ERROR]
 REPORTED = (Reason.HOST_NOT_ALLOWED, Reason.PORT_NOT_ALLOWED)  # instead of refused, with policy-mode = report
@@ -93,6 +95,11 @@ class Exposition:
             "ogw_reload_time_seconds", "When the last reload was taken; 0 for none.", metrics.RELOADED.unix(cells)
         )
         yield _gauge(
+            "ogw_reload_refused_time_seconds",
+            "When the last reload was refused; 0 where none was, or one was taken since.",
+            metrics.RELOAD_REFUSED.unix(cells),
+        )
+        yield _gauge(
             "ogw_policy_report_until_seconds",
             "Until when the policy only reports what no rule allows, and lets it pass; 0 while it is enforced.",
             reports_until(self._table),
@@ -156,16 +163,28 @@ class Exposition:
         relays = min(self._table.gateway.cells[metrics.RELAYS], metrics.MOST_RELAYS)
         if not relays:
             return
-        up, tries = {}, {}
+        up, states, tries = {}, {}, {}
         for number in range(relays):
             label = str(number + 1)
-            workers = [row.cells[metrics.RELAY_STATE + number] for row in self._table.rows]
-            up[(label,)] = int(max(workers) <= RelayState.UP)
+            state = self._relay_state(number)
+            up[(label,)] = int(state <= RelayState.UP)
+            states[(label,)] = int(state)
             tries[label, "opened"] = self._table.sum(metrics.RELAY_OPENED + number)
             tries[label, "failed"] = self._table.sum(metrics.RELAY_FAILED + number)
-        told = "0 while a worker lets it rest or is refused by it; by its place in the list."
+        told = "0 while it rests, or refuses us; 1 before it was tried, too. By its place in the list."
         yield _gauge("ogw_relay_proxy_up", told, up, ["proxy"])
+        told = "How it fares, as ogw status says: 0 never tried, 1 up, 2 refuses us, 3 rests."
+        yield _gauge("ogw_relay_proxy_state", told, states, ["proxy"])
         yield _counter("ogw_relay_proxy_tries", "Tunnels tried through it.", tries, ["proxy", "result"])
+
+    def _relay_state(self, number: int) -> RelayState:
+        """As /status has it, without asking the workers."""
+        now = int(time.monotonic())
+        known: list[KnownRelay] = []
+        for cells in (row.cells for row in self._table.rows):
+            state, age = cells[metrics.RELAY_STATE + number], now - cells[metrics.RELAY_SINCE + number]
+            known.append({"proxy": "", "state": state, "why": "", "age": age, "opened": 0, "failed": 0})
+        return RelayState(worst_of(known)["state"])
 
     def _processes(self) -> Iterator[Metric]:
         cells = self._table.gateway.cells

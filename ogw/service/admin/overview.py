@@ -95,10 +95,8 @@ def _counted(one: KnownRefusal, age: float) -> CountedRefusal:
 
 
 def relay_proxy(known: Sequence[KnownRelay]) -> RelayProxyStatus:
-    """One of them: the worst that a worker knows of it, but nothing that another has long known better."""
-    opened = min((one["age"] or 0.0 for one in known if one["state"] == RelayState.UP), default=math.inf)
-    heard = [one for one in known if one["state"] <= RelayState.UP or (one["age"] or 0.0) < opened + STALE_SECONDS]
-    worst = max(heard, key=lambda one: (one["state"], -(one["age"] or 0.0)))
+    """One of them, as all workers know it together."""
+    worst = worst_of(known)
     return {
         "proxy": worst["proxy"],
         "up": worst["state"] == RelayState.UP,
@@ -108,3 +106,10 @@ def relay_proxy(known: Sequence[KnownRelay]) -> RelayProxyStatus:
         "opened": sum(one["opened"] for one in known),
         "failed": sum(one["failed"] for one in known),
     }
+
+
+def worst_of(known: Sequence[KnownRelay]) -> KnownRelay:
+    """The worst that a worker knows of a relay proxy, but nothing that another has long known better."""
+    opened = min((one["age"] or 0.0 for one in known if one["state"] == RelayState.UP), default=math.inf)
+    heard = [one for one in known if one["state"] <= RelayState.UP or (one["age"] or 0.0) < opened + STALE_SECONDS]
+    return max(heard, key=lambda one: (one["state"], -(one["age"] or 0.0)))

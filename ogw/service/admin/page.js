@@ -2,11 +2,12 @@
 // Reads the state that came with the page, then asks for it again and again. Nothing is ever written as markup: what
 // stands here comes from strangers, so it is always text.
 (() => {
-  const POLL = 2000, PATIENCE = 5000, SPAN = 900, SMOOTH = 10; // ms, ms, s, s
+  const POLL = 2000, PATIENCE = 5000, SPAN = 900, SMOOTH = 10, OPEN = 20; // ms, ms, s, s, tunnels
   const start = JSON.parse(document.getElementById("start").textContent);
   const texts = start.texts;
   const $ = (id) => document.getElementById(id);
-  let status = start.status, points = start.points, paused = false, lost = false, asking = false, timer = 0;
+  let status = start.status, points = start.points, tunnels = start.tunnels;
+  let paused = false, lost = false, asking = false, timer = 0;
 
   // What is said.
 
@@ -116,6 +117,7 @@
     const since = status.uptime <= SPAN ? [0, 0, 0, 0, 0, 0] : points[0];
     return {
       uptime: say("up_for", { time: lasting(status.uptime) }),
+      machine: status.machine,
       version: say("version_is", { version: status.version }),
       policy: say("policy_is", { policy: status.policy }),
       tunnels: count(c.tunnels),
@@ -129,6 +131,8 @@
       refused: count(refused - since[3]),
       refused_span: say("in_the_last", { time: span(status.uptime - since[0]) }),
       refused_total: say("refused_in_all", { count: count(refused) }),
+      rejected_total: say("rejected_in_all", { count: count(c.tls_rejections) }),
+      errors_total: say("errors_in_all", { count: count(c.errors) }),
     };
   }
   function show() {
@@ -146,17 +150,17 @@
     plots();
   }
   function state() {
-    const where = $("state"), name = lost ? "lost" : status.state, relays = status.relay_proxies;
+    const where = $("state"), old = paused ? "paused" : lost ? "lost" : "", name = old || status.state, relays = status.relay_proxies;
     const number = (which) => relays.filter((one) => one.state === which).length;
     where.className = `state ${name}`;
-    document.body.classList.toggle("lost-now", lost);
-    write(where.querySelector("strong"), lost ? say("lost") : say(status.state));
-    write(where.querySelector("span"), lost ? say("lost_more", { time: clock(now()) })
+    document.body.classList.toggle("lost-now", Boolean(old));
+    write(where.querySelector("strong"), say(name));
+    write(where.querySelector("span"), old ? say("lost_more", { time: clock(now()) })
       : say(number("never tried") ? "listens_untried" : relays.length ? "listens_relays" : "listens", {
         listen: status.listen.join(", "), up: number("up"), untried: number("never tried"), all: relays.length }));
-    document.title = lost ? `${say("lost")} – ogw`
+    document.title = old ? `${say(old)} – ogw ${status.machine}`
       : `${say(status.state)}, ${say("tunnels_open", {
-        count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw`;
+        count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw ${status.machine}`;
   }
   function tables() {
     const shown = status.refusals.map(({ age, ...one }) => one); // which alone would make every row another one
@@ -178,6 +182,15 @@
       element("td", { class: "n" }, count(one.tunnels)),
       element("td", { class: "n" },
         say("files_of", { files: count(one.descriptors), most: count(status.max_descriptors) }))]);
+  }
+  function openTunnels() {
+    write($("open-of"), tunnels.tunnels.length
+      ? say("open_of", { count: count(tunnels.tunnels.length), all: count(tunnels.total) }) : "");
+    rows("open", tunnels.tunnels, (one) => one.tunnel, (one) => [
+      element("th", { scope: "row" }, element("code", {}, one.tunnel)),
+      ...[one.client, one.target, one.state].map((text) => element("td", {}, text)),
+      ...[lasting(one.duration), size(one.bytes_up), size(one.bytes_down)].map((n) => element("td", { class: "n" }, n))]);
+    write(document.querySelector('[data-none="open"]'), say($("filtered").value.trim() ? "open_no_match" : "open_none"));
   }
   function counted(name, pairs) {
     const most = Math.max(1, ...pairs.map((pair) => pair[1]));
@@ -307,18 +320,29 @@
 
   // Asking.
 
+  async function asked(path) {
+    const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    return answer.json();
+  }
+  async function askForTunnels() {
+    const text = $("filtered").value.trim();
+    const fresh = await asked(`tunnels?most=${OPEN}&text=${encodeURIComponent(text)}`);
+    if (text !== $("filtered").value.trim()) return; // somebody types, and is answered next
+    tunnels = fresh;
+    openTunnels();
+  }
   async function poll() {
     if (asking) return;
     asking = true;
     clearTimeout(timer);
     try {
-      const answer = await fetch("status", { signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
-      if (!answer.ok) throw new Error(String(answer.status));
-      const fresh = await answer.json();
+      const fresh = await asked("status");
       if (fresh.version !== start.status.version) { location.reload(); return; } // a newer gateway has a newer page
       lost = false;
       take(fresh);
       show();
+      await askForTunnels().catch(() => {}); // too many may ask: that says nothing against the gateway
     } catch {
       lost = true;
       state();
@@ -329,18 +353,22 @@
   document.addEventListener("visibilitychange", () => { if (!document.hidden && !paused) poll(); });
   $("pause").addEventListener("click", () => {
     paused = !paused;
-    $("pause").setAttribute("aria-pressed", String(paused));
+    write($("pause"), say(paused ? "go_on" : "pause"));
+    $("pause").classList.toggle("on", paused);
+    $("filtered").disabled = paused;
+    state();
     if (paused) clearTimeout(timer); else poll();
   });
+  $("filtered").addEventListener("input", () => askForTunnels().catch(() => {})); // the next poll tells what is wrong
   $("all").addEventListener("click", () => {
     document.documentElement.classList.toggle("all");
     more();
   });
-  $("pause").setAttribute("aria-pressed", "false");
-  $("pause").hidden = false;
+  $("pause").hidden = $("filter").hidden = false;
   $("still").hidden = true;
   document.documentElement.classList.add("live");
   take(status);
   show();
+  openTunnels();
   timer = setTimeout(poll, POLL);
 })();

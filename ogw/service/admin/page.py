@@ -17,12 +17,14 @@ from typing import Any
 from ogw.report.status import LatestRefusal, RelayProxyStatus, Status, WorkerStatus, state_of
 from ogw.service.admin.history import AT_START, SPAN, Point
 from ogw.service.admin.page_texts import texts
+from ogw.service.admin.shapes import OpenTunnel, Tunnels
 
 _HERE = pathlib.Path(__file__).parent
 PAGE = Template((_HERE / "page.html").read_text(encoding="utf-8"))
 STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
 SCRIPT = (_HERE / "page.js").read_text(encoding="utf-8")
 RELAY_CLASSES = {"never tried": "quiet", "up": "works", "refuses us": "rests", "resting": "rests"}
+NONE_OPEN: Tunnels = {"tunnels": [], "total": 0, "workers_missing": 0}
 SMOOTH = 10.0  # seconds that what happens a second is taken over
 
 
@@ -37,16 +39,17 @@ POLICY = (
 )
 
 
-def rendered(status: Status, points: Sequence[Point]) -> str:
-    """The page for this state of the gateway and its last minutes."""
+def rendered(status: Status, points: Sequence[Point], tunnels: Tunnels = NONE_OPEN) -> str:
+    """The page for this state of the gateway, its last minutes and its open tunnels, the longest open first."""
     counters = status["counters"]
     now = _now(status)
     said = texts()
-    tunnels = said["tunnels_open"].format(count=_count(counters["tunnels"]), most=_count(status["max_tunnels"]))
+    opened = said["tunnels_open"].format(count=_count(counters["tunnels"]), most=_count(status["max_tunnels"]))
     plain = {
         **said,
         **_values(status, [*points, _point(status)], said),
-        "title": f"{said[status['state']]}, {tunnels} \u2013 ogw",
+        "title": f"{said[status['state']]}, {opened} \u2013 ogw {status.get('machine', '')}".rstrip(),
+        "open_shown": _shown_of(tunnels, said),
         "state": status["state"],
         "state_text": said[status["state"]],
         "state_more": _listens(status, said),
@@ -57,11 +60,16 @@ def rendered(status: Status, points: Sequence[Point]) -> str:
         {name: html.escape(text) for name, text in plain.items()},
         style=STYLE,
         script=SCRIPT,
-        start=_inert({"status": status, "points": points, "texts": said}),
+        start=_inert({"status": status, "points": points, "tunnels": tunnels, "texts": said}),
         attention="".join(f"<li>{html.escape(text)}</li>" for text in status["attention"]),
         attention_hidden="" if status["attention"] else "hidden",
-        **_tables(status, now, said),
+        **_tables(status, tunnels["tunnels"], now, said),
     )
+
+
+def _shown_of(tunnels: Tunnels, said: dict[str, str]) -> str:
+    count = len(tunnels["tunnels"])
+    return said["open_of"].format(count=_count(count), all=_count(tunnels["total"])) if count else ""
 
 
 def _listens(status: Status, said: dict[str, str]) -> str:
@@ -93,6 +101,7 @@ def _values(status: Status, points: Sequence[Point], said: dict[str, str]) -> di
     since = AT_START if uptime <= SPAN else points[0]
     return {
         "uptime": said["up_for"].format(time=_lasting(uptime)),
+        "machine": status.get("machine", said["gateway"]),
         "version": said["version_is"].format(version=status["version"]),
         "policy": said["policy_is"].format(policy=status["policy"]),
         "tunnels": _count(c["tunnels"]),
@@ -106,6 +115,8 @@ def _values(status: Status, points: Sequence[Point], said: dict[str, str]) -> di
         "refused": _count(refused - since.refused),
         "refused_span": said["in_the_last"].format(time=_span(uptime - since.uptime)),
         "refused_total": said["refused_in_all"].format(count=_count(refused)),
+        "rejected_total": said["rejected_in_all"].format(count=_count(c["tls_rejections"])),
+        "errors_total": said["errors_in_all"].format(count=_count(c["errors"])),
     }
 
 
@@ -168,11 +179,12 @@ def _clock(time: datetime, now: datetime) -> str:
 # Tables.
 
 
-def _tables(status: Status, now: datetime, said: dict[str, str]) -> dict[str, str]:
+def _tables(status: Status, tunnels: Iterable[OpenTunnel], now: datetime, said: dict[str, str]) -> dict[str, str]:
     """The rows of each table; and NAME_some: what hides the sentence that there are none."""
     reasons = sorted(status["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
     rows = {
         "refusals": [_refusal(one, now, said) for one in status["refusals"]],
+        "open": [_open(one) for one in tunnels],
         "relays": [_relay(one, said) for one in status["relay_proxies"]],
         "reasons": _counted(reasons),
         "clients": _counted([(one["client"], one["tunnels"]) for one in status["top_clients"]]),
@@ -217,6 +229,15 @@ def _relay(one: RelayProxyStatus, said: dict[str, str]) -> str:
         f' <span class="quiet">{html.escape(more)}</span></td>' if more else "</td>",
         f'<td class="n">{_count(one["opened"])}</td>',
         f'<td class="n">{_count(one["failed"])}</td>',
+    )
+
+
+def _open(one: OpenTunnel) -> str:
+    return _row(
+        f'<th scope="row"><code>{html.escape(one["tunnel"])}</code></th>',
+        *(f"<td>{html.escape(one[name])}</td>" for name in ("client", "target", "state")),
+        f'<td class="n">{_lasting(one["duration"])}</td>',
+        *(f'<td class="n">{_size(one[name])}</td>' for name in ("bytes_up", "bytes_down")),
     )
 
 

@@ -46,10 +46,10 @@ def serve(channel: Channel, sockets: Sockets, table: Table, config: Config, log:
     waitress_log.propagate = False
     asker = ChannelAsker(channel)
     views = Views(table, asker, config, sockets)
-    shows, report = config.admin_page == "yes", _reporter(log)
+    shows, names, report = config.admin_page == "yes", config.admin_name, _reporter(log)
     apps: list[tuple[str, Optional[socket.socket], Callable[..., Any]]] = [
-        ("tcp", sockets.tcp, App(views, asker, False, shows, report)),
-        ("local", sockets.unix, App(views, asker, True, shows, report)),
+        ("tcp", sockets.tcp, App(views, asker, False, shows, names, report)),
+        ("local", sockets.unix, App(views, asker, True, shows, names, report)),
         ("health", sockets.health, Health(views)),
     ]
     for name, sock, app in apps:

@@ -32,7 +32,7 @@ class OpenTunnel(TypedDict):
 
 
 class Tunnels(TypedDict):
-    """GET /tunnels?client=&target=&most=
+    """GET /tunnels?client=&target=&text=&most=: of a client, to a target, with a text in an address or in the id
 
     tunnels          the longest open first, as many as were asked for and at most 1,000
     total            how many there are that were asked for

@@ -3,9 +3,10 @@
 Their shapes are in report/status.py and service/admin/shapes.py.
 """
 
+import socket
 import threading
 import time
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -15,22 +16,24 @@ from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.events import Event
 from ogw.report.log import timestamp
-from ogw.report.status import Counters, PolicyMode, State, Status, WorkersPart, WorkerStatus
+from ogw.report.status import Counters, PolicyMode, RefusedReload, State, Status, WorkersPart, WorkerStatus
 from ogw.report.table import Table
 from ogw.service.admin.attention import attention
 from ogw.service.admin.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
 from ogw.service.admin.history import History, Point
 from ogw.service.admin.overview import overview, remembered
+from ogw.service.admin.page import NONE_OPEN
 from ogw.service.admin.shapes import Configuration, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
-from ogw.service.messages import ListRefusals, ListTunnels, Overview, Question, ShowConfig
+from ogw.service.messages import ListRefusals, ListTunnels, Overview, Question, ShowConfig, ShowMistakes
 from ogw.settings.settings import Config
 from ogw.wire.place import place
 
-MOST_TUNNELS = 1000  # of a listing
+MOST_TUNNELS, MOST_OPEN = 1000, 20  # of a listing, and of the page's, which asks again and again
 MOST_SILENCE = 60.0  # seconds that the supervisor may be busy, such as with a long list of rules
 UNANSWERED = "a worker does not answer, and its share of the clients waits"
 STATES: dict[str, State] = {"": "serving", "starting": "starting", "draining": "draining", UNANSWERED: "partly"}
+NO_MISTAKES: dict[str, Any] = {"mistakes": [], "count": 0}
 FRESH_SECONDS = 1.0  # several people who look at the page cost the workers one question
 
 
@@ -55,6 +58,7 @@ class Views:
         threading.Thread(target=self._history.run, name="history", daemon=True).start()
         self._lock = threading.Lock()
         self._overview: tuple[float, WorkersPart] = (float("-inf"), overview([], 0))
+        self._mistakes: tuple[int, dict[str, Any]] = (0, NO_MISTAKES)  # of which refused reload, by their count
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics, in the format that a scraper accepts: the text, its media type."""
@@ -87,11 +91,13 @@ class Views:
         started = metrics.STARTED.unix(cells)
         status: Status = {
             "version": __version__,
+            "machine": socket.gethostname(),
             "state": STATES[self.not_ready()],
             "started": timestamp(started) if started else None,
             "uptime": round(metrics.STARTED.seconds_ago(cells), 1),
             "policy": self.policy,
             "policy_mode": self._policy_mode(),
+            "reload_refused": self._reload_refused(),
             "listen": self._listen,
             "admin": self._sockets.place or None,
             "health": self._sockets.health_place or None,
@@ -143,6 +149,23 @@ class Views:
         until = reports_until(self._table)
         return {"mode": "report" if until else "enforce", "until": timestamp(until) if until else None}
 
+    def _reload_refused(self) -> Optional[RefusedReload]:
+        cells = self._table.gateway.cells
+        refused = metrics.RELOAD_REFUSED.unix(cells)
+        if not refused:
+            return None
+        told, age = self._mistakes_of(cells[metrics.RELOADS_REFUSED]), metrics.RELOAD_REFUSED.seconds_ago(cells)
+        return {"time": timestamp(refused), "age": round(age, 1), "mistakes": told["mistakes"], "count": told["count"]}
+
+    def _mistakes_of(self, number: int) -> dict[str, Any]:
+        """Those of the refused reload of this number, which is asked about once."""
+        if self._mistakes[0] != number:
+            try:
+                self._mistakes = number, self._supervisor.ask(ShowMistakes())
+            except OSError:  # the supervisor is busy with the next reload: who asks again may hear them
+                return NO_MISTAKES
+        return self._mistakes[1]
+
     def _reasons(self) -> dict[str, int]:
         """Refusals and rejections by reason; those that never happened are left out."""
         counted = {
@@ -168,14 +191,21 @@ class Views:
             return overview([], len(self._table.rows))
         return overview(asked["answers"], asked["missing"])
 
-    def tunnels(self, client: str = "", target: str = "", most: int = MOST_TUNNELS) -> Tunnels:
+    def tunnels(self, client: str = "", target: str = "", most: int = MOST_TUNNELS, text: str = "") -> Tunnels:
         """The open tunnels, the longest open first: at most so many, and of how many."""
         most = max(0, min(most, MOST_TUNNELS))
-        asked = self._supervisor.ask(ListTunnels(client, target, most))
+        asked = self._supervisor.ask(ListTunnels(client, target, most, text.lower()))
         rows = [tunnel for answer in asked["answers"] for tunnel in answer["tunnels"]]
         rows.sort(key=lambda tunnel: -tunnel["duration"])
         total = sum(answer["total"] for answer in asked["answers"])
         return {"tunnels": rows[:most], "total": total, "workers_missing": asked["missing"]}
+
+    def longest_open(self) -> Tunnels:
+        """What the page begins with; none where the supervisor is busy."""
+        try:
+            return self.tunnels(most=MOST_OPEN)
+        except TimeoutError:
+            return NONE_OPEN
 
     def refusals(self) -> Remembered:
         """Targets and clients that were not allowed: all that the workers remember, the latest first."""

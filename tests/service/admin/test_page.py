@@ -11,6 +11,7 @@ from harness.gateway import Gateway, address, read_all
 
 from ogw.policy.advice import command_for
 from ogw.service.admin import page
+from ogw.service.admin.app import NOT_ITS_NAME
 from ogw.service.admin.attention import attention
 from ogw.service.admin.history import Point
 
@@ -176,6 +177,7 @@ def test_the_command_that_would_allow_it_is_safe_to_paste(reason, target, comman
 def gateway():
     host = address()
     flags = ("--allowed-host", "ok.example", "--admin-address", f"{host}:9180", "--admin-page", "yes")
+    flags += ("--admin-name", "Gate.example.com, proxied_gate", "--admin-name", "ogw.monitoring.svc.")
     with Gateway(*flags) as gateway:
         gateway.admin_host = host
         yield gateway
@@ -211,7 +213,15 @@ def test_the_page_comes_with_a_policy_that_lets_only_its_own_script_run(gateway)
 @pytest.mark.parametrize("path", ["/", "/status", "/tunnels", "/config"])
 def test_what_the_page_shows_is_shown_under_the_gateways_own_names_only(gateway, path):
     own = socket.gethostname()
-    for named in ("localhost", "LOCALHOST:9180", own, f"{own}:9180", gateway.admin_host, "[::1]:9180", "192.0.2.1:80"):
+    given = (
+        "gate.example.com",
+        "GATE.EXAMPLE.com:443",
+        "gate.example.com.:9180",
+        "proxied_gate",
+        "ogw.monitoring.svc:80",
+    )
+    own_ones = "localhost", "LOCALHOST:9180", own, f"{own}:9180", gateway.admin_host, "[::1]:9180", "192.0.2.1:80"
+    for named in (*own_ones, *given):
         assert ask(gateway.admin_host, path, named=named)[0] == 200, named
     for named in (
         "rebound.example",
@@ -219,8 +229,13 @@ def test_what_the_page_shows_is_shown_under_the_gateways_own_names_only(gateway,
         "localhost.rebound.example",
         "127.0.0.1.example",
         "0x7f.1",
+        "example.com",
+        "x.gate.example.com",
+        "gate.example.com.evil",
+        "gate.example.com..",
+        ".gate.example.com",
     ):
-        assert ask(gateway.admin_host, path, named=named)[0] == 421, named
+        assert ask(gateway.admin_host, path, named=named)[0::2] == (421, f"{NOT_ITS_NAME}\n"), named
     assert ask(gateway.admin_host, path, named="", version="1.0")[0] == 421
 
 
