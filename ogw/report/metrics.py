@@ -99,7 +99,7 @@ VERIFIED = {version: next(_next) for version in TLS_VERSIONS}  # by the protocol
 
 MOST_RELAYS = 16  # of those that are counted apart
 RELAY_STATE = _reserve(MOST_RELAYS)  # a gauge: a RelayState
-RELAY_SINCE = _reserve(MOST_RELAYS)  # a gauge: seconds of the monotonic clock when it last did what that says
+RELAY_SINCE = _reserve(MOST_RELAYS)  # when it last did what that says, in seconds of the monotonic clock
 RELAY_OPENED = _reserve(MOST_RELAYS)
 RELAY_FAILED = _reserve(MOST_RELAYS)
 
@@ -133,4 +133,4 @@ HANDSHAKE = Histogram(*QUICK)
 DURATION = Histogram(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 CELLS = next(_next)
-GAUGES = (TUNNELS, PROCESS, *range(RELAY_STATE, RELAY_SINCE + MOST_RELAYS))  # what dies with its worker
+GAUGES = (TUNNELS, PROCESS, *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS))  # what dies with its worker

@@ -59,16 +59,6 @@ class Counters(FourCounters):
     reloads_refused: int
 
 
-class PolicyMode(TypedDict):
-    """
-    mode   report while what no rule allows passes, and is only reported
-    until  when that ends; None while the policy is enforced
-    """
-
-    mode: Literal["enforce", "report"]
-    until: Optional[str]
-
-
 class RefusedReload(TypedDict):
     """The last reload, which was refused.
 
@@ -82,6 +72,16 @@ class RefusedReload(TypedDict):
     age: float
     mistakes: list[str]
     count: int
+
+
+class PolicyMode(TypedDict):
+    """
+    mode   report while what no rule allows passes, and is only reported
+    until  when that ends; None while the policy is enforced
+    """
+
+    mode: Literal["enforce", "report"]
+    until: Optional[str]
 
 
 class WorkerStatus(TypedDict):
