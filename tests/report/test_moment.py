@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from ogw.report.metrics import RELOADED, STARTED
+from ogw.report.metrics import RELOAD_REFUSED, RELOADED, STARTED
 from ogw.report.table import Table
 from ogw.service.admin.exposition import Exposition
 from ogw.service.admin.history import History
@@ -49,7 +49,12 @@ def test_the_gateway_has_been_running_for_as_long_as_it_has_whatever_the_clock_w
 
 @pytest.mark.parametrize("by", SET_BY)
 @pytest.mark.parametrize(
-    ("moment", "name"), [(STARTED, "ogw_start_time_seconds"), (RELOADED, "ogw_reload_time_seconds")]
+    ("moment", "name"),
+    [
+        (STARTED, "ogw_start_time_seconds"),
+        (RELOADED, "ogw_reload_time_seconds"),
+        (RELOAD_REFUSED, "ogw_reload_refused_time_seconds"),
+    ],
 )
 def test_metrics_tell_moments_by_the_clock_as_it_is_now(by, moment, name):
     table = started_before_the_clock_was_set(by, moment)

@@ -46,7 +46,7 @@ def screen_of(gateway, *words):
 def findings_of(gateway, *flags):
     """What the doctor finds of the gateway that runs."""
     done = ogw("doctor", "--json", "--timeout", "1", "--run-dir", gateway.run_dir, *flags)
-    return [one for one in json.loads(done.stdout)["findings"] if one["area"] == "gateway"]
+    return [one for one in json.loads(done.stdout)["findings"] if one["area"] in ("gateway", "configuration")]
 
 
 def warned_of(gateway, *flags):
@@ -67,6 +67,8 @@ def test_a_refused_reload_stands_everywhere_until_the_next_good_one(ini):
             assert place in sentence and place in str(refused["mistakes"])
             assert place in page_of(gateway) and place in screen_of(gateway)
         assert refused["time"] in sentence and refused["time"][:19] in screen_of(gateway)
+        for mistake in refused["mistakes"]:
+            assert mistake in [one["what"] for one in findings_of(gateway, "--config", str(ini))]
         ini.write_text("[ogw]\nallowed-host = www.example.com\n")  # mended, but not taken yet
         assert any(sentence in one for one in warned_of(gateway, "--config", str(ini)))
         assert asked(gateway, "/reload", "POST")["mistakes"] == []

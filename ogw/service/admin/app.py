@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ogw.service.admin.orders import LARGEST_CHANGE, Orders
-from ogw.service.admin.page import rendered
+from ogw.service.admin.page import NONE_OPEN, rendered
 from ogw.service.admin.response import HTML, Response, json_of, text_of
 from ogw.service.admin.views import MOST_TUNNELS, Asker, Views
 
@@ -115,8 +115,10 @@ class App:
         return Response(200, media_type, body)
 
     def _page(self, query: Query, environ: Environ) -> Response:
-        views = self._views
-        return Response(200, HTML, rendered(views.status(), views.points(), views.longest_open()).encode())
+        views, status = self._views, self._views.status()
+        # Who did not answer just now would keep the page waiting once more.
+        tunnels = NONE_OPEN if status["workers_missing"] else views.longest_open()
+        return Response(200, HTML, rendered(status, views.points(), tunnels).encode())
 
     def _tunnels(self, query: Query, environ: Environ) -> Response:
         most = query.get("most", str(MOST_TUNNELS))

@@ -34,7 +34,9 @@ def attention(status: Status) -> list[str]:
         text = _("{tunnels} of {most} tunnels are open; what comes beyond them is refused (max-tunnels, open files).")
         told.append(text.format(tunnels=f"{counters['tunnels']:,}", most=f"{most:,}"))
     if status["workers_missing"]:
-        text = _("Workers that did not answer in time: {count}. Lists of clients, hosts and refusals lack theirs.")
+        text = _(
+            "Workers that did not answer in time: {count}. Lists of tunnels, clients, hosts and refusals lack theirs."
+        )
         told.append(text.format(count=status["workers_missing"]))
     if status["worker_deaths"]:
         text = _("Processes that died and were replaced since the start: {count}. The log has more (event 405).")

@@ -34,6 +34,7 @@ MOST_SILENCE = 60.0  # seconds that the supervisor may be busy, such as with a l
 UNANSWERED = "a worker does not answer, and its share of the clients waits"
 STATES: dict[str, State] = {"": "serving", "starting": "starting", "draining": "draining", UNANSWERED: "partly"}
 NO_MISTAKES: dict[str, Any] = {"mistakes": [], "count": 0}
+MISTAKES_SECONDS = 1.0  # a command that asks for the status waits for the workers' part, too
 FRESH_SECONDS = 1.0  # several people who look at the page cost the workers one question
 
 
@@ -161,7 +162,7 @@ class Views:
         """Those of the refused reload of this number, which is asked about once."""
         if self._mistakes[0] != number:
             try:
-                self._mistakes = number, self._supervisor.ask(ShowMistakes())
+                self._mistakes = number, self._supervisor.ask(ShowMistakes(), MISTAKES_SECONDS)
             except OSError:  # the supervisor is busy with the next reload: who asks again may hear them
                 return NO_MISTAKES
         return self._mistakes[1]
