@@ -9,7 +9,7 @@ import time
 import pytest
 from harness.admin import ask, asked, metrics
 from harness.commands import ogw
-from harness.gateway import Gateway
+from harness.gateway import ALLOW, Gateway, address, read_all
 from harness.relays import PORT, playing
 from harness.sinks import Mute
 from harness.upstreams import Server
@@ -185,3 +185,19 @@ LOST = "ogw_log_lines_lost_total"
 def lost_in(text):
     """The number of lost lines that it tells of."""
     return int(re.search(r"(?:Log lines .{0,40}since the start: |log )([\d,]+)(?=\b| of)", text)[1].replace(",", ""))
+
+
+def test_errors_and_what_the_tls_rules_rejected(upstream):
+    with Gateway(*ALLOW, tls_rules=None) as gateway:
+        with gateway.tunnel(upstream.target) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            read_all(sock)
+        for _turn in range(2):
+            gateway.ask(f"{address()}:443")[0].close()
+        counters = until(lambda: (counters := asked(gateway, "/status")["counters"])["errors"] == 2 and counters)
+        assert counters["tls_rejections"] == 1
+        page, counted = page_of(gateway), metrics(gateway)
+        assert ">of them 1 rejected by the TLS rules<" in page and ">Errors: 2<" in page
+        assert "1 rejected by the TLS rules, 2 errors" in screen_of(gateway)
+        assert counted["ogw_errors_total"] == 2
+        assert sum(value for name, value in counted.items() if name.startswith("ogw_tls_rejections_total")) == 1

@@ -186,6 +186,28 @@ def test_open_tunnels_are_listed_the_longest_first_and_one_can_be_ended(upstream
             sock.close()
 
 
+def test_open_tunnels_are_found_by_a_part_of_what_they_are_called():
+    with (
+        Server(echo, host=address()) as one,
+        Server(echo, host=address()) as other,
+        Gateway(*ALLOW, workers=2) as gateway,
+        gateway.tunnel(one.target) as sock,
+        gateway.tunnel(other.target) as second,
+    ):
+        until(lambda: asked(gateway, "/tunnels")["total"] == 2)
+        (found,) = asked(gateway, f"/tunnels?text={other.target[3:]}")["tunnels"]
+        client = "{}:{}".format(*second.getsockname())
+        assert (found["client"], found["target"]) == (client, other.target)
+        for text in (client, found["tunnel"], found["tunnel"].upper()):
+            assert asked(gateway, f"/tunnels?text={text}")["tunnels"][0]["tunnel"] == found["tunnel"]
+        assert asked(gateway, f"/tunnels?text={client}")["total"] == 1
+        assert asked(gateway, f"/tunnels?text=127.&target={one.host}")["total"] == 1
+        assert asked(gateway, "/tunnels?text=127.&most=1")["total"] == 2
+        for text in ("nobody", "%00", "%ED%A0%80", "a" * 5000, "%3Cb%3E"):
+            assert asked(gateway, f"/tunnels?text={text}") == {"tunnels": [], "total": 0, "workers_missing": 0}
+        assert sock
+
+
 def test_a_reload_can_be_asked_for_and_says_what_came_of_it(upstream, tmp_path):
     ini = tmp_path / "ogw.ini"
     ini.write_text("[ogw]\nallowed-host = 192.0.2.1\n")
