@@ -25,7 +25,7 @@ The path of a connection, accept to close:
     service/worker.py    accept   (service/listener.py)
     service/tunnels.py   one more: count it, hold it to the limits
     tunnel/tunnel.py     tells the story from here on, top to bottom:
-      tunnel/head.py       1. read the head   (wire/connect.py)
+      tunnel/head.py       1. read the head   (wire/connect.py; what comes instead: wire/protocols.py)
       policy/hosts.py      2. may it go?   (and later, may it go on: tunnel/grounds.py, policy/recheck.py)
       tunnel/dial.py       3. reach it   (tunnel/connector.py, resolve.py, question.py, relays.py, policy/addresses.py)
       wire/connect.py      4. answer

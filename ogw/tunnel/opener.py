@@ -306,15 +306,15 @@ def _words(status: int) -> str:
 
 def _in_tls(proxy: RelayProxy, why: str) -> str:
     """What to do about one that is spoken to without TLS, and may want it."""
-    return "" if proxy.encrypted else f"{why}: relay-proxy = https://{proxy.target}"
+    return "" if proxy.encrypted else f"{why}: try relay-proxy = https://{proxy.target} instead"
 
 
 def _without_tls(relay: Relay, heard: bytes) -> str:
     """The other way round. `heard`: how its answer to our ClientHello begins."""
-    url = f"relay-proxy = http://{relay.proxy.target}"
+    advice = f"try relay-proxy = http://{relay.proxy.target} instead"
     if heard and b"HTTP/".startswith(heard):
-        return f"it speaks HTTP without TLS: {url}"
-    return "" if relay.answered or (heard and begins_tls(heard[0])) else f"it may speak without TLS: {url}"
+        return f"it speaks HTTP without TLS: {advice}"
+    return "" if relay.answered or (heard and begins_tls(heard[0])) else f"it may speak without TLS: {advice}"
 
 
 def _failure(reason: Reason, proxy: RelayProxy, what: str, at_fault: bool, hint: str = "") -> NotOpened:

@@ -410,7 +410,8 @@ def basic_credentials(user: str, password: str) -> bytes:
 
 def connect_request(target: Target, fields: Sequence[tuple[str, bytes]]) -> bytes:
     """The head of a CONNECT to a relay proxy (RFC 9110, section 9.3.6)."""
-    lines = [f"CONNECT {target} HTTP/1.1".encode(), f"Host: {target}".encode()]
+    authority = str(target).encode()
+    lines = [b"CONNECT " + authority + b" HTTP/1.1", b"Host: " + authority]
     lines += [name.encode() + b": " + value for name, value in fields]
     return b"\r\n".join([*lines, b"", b""])
 

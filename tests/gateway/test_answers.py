@@ -55,6 +55,12 @@ def expect(gateway, data, status, reason, event, error, says=""):
         (b"POST http://x/ HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 405, "not-connect", "POST"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "bad-request", "TLS handshake"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", 400, "bad-request", "SSH"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nCONNECT ok.example:443 HTTP/1.1\r\n\r\n", 400, "bad-request", "PROXY"),
+        (b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00", 400, "bad-request", "PROXY protocol v2"),
+        (b"\x04\x01\x01\xbb\x7f\x00\x00\x01me\x00", 400, "bad-request", "SOCKS 4"),
+        (b"\x05\x01\x00", 400, "bad-request", "SOCKS 5"),
+        (b"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00", 400, "bad-request", "RDP"),
+        (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", 405, "not-connect", "WebSocket"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad-request", "HTTP/2.0 is not spoken"),
         (b"CONNECT ok.example:443\r\n\r\n", 400, "bad-request", "HTTP/0.9"),
         (b"CONNECT ok.example:443 HTTP/1.1\n\n", 400, "bad-request", "line feed"),
@@ -106,6 +112,29 @@ def test_a_head_that_ends_in_its_middle_is_a_bad_request(gateway):
         sock.sendall(b"CONNECT ok.exa")
         sock.shutdown(socket.SHUT_WR)
         assert read_head(sock).startswith(b"HTTP/1.1 400 Bad Request: bad-request\r\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "says"),
+    [
+        (b"PROXY TCP4 192.0.2.1 192.0", 400, "PROXY protocol v1"),
+        (b"\r\n\r", 400, "PROXY protocol v2"),
+        (b"EHLO mail.example", 400, "SMTP"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", 405, "only CONNECT is served"),
+    ],
+)
+def test_a_head_that_ends_in_its_middle_says_what_it_is_instead(gateway, data, status, says):
+    with gateway.connect() as sock:
+        sock.sendall(data)
+        name = "{}:{}".format(*sock.getsockname())
+        sock.shutdown(socket.SHUT_WR)
+        assert read_head(sock).startswith(f"HTTP/1.1 {status} ".encode())
+    assert says in gateway.wait_for(client=name, event=104)["message"]
+
+
+def test_a_head_that_is_too_slow_says_what_it_is_instead(gateway):
+    expect(gateway, b"EHLO mail.example", 408, "head-timeout", 104, "http_request_error", "an SMTP client")
+    expect(gateway, b"GET / HTTP/1.1\r\nHost: x\r\n", 405, "not-connect", 104, "http_request_error", "only CONNECT")
 
 
 @pytest.mark.parametrize(

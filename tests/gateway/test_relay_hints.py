@@ -60,9 +60,9 @@ def test_one_that_may_be_https_gets_that_hint(said, sure):
     with Server(playing(*said), port=PORT) as relay, through(f"http://{relay.host}:{PORT}") as gateway:
         words = "it speaks TLS" if sure else "it may want TLS"
         message = told(gateway)
-        assert f"{words}: relay-proxy = https://{relay.host}:{PORT}" in message
+        assert f"{words}: try relay-proxy = https://{relay.host}:{PORT} instead" in message
         why = until(lambda: asked(gateway, "/status")["relay_proxies"][0]["why"])
-        assert f"{words}: relay-proxy = https://{relay.host}:{PORT}" in why
+        assert f"{words}: try relay-proxy = https://{relay.host}:{PORT} instead" in why
 
 
 def hang_up(connection):
@@ -86,7 +86,7 @@ def test_one_that_may_be_http_gets_that_hint(serve, sure, authority_file):
     flags = "--relay-proxy-ca-file", authority_file
     with Server(serve, port=PORT) as relay, through(f"https://{relay.host}:{PORT}", *flags) as gateway:
         words = "it speaks HTTP without TLS" if sure else "it may speak without TLS"
-        assert f"{words}: relay-proxy = http://{relay.host}:{PORT}" in told(gateway)
+        assert f"{words}: try relay-proxy = http://{relay.host}:{PORT} instead" in told(gateway)
 
 
 def test_one_in_tls_that_refuses_the_session_is_not_said_to_be_http(authority_file):

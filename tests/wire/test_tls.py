@@ -200,6 +200,13 @@ def test_every_prefix_of_a_hello_is_need_more_or_the_whole(name):
     [
         (b"GET / HTTP/1.1\r\n", NotTls, "plain HTTP?"),
         (b"SSH-2.0-OpenSSH", NotTls, "SSH?"),
+        (b"PROXY TCP4 192.0.2.1", NotTls, "PROXY protocol v1?"),
+        (b"\r\n\r\n\x00\r\nQUIT\n", NotTls, "PROXY protocol v2?"),
+        (b"\x05\x01\x00", NotTls, "SOCKS 5?"),
+        (b"\x04\x01\x01\xbb", NotTls, "SOCKS 4?"),
+        (b"\x03\x00\x00\x13", NotTls, "RDP?"),
+        (b"220 mail.example ESMTP\r\n", NotTls, "an SMTP or FTP server?"),
+        (b"*1\r\n$4\r\nPING\r\n", NotTls, "Redis"),
         (b"\0", NotTls, "0x00"),
         (b"\x17\x03\x03\0\x01x", NotTls, "0x17"),
         (b"\x16\x02", NotTls, "no TLS record"),
