@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional, Protocol, Union
 
-from ogw.report.lines import FILE_ATOMIC, LONGEST, PIPE_ATOMIC, Lines, Torn, is_full, takes
+from ogw.report.lines import FILE_ATOMIC, LONGEST, PERHAPS, PIPE_ATOMIC, Lines, Torn, ends_with_a_line, is_full, takes
 from ogw.report.stream import Stream
 
 PRIORITY = "<30>ogw: "  # the facility daemon, the severity info (RFC 3164)
@@ -54,15 +54,16 @@ class File:
         self._path = path
         self._fd = -1
         self.longest = LONGEST
-        self._lines = Lines(FILE_ATOMIC, torn)
+        self._is_file = True
+        self._lines = Lines(FILE_ATOMIC, torn, ends=self._ends)
         try:
             self._open()
         except OSError as error:
             if not later and not (error.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(path).st_mode)):
                 raise
             self._fd = -1
-        if torn is None and self._fd >= 0 and not _ends_with_a_line(path):
-            self._lines.torn.by = -1
+        if torn is None:
+            self._lines.torn.by = PERHAPS  # by a full disk, or a machine that lost power
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -72,9 +73,12 @@ class File:
             fd = os.open(self._path, flags | os.O_CREAT, 0o640)
         self.close()
         self._fd = fd
-        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._is_file = is_file = stat.S_ISREG(os.fstat(fd).st_mode)
         self.longest = LONGEST if is_file else PIPE_ATOMIC - 1
-        self._lines = Lines(FILE_ATOMIC if is_file else PIPE_ATOMIC, self._lines.torn)
+        self._lines = Lines(FILE_ATOMIC if is_file else PIPE_ATOMIC, self._lines.torn, ends=self._ends)
+
+    def _ends(self) -> Optional[bool]:
+        return ends_with_a_line(self._fd)
 
     def _is_there(self) -> bool:
         """What is open is what has the name."""
@@ -85,21 +89,22 @@ class File:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            return True  # nobody can say; what is open takes lines
+            there = None  # nobody can say: what is open takes lines, unless it is deleted
         try:
             here = os.fstat(self._fd)
         except OSError:
             return False  # of a server that was started anew (NFS)
+        if there is None:
+            return here.st_nlink > 0
         return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
     def write(self, lines: Sequence[str]) -> int:
         if not self._is_there():
-            was_open = self._fd >= 0
             self._open()
-            if was_open:
-                self._lines.torn.by = 0
+            self._lines.torn.by = PERHAPS  # what has the name now
+        send = self._lines.send_to_file if self._is_file else self._lines.send
         try:
-            return self._lines.send(lines, lambda data: os.write(self._fd, data))
+            return send(lines, lambda data: os.write(self._fd, data))
         except BrokenPipeError:
             self.close()  # the next write looks for another reader
             raise
@@ -114,17 +119,6 @@ class File:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _ends_with_a_line(path: str) -> bool:
-    """False where the last thing in a file is a torn line, of a disk that was full or a machine that lost power."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return True
-        with open(path, "rb") as file:
-            return file.seek(0, os.SEEK_END) == 0 or (file.seek(-1, os.SEEK_END) >= 0 and file.read() == b"\n")
-    except OSError:
-        return True
 
 
 class Syslog:

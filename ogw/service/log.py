@@ -12,6 +12,7 @@ from ogw.report.sinks import open_sink
 from ogw.report.standard import say
 from ogw.report.writers import Direct
 from ogw.settings.settings import Config
+from ogw.wire.place import place
 
 
 def open_log(config: Config, writer: Callable[[Any], Any]) -> Log:
@@ -22,6 +23,13 @@ def open_log(config: Config, writer: Callable[[Any], Any]) -> Log:
     on_terminal = sys.stdout.isatty() and not config.log_file and not config.syslog
     text = config.log_format == "text" or (config.log_format == "auto" and on_terminal)
     return Log(writer(open_sink(config.log_file, config.syslog)), text, config.log_level)
+
+
+def place_of_log(config: Config) -> str:
+    """Where its lines go, in words."""
+    if isinstance(config.syslog, tuple):
+        return place(*config.syslog)
+    return config.log_file or config.syslog or "standard output"
 
 
 def tell_of_failure(config: Config, name: str, error: BaseException) -> None:
