@@ -44,7 +44,7 @@ class Lines:
     """Whole lines for a stream of bytes. One that was torn is ended before the next, or its rest is sent.
 
     most   bytes of a write, unless a line is longer
-    begin  what stands before each line
+    begin  what stands before a line
     ends   whether the place ends with a whole line now; None where nobody can say
     """
 
@@ -52,7 +52,7 @@ class Lines:
         self,
         most: int,
         torn: Optional[Torn] = None,
-        begin: str = "",
+        begin: Optional[Callable[[str], str]] = None,
         ends: Callable[[], Optional[bool]] = nobody_can_say,
     ) -> None:
         self._most = most
@@ -129,10 +129,11 @@ class Lines:
         self._line, self._rest = (line, data[sent:end]) if is_torn else (None, b"")
 
     def _encoded(self, line: str) -> bytes:
+        begin = self._begin(line) if self._begin is not None else ""
         try:
-            return f"{self._begin}{line}\n".encode()
+            return f"{begin}{line}\n".encode()
         except UnicodeEncodeError:
-            return f"{self._begin}{line}\n".encode("utf-8", "backslashreplace")
+            return f"{begin}{line}\n".encode("utf-8", "backslashreplace")
 
 
 def ends_with_a_line(fd: int) -> Optional[bool]:

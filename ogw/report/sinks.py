@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from typing import Any, Optional, Protocol, Union
 
 from ogw.report.lines import FILE_ATOMIC, LONGEST, PERHAPS, PIPE_ATOMIC, Lines, Torn, ends_with_a_line, is_full, takes
+from ogw.report.severity import as_syslog
 from ogw.report.stream import Stream
-
-PRIORITY = "<30>ogw: "  # the facility daemon, the severity info (RFC 3164)
 
 Address = Union[str, tuple[str, int]]
 
@@ -127,7 +126,7 @@ class Syslog:
     A name is looked up once, at the start. When whoever listens has gone, each write tries to connect again.
     """
 
-    longest = PIPE_ATOMIC - 1 - len(PRIORITY)
+    longest = PIPE_ATOMIC - 1 - len(as_syslog(""))
 
     def __init__(self, address: Address, places: Sequence[Any] = (), later: bool = False) -> None:
         self._address = address
@@ -140,7 +139,7 @@ class Syslog:
         except OSError as error:
             # A network that is not there yet is no mistake; a name that nobody knows is.
             if not later and (isinstance(address, str) or isinstance(error, socket.gaierror)):
-                error.filename = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+                error.filename = address if isinstance(address, str) else address[0]
                 raise
 
     def _connect(self) -> socket.socket:
@@ -158,7 +157,7 @@ class Syslog:
                     break
                 continue
             self._sock = sock
-            self._lines = Lines(PIPE_ATOMIC, begin=PRIORITY) if kind == socket.SOCK_STREAM else None
+            self._lines = Lines(PIPE_ATOMIC, begin=as_syslog) if kind == socket.SOCK_STREAM else None
             return sock
         raise failed
 
@@ -183,7 +182,7 @@ class Syslog:
             return self._lines.send(lines, lambda data: sock.send(data))
         for taken, line in enumerate(lines):
             try:
-                self._send(sock, f"{PRIORITY}{line}".encode("utf-8", "backslashreplace"))
+                self._send(sock, f"{as_syslog(line)}{line}".encode("utf-8", "backslashreplace"))
             except OSError:
                 if taken:
                     return taken

@@ -26,6 +26,7 @@ from ogw.report.lines import (
     nobody_can_say,
     takes,
 )
+from ogw.report.severity import as_journal, is_journal
 
 SPLICE_NONBLOCK = 2  # SPLICE_F_NONBLOCK
 LATE_SECONDS = 0.05
@@ -49,7 +50,9 @@ class Stream:
         self._most = FILE_ATOMIC if is_file else PIPE_ATOMIC
         self._send: Send = self._send_to_file if is_file else self._sender(mode)
         self._is_file = is_file
-        self._lines = Lines(self._most, torn, ends=partial(ends_with_a_line, fd) if is_file else nobody_can_say)
+        begin = as_journal if is_journal(fd) else None
+        self.longest -= len("<6>") if begin else 0
+        self._lines = Lines(self._most, torn, begin, partial(ends_with_a_line, fd) if is_file else nobody_can_say)
         if torn is None:
             self._lines.torn.by = PERHAPS
 

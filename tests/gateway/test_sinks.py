@@ -463,6 +463,39 @@ def test_a_system_log_that_is_gone_over_udp(upstream):
             assert_whole(log.read())
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_system_log_over_udp_of_either_family_hears_each_level(upstream, host):
+    """What it hears is judged where it is read: each line has its level's priority."""
+    with SystemLog(("127.0.0.1" if host == "localhost" else host, 0)) as log:
+        port = log.place.rpartition(":")[2]
+        place = f"{host}:{port}" if host == "localhost" else log.place
+        with Mute(*ALLOW, "--syslog", place, "--log-level", "debug", workers=2) as gateway:
+            talk(gateway, upstream.target)
+            gateway.ask("denied.example:443")[0].close()
+            until(lambda: {"debug", "info", "warning"} <= {line.get("level") for line in log.read()}, SECONDS)
+            ends(gateway)
+        assert_whole(log.read())
+
+
+def test_the_journal_hears_each_level_in_front_of_the_line(upstream):
+    ours, theirs = socket.socketpair()
+    there = os.fstat(theirs.fileno())
+    environment = {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
+    with ours, theirs:
+        flags = ("--log-level", "debug")
+        with Mute(*ALLOW, *flags, stdout=theirs.fileno(), environment=environment, workers=2) as gateway:
+            talk(gateway, upstream.target)
+            gateway.ask("denied.example:443")[0].close()
+            until(lambda: gateway.metric('ogw_events_total{event="108"}') == 1, SECONDS)
+            ends(gateway)
+        words = [sys.executable, "-m", "ogw", "run", "--allowed-host", "*"]
+        subprocess.run(words, cwd=ROOT, stdout=theirs, stderr=subprocess.PIPE, env={**os.environ, **environment})
+        theirs.close()
+        lines = b"".join(iter(lambda: ours.recv(1 << 16), b"")).splitlines()
+    found = {(line[:3], lines_of(line[3:])[0].get("level")) for line in lines}
+    assert found == {(b"<7>", "debug"), (b"<6>", "info"), (b"<4>", "warning"), (b"<3>", "error")}
+
+
 # Standard error.
 
 
