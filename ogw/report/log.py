@@ -4,6 +4,7 @@ A line costs the loop its formatting and one append. Whoever reads the lines may
 the buffer is counted, and the count is a line as soon as there is room again.
 """
 
+import functools
 import json
 import logging
 import secrets
@@ -337,9 +338,14 @@ class Log:
         self.count_lines()
 
 
+@functools.cache
+def _of_this_process() -> Log:
+    return Log(Direct(Nowhere()))
+
+
 def one_line(event: int, message: str, reason: str = "", **fields: Any) -> str:
-    """One JSON line for a command that logs without a running gateway."""
-    log = Log(Direct(Nowhere()))
+    """One JSON line of a process that has no gateway's log, such as a start that fails; its next one follows it."""
+    log = _of_this_process()
     default, name = CATALOGUE[event]
-    log.sequence = 1
+    log.sequence += 1
     return log._line(event, default, name, message, reason, fields)
