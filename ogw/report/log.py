@@ -287,10 +287,7 @@ class Log:
         """Say how many lines were lost, if they are taken again; to be called now and then, since none may follow."""
         self.count_lines()
         writer, lost, untold = self._writer, self._writer.lost, self.untold
-        if untold and self._level > logging.WARNING:
-            writer.told += untold
-            self.cells[LINES_TOLD] += untold
-        elif untold and (not writer.has_room or writer.retells or not self._tell_of(untold, lost > self._settled)):
+        if untold and (not writer.has_room or writer.retells or not self._tell_of(untold, lost > self._settled)):
             return
         self._settled = lost
         self._causes.clear()
@@ -299,6 +296,7 @@ class Log:
         """own: some of them are this process' own"""
         event = Event.LIMIT_REACHED
         level, name = CATALOGUE[event]
+        level = max(level, self._level)  # where only errors are wanted, errors were lost
         causes = self._causes | {self._writer.why} if own or not self._causes else self._causes
         self.sequence += 1
         line = self._line(event, level, name, f"{untold} log lines were lost: {why_all(causes)}", "", {})

@@ -37,6 +37,10 @@ def tell_of_failure(config: Config, name: str, error: BaseException) -> None:
     message = f"{name}: {type(error).__name__}: {error}; it ends"
     trace = "".join(traceback.format_exception(error))
     try:
-        open_log(config, Direct).event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=trace)
+        log = open_log(config, Direct)
+        log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=trace)
+        told = not log.untold
     except OSError:
+        told = False
+    if not told:
         say(f"ogw: OGW-400 {message}", sys.stderr)

@@ -234,8 +234,11 @@ def test_a_device_that_is_full(upstream):
 
 def test_a_log_file_that_is_a_full_device(upstream):
     with Mute(*ALLOW, "--log-file", "/dev/full", workers=2) as gateway:
+        gateway.log_place = "/dev/full"
+        says_why(gateway, "No space left on device")  # from its first line on
         lives(gateway, upstream)
         until(lambda: gateway.lost > 10, SECONDS)
+        says_why(gateway, "No space left on device")
         ends(gateway)
 
 
