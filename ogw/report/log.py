@@ -4,6 +4,7 @@ A line costs the loop its formatting and one append. Whoever reads the lines may
 the buffer is counted, and the count is a line as soon as there is room again.
 """
 
+import functools
 import json
 import logging
 import secrets
@@ -14,7 +15,8 @@ from pythonjsonlogger.json import JsonFormatter
 
 from ogw.report.events import CATALOGUE, Event, Field
 from ogw.report.lines import LONGEST
-from ogw.report.metrics import CELLS, EVENTS, LINES, LINES_LOST, LINES_SAID, LINES_TOLD
+from ogw.report.losses import DIED, why_all
+from ogw.report.metrics import CELLS, EVENTS, LINES, LINES_LOST, LINES_SAID, LINES_TOLD, LOST_WHY
 from ogw.report.printable import cut, cut_front, encodable, plain, printable, printable_lines
 from ogw.report.sinks import Nowhere
 from ogw.report.writers import Direct, Writer
@@ -102,8 +104,8 @@ class Log:
         self._writer = writer
         self.count_in([0] * CELLS if cells is None else cells)
         self._settled = 0  # of the lost lines: so many are counted, and a line tells of them or is on its way
-        self._counted_lost = 0
-        self._taken_over = 0  # lost lines of processes that died, of which nobody has told
+        self._taken_over = 0  # lost lines of processes that died
+        self._causes: set[int] = set()  # of those of which nobody has told: report/losses.py
         self._formatter: logging.Formatter = _Text() if text else _Json()
         self._text = text
         self._level = LEVELS[level]
@@ -284,21 +286,20 @@ class Log:
     def report_lost(self) -> None:
         """Say how many lines were lost, if they are taken again; to be called now and then, since none may follow."""
         self.count_lines()
-        writer, untold = self._writer, self.untold
-        if untold and self._level > logging.WARNING:
-            writer.told += untold
-            self.cells[LINES_TOLD] += untold
-        elif untold and not (writer.has_room and self._tell_of(untold)):
+        writer, lost, untold = self._writer, self._writer.lost, self.untold
+        if untold and (not writer.has_room or writer.retells or not self._tell_of(untold, lost > self._settled)):
             return
-        self._settled = writer.lost
+        self._settled = lost
+        self._causes.clear()
 
-    def _tell_of(self, untold: int) -> bool:
+    def _tell_of(self, untold: int, own: bool) -> bool:
+        """own: some of them are this process' own"""
         event = Event.LIMIT_REACHED
-        own = self._writer.lost - self._writer.told - self._writer.telling
-        why = self._writer.why if own > 0 else "they were in a process that died"
         level, name = CATALOGUE[event]
+        level = max(level, self._level)  # where only errors are wanted, errors were lost
+        causes = self._causes | {self._writer.why} if own or not self._causes else self._causes
         self.sequence += 1
-        line = self._line(event, level, name, f"{untold} log lines were lost: {why}", "", {})
+        line = self._line(event, level, name, f"{untold} log lines were lost: {why_all(causes)}", "", {})
         self.cells[LINES_SAID] += 1
         if not self._writer.put(line, untold):
             self.cells[LINES_SAID] -= 1
@@ -308,18 +309,18 @@ class Log:
         return True
 
     def count_lines(self) -> None:
-        """Put into the cells how many lines were lost since the last time."""
+        """Put into the cells how many lines were lost, where nobody else does."""
         self._writer.count()
-        lost = self._writer.lost
-        self.cells[LINES_LOST] += lost - self._counted_lost
-        self._counted_lost = lost
 
     def take_over(self, cells: Any) -> None:
         """The process that counted there is dead: what it said and did not write is lost, and told of here."""
-        cells[LINES_LOST] += max(0, cells[LINES_SAID] - cells[LINES] - cells[LINES_LOST])
-        untold = cells[LINES_LOST] - cells[LINES_TOLD]
-        cells[LINES_TOLD] += untold
-        self._taken_over += untold
+        untold = max(0, cells[LINES_LOST] - cells[LINES_TOLD])
+        died = max(0, cells[LINES_SAID] - cells[LINES] - cells[LINES_LOST])
+        self._causes |= ({cells[LOST_WHY]} if untold else set()) | ({DIED} if died else set())
+        cells[LINES_LOST] += died
+        cells[LINES_TOLD] = cells[LINES_LOST]
+        cells[LOST_WHY] = DIED if died else cells[LOST_WHY]
+        self._taken_over += untold + died
 
     def set_level(self, level: str) -> None:
         """From now on leave out what is below it: debug, info, warning or error."""
@@ -335,9 +336,14 @@ class Log:
         self.count_lines()
 
 
+@functools.cache
+def _of_this_process() -> Log:
+    return Log(Direct(Nowhere()))
+
+
 def one_line(event: int, message: str, reason: str = "", **fields: Any) -> str:
-    """One JSON line for a command that logs without a running gateway."""
-    log = Log(Direct(Nowhere()))
+    """One JSON line of a process that has no gateway's log, such as a start that fails; its next one follows it."""
+    log = _of_this_process()
     default, name = CATALOGUE[event]
-    log.sequence = 1
+    log.sequence += 1
     return log._line(event, default, name, message, reason, fields)

@@ -60,6 +60,7 @@ def _since_boot() -> float:
 # Of a worker, while it lives: they are cleared when it dies.
 TUNNELS = next(_next)  # open ones
 PROCESS = next(_next)  # its process id
+LOG_TROUBLE = next(_next)  # a gauge: the number of the error that its log has now; 0 for none (report/losses.py)
 
 # Of the supervisor, in the last row: the state of the whole gateway.
 STARTED = Moment()  # when all workers were ready for the first time
@@ -86,6 +87,7 @@ LINES_SAID = next(_next)  # log lines: each is written or lost in the end
 LINES = next(_next)  # written
 LINES_LOST = next(_next)
 LINES_TOLD = next(_next)  # of the lost ones: so many a line tells of
+LOST_WHY = next(_next)  # why the last ones were lost: report/losses.py
 
 MOST_REASONS = 96
 REFUSED = _reserve(MOST_REASONS)  # + index of the reason
@@ -133,4 +135,4 @@ HANDSHAKE = Histogram(*QUICK)
 DURATION = Histogram(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 CELLS = next(_next)
-GAUGES = (TUNNELS, PROCESS, *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS))  # what dies with its worker
+GAUGES = (TUNNELS, PROCESS, LOG_TROUBLE, *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS))  # what dies with its worker

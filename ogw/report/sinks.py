@@ -12,10 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional, Protocol, Union
 
-from ogw.report.lines import FILE_ATOMIC, LONGEST, PIPE_ATOMIC, Lines, Torn, is_full, takes
+from ogw.report.lines import FILE_ATOMIC, LONGEST, PERHAPS, PIPE_ATOMIC, Lines, Torn, ends_with_a_line, is_full, takes
+from ogw.report.severity import as_syslog
 from ogw.report.stream import Stream
-
-PRIORITY = "<30>ogw: "  # the facility daemon, the severity info (RFC 3164)
 
 Address = Union[str, tuple[str, int]]
 
@@ -54,15 +53,16 @@ class File:
         self._path = path
         self._fd = -1
         self.longest = LONGEST
-        self._lines = Lines(FILE_ATOMIC, torn)
+        self._is_file = True
+        self._lines = Lines(FILE_ATOMIC, torn, ends=self._ends)
         try:
             self._open()
         except OSError as error:
             if not later and not (error.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(path).st_mode)):
                 raise
             self._fd = -1
-        if torn is None and self._fd >= 0 and not _ends_with_a_line(path):
-            self._lines.torn.by = -1
+        if torn is None:
+            self._lines.torn.by = PERHAPS  # by a full disk, or a machine that lost power
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -72,9 +72,12 @@ class File:
             fd = os.open(self._path, flags | os.O_CREAT, 0o640)
         self.close()
         self._fd = fd
-        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._is_file = is_file = stat.S_ISREG(os.fstat(fd).st_mode)
         self.longest = LONGEST if is_file else PIPE_ATOMIC - 1
-        self._lines = Lines(FILE_ATOMIC if is_file else PIPE_ATOMIC, self._lines.torn)
+        self._lines = Lines(FILE_ATOMIC if is_file else PIPE_ATOMIC, self._lines.torn, ends=self._ends)
+
+    def _ends(self) -> Optional[bool]:
+        return ends_with_a_line(self._fd)
 
     def _is_there(self) -> bool:
         """What is open is what has the name."""
@@ -85,21 +88,22 @@ class File:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            return True  # nobody can say; what is open takes lines
+            there = None  # nobody can say: what is open takes lines, unless it is deleted
         try:
             here = os.fstat(self._fd)
         except OSError:
             return False  # of a server that was started anew (NFS)
+        if there is None:
+            return here.st_nlink > 0
         return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
     def write(self, lines: Sequence[str]) -> int:
         if not self._is_there():
-            was_open = self._fd >= 0
             self._open()
-            if was_open:
-                self._lines.torn.by = 0
+            self._lines.torn.by = PERHAPS  # what has the name now
+        send = self._lines.send_to_file if self._is_file else self._lines.send
         try:
-            return self._lines.send(lines, lambda data: os.write(self._fd, data))
+            return send(lines, lambda data: os.write(self._fd, data))
         except BrokenPipeError:
             self.close()  # the next write looks for another reader
             raise
@@ -116,24 +120,13 @@ class File:
             self._fd = -1
 
 
-def _ends_with_a_line(path: str) -> bool:
-    """False where the last thing in a file is a torn line, of a disk that was full or a machine that lost power."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return True
-        with open(path, "rb") as file:
-            return file.seek(0, os.SEEK_END) == 0 or (file.seek(-1, os.SEEK_END) >= 0 and file.read() == b"\n")
-    except OSError:
-        return True
-
-
 class Syslog:
     """The system's log, through its socket (/dev/log) or to (host, port) over UDP. Raises OSError unless `later`.
 
     A name is looked up once, at the start. When whoever listens has gone, each write tries to connect again.
     """
 
-    longest = PIPE_ATOMIC - 1 - len(PRIORITY)
+    longest = PIPE_ATOMIC - 1 - len(as_syslog(""))
 
     def __init__(self, address: Address, places: Sequence[Any] = (), later: bool = False) -> None:
         self._address = address
@@ -146,7 +139,7 @@ class Syslog:
         except OSError as error:
             # A network that is not there yet is no mistake; a name that nobody knows is.
             if not later and (isinstance(address, str) or isinstance(error, socket.gaierror)):
-                error.filename = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+                error.filename = address if isinstance(address, str) else address[0]
                 raise
 
     def _connect(self) -> socket.socket:
@@ -164,7 +157,7 @@ class Syslog:
                     break
                 continue
             self._sock = sock
-            self._lines = Lines(PIPE_ATOMIC, begin=PRIORITY) if kind == socket.SOCK_STREAM else None
+            self._lines = Lines(PIPE_ATOMIC, begin=as_syslog) if kind == socket.SOCK_STREAM else None
             return sock
         raise failed
 
@@ -189,7 +182,7 @@ class Syslog:
             return self._lines.send(lines, lambda data: sock.send(data))
         for taken, line in enumerate(lines):
             try:
-                self._send(sock, f"{PRIORITY}{line}".encode("utf-8", "backslashreplace"))
+                self._send(sock, f"{as_syslog(line)}{line}".encode("utf-8", "backslashreplace"))
             except OSError:
                 if taken:
                     return taken

@@ -84,6 +84,16 @@ class PolicyMode(TypedDict):
     until: Optional[str]
 
 
+class LogStatus(TypedDict):
+    """
+    trouble   why it cannot be written now; "" where it can
+    lost_why  why the last lines that were lost were; "" where none was
+    """
+
+    trouble: str
+    lost_why: str
+
+
 class WorkerStatus(TypedDict):
     """
     number       its place, from 0 on; a replacement has that of the dead one
@@ -199,6 +209,7 @@ class Status(WorkersPart):
     max_tunnels      how many may be open; beyond that clients get 503
     max_descriptors  open files that each worker may have
     counters         what was counted
+    log              how its log fares
     reasons          refusals and rejections by reason token; those that never happened are left out
     attention        a sentence for each thing that an operator should look at, in the language of the gateway
     """
@@ -219,6 +230,7 @@ class Status(WorkersPart):
     max_tunnels: int
     max_descriptors: int
     counters: Counters
+    log: NotRequired[LogStatus]
     reasons: dict[str, int]
     attention: NotRequired[list[str]]
 

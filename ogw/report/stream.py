@@ -14,7 +14,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Optional
 
-from ogw.report.lines import FILE_ATOMIC, LONGEST, PIPE_ATOMIC, Lines, Send, Torn, takes
+from ogw.report.lines import (
+    FILE_ATOMIC,
+    LONGEST,
+    PERHAPS,
+    PIPE_ATOMIC,
+    Lines,
+    Send,
+    Torn,
+    ends_with_a_line,
+    nobody_can_say,
+    takes,
+)
+from ogw.report.severity import as_journal, is_journal
 
 SPLICE_NONBLOCK = 2  # SPLICE_F_NONBLOCK
 LATE_SECONDS = 0.05
@@ -37,7 +49,12 @@ class Stream:
         self.longest = LONGEST if is_file else PIPE_ATOMIC - 1
         self._most = FILE_ATOMIC if is_file else PIPE_ATOMIC
         self._send: Send = self._send_to_file if is_file else self._sender(mode)
-        self._lines = Lines(self._most, torn)
+        self._is_file = is_file
+        begin = as_journal if is_journal(fd) else None
+        self.longest -= len("<6>") if begin else 0
+        self._lines = Lines(self._most, torn, begin, partial(ends_with_a_line, fd) if is_file else nobody_can_say)
+        if torn is None:
+            self._lines.torn.by = PERHAPS
 
     def _send_to_file(self, data: bytes) -> int:
         return os.write(self._given, data)
@@ -101,7 +118,7 @@ class Stream:
             signal.signal(signal.SIGALRM, before)
 
     def write(self, lines: Sequence[str]) -> int:
-        return self._lines.send(lines, self._send)
+        return (self._lines.send_to_file if self._is_file else self._lines.send)(lines, self._send)
 
     def wait(self, seconds: float) -> None:
         takes(self._given, seconds)

@@ -78,7 +78,11 @@ class Table:
 
     def sum(self, cell: int) -> int:
         """Of all workers, the supervisor and the admin process."""
-        return int(sum(row.cells[cell] for row in (*self.rows, self.gateway, self.admin)))
+        return int(sum(self.each(cell)))
+
+    def each(self, cell: int) -> list[int]:
+        """What stands there for each worker, the supervisor and the admin process."""
+        return [row.cells[cell] for row in (*self.rows, self.gateway, self.admin)]
 
     def clients(self) -> int:
         """Distinct addresses with an open tunnel: exact for few, within a percent or so for thousands.

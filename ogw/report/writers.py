@@ -1,8 +1,10 @@
 """What stands between the log and its sink: a bounded buffer emptied by a thread, or nothing at all.
 
-Every line that is put is written or lost, and counted as one of them: `lost` and the cell LINES say how many.
+Every line that is put is written or lost, and counted as one of them: `lost` and the cells LINES and LINES_LOST say how
+many.
 """
 
+import errno
 import os
 import threading
 import time
@@ -10,14 +12,18 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from ogw.report.metrics import CELLS, LINES, LINES_TOLD
+from ogw.report.losses import SLOW, cause_of
+from ogw.report.metrics import CELLS, LINES, LINES_LOST, LINES_TOLD, LOG_TROUBLE, LOST_WHY
 from ogw.report.sinks import Sink
 
 BUFFER_LINES = 10_000
 GATHER_SECONDS = 0.1  # lines wait at most twice this long
+RETELL_SECONDS = 1.0  # between two tries to write news of lost lines
 LOOK_SECONDS = 0.1  # how long a sink that takes nothing is waited for before the thread looks whether to end
 CLOSE_SECONDS = 1.0
-SLOW = "they were not taken as fast as they came"
+
+
+BOUNCED = errno.ECONNREFUSED
 
 
 class News(str):
@@ -29,11 +35,6 @@ class News(str):
         news = super().__new__(cls, line)
         news.tells = tells
         return news
-
-
-def why_of(error: BaseException) -> str:
-    """What is wrong with a sink, in a few words."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _bounced(sink: Sink) -> int:
@@ -51,11 +52,13 @@ class Direct:
         self.sink = sink
         self.cells: Any = [0] * CELLS
         self.lost = 0
-        self.told = 0  # of those lost: so many a line that was taken tells of
+        self._published = 0  # of those lost: so many are in the cells
+        self.told = 0  # so many a line that was taken tells of
         self._told_last = 0  # by the last line
         self.telling = 0
+        self.retells = False
         self.failing = False
-        self.why = SLOW
+        self.why = SLOW  # a cause: report/losses.py
         self.has_room = True
         self.written = 0
 
@@ -66,19 +69,23 @@ class Direct:
     def put(self, line: str, tells: int = 0) -> bool:
         """Write it now, or lose it where that would have to wait. News (`tells`) that is not taken was never said."""
         try:
-            taken, why = self.sink.write([line]) != 0, SLOW
+            taken, trouble = self.sink.write([line]) != 0, 0
         except Exception as error:
-            taken, why = False, why_of(error)
+            taken, trouble = False, cause_of(error)
         bounced = self._take_back()
         self.failing = not taken or bounced > 0
+        self.cells[LOG_TROUBLE] = trouble
         if not taken:
-            self.why = why
-            self.lost += not tells
+            self._lose(not tells, trouble or SLOW)
             return False
         self.written += 1
         self.cells[LINES] += 1
         self._tell(tells)
         return True
+
+    def _lose(self, lines: int, cause: int) -> None:
+        self.lost += lines
+        self.why = cause
 
     def _tell(self, lines: int) -> None:
         self._told_last = lines
@@ -89,7 +96,7 @@ class Direct:
         """Lines that were taken and bounced are lost, and if the last was news, it told nobody."""
         bounced = _bounced(self.sink)
         if bounced:
-            self.lost += bounced
+            self._lose(bounced, BOUNCED)
             self.written -= bounced
             self.cells[LINES] -= bounced
             self._tell(-self._told_last)
@@ -97,7 +104,13 @@ class Direct:
         return bounced
 
     def count(self) -> None:
+        """Put into the cells what was lost."""
         self._take_back()
+        new = self.lost - self._published
+        if new:
+            self._published += new
+            self.cells[LINES_LOST] += new
+            self.cells[LOST_WHY] = self.why
 
     def fresh(self) -> Sink:
         """The same place, for a child."""
@@ -111,7 +124,7 @@ class Direct:
 class Writer:
     """The bounded buffer between the loop and a sink, and the thread that empties it.
 
-    lost  those that found no room, or that the sink refused; up to date after `count`
+    lost  those that found no room, or that the sink refused
     """
 
     def __init__(self, sink: Sink, most_lines: int = BUFFER_LINES) -> None:
@@ -124,17 +137,18 @@ class Writer:
         self._until = 0.0  # when the thread gives up, once it is closing
         self._thread: Optional[threading.Thread] = None
         self._pid = 0
-        self.lost = 0
-        self.why = SLOW
+        self.why = SLOW  # a cause: report/losses.py
         # Only the thread changes these:
         self._refused = 0
+        self._published = 0  # of the lost ones: so many are in the cells
         self.written = 0
         self.told = 0  # of those lost: so many a line that was taken tells of
         self._told_last = 0  # by the last lines
         self._answered = 0  # of `_asked`
         self.failing = False  # the last write failed
+        self._kept: list[str] = []  # news that were refused: they are tried again, so that they count as no loss
         # And only the loop these:
-        self._counted = 0  # of `_refused`
+        self._dropped = 0  # there was no room
         self._asked = 0  # lines that news on their way tell of
 
     @property
@@ -143,10 +157,8 @@ class Writer:
 
     def put(self, line: str, tells: int = 0) -> bool:
         """Take a line without ever blocking; False if there was no room for it. `tells`: of so many lost ones."""
-        if self._refused != self._counted:
-            self.count()
         if len(self._lines) >= self._most:
-            self.lost += 1
+            self._dropped += 1
             return False
         if tells:
             line = News(line, tells)
@@ -156,15 +168,31 @@ class Writer:
             self._wake.set()
         return True
 
+    @property
+    def lost(self) -> int:
+        return self._dropped + self._refused
+
     def count(self) -> None:
-        refused = self._refused
-        self.lost += refused - self._counted
-        self._counted = refused
+        """Put into the cells what was lost. The thread does so by itself; this is for when there is none."""
+        if self._thread is None or not self._thread.is_alive():
+            self._publish()
+
+    def _publish(self) -> None:
+        new = self.lost - self._published
+        if new:
+            self._published += new
+            self.cells[LINES_LOST] += new
+            self.cells[LOST_WHY] = self.why
 
     @property
     def telling(self) -> int:
         """Lost lines that news on their way tell of."""
         return self._asked - self._answered
+
+    @property
+    def retells(self) -> bool:
+        """Whether news were refused and are tried again: until they are taken, more would be refused, too."""
+        return bool(self._kept)
 
     @property
     def has_room(self) -> bool:
@@ -185,18 +213,20 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
+            self._publish()
+            self._wake.wait(RETELL_SECONDS if self._kept else None)
             self._closing.wait(GATHER_SECONDS)
             self._wake.clear()
-            batch: list[str] = []
+            batch, self._kept = self._kept, []
             while self._lines and len(batch) < 1000:
                 batch.append(self._lines.popleft())
             if self._lines:
                 self._wake.set()
             self._write(batch)
             if self._closing.is_set() and (not self._lines or self._is_late()):
-                self._lose(list(self._lines))
+                self._lose([*self._kept, *self._lines], SLOW)
                 self._lines.clear()
+                self._publish()
                 return
 
     def _is_late(self) -> bool:
@@ -208,20 +238,22 @@ class Writer:
             try:
                 taken = self.sink.write(batch)
             except Exception as error:
-                self.failing, self.why = True, why_of(error)
-                self._lose(batch[:1])
+                self.failing = True
+                self.cells[LOG_TROUBLE] = cause_of(error)
+                self._keep_or_lose(batch[0], cause_of(error))
                 batch = batch[1:]
                 continue
             if taken != 0:
+                self.cells[LOG_TROUBLE] = 0
                 self.failing, waited = False, False
                 taken = len(batch) if taken is None else taken
                 self._took(batch[:taken])
                 batch = batch[taken:]
             elif self._is_late():
-                self._lose(batch)
+                self._lose(batch, SLOW)
                 return
             else:
-                self.why = SLOW
+                self._publish()  # what found no room meanwhile
                 if waited:
                     time.sleep(LOOK_SECONDS / 10)  # it said that it takes something, and took nothing
                 self.sink.wait(LOOK_SECONDS)
@@ -234,7 +266,7 @@ class Writer:
         told = tells = sum(line.tells for line in lines if isinstance(line, News)) if self.telling else 0
         if bounced:  # and the news among them, or before them, may be what bounced
             self._refused += bounced
-            self.failing = True
+            self.failing, self.why = True, BOUNCED
             told = -self._told_last
         self._told_last = 0 if bounced else tells
         if told:
@@ -242,8 +274,15 @@ class Writer:
             self.cells[LINES_TOLD] += told
         self._answered += tells
 
-    def _lose(self, lines: Sequence[str]) -> None:
+    def _keep_or_lose(self, line: str, cause: int) -> None:
+        if isinstance(line, News) and not self._closing.is_set():
+            self._kept.append(line)
+        else:
+            self._lose([line], cause)
+
+    def _lose(self, lines: Sequence[str], cause: int) -> None:
         self._refused += len(lines)
+        self.why = cause
         if self.telling:
             self._answered += sum(line.tells for line in lines if isinstance(line, News))
 

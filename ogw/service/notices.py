@@ -3,6 +3,7 @@
 import logging
 import math
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Iterable
@@ -12,16 +13,20 @@ from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log, timestamp
-from ogw.report.metrics import MOST_TUNNELS
+from ogw.report.losses import why_all
+from ogw.report.metrics import LINES_LOST, LOG_TROUBLE, MOST_TUNNELS
+from ogw.report.standard import say
 from ogw.report.table import Table
 from ogw.service.admin.exposition import four_counters, passed
 from ogw.service.admin.sockets import Sockets
 from ogw.service.child import Child
+from ogw.service.log import place_of_log
 from ogw.settings.settings import Config
 from ogw.wire.place import place
 
 REPEAT_SECONDS = 60.0  # what fails again and again is one line and a count
 MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
+LOG_SECONDS = 10.0  # between two lines on standard error about the log: a disk may be full every other moment
 TELL_SECONDS = 1.0  # between two tries to tell of lost log lines, which may not be taken yet
 
 
@@ -34,6 +39,8 @@ class Notices:
         self._config = config
         self._next_report = time.monotonic() + config.log_interval
         self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
+        self._log_trouble = ""  # that was told of on standard error
+        self._log_told_at = -math.inf
         self._trouble = 0  # errors that were not told yet
         self._trouble_told_at = -math.inf
 
@@ -75,6 +82,20 @@ class Notices:
         if now >= self._next_mode_report:
             self.tell_of_mode()
         self._log.report_lost()
+        self._tell_of_log()
+
+    def _tell_of_log(self) -> None:
+        """That the log cannot be written is told where it can be read all the same; and that it can be again."""
+        trouble = why_all(self._table.each(LOG_TROUBLE))
+        if trouble == self._log_trouble or time.monotonic() < self._log_told_at + LOG_SECONDS:
+            return
+        self._log_trouble, self._log_told_at = trouble, time.monotonic()
+        where = place_of_log(self._config)
+        if trouble:
+            text = f"the log cannot be written: {where}: {trouble}; lines are lost until it can be"
+        else:
+            text = f"the log is written again: {where}; lines lost so far: {self._table.sum(LINES_LOST)}"
+        say(f"ogw: OGW-{Event.LIMIT_REACHED:d} {text}", sys.stderr)
 
     def _report(self) -> None:
         """The original's four counters, for those who collect only lines."""

@@ -268,17 +268,18 @@ def health_endpoint(text: str) -> Optional[tuple[str, int]]:
 
 
 def syslog(text: str) -> Union[str, tuple[str, int], None]:
-    """The path of the system's log socket, or HOST[:PORT] for UDP; nothing for none."""
+    """The path of the system's log socket, or HOST[:PORT] for UDP, an IPv6 address in brackets; nothing for none."""
     if not text or text[0] == "/":
         return text or None
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        host = text
-    if not host or ":" in host.strip("[]"):
-        raise ValueError(_("is neither a path, such as /dev/log, nor HOST:PORT"))
-    number = _port(port) if colon else 514
+    match = _ENDPOINT.match(f"[{text}]" if text.count(":") > 1 and text[:1] != "[" else text)
+    host = match and (match[1] or match[2])
+    if match is None or not host:
+        raise ValueError(_("is neither a path, such as /dev/log, nor HOST:PORT or [IPV6]:PORT"))
+    number = _port(match[3]) if match[3] is not None else 514
     try:
-        parse_host(host.encode())  # a name that there can be: the resolver is asked for no other
+        parse_host(
+            (f"[{host}]" if match[1] else host).encode()
+        )  # a name that there can be: the resolver is asked for no other
     except ValueError as error:
         raise ValueError(_("has a host that {error}").format(error=error)) from None
     return host, number

@@ -1,6 +1,7 @@
 """The whole gateway while what takes its log hangs, is full, closed or torn: only lines are lost, and counted."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -66,6 +67,29 @@ def tells(gateway, read):
     until(lambda: told_of(read()) == gateway.lost, SECONDS, lambda: f"{told} of {gateway.lost}: {read()[-3:]}")
 
 
+def shown(gateway, *words):
+    """What `ogw status` shows of it."""
+    command = [sys.executable, "-m", "ogw", "status", "--run-dir", gateway.run_dir, *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
+
+
+def says_why(gateway, why):
+    """Wherever an administrator looks, it is this, and the same."""
+    until(lambda: f"the log cannot be written: {gateway.log_place}: {why}; lines" in "".join(gateway.stderr), SECONDS)
+    assert gateway.metric("ogw_log_failing") == 1
+    status = json.loads(shown(gateway, "--json"))
+    assert why in status["log"]["trouble"] and why in status["log"]["lost_why"]
+    told = " ".join(status["attention"])
+    assert f"The log cannot be written: {why}" in told and "too slow" not in told, told
+    assert re.search(rf"[0-9]+ of [0-9]+ lines lost: .*{why}", " ".join(shown(gateway).split()))
+
+
+def says_that_it_is_written_again(gateway):
+    until(lambda: gateway.metric("ogw_log_failing") == 0, SECONDS)
+    until(lambda: "the log is written again" in "".join(gateway.stderr), 2 * SECONDS)
+    assert "cannot be written" not in " ".join(json.loads(shown(gateway, "--json"))["attention"])
+
+
 def assert_whole(lines, torn=0):
     """No line is glued to another; so many pieces of torn ones stand alone."""
     pieces = [line["unreadable"] for line in lines if "unreadable" in line]
@@ -90,9 +114,7 @@ def test_a_pipe_that_nobody_reads(upstream):
     with Pipe() as pipe, Mute(*ALLOW, stdout=pipe.writing, workers=2) as gateway:
         lives(gateway, upstream)
         assert gateway.lost > 0
-        words = [sys.executable, "-m", "ogw", "status", "--run-dir", gateway.run_dir]
-        shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
-        lost, of = re.search(r"(\d+) of (\d+) lines lost", shown).groups()
+        lost, of = re.search(r"(\d+) of (\d+) lines lost", shown(gateway)).groups()
         assert int(lost) == gateway.lost and int(of) == gateway.lost + gateway.metric("ogw_log_lines_total")
         tells(gateway, pipe.read)
         ends(gateway)
@@ -212,8 +234,11 @@ def test_a_device_that_is_full(upstream):
 
 def test_a_log_file_that_is_a_full_device(upstream):
     with Mute(*ALLOW, "--log-file", "/dev/full", workers=2) as gateway:
+        gateway.log_place = "/dev/full"
+        says_why(gateway, "No space left on device")  # from its first line on
         lives(gateway, upstream)
         until(lambda: gateway.lost > 10, SECONDS)
+        says_why(gateway, "No space left on device")
         ends(gateway)
 
 
@@ -249,14 +274,19 @@ def test_a_disk_that_is_full_and_then_is_not(upstream, given):
                 more = {"stdout": stack.enter_context(open(path, "ab")).fileno()} if given != "log-file" else {}
                 flags = ("--log-file", str(path)) if given == "log-file" else ()
                 gateway = stack.enter_context(Mute(*ALLOW, *flags, workers=2, **more))
+                gateway.log_place = path if flags else "standard output"
                 until(lambda: path.read_bytes().endswith(b"\n"))
                 with contextlib.suppress(OSError):
                     ballast.write_bytes(b"x" * (1 << 20))
                 lives(gateway, upstream)
                 until(lambda: gateway.lost > 10, SECONDS)
+                says_why(gateway, "No space left on device")
                 ballast.unlink()
                 talk(gateway, upstream.target, 5)
                 tells(gateway, lambda: lines_of(path.read_bytes()))
+                says_that_it_is_written_again(gateway)
+                why = [line["message"] for line in lines_of(path.read_bytes()) if "lines were lost" in str(line)]
+                assert all("No space left on device" in one and "not taken as fast" not in one for one in why), why
                 ends(gateway)
                 assert_whole(lines_of(path.read_bytes()), torn=10)
         finally:
@@ -278,6 +308,32 @@ def test_a_log_file_whose_folder_is_gone_after_its_rotation(upstream, tmp_path):
         tells(gateway, lambda: lines_of(path.read_bytes()) if path.exists() else [])
         ends(gateway)
         assert_whole(lines_of(path.read_bytes()))
+
+
+def test_a_log_file_that_may_not_be_written_after_its_rotation(upstream, tmp_path):
+    """As logrotate's `create` with another owner leaves it."""
+    root()
+    as_nobody = [peer("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, 65534, 65534)
+        reads = subprocess.run([*as_nobody, sys.executable, "-c", "import ogw, gevent"], cwd=ROOT, capture_output=True)
+        if reads.returncode:
+            pytest.skip("somebody else cannot read this tree")
+        path = pathlib.Path(folder, "ogw.log")
+        flags = ("--log-file", str(path), "--run-dir", folder, "--state-dir", folder)
+        gateway = Mute(*ALLOW, *flags, command=as_nobody, workers=2)
+        gateway.run_dir, gateway.log_place = folder, path
+        with gateway:
+            until(lambda: path.read_bytes())
+            path.rename(path.with_suffix(".1"))
+            path.touch(0o600)  # root's
+            talk(gateway, upstream.target)
+            says_why(gateway, "Permission denied")
+            os.chown(path, 65534, 65534)
+            tells(gateway, lambda: lines_of(path.read_bytes()))
+            says_that_it_is_written_again(gateway)
+            ends(gateway)
+            assert_whole(lines_of(path.read_bytes()))
 
 
 @LONG
@@ -408,6 +464,39 @@ def test_a_system_log_that_is_gone_over_udp(upstream):
             until(lambda: told_of(log.read()) > 10, SECONDS)
             ends(gateway)
             assert_whole(log.read())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_system_log_over_udp_of_either_family_hears_each_level(upstream, host):
+    """What it hears is judged where it is read: each line has its level's priority."""
+    with SystemLog(("127.0.0.1" if host == "localhost" else host, 0)) as log:
+        port = log.place.rpartition(":")[2]
+        place = f"{host}:{port}" if host == "localhost" else log.place
+        with Mute(*ALLOW, "--syslog", place, "--log-level", "debug", workers=2) as gateway:
+            talk(gateway, upstream.target)
+            gateway.ask("denied.example:443")[0].close()
+            until(lambda: {"debug", "info", "warning"} <= {line.get("level") for line in log.read()}, SECONDS)
+            ends(gateway)
+        assert_whole(log.read())
+
+
+def test_the_journal_hears_each_level_in_front_of_the_line(upstream):
+    ours, theirs = socket.socketpair()
+    there = os.fstat(theirs.fileno())
+    environment = {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
+    with ours, theirs:
+        flags = ("--log-level", "debug")
+        with Mute(*ALLOW, *flags, stdout=theirs.fileno(), environment=environment, workers=2) as gateway:
+            talk(gateway, upstream.target)
+            gateway.ask("denied.example:443")[0].close()
+            until(lambda: gateway.metric('ogw_events_total{event="108"}') == 1, SECONDS)
+            ends(gateway)
+        words = [sys.executable, "-m", "ogw", "run", "--allowed-host", "*"]
+        subprocess.run(words, cwd=ROOT, stdout=theirs, stderr=subprocess.PIPE, env={**os.environ, **environment})
+        theirs.close()
+        lines = b"".join(iter(lambda: ours.recv(1 << 16), b"")).splitlines()
+    found = {(line[:3], lines_of(line[3:])[0].get("level")) for line in lines}
+    assert found == {(b"<7>", "debug"), (b"<6>", "info"), (b"<4>", "warning"), (b"<3>", "error")}
 
 
 # Standard error.

@@ -72,6 +72,14 @@ def test_a_mistake_at_the_start_is_said_on_standard_error_in_one_line(tmp_path, 
         assert lines_of(done.stdout)[0]["event"] == 401
 
 
+def test_the_lines_of_a_start_that_fails_are_of_one_process_and_follow_each_other():
+    words = [sys.executable, "-m", "ogw", "run", "--allowed-host", "*", "--listen-port", "0", "--workers", "x"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, timeout=60)
+    lines = lines_of(done.stdout)
+    assert done.returncode == 2 and len(lines) >= 3 and len({line["process"] for line in lines}) == 1
+    assert [line["sequence"] for line in lines] == list(range(1, len(lines) + 1))
+
+
 @pytest.mark.parametrize("name", [b"\xc3\xbc", b"\xff\x1b", b"\x1b", "\u202e".encode()], ids=ascii)
 def test_a_log_file_that_cannot_be_opened_is_said_in_one_line_whatever_its_name(tmp_path, name):
     folder = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))

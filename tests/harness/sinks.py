@@ -62,6 +62,9 @@ def drained(fd):
     return data
 
 
+PRIORITIES = {"error": b"<27>", "warning": b"<28>", "info": b"<30>", "debug": b"<31>"}
+
+
 class SystemLog:
     """A socket such as /dev/log, of kind SOCK_DGRAM or SOCK_STREAM, or UDP where `path` is (host, port).
 
@@ -76,7 +79,9 @@ class SystemLog:
         self.come()
 
     def come(self):
-        family = socket.AF_UNIX if isinstance(self._path, str) else socket.AF_INET
+        family = socket.AF_UNIX
+        if not isinstance(self._path, str):
+            family = socket.AF_INET6 if ":" in self._path[0] else socket.AF_INET
         self.sock = socket.socket(family, self._kind)
         self.sock.bind(self._path)
         if isinstance(self._path, tuple):
@@ -87,7 +92,10 @@ class SystemLog:
 
     @property
     def place(self):
-        return self._path if isinstance(self._path, str) else f"{self._path[0]}:{self._path[1]}"
+        if isinstance(self._path, str):
+            return self._path
+        host, port = self._path[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def go(self):
         for sock in (self.sock, *self._connections):
@@ -103,7 +111,7 @@ class SystemLog:
         self.go()
 
     def read(self):
-        """What came, as lines; each must have its priority in front, once."""
+        """What came, as lines; each must have its priority in front, once, with the severity of its level."""
         if self._kind == socket.SOCK_STREAM:
             try:
                 while True:
@@ -118,11 +126,13 @@ class SystemLog:
                     self.data += piece if self._connections else piece + b"\n"
             except OSError:
                 pass
-        return [
-            {"unreadable": line.decode()} if not line.startswith(b"<30>ogw: ") else lines_of(line[9:])[0]
-            for line in self.data.split(b"\n")
-            if line
-        ]
+        return [_without_priority(line, PRIORITIES, b"ogw: ") for line in self.data.split(b"\n") if line]
+
+
+def _without_priority(line, priorities, name=b""):
+    entry = lines_of(line[4 + len(name) :])[0] if len(line) > 4 + len(name) else {}
+    right = priorities.get(entry.get("level", "info"), b"?") + name
+    return entry if line.startswith(right) else {"unreadable": line.decode()}
 
 
 class Terminal:

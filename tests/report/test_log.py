@@ -177,7 +177,7 @@ def test_syslog_gets_a_datagram_a_line(tmp_path):
         log.close()
         sink.close()
         datagram = server.recv(65536)
-    assert datagram.startswith(b"<30>ogw: {")
+    assert datagram.startswith(b"<28>ogw: {")
     assert json.loads(datagram.split(b"ogw: ", 1)[1])["event"] == 105
 
 

@@ -201,6 +201,61 @@ def test_a_log_file_is_ended_where_it_was_torn(tmp_path):
     assert path.read_text() == "four\n"
 
 
+FULL = """
+import os, resource, sys
+from ogw.report.log import Log
+from ogw.report.sinks import File, Stream
+from ogw.report.writers import Direct
+sink = File(sys.argv[1]) if sys.argv[2] else Stream(1)
+log, other = Log(Direct(sink)), Log(Direct(sink.fresh()))
+log.event(100, "before")
+size = os.stat(sys.argv[1]).st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, resource.RLIM_INFINITY))
+for number in range(3):
+    log.event(100, f"lost {number}")
+if sys.argv[3]:
+    os.truncate(sys.argv[1], {"all": 0, "torn": size}[sys.argv[3]])
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+other.event(100, "of another")
+log.report_lost()
+log.event(100, "after")
+"""
+
+
+@pytest.mark.parametrize("made_room", ["", "torn", "all"])
+@pytest.mark.parametrize("given", ["log-file", ""])
+def test_where_no_room_was_left_the_cause_is_told_and_the_torn_line_ended(tmp_path, given, made_room):
+    """Room is made elsewhere, or by cutting off what was torn, or all of the file."""
+    path = tmp_path / "log"
+    with open(path, "ab") as file:
+        words = [sys.executable, "-c", FULL, str(path), given, made_room]
+        done = subprocess.run(words, stdout=file, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.stderr == ""
+    lines = lines_of(path.read_bytes())
+    told = [line.get("message", "torn") for line in lines]
+    assert told == [
+        *(["before"] if made_room != "all" else []),
+        *(["torn"] if not made_room else []),
+        "of another",
+        "3 log lines were lost: File too large",
+        "after",
+    ]
+    assert b"\n\n" not in path.read_bytes() and not path.read_bytes().startswith(b"\n")
+
+
+def test_standard_output_that_is_a_file_with_a_torn_line_is_ended_first(tmp_path):
+    path = tmp_path / "log"
+    for before, after in ((b"torn", b"torn\none\n"), (b"", b"one\n"), (b"whole\n", b"whole\none\n")):
+        path.write_bytes(before)
+        with open(path, "ab") as file:
+            Stream(file.fileno()).write(["one"])
+        assert path.read_bytes() == after
+    path.write_bytes(b"torn")
+    with open(path, "r+b", buffering=0) as file:  # systemd's file: writes from the beginning on
+        Stream(file.fileno()).write(["on"])
+    assert path.read_bytes() == b"on\nn"
+
+
 def test_a_file_of_the_same_name_and_a_folder_that_comes_back(tmp_path):
     folder = tmp_path / "a"
     folder.mkdir()

@@ -153,10 +153,14 @@ def _facts(status: Status) -> Table:
         (_("requests"), passed),
         (_("copied"), copied),
     ]
+    log = status.get("log")
+    if log and log["trouble"]:
+        rows.append((_("log"), _("it cannot be written: {why}").format(why=log["trouble"])))
     if counted["log_lines_lost"]:
-        lost = _("{lost} of {lines} lines lost: the log did not take them; its lines of event 302 say why")
+        lost = _("{lost} of {lines} lines lost: {why}")
         said = counted["log_lines"] + counted["log_lines_lost"]
-        rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(said))))
+        why = log["lost_why"] if log else _("the log did not take them")
+        rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(said), why=why)))
     for name, told in rows:
         facts.add_row(Text(name.ljust(NAMES), style=DIM), Text(told))
     return facts

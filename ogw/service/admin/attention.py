@@ -41,7 +41,12 @@ def attention(status: Status) -> list[str]:
     if status["worker_deaths"]:
         text = _("Processes that died and were replaced since the start: {count}. The log has more (event 405).")
         told.append(text.format(count=f"{status['worker_deaths']:,}"))
+    log = status.get("log")
+    if log and log["trouble"]:
+        text = _("The log cannot be written: {why}. Its lines are lost until it can be.")
+        told.append(text.format(why=log["trouble"]))
     if counters["log_lines_lost"]:
-        text = _("Log lines that nobody took since the start: {count}. Whoever reads the log is too slow.")
-        told.append(text.format(count=f"{counters['log_lines_lost']:,}"))
+        text = _("Log lines that nobody took since the start: {count}{why}.")
+        why = f" ({log['lost_why']})" if log and log["lost_why"] else ""
+        told.append(text.format(count=f"{counters['log_lines_lost']:,}", why=why))
     return told

@@ -144,6 +144,9 @@ class Exposition:
             (str(int(number)),): total(cell) for number, cell in metrics.EVENTS.items()
         }, ["event"])  # fmt: skip
         yield _counter("ogw_log_lines", "Log lines written.", total(metrics.LINES))
+        yield _gauge(
+            "ogw_log_failing", "1 while the log cannot be written.", any(self._table.each(metrics.LOG_TROUBLE))
+        )
         yield _counter("ogw_log_lines_lost", "Log lines that nobody took.", total(metrics.LINES_LOST))
 
     def _histograms(self) -> Iterator[Metric]:

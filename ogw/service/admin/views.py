@@ -16,7 +16,17 @@ from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.events import Event
 from ogw.report.log import timestamp
-from ogw.report.status import Counters, PolicyMode, RefusedReload, State, Status, WorkersPart, WorkerStatus
+from ogw.report.losses import why_all
+from ogw.report.status import (
+    Counters,
+    LogStatus,
+    PolicyMode,
+    RefusedReload,
+    State,
+    Status,
+    WorkersPart,
+    WorkerStatus,
+)
 from ogw.report.table import Table
 from ogw.service.admin.attention import attention
 from ogw.service.admin.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
@@ -107,6 +117,7 @@ class Views:
             "max_tunnels": cells[metrics.MOST_TUNNELS],
             "max_descriptors": cells[metrics.MOST_DESCRIPTORS],
             "counters": self._counters(),
+            "log": self._log(),
             "reasons": self._reasons(),
             "attention": [],  # made of all the rest
             **asked,
@@ -144,6 +155,12 @@ class Views:
             "log_lines_lost": table.sum(metrics.LINES_LOST),
             "reloads": cells[metrics.RELOADS_TAKEN],
             "reloads_refused": cells[metrics.RELOADS_REFUSED],
+        }
+
+    def _log(self) -> LogStatus:
+        return {
+            "trouble": why_all(self._table.each(metrics.LOG_TROUBLE)),
+            "lost_why": why_all(self._table.each(metrics.LOST_WHY)),
         }
 
     def _policy_mode(self) -> PolicyMode:
