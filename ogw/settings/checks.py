@@ -52,7 +52,7 @@ def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
 
 def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
     """The same of what a start needs, and a gateway that runs does not. Nothing is made or written."""
-    if values["log_file"] and (why := _why_not_written(values["log_file"])):
+    if values["log_file"] and (why := why_not_written(values["log_file"])):
         mistakes.of("log-file", f"{values['log_file']}: {why}")
     if values["syslog"]:
         try:
@@ -63,7 +63,7 @@ def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
         mistakes.of("run-dir", f"{values['run_dir']}: {why}")
 
 
-def _why_not_written(path: str) -> str:
+def why_not_written(path: str) -> str:
     """Why no log can be appended to the file; "" where it can."""
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opened and closed it would end what a reader reads
