@@ -91,10 +91,10 @@ def configuration_file(flags: Sequence[str]) -> Optional[str]:
 def load_or_tell(words: Sequence[str], log: bool = False) -> Optional[Config]:
     """The configuration of these flags, the environment and the file, or None after every mistake in it was told.
 
-    log  standard output is the log of a gateway: the mistakes go there, too, unless a person reads it
+    log  a gateway starts with it, and standard output is its log: the mistakes go there, too, unless a person reads it
     """
     try:
-        return load(words, os.environ)
+        return load(words, os.environ, to_start=log)
     except ConfigError as error:
         for mistake in error.mistakes:
             message = _("wrong configuration: {mistake}").format(mistake=mistake)

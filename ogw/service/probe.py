@@ -26,10 +26,11 @@ from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.loop import Deadline, Expired, Interruptible
 from ogw.tunnel.mailbox import Mailbox
-from ogw.tunnel.name_files import Hosts
+from ogw.tunnel.name_files import ResolvConf
 from ogw.tunnel.password import PasswordSource
+from ogw.tunnel.question import Found, Servers
 from ogw.tunnel.relays import Relays
-from ogw.tunnel.resolve import Resolver
+from ogw.tunnel.resolve import KINDS, Resolver
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
 from ogw.wire.relay_proxy import Credentials, RelayProxy
@@ -170,33 +171,49 @@ def try_relay_proxy(
         connector.close()
 
 
-def ask_server(server: tuple[str, int], name: str, seconds: float) -> Optional[tuple[float, bool]]:
-    """Whether this one DNS server answers anything when it is asked for a name, or None.
+class Answers(NamedTuple):
+    """How a DNS server answers.
 
-    After how many seconds it does, and whether it leaves small and capital letters as they are.
+    seconds     until it first did
+    keeps_case  it leaves small and capital letters as they are
+    refuses     what it says instead of whether there is such a name, as a sentence; "" where it says that
     """
-    resolver = Resolver([server], seconds, Hosts("/dev/null"))
-    mailbox = Mailbox()
-    began = time.monotonic()
-    lookup = resolver.look_up(name)
-    answered: Optional[float] = None
 
-    def changed() -> None:
+    seconds: float
+    keeps_case: bool
+    refuses: str
+
+
+def ask_server(server: tuple[str, int], name: str, seconds: float) -> Optional[Answers]:
+    """How this one DNS server answers when it is asked for a name; None where it does not.
+
+    It is asked whatever else knows the name: the hosts file, or what is said of localhost.
+    """
+    servers = Servers(ResolvConf([server]), seconds)
+    mailbox = Mailbox()
+    found: list[tuple[float, Found]] = []
+    get_hub().loop.update_now()  # its timers count from when it last looked at the clock
+    began = time.monotonic()
+
+    def answered(one: Found) -> None:
+        found.append((time.monotonic() - began, one))
         mailbox.tell_soon(None)
 
-    lookup.watch(changed)
     try:
         with Deadline(seconds):
-            while not lookup.done:
+            for kind in KINDS.values():
+                servers.ask(name, kind, answered)
+            while len(found) < len(KINDS):
                 mailbox.wait()
-        answered = time.monotonic() - began
     except Expired:
         pass
     finally:
-        lookup.unwatch(changed)
-        resolver.close()
-    heard = any(lookup.by_family.values()) or (lookup.done and not lookup.unheard)
-    return (answered, resolver.keeps_case) if heard and answered is not None else None
+        servers.rest()
+    heard = [(after, one) for after, one in found if one.heard]
+    if not heard:
+        return None
+    refusals = [one.detail for _after, one in heard if one.failure is not None]
+    return Answers(heard[0][0], servers.keep_case, refusals[0] if len(refusals) == len(heard) else "")
 
 
 def in_parallel(

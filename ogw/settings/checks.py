@@ -1,44 +1,123 @@
 """What settings come to together: each may be right by itself, and still not go with another."""
 
+import errno
+import os
 import ssl
+import stat
 import time
 from gettext import gettext as _
+from ipaddress import ip_address
 from typing import Any
 
 from ogw.policy.rules import time_text
+from ogw.report.sinks import Syslog
+from ogw.settings import run_dir
+from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all, read_password
 from ogw.settings.trust import read_ca_file, relay_context
+from ogw.wire.place import place
 from ogw.wire.relay_proxy import Secret, credentials
 
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 
 
-def check_together(values: dict[str, Any], mistakes: list[str], warnings: list[str]) -> None:
+def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
     """Add what is wrong or odd; what is read from files that settings name takes their place among the values.
 
-    values  by the names of a Config's fields; None for what is wrong by itself
+    values  by the names of a Config's fields; without what is wrong by itself, or None for it
     """
     if values["tls_rules"] == "report":
         warnings.append(_("tls-rules = report: what the TLS rules would reject is logged and let pass"))
     if values["tls_rules"] == "off":
         warnings.append(_("tls-rules = off: anything passes to an allowed target, TLS or not"))
     if values["tls_rules"] == "off" and values["allowed_client_certificate"]:
-        mistakes.append(_("allowed-client-certificate: nothing looks at certificates with tls-rules = off"))
-    if values["client_certificate_hosts"] and not values["allowed_client_certificate"]:
-        mistakes.append(_("client-certificate-hosts: set allowed-client-certificate, too; it is empty"))
+        mistakes.of("allowed-client-certificate", _("nothing looks at certificates with tls-rules = off"))
+    told = values["allowed_client_certificate"] or "allowed-client-certificate" in mistakes.wrong
+    if values["client_certificate_hosts"] and not told:
+        mistakes.of("client-certificate-hosts", _("set allowed-client-certificate, too; it is empty"))
     most, one = values["handshake_memory"], values["handshake_max_size"]
     if most is not None and one is not None and most < 2 * one:
-        mistakes.append(_("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it"))
+        given = "handshake-memory" if mistakes.is_given("handshake-memory") else "handshake-max-size"
+        told = _("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it")
+        mistakes.near(given, told)
+    _check_listen(values, mistakes)
     _check_relay_proxy(values, mistakes, warnings)
     if values["admin_name"] and (values["admin_page"] == "no" or values["admin_address"] is None):
         warnings.append(_("admin-name does nothing: it is for the page, with admin-page = yes on admin-address"))
     if len({port or 53 for _address, port in values["dns_server"]}) > 1:
-        mistakes.append(_("dns-server: all DNS servers must have the same port"))
+        mistakes.of("dns-server", _("all DNS servers must have the same port"))
     if values["log_file"] and values["syslog"]:
-        mistakes.append(_("log-file and syslog: only one of them can be set"))
+        mistakes.near("syslog", _("log-file and syslog: only one of them can be set"))
 
 
-def check_report(values: dict[str, Any], is_given: bool, mistakes: list[str], warnings: list[str]) -> None:
+def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
+    """The same of what a start needs, and a gateway that runs does not. Nothing is made or written."""
+    if values["log_file"] and (why := why_not_written(values["log_file"])):
+        mistakes.of("log-file", f"{values['log_file']}: {why}")
+    if values["syslog"]:
+        try:
+            Syslog(values["syslog"]).close()
+        except OSError as error:
+            mistakes.of("syslog", f"{error.filename}: {error.strerror}")
+    if values["run_dir"] and (why := run_dir.why_not(values["run_dir"])):
+        mistakes.of("run-dir", f"{values['run_dir']}: {why}")
+
+
+def why_not_written(path: str) -> str:
+    """Why no log can be appended to the file; "" where it can."""
+    try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # opened and closed it would end what a reader reads
+            return "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+    except FileNotFoundError:
+        folder = os.path.dirname(os.path.realpath(path))
+        if not os.path.isdir(folder):
+            return _("there is no folder {folder}; make it, so that the gateway's user can write there").format(
+                folder=folder
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return _("user {user} cannot make a file in {folder}").format(user=os.geteuid(), folder=folder)
+    except OSError as error:
+        return f"{error.strerror}"
+    return ""
+
+
+def _check_listen(values: dict[str, Any], mistakes: Mistakes) -> None:
+    """What cannot be listened on beside one another. IPv4 and IPv6 never meet: ours are not mapped into each other."""
+    listen = [(host, own or values["listen_port"]) for host, own in values["listen_address"]]
+    taken = [("listen-address", *one, value) for one, value in zip(listen, values["listen_address"], strict=True)]
+    for name in ("admin-address", "health-address"):
+        value = values[name.replace("-", "_")]
+        if value is not None and mistakes.is_given(name):
+            taken.append((name, *value, value))
+    for number, (name, host, port, value) in enumerate(taken):
+        if _is_nobodys(host):
+            told = _("{host}: a gateway cannot listen on link-local, multicast and mapped addresses of IPv6")
+            mistakes.of(name, told.format(host=host), value)
+        for other, its_host, its_port, _value in taken[:number]:
+            if port is None or port != its_port or not _meet(host, its_host, other == name):
+                continue
+            told = _("{place} and {other} of {name} overlap; leave one of them out, or give it another port")
+            mistakes.of(name, told.format(place=place(host, port), other=place(its_host, its_port), name=other), value)
+            break
+
+
+def _is_nobodys(host: str) -> bool:
+    """Bound to, on any machine, it is an invalid argument: on IPv6 we listen to IPv6 alone."""
+    address = ip_address(host)
+    if address.version == 4:
+        return False
+    return address.is_link_local or address.is_multicast or address.ipv4_mapped is not None
+
+
+def _meet(host: str, other: str, same_setting: bool) -> bool:
+    """One is every address of its family, and so the other one, too; the same twice in a list counts once."""
+    if (":" in host) != (":" in other):
+        return False
+    return not same_setting if host == other else bool({host, other} & {"0.0.0.0", "::"})
+
+
+def check_report(values: dict[str, Any], is_given: bool, mistakes: Mistakes, warnings: list[str]) -> None:
     """The same of policy-mode and its end.
 
     is_given  an end is, right or wrong
@@ -50,14 +129,14 @@ def check_report(values: dict[str, Any], is_given: bool, mistakes: list[str], wa
         if is_given:
             return  # told already
         right = time_text((now + 86400) // 60 * 60)
-        mistakes.append(
+        mistakes.near("policy-mode",
             _("policy-mode = report lets pass what no rule allows; say until when, seven days ahead at most, "
               "as in report-until = {right}").format(right=right)
         )  # fmt: skip
     elif mode == "report" and until > now + LONGEST_REPORT:
         right = time_text((now + LONGEST_REPORT) // 60 * 60)
-        mistakes.append(
-            _("report-until: {until} is more than seven days ahead; right is report-until = {right}, "
+        mistakes.of("report-until",
+            _("{until} is more than seven days ahead; right is report-until = {right}, "
               "or earlier").format(until=time_text(until), right=right)
         )  # fmt: skip
     elif mode == "report" and until <= now:
@@ -69,29 +148,34 @@ def check_report(values: dict[str, Any], is_given: bool, mistakes: list[str], wa
         )
 
 
-def _check_relay_proxy(values: dict[str, Any], mistakes: list[str], warnings: list[str]) -> None:
-    user, password = values["relay_proxy_username"], values["relay_proxy_password"]
-    file = values["relay_proxy_password_file"]
-    if password is None or user is None:
-        return  # told already
-    if file and password != Secret(""):
-        mistakes.append(_("relay-proxy-password and relay-proxy-password-file: only one of them can be set"))
-    if file and password == Secret(""):
+def _check_relay_proxy(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
+    none = Secret("")
+    user, password, file = (values[f"relay_proxy_{name}"] for name in ("username", "password", "password_file"))
+    given = "relay-proxy-password-file" if file else "relay-proxy-password"
+    if file and password not in (None, none):
+        mistakes.near(given, _("relay-proxy-password and relay-proxy-password-file: only one of them can be set"))
+    if file and password in (None, none):
         values["relay_proxy_password"] = _of_password_file(file, mistakes, warnings)
     if values["relay_proxy_ca_file"]:
-        try:
-            values["relay_proxy_ca_file"] = read_ca_file(values["relay_proxy_ca_file"])
-            relay_context(values["relay_proxy_ca_file"])
-        except OSError as error:  # ssl.SSLError is one, too
-            why = _("no certificates in it (PEM)") if isinstance(error, ssl.SSLError) else error.strerror
-            mistakes.append(f"relay-proxy-ca-file: {values['relay_proxy_ca_file']}: {why}")
-    if (file or password != Secret("")) and user == Secret(""):
-        mistakes.append(_("relay-proxy-username: set it, too; there is a password for it"))
-    if not values["relay_proxy"] and (user != Secret("") or values["relay_proxy_bypass"]):
+        values["relay_proxy_ca_file"] = _of_ca_file(values["relay_proxy_ca_file"], mistakes)
+    if (file or password not in (None, none)) and user == none:
+        mistakes.near(given, _("relay-proxy-username: set it, too; there is a password for it"))
+    if not values["relay_proxy"] and (user != none or values["relay_proxy_bypass"]):
         warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))
 
 
-def _of_password_file(path: str, mistakes: list[str], warnings: list[str]) -> Secret:
+def _of_ca_file(path: str, mistakes: Mistakes) -> str:
+    try:
+        found = read_ca_file(path)
+        relay_context(found)
+        return found
+    except OSError as error:  # ssl.SSLError is one, too
+        why = _("no certificates in it (PEM)") if isinstance(error, ssl.SSLError) else error.strerror
+        mistakes.of("relay-proxy-ca-file", f"{path}: {why}")
+    return path
+
+
+def _of_password_file(path: str, mistakes: Mistakes, warnings: list[str]) -> Secret:
     """The password, read once as all else is: a worker that is started later must not need the file."""
     try:
         password = credentials("", read_password(path)).password
@@ -105,7 +189,7 @@ def _of_password_file(path: str, mistakes: list[str], warnings: list[str]) -> Se
             )
         return password
     except OSError as error:
-        mistakes.append(f"relay-proxy-password-file: {path}: {error.strerror}")
+        mistakes.of("relay-proxy-password-file", f"{path}: {error.strerror}")
     except ValueError as error:
-        mistakes.append(f"relay-proxy-password-file: {path}: {error}")
+        mistakes.of("relay-proxy-password-file", f"{path}: {error}")
     return Secret("")

@@ -213,6 +213,13 @@ def plain(text: str) -> str:
     return text
 
 
+def agent_place(text: str) -> str:
+    """Where an agent's files are: auto, or a path. A word alone is neither; a file of that name here is ./word."""
+    if text != "auto" and "/" not in text and not _CONTROL.search(text):
+        raise ValueError(_("is neither auto nor the path of a file or a folder, such as /etc/opt/microsoft"))
+    return text
+
+
 def require_short(text: str) -> None:
     """Raise ValueError for what is longer than any value can be."""
     if len(text) > LONGEST:

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from gettext import gettext as _
 from io import StringIO
@@ -11,12 +12,13 @@ from typing import Any, Optional
 from configargparse import ArgumentParser
 
 from ogw.policy.rules import Rule, parse_rules
-from ogw.settings.checks import check_report, check_together
+from ogw.settings.checks import check_report, check_start, check_together
 from ogw.settings.elsewhere import gather as sourced
 from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
+from ogw.settings.mistakes import Mistakes
 from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, shown_as
 from ogw.settings.settings import GROUPS, SETTINGS, Config
 from ogw.wire.relay_proxy import HIDDEN
@@ -24,6 +26,7 @@ from ogw.wire.relay_proxy import HIDDEN
 LONGEST_SHOWN = 200  # characters of a wrong value
 MOST_TOLD = 100  # mistakes
 DEFAULT_FILE = "/etc/ogw/ogw.ini"
+_SINGLE = {name for name, setting in SETTINGS.items() if not setting.listed}
 
 
 class ConfigError(Exception):
@@ -37,12 +40,18 @@ class ConfigError(Exception):
         self.mistakes = tuple(told)
 
 
-def load(arguments: Sequence[str], environment: Mapping[str, str], before: Optional[Config] = None) -> Config:
+def load(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    before: Optional[Config] = None,
+    to_start: bool = False,
+) -> Config:
     """The configuration that flags, variables and the file add up to. Raises ConfigError with all mistakes at once.
 
-    before  the one in force, at a reload
+    before    the one in force, at a reload
+    to_start  a gateway starts with it, or would: what only a start needs is looked at, too, such as the log's folder
     """
-    return _Loader(arguments, environment, before).load()
+    return _Loader(arguments, environment, before).load(to_start)
 
 
 def help_text(program: str) -> str:
@@ -88,10 +97,11 @@ class _Loader:
         self._arguments = list(arguments)
         self._environment = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
         self._state_dir = default_state_dir(environment)
-        self._mistakes: list[str] = []
+        self._mistakes = Mistakes()
         self._warnings: list[str] = []
+        self._path = ""  # of the INI file
 
-    def load(self) -> Config:
+    def load(self, to_start: bool) -> Config:
         flags = self._from_flags()
         variables = self._from_variables()
         file = self._from_file(_last(flags["config"]) or _last(variables["config"]))
@@ -108,9 +118,16 @@ class _Loader:
         elsewhere = self._gather(values)
         check_report(values, bool(origins["report-until"][-1].text), self._mistakes, self._warnings)
         check_together(values, self._mistakes, self._warnings)
-        if self._mistakes:
-            raise ConfigError(self._mistakes)
+        if to_start:
+            check_start(values, self._mistakes)
+        if self._mistakes.told:
+            raise ConfigError(sorted(self._mistakes.told, key=self._line_of))
         return Config(**values, **elsewhere, origins=origins, warnings=tuple(self._warnings))
+
+    def _line_of(self, mistake: str) -> int:
+        """The line of the INI file that a mistake begins with; 0 for one of another source."""
+        found = re.match(r":([0-9]+): ", mistake.removeprefix(self._path))
+        return int(found[1]) if found else 0
 
     # One source at a time.
 
@@ -122,14 +139,14 @@ class _Loader:
             flag = word.partition("=")[0]
             if flag.startswith("-"):
                 near = self._near(flag, "--")
-                self._mistakes.append(
+                self._mistakes.add(
                     _("{flag}: there is no such flag{near}").format(flag=_short(ascii(flag)[1:-1]), near=near)
                 )
             elif not after_unknown_flag:
-                self._mistakes.append(_("{word}: neither a flag nor the value of one").format(word=_short(ascii(word))))
+                self._mistakes.add(_("{word}: neither a flag nor the value of one").format(word=_short(ascii(word))))
             after_unknown_flag = flag.startswith("-")
         for name in [name for name, values in texts.items() if None in values]:
-            self._mistakes.append(_("--{name}: its value is missing").format(name=name))
+            self._mistakes.add(_("--{name}: its value is missing").format(name=name))
             texts[name] = [text for text in texts[name] if text is not None]
         return {name: [Given(f"--{name}", text or "") for text in values] for name, values in texts.items()}
 
@@ -153,20 +170,35 @@ class _Loader:
             path = require_path(asked, DEFAULT_FILE) if asked else DEFAULT_FILE
             contents = ini_text(path, asked.source if asked else "", self._before)
         except Unreadable as unreadable:
-            self._mistakes.append(str(unreadable))
+            self._mistakes.add(str(unreadable))
             return {}
         if contents is None:
             return {}
         # Read beside configargparse, which would forget the lines and replace lists instead of adding them up.
+        self._path = path
         ini = IniParser()
         ini.parse(StringIO(contents))
         at_lines = list(ini.mistakes)
-        unknown = sorted((values[0][0], key) for key, values in ini.values.items() if key not in SETTINGS)
+        unknown = sorted((line, key) for key, line in ini.keys.items() if key not in SETTINGS)
         for number, (line, key) in enumerate(unknown):
             near = self._near(key, "") if number < MOST_TOLD else ""
             at_lines.append((line, _("there is no setting {key}{near}").format(key=_short(ascii(key)), near=near)))
-        self._mistakes += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
+        self._mistakes.told += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
+        self._warn_of_blanks(path, ini)
+        for key, values in ini.again.items():
+            if key in SETTINGS and SETTINGS[key].listed:
+                ini.values[key] += values
         return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
+
+    def _warn_of_blanks(self, path: str, ini: IniParser) -> None:
+        for key, values in ini.values.items():
+            if key not in SETTINGS or not SETTINGS[key].secret:
+                continue
+            told = _("{where}: {key}: the blanks around its value are cut off; if it has them, put it into {better}")
+            better = SETTINGS[key].better or SETTINGS[key].variable
+            self._warnings += [
+                told.format(where=f"{path}:{line}", key=key, better=better) for line, _text in values if line in ini.cut
+            ]
 
     def _parse(
         self, parser: ArgumentParser, arguments: list[str], environment: Mapping[str, str]
@@ -186,16 +218,14 @@ class _Loader:
             given = [*flags, *variables, *file]
             return given or [Given(DEFAULT, setting.default)]
         if len(file) > 1:
-            self._mistakes.append(
-                _("{source}: {name} takes one value").format(source=file[1].source, name=setting.name)
-            )
+            self._mistakes.wrong.add(setting.name)
+            self._mistakes.add(_("{source}: {name} takes one value").format(source=file[1].source, name=setting.name))
         return [_last(flags) or _last(variables) or _last(file) or Given(DEFAULT, setting.default)]
 
     def _convert(self, setting: Setting, given: list[Given]) -> Any:
         if setting.read is None:
             return self._rules(setting, given)
         values: list[Any] = []
-        count = len(self._mistakes)
         for source, text in given:
             single = text if setting.secret else text.strip()
             for one in setting.split(text) if setting.listed else [single]:
@@ -205,21 +235,19 @@ class _Loader:
                     value = setting.read(one)
                     require_printable(one)
                     values.append(value)
+                    self._mistakes.place(setting.name, source, value)
                 except ValueError as error:
                     empty = "" if one else _instead(setting)
                     said = HIDDEN if setting.secret else _short(ascii(shown_as(setting, one)))
-                    self._mistakes.append(f"{_where(source, setting)}: {said} {error}{empty}")
+                    self._mistakes.at(source, setting.name, f"{said} {error}{empty}")
         if not setting.listed:
             return values[0] if values else None
-        if not values and not setting.takes_empty and len(self._mistakes) == count:
+        if not values and not setting.takes_empty and setting.name not in self._mistakes.wrong:
             source, text = given[-1]
-            self._mistakes.append(f"{_where(source, setting)}: {_short(ascii(text))} names nothing{_instead(setting)}")
+            self._mistakes.at(source, setting.name, f"{_short(ascii(text))} names nothing{_instead(setting)}")
         if setting.most and len(values) > setting.most:
-            self._mistakes.append(
-                _("{name}: {number} values are too many; {most} can be").format(
-                    name=setting.name, number=len(values), most=setting.most
-                )
-            )
+            told = _("{number} values are too many; {most} can be")
+            self._mistakes.of(setting.name, told.format(number=len(values), most=setting.most))
         return tuple(values)
 
     def _warn_of_flag(self, setting: Setting, given: list[Given]) -> None:
@@ -237,24 +265,28 @@ class _Loader:
                 require_utf_8(text)
                 require_printable(text, separators="\t\n\r")
             except ValueError as error:
-                self._mistakes.append(f"{_where(source, setting)}: {_short(ascii(text))} {error}")
+                self._mistakes.at(source, setting.name, f"{_short(ascii(text))} {error}")
                 continue
             found, mistakes = parse_rules(text, source, setting.denied)
             rules += found
-            self._mistakes += mistakes
+            self._mistakes.place(setting.name, source, text)
+            self._mistakes.told += mistakes
+            if mistakes:
+                self._mistakes.wrong.add(setting.name)
         return tuple(rules)
 
     def _gather(self, values: dict[str, Any]) -> dict[str, Any]:
-        """What lists from elsewhere give, as fields of a Config; nothing where a value is wrong already."""
+        """What lists from elsewhere give, as fields of a Config."""
         values["state_dir"] = values["state_dir"] or self._state_dir
-        if self._mistakes:
-            return {}
-        seen = sourced.seen(values)  # before they are read: a change meanwhile is seen later
-        found = sourced.gather(values)
-        self._mistakes += found.mistakes
+        readable = {**values, **{SETTINGS[name].attribute: _default(name) for name in self._mistakes.wrong & _SINGLE}}
+        seen = sourced.seen(readable)  # before they are read: a change meanwhile is seen later
+        found = sourced.gather(readable, self._mistakes.wrong)
+        for mistake in found.mistakes:
+            self._mistakes.wrong.add(mistake.setting)
+            self._mistakes.near(*mistake)
         self._warnings += found.warnings
         nothing = not values["allowed_host"] and not any(one.rules for one in found.sourced)
-        if nothing and not self._mistakes and values["policy_mode"] != "report":
+        if nothing and not self._mistakes.told and values["policy_mode"] != "report":
             self._warnings.append(_("allowed-host is empty: every target is denied"))
         return {
             "sourced": found.sourced,
@@ -279,8 +311,9 @@ def _beside(given: Given, path: str) -> str:
     return os.path.join(os.path.dirname(os.path.abspath(file)), path) if colon else path
 
 
-def _where(source: str, setting: Setting) -> str:
-    return source if source.startswith(("--", PREFIX)) else f"{source}: {setting.name}"
+def _default(name: str) -> Any:
+    setting = SETTINGS[name]
+    return setting.read(setting.default) if setting.read is not None else ()
 
 
 def _instead(setting: Setting) -> str:

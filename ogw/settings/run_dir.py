@@ -3,8 +3,10 @@
 import os
 import stat
 from collections.abc import Mapping
+from gettext import gettext as _
 
 SOCKET = "admin.sock"
+LONGEST = 107  # bytes of a socket's path (unix(7))
 
 
 def default_run_dirs(environment: Mapping[str, str]) -> list[str]:
@@ -48,3 +50,23 @@ def make(folder: str) -> None:
         status = os.lstat(folder)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
             raise PermissionError(1, "is not a folder of this user", folder) from None
+
+
+def why_not(folder: str) -> str:
+    """Why no gateway of this user could have its socket there; "" where one could."""
+    if len(os.fsencode(os.path.join(folder, SOCKET))) > LONGEST:
+        return _("is too long for the path of a socket; {most} bytes can be").format(most=LONGEST - len(SOCKET) - 1)
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        parent = os.path.dirname(os.path.abspath(folder))
+        if not os.path.isdir(parent):
+            return _("there is no folder {folder} to make it in").format(folder=parent)
+        writable = os.access(parent, os.W_OK | os.X_OK)
+        return "" if writable else _("user {user} cannot make it").format(user=os.geteuid())
+    except OSError as error:
+        return f"{error.strerror}"
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+        return _("is not a folder of this user")
+    writable = os.access(folder, os.W_OK | os.X_OK)
+    return "" if writable else _("user {user} cannot make the socket there").format(user=os.geteuid())

@@ -19,6 +19,7 @@ from ogw.settings.elsewhere.source import parse_source, without_query
 from ogw.settings.kinds import (
     HOUR,
     admin_endpoint,
+    agent_place,
     choice,
     duration,
     endpoint,
@@ -211,7 +212,7 @@ class Config:
     agent_config: tuple[str, ...] = _from_elsewhere(
         "agent-config",
         "",
-        plain,
+        agent_place,
         "auto|FILE|FOLDER",
         _("allow the endpoints that the agent on this machine is set up with; auto: where agents keep them"),
         listed=True,

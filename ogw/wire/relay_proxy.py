@@ -10,7 +10,7 @@ from ogw.wire.connect import Fields, Target, basic_credentials, parse_host
 HIDDEN = "(hidden)"
 PORTS = {"http": 80, "https": 443}
 
-_URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#]*)(?:[/?#].*)?\Z", re.DOTALL)
+_URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#]*)/?(.*)\Z", re.DOTALL)
 _PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?\Z")
 # A user name and a password whose host was forgotten: what stands behind the colon is no port.
 _NO_PORT = re.compile(
@@ -91,6 +91,8 @@ def parse_relay_proxy(text: str) -> RelayProxy:
     scheme, userinfo, rest = (match[1] or "http").lower(), match[2], match[3]
     if scheme not in PORTS:
         raise ValueError(_("is not http:// or https://"))
+    if match[4]:
+        raise ValueError(_("has a path, which a proxy has not; all of it is http://proxy.example:3128"))
     place = _PLACE.match(rest)
     if place is None or not place[1]:
         raise ValueError(_("has no host, as in http://proxy.example:3128"))

@@ -12,6 +12,7 @@ from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
 from ogw.cli.screen import clean, count
+from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import Config
 
@@ -34,11 +35,15 @@ def run(asked: argparse.Namespace) -> int:
     file = configuration_file(asked.flags)
     answer: dict[str, Any] = {"file": file, "mistakes": [], "warnings": [], "policy": None, "rules": None}
     try:
-        config = load(asked.flags, os.environ)
+        config = load(asked.flags, os.environ, to_start=True)
+        limits_of(config, workers_of(config))
     except ConfigError as error:
         answer["mistakes"] = list(error.mistakes)
+    except StartError as error:
+        answer["mistakes"] = [str(error)]
     else:
-        answer |= {"warnings": list(config.warnings), "policy": config.policy.hash, "rules": rules_of(config)}
+        missing = [f"agent-config: {config.agent_missing}"] if config.agent_missing else []
+        answer |= {"warnings": [*config.warnings, *missing], "policy": config.policy.hash, "rules": rules_of(config)}
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:

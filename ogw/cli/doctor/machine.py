@@ -5,6 +5,7 @@ import os
 import pathlib
 import stat
 from gettext import gettext as _
+from shlex import quote
 from typing import Optional
 
 from ogw import __version__
@@ -14,6 +15,8 @@ from ogw.report.status import Status, state_of
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import NO_SUCH_FAMILY, ListenError, listen
 from ogw.settings import run_dir
+from ogw.settings.checks import why_not_written
+from ogw.settings.elsewhere.source import is_url
 from ogw.settings.settings import SETTINGS, Config
 from ogw.tunnel.ports import RANGE_FILE
 from ogw.wire.place import place
@@ -21,6 +24,7 @@ from ogw.wire.relay_proxy import HIDDEN
 
 FEW_DESCRIPTORS = 4096
 NEARLY_FULL = 0.8
+NEARLY_NOTHING = 0.01  # of a disk
 UNSYNCHRONIZED = 0x40  # STA_UNSYNC of sys/timex.h
 
 
@@ -180,15 +184,40 @@ def of_files(config: Config, file: Optional[str]) -> list[Finding]:
     if config.relay_proxy_password_file:
         found += _permissions(config.relay_proxy_password_file, True)
     if config.log_file:
-        folder = os.path.dirname(os.path.abspath(config.log_file))
-        where = config.log_file if os.path.exists(config.log_file) else folder
-        if not os.access(where, os.W_OK):
-            do = _("let the gateway's user write there; this user ({user}) cannot").format(user=os.geteuid())
-            found.append(problem("files", config.log_file, _("the log cannot be written"), do))
-        else:
-            found.append(ok("files", config.log_file, _("the log can be written")))
+        found.append(_log_file(config.log_file))
     found.append(_run_dir(config))
+    if any(is_url(source) for source in config.allowed_host_source):
+        found += _disk(config.state_dir)
     return found
+
+
+def _log_file(path: str) -> Finding:
+    why = why_not_written(path)
+    if why:
+        do = _("let the gateway's user write there; this user ({user}) cannot").format(user=os.geteuid())
+        return problem("files", path, _("the log cannot be written: {why}").format(why=why), do)
+    return next(iter(_disk(path)), ok("files", path, _("the log can be written")))
+
+
+def _disk(path: str) -> list[Finding]:
+    """What is wrong with the disk of a file, or of what is to be made there: it is full, or nearly so."""
+    there = os.path.realpath(path)
+    while not os.path.exists(there):
+        there = os.path.dirname(there)
+    if stat.S_ISCHR(os.stat(there).st_mode) or stat.S_ISFIFO(os.stat(there).st_mode):
+        return []
+    disk = os.statvfs(there)
+    free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail  # the rest is kept for root
+    files = disk.f_ffree if os.geteuid() == 0 else disk.f_favail
+    do = _("make room on it; whatever a full disk does not take of a log is lost")
+    if disk.f_blocks and not free:
+        return [problem("files", path, _("its disk is full"), do)]
+    if disk.f_files and not files and there != os.path.realpath(path):
+        return [problem("files", path, _("its disk has no room for another file"), do)]
+    if free < NEARLY_NOTHING * disk.f_blocks:
+        what = _("its disk is nearly full: {size:.1f} MiB are left").format(size=free * disk.f_frsize / (1 << 20))
+        return [warning("files", path, what, do)]
+    return []
 
 
 def _permissions(path: str, secret: bool) -> list[Finding]:
@@ -196,12 +225,14 @@ def _permissions(path: str, secret: bool) -> list[Finding]:
         status = os.stat(path)
     except OSError as error:
         return [untested("files", path, error.strerror or str(error))]
+    if stat.S_ISCHR(status.st_mode):  # /dev/null, of those who want no file
+        return [ok("files", path, _("a device, in which no setting stands"))]
     found = []
     if status.st_mode & stat.S_IWOTH:
-        found.append(problem("files", path, _("every user of this machine can change it"), f"chmod o-w {path}"))
+        found.append(problem("files", path, _("every user of this machine can change it"), f"chmod o-w {quote(path)}"))
     if secret and status.st_mode & stat.S_IROTH:
         what = _("every user of this machine can read the password in it")
-        found.append(problem("files", path, what, f"chmod o-r {path}"))
+        found.append(problem("files", path, what, f"chmod o-r {quote(path)}"))
     if status.st_uid not in (0, os.geteuid()):
         what = _("it belongs to user {owner}, who can change it").format(owner=status.st_uid)
         found.append(warning("files", path, what, _("let it belong to root, or to the gateway's user")))

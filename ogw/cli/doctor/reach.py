@@ -136,9 +136,12 @@ class Outside:
             what = _("no answer, when asked for {name}").format(name=names[0])
             do = _("check that server, and the firewalls on the way (UDP and TCP port 53); or set dns-server")
             return [problem("dns", where, what, do)]
-        seconds, keeps_case = answered
-        what = _("answers in {milliseconds:.0f} ms").format(milliseconds=seconds * 1000)
-        if not keeps_case:
+        if answered.refuses:
+            what = _("no help, when asked for {name}: {why}").format(name=names[0], why=answered.refuses)
+            do = _("let whoever keeps that server answer this machine; or set dns-server")
+            return [warning("dns", where, what, do)]
+        what = _("answers in {milliseconds:.0f} ms").format(milliseconds=answered.seconds * 1000)
+        if not answered.keeps_case:
             what = _("{what}; it, or something on the way, changes the letters of names: its answers are easier to "
                      "forge").format(what=what)  # fmt: skip
             do = _("update it, or ask another server (dns-server), where the network in between is not yours")

@@ -159,4 +159,8 @@ def _in_force(setting: Setting, asked: argparse.Namespace) -> "list[tuple[str, s
         if given.text
     ]
     sourced = config.sourced_hosts if setting.name == "allowed-host" else ()
-    return rows + [(str(one), one.source) for one in sourced]
+    rows += [(str(one), one.source) for one in sourced]
+    if setting.name == "allowed-client-certificate" and rows:  # the agents' are added to a list, and begin none
+        source = "agent-config " + ", ".join(config.agent_config)
+        rows += [(one.common_name, source) for one in config.agent_certificates]
+    return rows

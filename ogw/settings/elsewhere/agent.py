@@ -66,13 +66,13 @@ def read_agent(places: Sequence[str]) -> Agent:
         where = ", ".join(PLACES) if AUTO in places else ", ".join(places)
         return Agent(missing=_("no file of an agent is there: {where}").format(where=where))
     if len(paths) > MOST:
-        return Agent(mistakes=(_("agent-config: more than {most} files are there").format(most=MOST),))
+        return Agent(mistakes=(_("more than {most} files are there").format(most=MOST),))
     endpoints: dict[str, str] = {}  # URL -> where it stands
     certificates: list[Pattern] = []
     mistakes: list[str] = []
     for path in paths:
         if len(mistakes) >= MOST_MISTAKES:
-            mistakes.append(_("agent-config: the other files are not read"))
+            mistakes.append(_("the other files are not read"))
             break
         place = shown(path)
         try:
@@ -92,9 +92,9 @@ def read_agent(places: Sequence[str]) -> Agent:
                         raise ValueError(_("more than {most} endpoints are there").format(most=MOST_ENDPOINTS))
         except OSError as error:
             if os.path.lexists(path):  # agents replace their files; one that has just gone is not there
-                mistakes.append(f"agent-config: {place}: {error.strerror}")
+                mistakes.append(f"{place}: {error.strerror}")
         except (ValueError, RecursionError) as error:
-            mistakes.append(f"agent-config: {place}: {error}")
+            mistakes.append(f"{place}: {error}")
     rules = {rule: rule for url, source in endpoints.items() for rule in _rules(url, source)}
     missing = (
         "" if rules or mistakes else _("no endpoint stands in {paths}").format(paths=", ".join(map(shown, paths[:5])))
@@ -113,12 +113,12 @@ def _endpoints(path: str, text: str, certificates: list[Pattern], mistakes: list
             if GUID.match(value):
                 certificates.append(Pattern(common_name=value.lower()))
             else:
-                mistakes.append(f"agent-config: {path}:{number}: WORKSPACE_ID is not a workspace's id")
+                mistakes.append(f"{path}:{number}: WORKSPACE_ID is not a workspace's id")
         elif key in ENDPOINTS and value:
             if _rules(value, ""):
                 yield f"{path}:{number}", value
             else:
-                mistakes.append(f"agent-config: {path}:{number}: {key} is not an https URL with a host's name")
+                mistakes.append(f"{path}:{number}: {key} is not an https URL with a host's name")
 
 
 def _texts(data: Any) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """What is allowed by lists from elsewhere: presets, files, downloaded lists, the agent on this machine."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from gettext import gettext as _
 from typing import Any, NamedTuple, Optional
 
+from ogw.machine.files import shown
 from ogw.policy.rules import Rule, parse_rules
 from ogw.policy.subjects import Pattern
 from ogw.settings.elsewhere import agent, preset
@@ -26,6 +27,14 @@ class Sourced(NamedTuple):
     rules: tuple[Rule, ...]
 
 
+class Mistake(NamedTuple):
+    """What is wrong with what this value of a setting names."""
+
+    setting: str
+    sentence: str
+    value: str
+
+
 class Elsewhere(NamedTuple):
     """All of it.
 
@@ -36,18 +45,19 @@ class Elsewhere(NamedTuple):
     sourced: tuple[Sourced, ...]
     certificates: tuple[Pattern, ...]
     agent_missing: str
-    mistakes: tuple[str, ...]
+    mistakes: tuple[Mistake, ...]
     warnings: tuple[str, ...]
 
 
-def gather(values: Mapping[str, Any]) -> Elsewhere:
+def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewhere:
     """Read all that the settings name.
 
     values  those of a Config, by the names of its fields
+    wrong   names of settings that have a wrong value, which is not among these
     """
-    mistakes: list[str] = []
+    mistakes: list[Mistake] = []
     warnings: list[str] = []
-    sourced = _of_presets(values, mistakes, warnings)
+    sourced = _of_presets(values, wrong, mistakes, warnings)
     max_size = values["source_max_size"]
     for source in dict.fromkeys(values["allowed_host_source"]):
         try:
@@ -57,51 +67,64 @@ def gather(values: Mapping[str, Any]) -> Elsewhere:
             else:
                 rules = sources.read_files(source, max_size)
         except BadList as bad:
-            mistakes += bad.mistakes
+            mistakes += [Mistake("allowed-host-source", one, source) for one in bad.mistakes]
         else:
             place = sources.without_query(source)
             if sum(len(one.rules) for one in sourced) + len(rules) <= MOST_RULES:
                 sourced.append(Sourced("allowed-host-source", place, rules))
                 continue
-            told = _("allowed-host-source: {place}: with it there are more than {most} host rules; it is left out")
-            # A list that somebody else made longer stops nothing.
-            (warnings if sources.is_url(source) else mistakes).append(told.format(place=place, most=MOST_RULES))
+            told = _(
+                "allowed-host-source: {place}: with it there are more than {most} host rules; it is left out"
+            ).format(place=place, most=MOST_RULES)
+            if sources.is_url(source):  # a list that somebody else made longer stops nothing
+                warnings.append(told)
+            else:
+                mistakes.append(Mistake("allowed-host-source", told, source))
     found = agent.read_agent(values["agent_config"]) if values["agent_config"] else agent.Agent()
-    mistakes += found.mistakes
+    mistakes += [
+        Mistake("agent-config", f"agent-config: {one}", _place_of(one, values["agent_config"]))
+        for one in found.mistakes
+    ]
     if found.rules:
         sourced.append(Sourced("agent-config", ", ".join(values["agent_config"]), found.rules))
     return Elsewhere(tuple(sourced), found.certificates, found.missing, tuple(mistakes), tuple(warnings))
 
 
-def _of_presets(values: Mapping[str, Any], mistakes: list[str], warnings: list[str]) -> list[Sourced]:
+def _place_of(mistake: str, places: Sequence[str]) -> str:
+    """The one of the places of agents that the file lies in which a mistake begins with."""
+    return next((place for place in places if mistake.startswith(shown(place))), agent.AUTO)
+
+
+def _of_presets(
+    values: Mapping[str, Any], wrong: Set[str], mistakes: list[Mistake], warnings: list[str]
+) -> list[Sourced]:
     folder, names = values["presets_folder"], list(dict.fromkeys(values["preset"]))
-    if not folder and not names:
-        known: dict[str, preset.Preset] = {}
-    else:
-        try:
-            known = preset.presets(folder)
-        except OSError as error:
-            mistakes.append(f"presets-folder: {folder}: {error.strerror}")
-            return []
-        except preset.BadPreset as bad:
-            mistakes += [f"presets-folder: {mistake}" for mistake in bad.mistakes]
-            return []
+    known: dict[str, preset.Preset] = preset.presets() if names else {}
+    count = len(mistakes)
+    try:
+        known = preset.presets(folder) if folder else known
+    except OSError as error:
+        mistakes.append(Mistake("presets-folder", f"presets-folder: {folder}: {error.strerror}", folder))
+    except preset.BadPreset as bad:
+        mistakes += [Mistake("presets-folder", f"presets-folder: {one}", folder) for one in bad.mistakes]
+    is_read = len(mistakes) == count  # else what is not known may stand in the folder
     given = {name: values[name.replace("-", "_")] for name in preset.PARAMETERS}
     sourced = []
     used: set[str] = set()
     for name in names:
         if name not in known:
-            mistakes.append(
-                _("preset: {name} is not known; there are {known}").format(name=ascii(name), known=", ".join(known))
-            )
+            told = _("preset: {name} is not known; there are {known}").format(name=ascii(name), known=", ".join(known))
+            mistakes += [Mistake("preset", told, name)] if is_read else []
             continue
         used.update(known[name].parameters)
+        if wrong & {"cloud", *known[name].parameters}:
+            continue  # what it gives, or needs, is not known
         try:
-            rules, wrong = parse_rules("\n".join(known[name].expand(values["cloud"], given)), known[name].source)
-            if wrong:
-                raise preset.BadPreset([_("gives no rule with this: {mistake}").format(mistake=wrong[0])])
+            rules, bad_rules = parse_rules("\n".join(known[name].expand(values["cloud"], given)), known[name].source)
+            if bad_rules:
+                raise preset.BadPreset([_("gives no rule with this: {mistake}").format(mistake=bad_rules[0])])
         except preset.BadPreset as bad:
-            mistakes += [_("preset: {name} {mistake}").format(name=name, mistake=mistake) for mistake in bad.mistakes]
+            mistakes += [Mistake("preset", f"preset: {name} {one}", name) for one in bad.mistakes]
         else:
             sourced.append(Sourced("preset", name, tuple(rules)))
     warnings += [

@@ -49,6 +49,10 @@ class IniFile:
             self._clean_up()
             self._was, contents = self._read()
             self.text = IniText(contents)
+            if self.text.is_foreign:
+                told = _("{path}: it is no INI file of ogw, since no line of it is [ogw], and stays as it was; where "
+                         "it is meant to be one, put that line first")  # fmt: skip
+                raise EditError(told.format(path=self.path))
         except OSError as error:
             self.__exit__()
             raise EditError(f"{self.path}: {error.strerror}") from None

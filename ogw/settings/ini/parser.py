@@ -4,30 +4,37 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from gettext import gettext as _
-from typing import Any
+from typing import Any, Optional
 
 from configargparse import ConfigFileParser
 
 SECTION = "ogw"
 HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
-_NO_KEY = re.compile(r"[\s\[#;]|\Z")  # what no key begins with
+_NO_KEY = re.compile(r"[\s\[#;]|\Z|[^=]*[.:*/@]")  # what no key begins with, or has in it, as values of lists do
 
 
 class IniParser(ConfigFileParser):  # type: ignore[misc]
     """The reader that configargparse is given: it cuts no value at # or ;, and % and [::1] are text like any other.
 
     values    key -> (line number, text) of each of its values
+    again     the same of a key that stands there again, which is a mistake
     keys      key -> number of the line that it stands in
-    mistakes  (line number, sentence)
+    sections  names
+    cut       numbers of lines in which blanks around the value were cut off, but for the one that is usual
+    mistakes  (line number, sentence); one for a line, and none for those that only follow it
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.values: dict[str, list[tuple[int, str]]] = {}
+        self.again: dict[str, list[tuple[int, str]]] = {}
         self.keys: dict[str, int] = {}
+        self.sections: set[str] = set()
+        self.cut: set[int] = set()
         self.mistakes: list[tuple[int, str]] = []
         self._section = ""
-        self._key = ""
+        self._list: Optional[list[tuple[int, str]]] = None  # that an indented line continues
+        self._is_told = False  # why lines that come now are in no list, or in no section
 
     def get_syntax_description(self) -> str:
         return _("The file has one section, [ogw]; lists have one value a line, further ones indented.")
@@ -45,46 +52,69 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         if not text or text[0] in "#;":
             return
         if line[0] in " \t":
-            self._continue(number, text)
+            self._continue(number, line)
             return
         header = HEADER.match(line)
         if header is not None:
             self._open(number, header[1].strip())
             return
         key, equals, value = line.partition("=")
-        self._key = ""
-        if not equals or _NO_KEY.match(key):
+        is_value = bool(equals) and not _NO_KEY.match(key)
+        if not self._section:
+            self._begin_without_section(number, is_value, line[0] == "[")
+        if self._section != SECTION:
+            return
+        if is_value:
+            self._take(number, key.rstrip(" \t"), value)
+        elif line[0] == "[":
+            self._wrong(number, _("the line of the section is [ogw], and nothing else stands in it"))
+            self._list = None
+        else:
             self._wrong(number, _("neither `key = value` nor a comment; further values of a list are indented"))
-        elif not self._section:
+            self._is_told = True  # the list goes on below it
+
+    def _begin_without_section(self, number: int, is_value: bool, is_header: bool) -> None:
+        """What is wrong with the first line is told once; the others are looked at if they can be meant for us."""
+        if not self._is_told and not is_header:  # a header that is none is told of by itself
             self._wrong(number, _("stands before any section; the file begins with [ogw]"))
-        elif self._section == SECTION:
-            self._take(number, key.rstrip(" \t"), value.strip())
+            self._is_told = True
+        if is_value or is_header:
+            self._section = SECTION
 
     def _open(self, number: int, name: str) -> None:
-        self._section = name
-        self._key = ""
+        self._section = name or "?"
+        self.sections.add(name)
+        self._list, self._is_told = None, False
         if name != SECTION:
             self._wrong(number, _("the section [{name}] is unknown; the only one is [ogw]").format(name=name))
 
-    def _take(self, number: int, key: str, text: str) -> None:
+    def _take(self, number: int, key: str, value: str) -> None:
+        text = value.strip()
+        if text and (value != value.rstrip() or value.removesuffix(text) not in ("", " ")):
+            self.cut.add(number)
+        self._is_told = False
         if key in self.values:
             first = self.values[key][0][0]
             self._wrong(
                 number, _("{key} stands in line {first} already; more values go below it").format(key=key, first=first)
             )
+            self._list = self.again.setdefault(key, [])
+            self._list += [(number, text)] if text else []
             return
-        self._key = key
         self.keys[key] = number
-        self.values[key] = [(number, text)]
+        self._list = self.values[key] = [(number, text)]
 
-    def _continue(self, number: int, text: str) -> None:
-        if self._key:
-            values = self.values[self._key]
-            if values[0][1] == "":
-                values.clear()
-            values.append((number, text))
-        elif self._section in ("", SECTION):
+    def _continue(self, number: int, line: str) -> None:
+        text = line.strip()
+        if self._list is not None:
+            if self._list and self._list[0][1] == "":
+                self._list.clear()
+            self._list.append((number, text))
+            if line != line.rstrip():
+                self.cut.add(number)
+        elif self._section in ("", SECTION) and not self._is_told:
             self._wrong(number, _("an indented line continues a list, but there is none above it"))
+            self._is_told = True
 
     def _wrong(self, number: int, sentence: str) -> None:
         self.mistakes.append((number, sentence))

@@ -38,6 +38,12 @@ class IniText:
         """(line number, text) of each of its values that is not empty."""
         return [(line, text) for line, text in self._ini.values.get(key, []) if text]
 
+    @property
+    def is_foreign(self) -> bool:
+        """Something stands in it, and no section of ours: it is the file of somebody else, or no INI file."""
+        texts = (line.strip() for line in self._lines)
+        return SECTION not in self._ini.sections and any(text and text[0] not in "#;" for text in texts)
+
     def set(self, key: str, texts: Sequence[str]) -> None:
         """Make these its values, and no others; [] makes it empty."""
         if key not in self._ini.keys:

@@ -1,11 +1,13 @@
 """`ogw check` finds what `ogw run` would refuse to start with, and says where it stands."""
 
 import json
+import os
 import subprocess
 
 import pytest
 from harness.commands import OGW, ROOT, clean, ogw
 from harness.gateway import Gateway
+from harness.waiting import until
 
 
 @pytest.fixture
@@ -85,3 +87,91 @@ def test_no_password_is_shown():
         done = ogw("check", *words)
         assert done.returncode == 2 and "relay-proxy" in done.stdout + done.stderr
         assert not any(text in done.stdout + done.stderr for text in ("user7", "secret7", "secr\tet7"))
+
+
+FINE = {
+    "all by default": "",
+    "every family": "listen-address = 127.0.0.9\n    ::1\n",
+    "the same address twice": "listen-address = 127.0.0.9, 127.0.0.9:{port}\n",
+    "every address, both families": "listen-address = 0.0.0.0, ::\n",
+    "two ports": "listen-address = 127.0.0.9:{port}, 127.0.0.9:{other}\n",
+    "all on one port": "listen-address = 127.0.0.9\nadmin-address = 127.0.0.8:{port}\nhealth-address = [::1]:{port}\n",
+    "a log file": "log-file = {folder}/ogw.log\n",
+    "a log file that is there": "log-file = {folder}/there\n",
+    "a log file behind a link": "log-file = {folder}/link\n",
+    "a device": "log-file = /dev/null\n",
+    "a system's log": "syslog = 127.0.0.1:9\n",
+    "a run-dir to be made": "run-dir = {folder}/run\n",
+    "a run-dir that is there": "run-dir = {folder}\n",
+    "a state-dir that cannot be": "state-dir = {folder}/there/state\n",
+    "a relay proxy": "relay-proxy = http://proxy.example:3128/\n",
+    "a password": "relay-proxy = https://p.example\nrelay-proxy-username = u\nrelay-proxy-password-file = there\n",
+    "agents": "agent-config = auto\n    {folder}/no-agent\n",
+    "presets": "preset = azure-arc, azure-automation\nregion = West Europe\n",
+    "a list": "allowed-host-source = {folder}/list\n    https://lists.example/hosts.txt\n",
+    "DNS servers": "dns-server = 127.0.0.1:54, [::1]:54\n",
+    "all rules off": "tls-rules = off\n",
+    "least": "handshake-memory = 128KiB\nhandshake-max-size = 1024\ntcp-keepalive = 0\n",
+    "most": "max-tunnels = 10000000\nidle-timeout = 30d\nclient-ipv6-prefix = 128\n",
+}
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_what_is_called_fine_starts(name, tmp_path):
+    (tmp_path / "there").write_text("secret")
+    (tmp_path / "list").write_text("a.example\n")
+    (tmp_path / "link").symlink_to("behind")
+    port = 20000 + os.getpid() % 5000  # below those that the kernel gives away, and another one for each run
+    file = tmp_path / "gw.ini"
+    text = FINE[name].format(folder=tmp_path, port=port, other=port + 5000)
+    plain = {"listen-address": "127.0.0.9", "run-dir": tmp_path / "run", "state-dir": tmp_path, "admin-address": ""}
+    plain = "".join(f"{key} = {value}\n" for key, value in plain.items() if key not in text)
+    file.write_text(f"[ogw]\nlisten-port = {port}\nworkers = 1\n{plain}{text}")
+    done = ogw("check", "--config", file)
+    assert done.returncode == 0, done.stderr
+    command = [*OGW, "run", "--config", str(file)]
+    with subprocess.Popen(command, cwd=ROOT, env=clean(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            until(lambda: process.poll() is not None or is_ready(tmp_path))
+            assert process.poll() is None, process.stderr.read()
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def is_ready(folder):
+    places = [place for place in (folder / "run", folder) if (place / "admin.sock").exists()]
+    return any(ogw("status", OGW_RUN_DIR=str(place)).returncode == 0 for place in places)
+
+
+NOT_FINE = {
+    "overlapping": "listen-address = 0.0.0.0, 127.0.0.1\n",
+    "admin": "listen-address = 127.0.0.1\nadmin-address = 0.0.0.0:{port}\n",
+    "mapped": "listen-address = ::ffff:127.0.0.1\n",
+    "link-local": "listen-address = fe80::1\n",
+    "no folder": "log-file = {folder}/no/ogw.log\n",
+    "a folder": "log-file = {folder}\n",
+    "a link to nowhere": "log-file = {folder}/link\n",
+    "no system's log": "syslog = {folder}/no\n",
+    "no run-dir": "run-dir = {folder}/no/run\n",
+    "too long a run-dir": "run-dir = {folder}/" + "x" * 100 + "\n",
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINE)
+def test_what_does_not_start_is_not_called_fine(name, tmp_path):
+    (tmp_path / "link").symlink_to("no/behind")
+    file = tmp_path / "gw.ini"
+    text = NOT_FINE[name].format(folder=tmp_path, port=9999)
+    file.write_text(f"[ogw]\nlisten-port = 9999\nworkers = 1\n{text}")
+    command = [*OGW, "run", "--config", str(file)]
+    ran = subprocess.run(command, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60)
+    done = ogw("check", "--config", file)
+    assert ran.returncode == done.returncode == 2
+    (mistake, _sum) = done.stderr.splitlines()
+    assert mistake.startswith(f"ogw: {file}:") and mistake.removeprefix("ogw: ") in ran.stderr
+
+
+def test_an_agent_that_is_not_there_is_told():
+    done = ogw("check", "--agent-config", "/nowhere/agent", "--allowed-host", "a.example")
+    assert done.returncode == 0 and "warning: agent-config: no file of an agent is there: /nowhere/agent" in done.stderr

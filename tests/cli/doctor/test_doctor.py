@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -16,6 +17,7 @@ from harness.certificates import with_common_names
 from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import NXDOMAIN, SILENT, Dns
 from harness.gateway import Gateway, address
+from harness.netns import Namespace
 from harness.relays import Squid, playing
 from harness.terminal import Terminal
 from harness.tls import TlsServer
@@ -183,6 +185,60 @@ def test_a_dns_server_that_does_not_answer_is_named_though_another_does(flags, d
     assert (code, one(findings, "dns", dead)["state"]) == (1, "problem")
     assert one(findings, "dns", dns.host)["state"] == "ok"
     assert one(findings, "hosts")["state"] == "ok"
+
+
+@pytest.mark.parametrize("name", ["localhost", "gw.localhost", NAME])
+def test_a_dead_dns_server_is_named_whoever_else_knows_the_name(name, tmp_path):
+    """Names of localhost are answered by the gateway itself; those of the hosts file were, too."""
+    dead = f"{address()}:53"
+    flags = ("--allowed-host", name, *LOOPBACK, "--dns-server", dead, "--dns-timeout", "500ms")
+    command = [*OGW, "doctor", *flags, "--admin-address", "", "--run-dir", str(tmp_path), "--json"]
+    with Namespace(tmp_path, "", hosts=f"127.0.0.1 localhost {NAME}\n") as namespace:
+        here = clean(PYTHONPATH=str(ROOT))  # the namespace begins in another folder
+        done = subprocess.run([*namespace.command, *command], env=here, capture_output=True, text=True, timeout=60)
+    found = one(json.loads(done.stdout)["findings"], "dns")
+    assert (found["state"], found["where"]) == ("problem", dead) and f"when asked for {name}" in found["what"], found
+
+
+@pytest.mark.parametrize("code", [2, 5])
+def test_a_dns_server_that_refuses_to_say_is_no_server_in_order(code, flags, dns):
+    dns.names[NAME] = code
+    _code, findings = examined(*flags)
+    found = one(findings, "dns")
+    assert found["state"] == "warning" and f"no help, when asked for {NAME}: DNS server" in found["what"]
+
+
+def test_a_name_that_is_not_there_is_an_answer(flags, dns):
+    dns.names[NAME] = NXDOMAIN
+    _code, findings = examined(*flags)
+    assert one(findings, "dns")["state"] == "ok"
+
+
+def test_who_wants_no_file_is_not_told_to_change_a_device(flags, dns, tmp_path):
+    (tmp_path / "none.ini").symlink_to("/dev/null")
+    for path in ("/dev/null", tmp_path / "none.ini"):
+        _code, findings = examined(*flags, "--config", path)
+        found = one(findings, "files", str(path))
+        assert found["state"] == "ok" and "chmod" not in json.dumps(findings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root makes a small disk")
+@pytest.mark.parametrize(("fill", "state"), [("1m", "problem"), ("1k", "ok")])
+def test_a_log_on_a_full_disk_cannot_be_written(fill, state, tmp_path):
+    command = f"{' '.join(OGW)} doctor --config /dev/null --log-file {tmp_path}/ogw.log --run-dir {tmp_path} --json"
+    script = f"mount -t tmpfs -o size=64k none {tmp_path} && touch {tmp_path}/ogw.log; cd {ROOT}; "
+    script += f"head -c {fill} /dev/zero > {tmp_path}/fill; {command} --admin-address '' --listen-address {address()}"
+    end = subprocess.run(["unshare", "-m", "sh", "-c", script], env=clean(), capture_output=True, text=True, timeout=60)
+    if "permission denied" in end.stderr.lower() or "not permitted" in end.stderr:
+        pytest.skip("no mounts here")
+    found = one(json.loads(end.stdout)["findings"], "files", "ogw.log")
+    assert found["state"] == state and (state == "ok" or found["what"] == "its disk is full"), found
+
+
+def test_a_log_that_is_a_folder_cannot_be_written(flags, dns, tmp_path):
+    _code, findings = examined(*flags, "--log-file", tmp_path)
+    found = [each for each in findings if each["where"] == str(tmp_path)]
+    assert [each["what"] for each in found] == ["the log cannot be written: Is a directory"]
 
 
 def test_a_dns_server_that_changes_letters_is_named(server, authority_file, tmp_path):

@@ -105,3 +105,22 @@ def test_without_a_gateway_reload_exits_with_3_and_the_change_is_in_the_log_file
     (line,) = file.changes
     assert (line["event"], line["message"], line["added"]) == (100, CHANGED, ["allowed-host b.example"])
     assert "b.example" in file.text
+
+
+WORKSPACE = "01234567-89ab-cdef-0123-456789abcdef"
+
+
+@pytest.mark.parametrize("own", ["till-7", ""])
+def test_subjects_of_the_agent_are_shown_where_they_are_in_force(file, tmp_path, own):
+    """They are added to a list, and begin none: without one every certificate passes."""
+    agent = tmp_path / "omsadmin.conf"
+    agent.write_text(f"WORKSPACE_ID={WORKSPACE}\nOMS_ENDPOINT=https://a.example.com/\n")
+    file.write(f"[ogw]\nallowed-client-certificate = {own}\nagent-config = {agent}\n")
+    told = json.loads(file.done("allowed-client-certificate", "list", "--all", "--json"))
+    assert told == [
+        {"value": own, "source": f"{file.path}:2"},
+        {"value": WORKSPACE, "source": f"agent-config {agent}"},
+    ] * bool(own)
+    assert [one["value"] for one in json.loads(file.done("allowed-client-certificate", "list", "--json"))] == [
+        own
+    ] * bool(own)

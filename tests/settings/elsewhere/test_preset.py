@@ -230,3 +230,14 @@ def test_a_rule_that_is_none_with_these_parameters_is_a_mistake(tmp_path):
     preset_file(tmp_path, f"{'a' * 40}-<account>.example", "b.example")
     flags = [f"--presets-folder={tmp_path}", "--preset=own", "--account=01234567-89ab-cdef-0123-456789abcdef"]
     assert "preset: own gives no rule with this: preset own of 2026-11-24: host rule" in mistakes(*flags)[0]
+
+
+def test_a_region_alone_gives_what_needs_no_account():
+    hosts = ["we-jobruntimedata-prod-su1", "we-agentservice-prod-1"]
+    preset = ("--preset", "azure-automation", "--region", "West Europe")
+    assert of(*preset) == [f"{host}.azure-automation.net" for host in hosts]
+    account = "01234567-89ab-cdef-0123-456789abcdef"
+    with_account = of(*preset, "--account", account)
+    assert set(with_account) - {f"{host}.azure-automation.net" for host in hosts} == {
+        f"{account}.{service}.we.azure-automation.net" for service in ("agentsvc", "jrds", "webhook")
+    }
