@@ -90,6 +90,7 @@ class _Loader:
         self._state_dir = default_state_dir(environment)
         self._mistakes: list[str] = []
         self._warnings: list[str] = []
+        self._file = ""
 
     def load(self) -> Config:
         flags = self._from_flags()
@@ -110,7 +111,7 @@ class _Loader:
         check_together(values, self._mistakes, self._warnings)
         if self._mistakes:
             raise ConfigError(self._mistakes)
-        return Config(**values, **elsewhere, origins=origins, warnings=tuple(self._warnings))
+        return Config(**values, **elsewhere, origins=origins, warnings=tuple(self._warnings), file=self._file)
 
     # One source at a time.
 
@@ -151,6 +152,7 @@ class _Loader:
     def _from_file(self, asked: Optional[Given]) -> dict[str, list[Given]]:
         try:
             path = require_path(asked, DEFAULT_FILE) if asked else DEFAULT_FILE
+            self._file = os.path.abspath(path) if path != DEFAULT_FILE else ""
             contents = ini_text(path, asked.source if asked else "", self._before)
         except Unreadable as unreadable:
             self._mistakes.append(str(unreadable))
