@@ -267,3 +267,23 @@ def test_a_gateway_that_wants_no_file_gives_no_command_that_edits_one(dns):
     with Gateway("--config", "/dev/null", *dns.flags) as gateway:
         assert answer(gateway, f"{NAME}:443").endswith("host-not-allowed")
         assert advised(gateway, "host-not-allowed") is None
+
+
+def test_every_command_that_asks_takes_the_file_of_the_gateway(two, server):
+    folder = two.folder / "own run-dir"
+    file = two.folder / "own.ini"
+    file.write_text(f"[ogw]\nallowed-host = {server.host}\nallowed-target-network = 127.0.0.0/8\nrun-dir = {folder}\n")
+    with Gateway("--config", str(file), "--run-dir", str(folder)) as gateway:
+        named = f"--config {shlex.quote(str(file))}"
+        assert answer(gateway, f"{NAME}:443").endswith("host-not-allowed")
+        with gateway.tunnel(server.target):
+            assert f"{gateway.address}:8080" in two.paste(f"ogw status {named}").stdout
+            assert NAME in two.paste(f"ogw top --count 1 {named}").stdout
+            assert f"    {NAME}\n" in two.paste(f"ogw suggest {named}").stdout
+            (tunnel,) = json.loads(two.paste(f"ogw tunnels --json {named}").stdout)["tunnels"]
+            assert two.paste(f"ogw tunnel kill {tunnel['tunnel']} {named}").returncode == 0
+        assert two.paste(f"ogw reload {named}").returncode == 0
+        gateway.wait_for(event=109)
+        assert two.paste(f"ogw drain {named}").returncode == 0
+        gateway.wait_for(event=110)
+    assert not two.beside.events(110)
