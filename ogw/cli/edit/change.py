@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Optional
 from urllib.parse import urlencode
 
+from ogw.cli.edit.others import told_of_others
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, SECONDS, Gateway, NoGateway, add_run_dir, file_of, gateway_of
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
@@ -79,7 +80,7 @@ def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = Fa
 def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Say what came of it, and to the running gateway, too, which reloads where that is asked for; the exit code."""
     code, reload = OK, None
-    sentences = [*outcome.said, *outcome.warnings]
+    sentences = [*outcome.said, *outcome.warnings, *told_of_others(outcome)]
     sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
     if not asked.json:
         for sign, texts in (("-", outcome.removed), ("+", outcome.added)):
