@@ -84,7 +84,7 @@ class AddressGuard:
 
     @staticmethod
     def _refused(address: str, network: str, what: str) -> Decision:
-        advice = f"to={network} in its host rule or allowed-target-network would allow it"
+        advice = f"to={address} in its host rule or allowed-target-network would allow it"
         return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address} is in {network} ({what}); {advice}")
 
     def _refusing(self, text: str, to: tuple[Network, ...]) -> Optional[tuple[str, str]]:

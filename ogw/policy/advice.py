@@ -1,14 +1,11 @@
 """What each event and each reason means, and what an administrator does about it; for `ogw events` and docs/answers.md.
 
-Reasons of which one does the same have the same text. `backticks` mark what is typed or stands in a log.
+Reasons of which one does the same have the same text. The command that lets pass what was refused: policy/remedy.py.
+`backticks` mark what is typed or stands in a log.
 """
 
-import shlex
-from collections.abc import Collection
 from gettext import gettext as _
-from typing import NamedTuple, Optional
-
-from ogw.policy.decision import Reason
+from typing import NamedTuple
 
 
 class Advice(NamedTuple):
@@ -148,7 +145,8 @@ REASONS = {
         _("add the client's network to `allowed-client`"),
     ),
     "host-not-allowed": Advice(
-        _("No host rule that is in force for this client names the host, or `denied-host` does."), _LIST_HOST
+        _("No host rule that is in force for this client names the host, or `denied-host` does."),
+        _("add the host, or the port to its rule (`host:8084`); where `denied-host` names it, remove it from there"),
     ),
     "port-not-allowed": Advice(_("The host is allowed, but not on this port."), _LIST_HOST),
     "address-not-allowed": Advice(
@@ -156,7 +154,10 @@ REASONS = {
             "The host is allowed, but its name leads only to addresses that the address guard refuses, that "
             "`denied-host` names, or where the gateway itself listens."
         ),
-        _("add `to=NETWORK` to its rule, if its name should lead to a private network"),
+        _(
+            "add `to=NETWORK` to its rule, if its name should lead to a private network; where `denied-host` names the "
+            "address, remove it from there"
+        ),
     ),
     "not-connect": Advice(
         _("The request has another method than CONNECT: the gateway does not fetch pages."),
@@ -284,30 +285,3 @@ REASONS = {
         _("Its worker died. It is counted in the metrics; nobody was left to write its line."), _("see event 405")
     ),
 }
-
-
-def command_for(
-    reason: str, client: str, target: str, ports: Collection[int] = (443,), more: str = ""
-) -> Optional[str]:
-    """The command that would let such a request pass, where there is one.
-
-    reason  its token
-    ports   those that a rule without a port of its own allows
-    more    attributes that the rule gets; where addresses are not allowed it needs some
-    """
-    host, _colon, port = target.rpartition(":")
-    # The texts are of strangers, and this is pasted into a shell.
-    rule = host if port.isdigit() and int(port) in ports and reason != Reason.PORT_NOT_ALLOWED.token else target
-    if reason == Reason.CLIENT_NOT_ALLOWED.token:
-        return f"ogw config add allowed-client {shlex.quote(client)} --reload"
-    if not target:
-        return None  # several, which are told as one
-    if reason in (Reason.HOST_NOT_ALLOWED.token, Reason.PORT_NOT_ALLOWED.token):
-        rule = f"{rule} {more}".rstrip()
-    elif reason == Reason.ADDRESS_NOT_ALLOWED.token:
-        rule = f"{rule} {more or 'to=NETWORK'}"
-    elif reason == Reason.SERVER_NAME_MISSING.token:
-        rule = f"{rule} no-server-name"
-    else:
-        return None
-    return f"ogw allowed-host add {shlex.quote(rule)} --reload"

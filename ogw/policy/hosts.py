@@ -32,7 +32,7 @@ class Match(NamedTuple):
 class Policy:
     """Everything that may refuse a tunnel. Ten thousand rules cost as much as ten.
 
-    ports            those a rule without a port of its own allows
+    ports            those that a rule without a port of its own allows
     clients          networks that clients may come from; empty: all
     target_networks  networks that any target's addresses may lie in although the address guard would refuse them
     tls              what is asked of a TLS session once the tunnel is open
@@ -52,7 +52,7 @@ class Policy:
         self._allowed = HostIndex(allowed)
         self._denied = HostIndex(denied)
         self._denies_networks = any(rule.network is not None for rule in denied)
-        self._ports = frozenset(ports)
+        self.ports = frozenset(ports)
         self._clients: Optional[Networks[bool]] = Networks((network, True) for network in clients) if clients else None
         self.guard = AddressGuard(target_networks)
         self.tls = tls or TlsRules()
@@ -106,12 +106,28 @@ class Policy:
 
     def denied_address(self, address: str, port: int, client: str, now: Optional[float] = None) -> Decision:
         """The same, by the denied hosts alone: they name networks, too."""
+        rules = self._denying_address(address, port, client, now)
+        if not rules:
+            return ALLOW
+        detail = f"{address} is denied by {rules[0]} ({rules[0].source})"
+        return Decision(False, Reason.ADDRESS_NOT_ALLOWED, detail)
+
+    def _denying_address(self, address: str, port: int, client: str, now: Optional[float]) -> list[Rule]:
         clock = time.time if now is None else lambda: now
-        for rule in self._denied.find_networks(ip_address(address)):
-            if rule.port in (None, port) and holds(rule, client, clock):
-                detail = f"{address} is denied by {rule} ({rule.source})"
-                return Decision(False, Reason.ADDRESS_NOT_ALLOWED, detail)
-        return ALLOW
+        rules = self._denied.find_networks(ip_address(address))
+        return [rule for rule in rules if rule.port in (None, port) and holds(rule, client, clock)]
+
+    def denying(
+        self, target: Target, client: str, addresses: Iterable[str] = (), now: Optional[float] = None
+    ) -> list[Rule]:
+        """Every rule that denies this target, or one of these addresses of it (IP text): all of them stand in its way.
+
+        One that differs in its source alone is another one.
+        """
+        rules = [match.rule for match in self.matches(target, client, now) if match.denies and not match.obstacle]
+        for address in addresses:
+            rules += self._denying_address(address, target.port, client, now)
+        return list({(str(rule), rule.source): rule for rule in rules}.values())
 
     def matches(self, target: Target, client: str, now: Optional[float] = None) -> list[Match]:
         """Every rule that judge_target looks at for this target, those that deny first."""
@@ -126,13 +142,15 @@ class Policy:
         ]
 
     def _port_fits(self, rule: Rule, port: int) -> bool:
-        return port in self._ports if rule.port is None else rule.port == port
+        return port in self.ports if rule.port is None else rule.port == port
 
     def _refusal(self, target: Target, client: str, rules: list[Rule], clock: Callable[[], float]) -> Decision:
         """Why none of the rules that match the host allows the target, and what would."""
         if not rules:
             near = self._allowed.just_above(target)
-            hint = f"allowed-host = {target.host} would allow it"
+            wanted = target.host if target.port in self.ports else str(target)
+            to = "" if target.address is None or self.guard.judge(target.host).allowed else f" to={target.host}"
+            hint = f"allowed-host = {wanted}{to} would allow it"
             if near is not None:
                 hint = f"{near} ({near.source}) covers only names below it; .{near.name} would cover both"
             return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not in the allowed hosts; {hint}")
@@ -141,7 +159,7 @@ class Policy:
                 continue
             if holds(rule, client, clock):
                 alive = [one for one in rules if holds(one, client, clock)]
-                ports = sorted({port for one in alive for port in ((one.port,) if one.port else self._ports)})
+                ports = sorted({port for one in alive for port in ((one.port,) if one.port else self.ports)})
                 allowed = ", ".join(str(port) for port in ports)
                 return Decision(
                     False,

@@ -34,6 +34,7 @@ class Refusal:
     who      whose share it is of: the client, or the network that it may use any address of
     gathered it stands for several targets (and addresses of the client) that have no place of their own
     latest   the target of the last one
+    addresses  of it, which may not be dialed (IP text); none where it was refused before that
     """
 
     client: str
@@ -51,6 +52,7 @@ class Refusal:
     who: str = ""
     gathered: bool = False
     latest: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 class Refusals:
@@ -81,6 +83,7 @@ class Refusals:
         wall: float,
         every: bool,
         enforced: bool = True,
+        addresses: tuple[str, ...] = (),
     ) -> bool:
         """Remember one; whether it has a line of its own. `every`: all have one."""
         key: Optional[_Key] = (client, target, reason, enforced)
@@ -98,7 +101,7 @@ class Refusals:
         self._known.move_to_end(key)
         self._of[known.who].move_to_end(key)
         known.count += 1
-        known.client, known.latest, known.detail = client, target, detail
+        known.client, known.latest, known.detail, known.addresses = client, target, detail, addresses
         known.last, known.seen = wall, now
         is_due = now - known.written >= self._period
         if every or (self._mark(known.who, target, reason, enforced) if known.gathered else is_due):

@@ -3,7 +3,7 @@
 import heapq
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, Optional, TypedDict
 
 from ogw.policy.decision import Reason
@@ -36,6 +36,7 @@ class KnownRefusal(NamedTuple):
     """A refusal that a worker remembers: as in report/status.py, but on the way it is a list, so that many are short.
 
     times        its count there
+    command      what would allow it; None where nothing does, or nobody wanted to know
     first, last  Unix seconds
     seen         when the last came, in seconds of the monotonic clock, which all processes of a machine share
     """
@@ -50,6 +51,7 @@ class KnownRefusal(NamedTuple):
     last: float
     enforced: bool
     seen: float
+    command: Optional[str] = None
 
 
 class KnownOverview(TypedDict):
@@ -75,10 +77,17 @@ class KnownRefusals(TypedDict):
     refusals: list[KnownRefusal]
 
 
-def overview(tunnels: Collection[Tunnel], relays: Iterable[Relay], cells: Any, refusals: Refusals) -> KnownOverview:
+def overview(
+    tunnels: Collection[Tunnel],
+    relays: Iterable[Relay],
+    cells: Any,
+    refusals: Refusals,
+    command_for: Callable[[Refusal], Optional[str]],
+) -> KnownOverview:
     """Who has most tunnels, where to, how the relay proxies fare, and what was refused lately.
 
-    cells  the worker's row of the table
+    cells        the worker's row of the table
+    command_for  what would allow it
     """
     clients = Counter(tunnel.client_ip for tunnel in tunnels if not tunnel.is_over)
     hosts = Counter(tunnel.target for tunnel in tunnels if tunnel.target and not tunnel.is_over)
@@ -94,7 +103,7 @@ def overview(tunnels: Collection[Tunnel], relays: Iterable[Relay], cells: Any, r
              "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number]}
             for relay in relays
         ],
-        "refusals": [_known(one) for one in refusals.latest(MOST_REFUSALS)],
+        "refusals": [_known(one)._replace(command=command_for(one)) for one in refusals.latest(MOST_REFUSALS)],
     }  # fmt: skip
 
 

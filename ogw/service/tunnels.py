@@ -7,6 +7,7 @@ the worker answers when it is asked about them.
 import _socket
 import gc
 import logging
+import os
 import time
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -18,14 +19,17 @@ from greenlet import greenlet
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.policy.index import client_network
+from ogw.policy.remedy import Asked, command_for
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import MOST_RELAYS, RELAY_STATE
+from ogw.report.refusals import Refusal
 from ogw.report.table import Row, Table
 from ogw.service import answers
 from ogw.service.dialer import dialer_of
 from ogw.service.limits import SPARE_DESCRIPTORS, Limits
 from ogw.service.messages import ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
+from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
 from ogw.tunnel.greenlets import Greenlets
@@ -68,6 +72,7 @@ class Tunnels:
         self._limits = limits
         self._via = via
         self._own = own
+        self._run_dir = folder_of(config, os.environ)  # another one needs a restart
         self._pipes = Pipes(limits.pipes)
         self._greenlets = Greenlets()
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
@@ -236,13 +241,22 @@ class Tunnels:
         match question:
             case Overview():
                 relays = self._relays.relays if self._relays is not None else ()
-                return dict(answers.overview(self._open, relays, self._row.cells, self._ledger.refusals))
+                cells, refusals = self._row.cells, self._ledger.refusals
+                return dict(answers.overview(self._open, relays, cells, refusals, self._command_for))
             case ListTunnels():
                 return dict(answers.listed(self._open, question))
             case ListRefusals():
                 return dict(answers.remembered(self._ledger.refusals, question))
             case KillTunnel():
                 return dict(answers.kill(self._open, question))
+
+    def _command_for(self, refusal: Refusal) -> Optional[str]:
+        """What would allow it, by the policy that is in force now."""
+        if self.config.file == os.devnull:
+            return None  # no command can write there
+        shared, flags = self._shared, flags_of(self.config, self._run_dir)
+        asked = Asked(refusal.reason, refusal.client, refusal.target, refusal.addresses)
+        return command_for(shared.policy, asked, flags, shared.dialer.is_own)
 
     def report_census(self) -> None:
         """For who looks for a leak. It looks at every object of the process, so it is made only where it is read."""

@@ -42,6 +42,7 @@ class Outcome:
 
     added, removed  "allowed-host www.example.com"; secrets are hidden
     said            sentences for whoever edits: what was there already, what was not
+    asked           host rules that were to be added or removed, done or not: the list, the rule, and whether added
     policies        the policy's hash before and after; "" where the file was or is wrong
     remaining       mistakes that the file had before, and still has
     warnings        what the gateway will warn of, and did not before
@@ -52,6 +53,7 @@ class Outcome:
     added: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    asked: list[tuple[str, Rule, bool]] = field(default_factory=list)
     policies: tuple[str, str] = ("", "")
     remaining: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -124,6 +126,7 @@ class Editor:
     def _add_rule(self, setting: Setting, value: str, wanted: Rule) -> bool:
         if wanted.until is not None and wanted.until <= time.time():
             raise WrongValue(_("{name} {rule}: that time is over already").format(name=setting.name, rule=wanted))
+        self._outcome.asked.append((setting.name, wanted, True))
         for entry in self.entries(setting):
             there = meaning_or_none(setting, entry.text)
             if there is None or replace(there, until=None) != replace(wanted, until=None):
@@ -159,6 +162,8 @@ class Editor:
         # What is wrong in the file must be removable by its text.
         as_text = [entry for entry in self.entries(setting) if entry.text == value.strip()]
         wanted = meaning_or_none(setting, value) if as_text else meaning(setting, value)
+        if isinstance(wanted, Rule):
+            self._outcome.asked.append((setting.name, wanted, False))
         found = [entry for entry in self.entries(setting) if entry in as_text or self._is_meant(setting, entry, wanted)]
         if not found:
             self._outcome.said.append(self._not_there(setting, value, wanted))

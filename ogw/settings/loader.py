@@ -100,6 +100,7 @@ class _Loader:
         self._mistakes = Mistakes()
         self._warnings: list[str] = []
         self._path = ""  # of the INI file
+        self._file = ""  # the same, absolute; "" for the default one
 
     def load(self, to_start: bool) -> Config:
         flags = self._from_flags()
@@ -122,7 +123,7 @@ class _Loader:
             check_start(values, self._mistakes)
         if self._mistakes.told:
             raise ConfigError(sorted(self._mistakes.told, key=self._line_of))
-        return Config(**values, **elsewhere, origins=origins, warnings=tuple(self._warnings))
+        return Config(**values, **elsewhere, origins=origins, warnings=tuple(self._warnings), file=self._file)
 
     def _line_of(self, mistake: str) -> int:
         """The line of the INI file that a mistake begins with; 0 for one of another source."""
@@ -168,6 +169,7 @@ class _Loader:
     def _from_file(self, asked: Optional[Given]) -> dict[str, list[Given]]:
         try:
             path = require_path(asked, DEFAULT_FILE) if asked else DEFAULT_FILE
+            self._file = os.path.abspath(path) if path != DEFAULT_FILE else ""
             contents = ini_text(path, asked.source if asked else "", self._before)
         except Unreadable as unreadable:
             self._mistakes.add(str(unreadable))

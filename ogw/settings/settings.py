@@ -82,6 +82,8 @@ class Config:
     agent_certificates  common names in certificates of this machine's agents
     agent_missing       why agent-config gives nothing; "" where it does, or is not set
     seen                what the files that were read looked like just before (sourced.seen)
+
+    file  the INI file that was asked for, as an absolute path; "" for the default one
     """
 
     listen_address: tuple[tuple[str, Optional[int]], ...] = _listening(
@@ -507,6 +509,7 @@ class Config:
     agent_certificates: tuple[Pattern, ...] = ()
     agent_missing: str = ""
     seen: Seen = field(default=(), compare=False)
+    file: str = field(default="", compare=False)
 
     @cached_property
     def policy(self) -> Policy:

@@ -85,7 +85,7 @@ class Connector:
         """The short way, which most go: what a race does for its only address, at half the cost."""
         decision = judge(address)
         if not decision.allowed:
-            raise DialError(decision.reason, f"{address}: {decision.detail}")
+            raise DialError(decision.reason, f"{address}: {decision.detail}", addresses=(address,))
         try:
             sock = begin(address, target.port, self._ports)
             try:

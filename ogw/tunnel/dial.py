@@ -83,6 +83,10 @@ class Dialer:
         """Whether a target of this client is dialed past all relay proxies."""
         return self.relays is None or (self.bypass is not None and self.bypass.covers(target, client_ip, clock))
 
+    def is_own(self, address: str, port: int) -> bool:
+        """The gateway itself listens there."""
+        return self._own.hold(address, port)
+
     def survey(
         self, target: Target, to: tuple[Any, ...], client_ip: str, clock: Callable[[], float] = time.time
     ) -> Survey:
@@ -99,13 +103,13 @@ class Dialer:
         if target.address is None:
             return Survey([])
         decision = self._judge(target.port, to, client_ip, target.host, now)
-        failure = None if decision.allowed else DialError(decision.reason, decision.detail)
+        failure = None if decision.allowed else DialError(decision.reason, decision.detail, addresses=(target.host,))
         return Survey([(target.host, decision)], failure)
 
     def _judge(
         self, port: int, to: tuple[Any, ...], client_ip: str, address: str, now: Optional[float] = None
     ) -> Decision:
         decision = self._policy.judge_address(address, port, client_ip, to, now)
-        if decision.allowed and self._own.hold(address, port):
+        if decision.allowed and self.is_own(address, port):
             return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address}:{port} is this gateway itself")
         return decision

@@ -52,10 +52,18 @@ class Ledger:
         self.cells[BYTES_UP] += up
         self.cells[BYTES_DOWN] += down
 
-    def refused(self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any]) -> None:
-        """Denied: it gets an answer and ends. `fields` are for its line."""
+    def refused(
+        self,
+        reason: Reason,
+        detail: str,
+        client: str,
+        target: str,
+        fields: dict[str, Any],
+        addresses: tuple[str, ...] = (),
+    ) -> None:
+        """Denied: it gets an answer and ends. `fields` are for its line, `addresses` those that may not be dialed."""
         self.cells[REFUSED + reason.index] += 1
-        self._tell(reason, detail, client, target, fields)
+        self._tell(reason, detail, client, target, fields, addresses)
 
     def passed(self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any]) -> None:
         """No rule allows it, and it passes because the policy only reports: what would have been said."""
@@ -124,11 +132,20 @@ class Ledger:
             )
             one.untold = 0
 
-    def _tell(self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any]) -> None:
+    def _tell(
+        self,
+        reason: Reason,
+        detail: str,
+        client: str,
+        target: str,
+        fields: dict[str, Any],
+        addresses: tuple[str, ...] = (),
+    ) -> None:
         self.cells[EVENTS[reason.event]] += 1
         now, wall = time.monotonic(), time.time()
         every = self.every_refusal or reason is Reason.INTERNAL_ERROR
         enforced = fields.get("enforced") is not False
         detail = detail_of(detail)
-        if self.refusals.remember(client, target, reason.token, reason.event, detail, now, wall, every, enforced):
+        remember = self.refusals.remember
+        if remember(client, target, reason.token, reason.event, detail, now, wall, every, enforced, addresses):
             self.log.event(reason.event, detail, reason.token, counted=False, **fields)

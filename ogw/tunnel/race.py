@@ -55,6 +55,7 @@ class Race:
         self._attempts: dict[_socket.socket, tuple[str, Any]] = {}
         self._failures: list[tuple[str, str]] = []  # address and detail of the first
         self._reasons: set[Reason] = set()  # of all
+        self._not_allowed: list[str] = []  # the first
         self._stagger: Any = None
 
     def enter(self, lookup: Lookup) -> None:
@@ -143,6 +144,8 @@ class Race:
         self._reasons.add(reason)
         if len(self._failures) < MOST_TOLD:
             self._failures.append((address, detail))
+        if reason is Reason.ADDRESS_NOT_ALLOWED and len(self._not_allowed) < MOST_TOLD:
+            self._not_allowed.append(address)
 
     def lost(self, target: Target, seconds: Optional[float], may_try: bool) -> Optional[DialError]:
         """How it ends where no address may be tried; None where one may.
@@ -165,7 +168,8 @@ class Race:
 
     def _all_failed(self) -> DialError:
         reason = next(one for one in _TELLING if one in self._reasons)
-        return DialError(reason, self.story().removeprefix("; "))
+        addresses = tuple(self._not_allowed) if reason is Reason.ADDRESS_NOT_ALLOWED else ()
+        return DialError(reason, self.story().removeprefix("; "), addresses=addresses)
 
     def close(self) -> None:
         """Drop the attempts that did not win."""

@@ -25,13 +25,17 @@ class Refused(Exception):
     """This tunnel is denied: it gets an answer and ends. `detail` is for the log, never for the client.
 
     received_status  that of the relay proxy's answer, which the client learns
+    addresses        of the target, which may not be dialed; for the operator only
     """
 
-    def __init__(self, reason: Reason, detail: str, received_status: Optional[int] = None) -> None:
+    def __init__(
+        self, reason: Reason, detail: str, received_status: Optional[int] = None, addresses: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
         self.received_status = received_status
+        self.addresses = addresses
 
 
 class Left(Exception):

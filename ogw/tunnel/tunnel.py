@@ -248,7 +248,7 @@ class Tunnel:
         except Loop as loop:
             raise Refused(Reason.RELAY_LOOP, loop.detail) from None
         except DialError as error:
-            raise Refused(error.reason, error.detail, error.status) from None
+            raise Refused(error.reason, error.detail, error.status, error.addresses) from None
         except ClientGone:
             raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
         self.upstream, grounds.address = upstream.address, upstream.judged
@@ -256,7 +256,7 @@ class Tunnel:
             decision = self._recheck()
             if not decision.allowed:
                 self._close_upstream(upstream, None)
-                raise Refused(decision.reason, decision.detail)
+                raise Refused(decision.reason, decision.detail, addresses=(upstream.judged,) if upstream.judged else ())
         seconds = time.monotonic() - began
         shared.ledger.opened(seconds)
         return upstream, seconds
@@ -376,7 +376,7 @@ class Tunnel:
     def _refuse(self, refused: Refused, **more: Any) -> None:
         reason = refused.reason
         fields = {"status": reason.status, "received_status": refused.received_status, **self._who(), **more}
-        self.shared.ledger.refused(reason, refused.detail, self.client_ip, self.target, fields)
+        self.shared.ledger.refused(reason, refused.detail, self.client_ip, self.target, fields, refused.addresses)
         self._tell_and_let_finish(refusal(reason, self.id, refused.received_status))
 
     def _tell_and_let_finish(self, last_words: bytes) -> None:

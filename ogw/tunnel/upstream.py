@@ -12,14 +12,18 @@ from ogw.wire.place import place
 class DialError(Exception):
     """The target was not reached: the reason, and for the log a sentence in `detail`.
 
-    status  that of the relay proxy's answer, if it was one that refused
+    status     that of the relay proxy's answer, if it was one that refused
+    addresses  the first of those that are not allowed (IP text), where that is the reason
     """
 
-    def __init__(self, reason: Reason, detail: str, status: Optional[int] = None) -> None:
+    def __init__(
+        self, reason: Reason, detail: str, status: Optional[int] = None, addresses: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
         self.status = status
+        self.addresses = addresses
 
 
 class UnknownName(DialError):

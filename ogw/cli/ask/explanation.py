@@ -3,32 +3,30 @@
 Nothing is dialed; names are looked up where the gateway would.
 """
 
+import os
 import secrets
-import shlex
 import time
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, Optional
 
-from ogw.policy.advice import command_for
-from ogw.policy.decision import Decision, Reason
+from ogw.policy.decision import Decision
 from ogw.policy.hosts import Match
 from ogw.policy.index import holds, parse_client
+from ogw.policy.remedy import Asked, command_for
 from ogw.policy.rules import time_text
 from ogw.policy.tls_rules import Mode
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import dialer_of, own_places
-from ogw.settings.setting import PREFIX
+from ogw.settings.named import flags_of
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import Survey
 from ogw.tunnel.head import HEAD_REASONS
 from ogw.wire.connect import HeadError, Target, read_request
 from ogw.wire.place import place
 from ogw.wire.tls import version_name
-
-MOST_NETWORKS = 4  # in a command
 
 
 class Explainer:
@@ -62,14 +60,14 @@ class Explainer:
         empty: dict[str, Any] = {"rules": [], "way": None, "addresses": [], "more_addresses": 0, "tls": None}
         decision = self.policy.judge_client(client)
         if not decision.allowed:
-            return {**answer, **self._answer(decision, client, ""), **empty}
+            return {**answer, **self._answer(decision, client, "", at), **empty}
         try:
             request = read_request(b"CONNECT " + asked + b" HTTP/1.1\r\n\r\n", self._config.head_max_size)
             assert request is not None  # it ends
         except HeadError as error:
             return {
                 **answer,
-                **self._answer(Decision(False, HEAD_REASONS[type(error)], error.detail), client, ""),
+                **self._answer(Decision(False, HEAD_REASONS[type(error)], error.detail), client, "", at),
                 **empty,
             }
         target = request.target
@@ -78,28 +76,20 @@ class Explainer:
         decision = self.policy.judge_target(target, client, at)
         empty["rules"] = _rules(matches, decision)
         if not decision.allowed:
-            return {**answer, **self._answer(decision, client, str(target), matches), **empty}
+            return {**answer, **self._answer(decision, client, str(target), at), **empty}
         survey = self._dialer.survey(target, decision.to, client, _clock(at))
         if survey.failure is not None:
             refused = Decision(False, survey.failure.reason, survey.failure.detail, reported=decision.reported)
-            judged = [address for address, _judged in survey.addresses]
-            answer |= self._answer(refused, client, str(target), matches, judged)
-            if any(not self.policy.denied_address(one, target.port, client, at).allowed for one in judged):
-                answer["command"] = None  # its addresses may not be dialed, wherever the guard would let them lie
+            answer |= self._answer(refused, client, str(target), at, survey.failure.addresses)
         else:
-            answer |= self._answer(decision, client, str(target), matches)
+            answer |= self._answer(decision, client, str(target), at)
         answer |= {"rules": empty["rules"], "way": self._way(target, client, at), "addresses": _addresses(survey)}
         answer["more_addresses"] = survey.more
         answer["tls"] = None if survey.failure is not None else self._tls(target, client, decision, at)
         return answer
 
     def _answer(
-        self,
-        decision: Decision,
-        client: str,
-        target: str,
-        matches: Sequence[Match] = (),
-        addresses: Sequence[str] = (),
+        self, decision: Decision, client: str, target: str, at: Optional[float], addresses: Sequence[str] = ()
     ) -> dict[str, Any]:
         reason = decision.reason
         refused = decision.reported if decision.allowed else decision
@@ -110,31 +100,15 @@ class Explainer:
             "event": reason.event,
             "detail": decision.detail,
             "reported": None if decision.reported is None else decision.reported.reason.token,
-            "command": refused and self._command(refused.reason, client, target, matches, addresses),
+            "command": refused and self._command(Asked(refused.reason.token, client, target, addresses, at)),
         }
 
-    def _command(
-        self, reason: Reason, client: str, target: str, matches: Sequence[Match], addresses: Sequence[str]
-    ) -> Optional[str]:
-        """The command that would allow it, where one alone does."""
-        denied = [match.rule for match in matches if match.denies and not match.obstacle]
-        if reason is Reason.HOST_NOT_ALLOWED and denied:
-            # A rule of a flag or a variable no command can remove, and one of several removed changes nothing.
-            if len(denied) > 1 or denied[0].source.startswith(("-", PREFIX)):
-                return None
-            return f"ogw denied-host remove {shlex.quote(str(denied[0]))} --reload"
-        allowing = [match.rule for match in matches if not match.denies and not match.obstacle]
-        to = tuple(network for rule in allowing for network in rule.to)
-        refused = [address for address in addresses if not self.policy.guard.judge(address, to).allowed]
-        if len(refused) < len(addresses):
-            return None  # it is the gateway itself
-        # Where the list makes a difference between clients, it goes on doing so.
-        of_clients = any(match.obstacle == "from" for match in matches) or (
-            allowing and all(rule.clients for rule in allowing)
-        )
-        more = [f"from={client}"] if of_clients and matches else []
-        more += [f"to={address}" for address in refused[:MOST_NETWORKS]]
-        return command_for(reason.token, client, target, self._config.allowed_port, " ".join(more))
+    def _command(self, asked: Asked) -> Optional[str]:
+        """The command that would allow it, where there is one."""
+        if self._config.file == os.devnull:
+            return None  # no command can write there
+        folder = os.path.abspath(self._config.run_dir) if self._config.run_dir else ""
+        return command_for(self.policy, asked, flags_of(self._config, folder), self._dialer.is_own)
 
     def _way(self, target: Target, client: str, at: Optional[float]) -> dict[str, Any]:
         config, clock = self._config, _clock(at)

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any, Optional
 from urllib.parse import urlencode
 
+from ogw.cli.edit.others import told_of_others
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, SECONDS, Gateway, NoGateway, add_run_dir
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, SECONDS, Gateway, NoGateway, add_run_dir, file_of, gateway_of
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.screen import clean
 from ogw.report.events import Event
@@ -24,7 +25,6 @@ from ogw.service.admin.shapes import Changed, Reloaded
 from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
-from ogw.settings.ini.source import Unreadable, asked_file
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
 from ogw.settings.settings import SETTINGS
 
@@ -51,19 +51,6 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     """The flag that names the file."""
     told = _("the INI file (default: OGW_CONFIG, or {file})").format(file=DEFAULT_FILE)
     parser.add_argument("--config", metavar="FILE", help=told)
-
-
-def file_of(asked: argparse.Namespace) -> str:
-    """The path of the file that is meant. Raises Failed."""
-    try:
-        return asked_file(asked.config, os.environ, DEFAULT_FILE)
-    except Unreadable as unreadable:
-        raise Wrong(str(unreadable)) from None
-
-
-def gateway_of(asked: argparse.Namespace) -> Gateway:
-    """The running gateway that is meant: by --run-dir, or by the run-dir of the file that is edited."""
-    return Gateway(asked.run_dir, {**os.environ, "OGW_CONFIG": file_of(asked)})
 
 
 def make(
@@ -93,7 +80,7 @@ def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = Fa
 def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Say what came of it, and to the running gateway, too, which reloads where that is asked for; the exit code."""
     code, reload = OK, None
-    sentences = [*outcome.said, *outcome.warnings]
+    sentences = [*outcome.said, *outcome.warnings, *told_of_others(outcome)]
     sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
     if not asked.json:
         for sign, texts in (("-", outcome.removed), ("+", outcome.added)):

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from gettext import gettext as _
 
-from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
+from ogw.cli.edit.change import CODES, add_config, add_flags, make
 from ogw.cli.exits import FAILED, OK, Failed, Wrong
+from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, offer, parser_of
 from ogw.cli.screen import clean
 from ogw.policy.rules import parse_time

@@ -5,9 +5,10 @@ import json
 from gettext import gettext as _
 
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
+from ogw.cli.edit.change import CODES, add_config, add_flags, make
 from ogw.cli.edit.config import remove_all, text_of, until, values_of
 from ogw.cli.exits import FAILED, OK, WRONG, Wrong
+from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, VerbParser, branches, offer, parser_of
 from ogw.cli.screen import clean
 from ogw.settings.editing import Editor, split

@@ -8,9 +8,10 @@ import sys
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.cli.edit.change import CODES, add_config, add_flags, file_of, make
+from ogw.cli.edit.change import CODES, add_config, add_flags, make
 from ogw.cli.edit.config import must, text_of
 from ogw.cli.exits import FAILED, OK, Failed
+from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.settings import password_file as kept
 from ogw.settings.editing import Editor, WrongValue

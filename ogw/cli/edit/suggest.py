@@ -15,10 +15,10 @@ from io import BufferedReader
 from typing import Optional
 
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.edit.change import file_of, make
+from ogw.cli.edit.change import make
 from ogw.cli.edit.suggest_text import lines, value
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir, file_of, gateway_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import count
 from ogw.policy.rules import Rule, parse_time
@@ -80,7 +80,7 @@ def run(asked: argparse.Namespace) -> int:
     config = load_or_tell([] if asked.config is None else ["--config", asked.config])
     if config is None:
         return WRONG
-    gateway = Gateway(asked.run_dir)
+    gateway = gateway_of(asked)
     learner = Learner(config.policy, config.denied_host, config.allowed_port)
     _learn(learner, asked.logs, asked.since, gateway, config)
     found = learner.suggestions(asked.per_client)

@@ -14,11 +14,11 @@ from io import StringIO
 from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from ogw import __version__
-from ogw.cli.exits import NO_GATEWAY, Failed
+from ogw.cli.exits import NO_GATEWAY, Failed, Wrong
 from ogw.report.status import Status
 from ogw.settings import run_dir
 from ogw.settings.ini.parser import IniParser
-from ogw.settings.ini.source import read_ini
+from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file, read_ini
 from ogw.settings.loader import DEFAULT_FILE
 
 SECONDS = 10.0  # for an answer
@@ -32,10 +32,30 @@ class NoGateway(Failed):
     code = NO_GATEWAY
 
 
+def add_gateway(parser: argparse.ArgumentParser) -> None:
+    """The flags that name the gateway; `gateway_of` finds it."""
+    told = _("the INI file of the gateway, which may name its run-dir (default: OGW_CONFIG, or {file})")
+    parser.add_argument("--config", metavar="FILE", help=told.format(file=DEFAULT_FILE))
+    add_run_dir(parser)
+
+
 def add_run_dir(parser: argparse.ArgumentParser) -> None:
-    """The flag that names the gateway."""
+    """The flag that names its folder."""
     told = _("the run-dir of the gateway (default: OGW_RUN_DIR, run-dir of the INI file, or where a gateway puts it)")
     parser.add_argument("--run-dir", metavar="FOLDER", default="", help=told)
+
+
+def gateway_of(asked: argparse.Namespace) -> "Gateway":
+    """The running gateway that is meant: by --run-dir, OGW_RUN_DIR, or the run-dir of its file. Raises Wrong."""
+    return Gateway(asked.run_dir, {**os.environ, VARIABLE: file_of(asked)})
+
+
+def file_of(asked: argparse.Namespace) -> str:
+    """The path of the INI file that is meant. Raises Wrong."""
+    try:
+        return asked_file(asked.config, os.environ, DEFAULT_FILE)
+    except Unreadable as unreadable:
+        raise Wrong(str(unreadable)) from None
 
 
 class Gateway:

@@ -6,7 +6,7 @@ from gettext import gettext as _
 from gettext import ngettext
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_gateway, gateway_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
 from ogw.service.admin.shapes import Reloaded
@@ -38,13 +38,13 @@ def _reload_parser() -> Parser:
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
     )
-    add_run_dir(made)
+    add_gateway(made)
     made.set_defaults(do=_reload)
     return made
 
 
 def _reload(asked: argparse.Namespace) -> int:
-    return tell_of_reload(reloaded(Gateway(asked.run_dir)))
+    return tell_of_reload(reloaded(gateway_of(asked)))
 
 
 def reloaded(gateway: Gateway) -> Reloaded:
@@ -81,14 +81,14 @@ def _drain_parser() -> Parser:
         examples=["ogw drain", "ogw drain --now"],
         codes={OK: _("it drains"), NO_GATEWAY: NO_GATEWAY_MEANS},
     )
-    add_run_dir(made)
+    add_gateway(made)
     made.add_argument("--now", action="store_true", help=_("end the open tunnels at once, also of one that drains"))
     made.set_defaults(do=_drain)
     return made
 
 
 def _drain(asked: argparse.Namespace) -> int:
-    gateway = Gateway(asked.run_dir)
+    gateway = gateway_of(asked)
     status = gateway.status()
     number = status["counters"]["tunnels"]
     tunnels = ngettext("{number} tunnel", "{number} tunnels", number).format(number=count(number))

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, add_gateway, gateway_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import (
     BAD,
@@ -49,13 +49,13 @@ def parser() -> Parser:
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
     )
-    add_run_dir(made)
+    add_gateway(made)
     made.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /status, as it is"))
     return made
 
 
 def run(asked: argparse.Namespace) -> int:
-    gateway = Gateway(asked.run_dir)
+    gateway = gateway_of(asked)
     if asked.json:
         answer = gateway.value("/status")
         print(json.dumps(answer, indent=2))

@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from ogw.cli.exits import INTERRUPTED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import Gateway, NoGateway, add_run_dir
+from ogw.cli.live.gateway import Gateway, NoGateway, add_gateway, gateway_of
 from ogw.cli.live.rates import COUNTERS, Rates, Sample, rates, was_restarted
 from ogw.cli.live.top_screen import screen
 from ogw.cli.parser import Parser, parser_of
@@ -41,7 +41,7 @@ def parser() -> Parser:
             INTERRUPTED: _("left with Ctrl-C"),
         },
     )
-    add_run_dir(made)
+    add_gateway(made)
     made.add_argument(
         "--interval", metavar="SECONDS", type=_interval, default=1.0, help=_("between two frames (default: 1)")
     )
@@ -50,7 +50,7 @@ def parser() -> Parser:
 
 
 def run(asked: argparse.Namespace) -> int:
-    watch = Watch(Gateway(asked.run_dir))
+    watch = Watch(gateway_of(asked))
     watch.look()
     if watch.latest is None:
         raise watch.trouble or NoGateway

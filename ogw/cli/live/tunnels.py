@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_run_dir
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, add_gateway, gateway_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.policy.index import parse_client
@@ -43,7 +43,7 @@ def _list_parser() -> Parser:
         ],
         codes={OK: _("done"), NO_GATEWAY: NO_GATEWAY_MEANS},
     )
-    add_run_dir(made)
+    add_gateway(made)
     made.add_argument("--client", metavar="ADDRESS", type=_address, help=_("only those of this client"))
     made.add_argument("--target", metavar="HOST[:PORT]", type=_target, help=_("only those to this host"))
     told = _("list at most so many, 1 to {most} (default: {shown})").format(most=MOST, shown=SHOWN)
@@ -55,7 +55,7 @@ def _list_parser() -> Parser:
 
 def _list(asked: argparse.Namespace) -> int:
     query = urlencode({"client": asked.client or "", "target": asked.target or "", "most": asked.most})
-    answer = Gateway(asked.run_dir).ask(f"/tunnels?{query}", Tunnels)
+    answer = gateway_of(asked).ask(f"/tunnels?{query}", Tunnels)
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
@@ -70,14 +70,14 @@ def _kill_parser() -> Parser:
         examples=["ogw tunnel kill 3fa1c2-17", "ogw tunnel kill 3fa1c2-17 3fa1c2-18"],
         codes={OK: _("all are ended"), FAILED: _("one of them is not open"), NO_GATEWAY: NO_GATEWAY_MEANS},
     )
-    add_run_dir(made)
+    add_gateway(made)
     made.add_argument("ids", metavar="ID", nargs="+", help=_("of a tunnel"))
     made.set_defaults(do=_kill)
     return made
 
 
 def _kill(asked: argparse.Namespace) -> int:
-    gateway, code = Gateway(asked.run_dir), OK
+    gateway, code = gateway_of(asked), OK
     for tunnel in asked.ids:
         answer = gateway.ask(f"/kill?tunnel={quote(tunnel, safe='')}", Killed, "POST")
         if answer["killed"]:

@@ -16,9 +16,10 @@ from gettext import gettext as _
 from typing import NamedTuple
 
 from ogw.cli.edit import relay_proxy
-from ogw.cli.edit.change import file_of, gateway_of, make
+from ogw.cli.edit.change import make
 from ogw.cli.edit.config import text_of
 from ogw.cli.exits import FAILED, OK, Wrong
+from ogw.cli.live.gateway import file_of, gateway_of
 from ogw.cli.live.orders import reloaded, tell_of_reload
 from ogw.cli.original.powershell import Unreadable, Word, statements
 from ogw.cli.parser import Parser

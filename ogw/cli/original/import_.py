@@ -6,9 +6,9 @@ import os
 import sys
 from gettext import gettext as _
 
-from ogw.cli.edit.change import add_flags, file_of, make
+from ogw.cli.edit.change import add_flags, make
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, file_of
 from ogw.cli.original.cmdlets import RESTART, Call, NotUnderstood, parsed, warn_of_password
 from ogw.cli.original.powershell import Unreadable, statements
 from ogw.cli.parser import Parser, parser_of

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ogw.policy.advice import command_for
 from ogw.report.log import timestamp
 from ogw.report.metrics import RelayState
 from ogw.report.status import CountedRefusal, RelayProxyState, RelayProxyStatus, WorkersPart
@@ -44,8 +43,7 @@ def overview(answers: Sequence[KnownOverview], missing: int) -> WorkersPart:
         "top_hosts": [{"host": host, "tunnels": count} for host, count in hosts.most_common(TOP)],
         "relay_proxies": [relay_proxy(known) for known in relays.values()],
         "refusals": [
-            {**_counted(one, age), "command": command_for(one.reason, one.client, one.target)}
-            for one, age in _with_age(refusals)[:LATEST_REFUSALS]
+            {**_counted(one, age), "command": one.command} for one, age in _with_age(refusals)[:LATEST_REFUSALS]
         ],
         "workers_missing": missing,
     }

@@ -351,7 +351,7 @@ def test_it_names_every_rule_that_matches_and_where_it_stands(tmp_path):
         ("www.example.com until=2020-01-01T00:00:00Z", f"{file}:6", "until", False),
         ("*.example.com", f"{file}:3", None, False),
     ]
-    assert told["command"] == "ogw denied-host remove www.example.com --reload"
+    assert told["command"] == f"ogw denied-host remove www.example.com --config {file} --reload"
     shown = ogw(*words).stdout
     for text in ("decides", "is for another port", "is for other clients", "has ended", "would allow it", f"{file}:7"):
         assert text in shown

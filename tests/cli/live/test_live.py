@@ -50,7 +50,7 @@ def test_status_says_on_one_screen_how_the_gateway_fares(gateway, upstream):
     assert facts["policy"].startswith(gateway.lines[0]["policy"])
     assert {line.split()[1] for line in lines if line[:2] in ("0 ", "1 ")} == {str(pid) for pid in gateway.workers}
     assert ["host-not-allowed", "2"] in [line.split() for line in lines]
-    assert "    to allow it: ogw allowed-host add www.example.org --reload" in lines
+    assert f"    to allow it: ogw allowed-host add www.example.org --run-dir {gateway.run_dir} --reload" in lines
     assert "\x1b" not in done.stdout and not any(line.endswith(" ") for line in lines)
     sock.close()
 
@@ -60,11 +60,12 @@ def test_a_command_to_be_copied_is_one_that_a_shell_takes_as_it_stands(gateway):
         gateway.ask(target)[0].close()
         gateway.wait_for(event=105, target=target)
     commands = until(lambda: [one["command"] for one in _refusals(gateway)] if len(_refusals(gateway)) == 2 else 0)
+    named = ["--run-dir", gateway.run_dir, "--reload"]
     assert sorted(map(shlex.split, commands)) == [
-        ["ogw", "allowed-host", "add", "[2001:db8::1]", "--reload"],
-        ["ogw", "allowed-host", "add", "www.example.org:8443", "--reload"],
+        ["ogw", "allowed-host", "add", "2001:db8::1 to=2001:db8::1", *named],
+        ["ogw", "allowed-host", "add", "www.example.org:8443", *named],
     ]
-    assert "ogw allowed-host add '[2001:db8::1]' --reload" in commands
+    assert any("'2001:db8::1 to=2001:db8::1'" in command for command in commands)
 
 
 def _refusals(gateway):
@@ -120,7 +121,8 @@ def test_status_fits_a_terminal(gateway, upstream, columns, term):
         shown = terminal.wait_for("is serving", "host-not-allowed")
     assert (b"\x1b[" in terminal.raw) == (term != "dumb")
     host = "a" * 60 + "." + "b" * 60 + ".example.org"
-    assert f"ogw allowed-host add {host} --reload".encode() in terminal.raw  # in one piece, to be copied
+    advice = f"ogw allowed-host add {host} --run-dir {gateway.run_dir} --reload"
+    assert advice.encode() in terminal.raw  # in one piece, to be copied
     assert not any("Traceback" in line for line in shown)
 
 

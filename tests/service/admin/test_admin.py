@@ -82,7 +82,8 @@ def test_refusals_are_counted_each_whether_they_have_a_line_or_not(upstream):
         assert metrics(gateway)['ogw_events_total{event="105"}'] == 50
         (shown,) = asked(gateway, "/status")["refusals"]
         assert (shown["target"], shown["reason"], shown["count"]) == (upstream.target, "host-not-allowed", 50)
-        assert shown["command"] == f"ogw allowed-host add {upstream.host} --reload"
+        rule, named = f"{upstream.host} to={upstream.host}", f"--run-dir {gateway.run_dir}"
+        assert shown["command"] == f"ogw allowed-host add '{rule}' {named} --reload"
     # At the end the count is told: nothing is lost.
     first, last = gateway.events(105)
     assert last["count"] == 49 and last["message"].startswith("49 more like this") and "count" not in first

@@ -9,7 +9,6 @@ import socket
 import pytest
 from harness.gateway import Gateway, address, read_all
 
-from ogw.policy.advice import command_for
 from ogw.service.admin import page
 from ogw.service.admin.app import NOT_ITS_NAME
 from ogw.service.admin.attention import attention
@@ -150,24 +149,6 @@ def test_what_needs_attention_is_a_sentence(wrong, told):
     assert attention(state(**EMPTY)) == []
     (sentence,) = attention({**state(**EMPTY), **wrong})
     assert told in sentence
-
-
-@pytest.mark.parametrize(
-    ("reason", "target", "command"),
-    [
-        ("host-not-allowed", "a.example:443", "ogw allowed-host add a.example --reload"),
-        ("host-not-allowed", "a.example:8443", "ogw allowed-host add a.example:8443 --reload"),
-        ("host-not-allowed", "[2001:db8::1]:443", "ogw allowed-host add '[2001:db8::1]' --reload"),
-        ("host-not-allowed", "$(reboot):443", "ogw allowed-host add '$(reboot)' --reload"),
-        ("port-not-allowed", "a.example:22", "ogw allowed-host add a.example:22 --reload"),
-        ("address-not-allowed", "a.example:443", "ogw allowed-host add 'a.example to=NETWORK' --reload"),
-        ("server-name-missing", "a.example:443", "ogw allowed-host add 'a.example no-server-name' --reload"),
-        ("client-not-allowed", "", "ogw config add allowed-client 10.0.0.1 --reload"),
-        ("dns-error", "a.example:443", None),
-    ],
-)
-def test_the_command_that_would_allow_it_is_safe_to_paste(reason, target, command):
-    assert command_for(reason, "10.0.0.1", target) == command
 
 
 # Through the doors of a real gateway.

@@ -1,0 +1,123 @@
+"""The command that lets pass what was refused: one function of the policy, for the page, status and explain alike.
+
+Its texts are made of what was parsed, never of what strangers sent, and each is quoted: it is pasted into a shell.
+"""
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Optional
+
+from ogw.policy.decision import Reason
+from ogw.policy.hosts import Match, Policy
+from ogw.policy.index import parse_client
+from ogw.policy.networks import Network
+from ogw.policy.rules import Rule
+from ogw.policy.tls_rules import Mode
+from ogw.wire.connect import BadTarget, Target, parse_target
+
+MOST_NETWORKS = 4  # in a command
+NOT_IN_A_FILE = ("-", "OGW_")  # how the sources of rules begin that no command can remove: flags and variables
+
+_OF_TARGETS = (
+    Reason.HOST_NOT_ALLOWED,
+    Reason.PORT_NOT_ALLOWED,
+    Reason.ADDRESS_NOT_ALLOWED,
+    Reason.SERVER_NAME_MISSING,
+)
+
+
+class Asked(NamedTuple):
+    """What was refused.
+
+    reason     its token
+    client     IP text
+    target     host:port; "" for none, or for many
+    addresses  those of the target that may not be dialed, as IP text; none where it was refused before that
+    at         Unix seconds for which it is asked; None: now
+    """
+
+    reason: str
+    client: str
+    target: str = ""
+    addresses: Sequence[str] = ()
+    at: Optional[float] = None
+
+
+def command_for(
+    policy: Policy, asked: Asked, flags: str = "", is_own: Callable[[str, int], bool] = lambda _address, _port: False
+) -> Optional[str]:
+    """The command, or two joined by &&, that would let such a request pass; None where there is none.
+
+    flags   " --config FILE" and the like, that name the gateway (settings/named.py)
+    is_own  whether the gateway itself listens there, which no rule allows
+    """
+    edits = _edits(policy, asked, is_own)
+    return " && ".join(f"ogw {edit}{flags}" for edit in edits) + " --reload" if edits else None
+
+
+def _edits(policy: Policy, asked: Asked, is_own: Callable[[str, int], bool]) -> list[str]:
+    if asked.reason == Reason.CLIENT_NOT_ALLOWED.token:
+        return [f"config add allowed-client {shlex.quote(str(parse_client(asked.client)))}"]
+    if asked.reason not in {reason.token for reason in _OF_TARGETS}:
+        return []
+    try:
+        target = parse_target(asked.target.encode())
+    except BadTarget:
+        return []
+    addresses = asked.addresses or ([target.host] if target.address is not None else [])
+    reachable = [address for address in addresses if not is_own(address, target.port)]
+    if not reachable and (addresses or asked.reason == Reason.ADDRESS_NOT_ALLOWED.token):
+        return []
+    denying = policy.denying(target, asked.client, reachable, asked.at)
+    if any(rule.source.startswith(NOT_IN_A_FILE) for rule in denying):
+        return []
+    rule = _rule_for(policy, asked, target, reachable)
+    removals = " ".join(shlex.quote(text) for text in dict.fromkeys(map(str, denying)))
+    return [
+        *([f"denied-host remove {removals}"] if removals else []),
+        *([f"allowed-host add {shlex.quote(rule)}"] if rule else []),
+    ]
+
+
+def _rule_for(policy: Policy, asked: Asked, target: Target, addresses: Sequence[str]) -> str:
+    """The rule that is missing beside those that hold: for this target alone, and where they make a difference between
+    clients, for this client alone. "" where they do.
+
+    Where none holds, it gets what those that match would give: one that has ended, is for others or for another port.
+    """
+    matches = [match for match in policy.matches(target, asked.client, asked.at) if not match.denies]
+    alive = [match.rule for match in matches if not match.obstacle]
+    matching = alive or [match.rule for match in matches]
+    to = tuple(dict.fromkeys(network for rule in matching for network in rule.to))
+    refused = [address for address in addresses if not policy.guard.judge(address, to).allowed]
+    nameless = any(rule.no_server_name for rule in matching)
+    is_missed = asked.reason == Reason.SERVER_NAME_MISSING.token
+    if alive and not refused and (nameless or not is_missed):
+        return ""
+    words = [_pattern(policy, asked, target)]
+    words += [f"from={parse_client(asked.client)}"] if _is_of_clients(matches, alive) else []
+    words += [f"to={_text(network)}" for network in (() if alive else to)]
+    words += [f"to={address}" for address in refused[:MOST_NETWORKS]]
+    needs_it = is_missed or (nameless and not alive) or (_has_no_name(policy, target) and not nameless)
+    words += ["no-server-name"] if needs_it else []
+    return " ".join(words)
+
+
+def _text(network: Network) -> str:
+    return str(network.network_address if network.num_addresses == 1 else network)
+
+
+def _has_no_name(policy: Policy, target: Target) -> bool:
+    """No TLS session to this target can pass without no-server-name: an address is no server name."""
+    return target.address is not None and policy.tls.mode is Mode.ENFORCE and not policy.tls.any_allowed_host
+
+
+def _pattern(policy: Policy, asked: Asked, target: Target) -> str:
+    usual = target.port in policy.ports and asked.reason != Reason.PORT_NOT_ALLOWED.token
+    return target.host if usual else str(target)
+
+
+def _is_of_clients(matches: Sequence[Match], alive: Sequence[Rule]) -> bool:
+    """The list makes a difference between clients, and goes on doing so."""
+    others = [match.rule for match in matches if match.obstacle]
+    return any(rule.clients for rule in others) or (bool(alive) and all(rule.clients for rule in alive))
