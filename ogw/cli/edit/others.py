@@ -1,6 +1,4 @@
-"""What an edit of a list of hosts leaves as it was, because another rule has the last word: one that still allows it, or
-still denies it.
-"""
+"""What an edit of a list of hosts leaves as it was: another rule has the last word, and still allows it or denies it."""
 
 import os
 import time
