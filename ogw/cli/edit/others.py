@@ -1,4 +1,4 @@
-"""What an edit of a list of hosts leaves as it was: another rule has the last word, and still allows it or denies it."""
+"""What an edit of a list of hosts leaves as it was: another rule has the last word, and still allows or denies it."""
 
 import os
 import time
