@@ -173,7 +173,10 @@ def test_a_log_on_a_full_disk(tmp_path):
     with Mute("--log-file", "/dev/full", workers=2) as gateway:
         gateway.ask("nobody.example:443")[0].close()
         before = until(lambda: asked(gateway, "/status")["counters"]["log_lines_lost"])
-        told = [lost_in(text) for text in (screen_of(gateway), page_of(gateway), " ".join(warned_of(gateway)))]
+        texts = (screen_of(gateway), page_of(gateway), " ".join(warned_of(gateway)))
+        assert all("cannot be written: No space left on device" in text for text in texts), texts
+        assert metrics(gateway)["ogw_log_failing"] == 1
+        told = [lost_in(text) for text in texts]
         told += [lost_in(" ".join(asked(gateway, "/status")["attention"])), metrics(gateway)[LOST]]
         assert all(before <= one for one in told), told
         assert max(told) <= asked(gateway, "/status")["counters"]["log_lines_lost"] <= metrics(gateway)[LOST]
