@@ -139,7 +139,7 @@ class Syslog:
         except OSError as error:
             # A network that is not there yet is no mistake; a name that nobody knows is.
             if not later and (isinstance(address, str) or isinstance(error, socket.gaierror)):
-                error.filename = address if isinstance(address, str) else address[0]
+                error.filename = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
                 raise
 
     def _connect(self) -> socket.socket:
