@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from harness.certificates import OIDS, certificate, name, with_common_names
 from harness.peers import peer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw.policy.subjects import LONGEST_SHOWN, Subjects, parse_pattern, parse_subject, shown
@@ -126,6 +126,7 @@ def test_the_subject_that_is_shown_is_a_pattern_for_it(attributes):
 
 
 @pytest.mark.parametrize("form", ["RFC2253,-esc_msb,utf8", "oneline,-esc_msb,utf8", "RFC2253"])
+@settings(max_examples=100)  # also where others have more: each starts a process
 @given(attributes=SUBJECT)
 def test_openssl_prints_the_same_subject(form, attributes):
     der = certificate(name(*attributes))
