@@ -1,6 +1,7 @@
 """Every mistake of a configuration is told in one pass, once, with where it stands."""
 
 import pytest
+from harness.commands import ogw
 
 from ogw.settings.editing import edit
 from ogw.settings.ini.file import EditError
@@ -178,6 +179,8 @@ def test_a_file_that_is_no_ini_file_of_ours_is_not_edited(tmp_path, contents):
     with pytest.raises(EditError, match=r"it is no INI file of ogw, since no line of it is \[ogw\]"):
         edit(str(file), lambda editor: editor.add(SETTINGS["allowed-host"], "a.example"))
     assert file.read_text() == contents
+    shown = ogw("allowed-host", "list", "--config", file)
+    assert shown.returncode == 1 and f"{file}: it is no INI file of ogw" in shown.stderr
 
 
 @pytest.mark.parametrize("contents", ["", "\n", "# mine\n", "\ufeff# mine\n", "; a\n\n[ogw]\n", "[ogw]\nnonsense\n"])

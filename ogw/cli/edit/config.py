@@ -243,7 +243,10 @@ def setting_or_fail(name: str) -> Setting:
 def text_of(path: str) -> IniText:
     """The file as it is; one that is not there is empty. Raises Failed."""
     try:
-        return IniText(read_ini(path).decode())
+        text = IniText(read_ini(path).decode())
+        if text.is_foreign:
+            raise Failed(_("{path}: it is no INI file of ogw, since no line of it is [ogw]").format(path=path))
+        return text
     except FileNotFoundError:
         return IniText()
     except OSError as error:
