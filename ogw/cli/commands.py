@@ -86,7 +86,9 @@ COMMANDS = [
     Command("version", "", _("the version"), "run:version"),
 ]
 CMDLET = Command("", "", "", "original.cmdlets")  # of the original: all words are its own
-_CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|(?:restart-service|import-module)(?:\s|\Z))")
+_CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|[a-z]+-(?:service|module)(?:\s|\Z))")
+# The original's own manual has a blank in "Remove- OMSGatewayAllowedHost", and printers make other dashes of one.
+_NAME = re.compile(r"([A-Za-z]+) ?[-\u2010-\u2015] ?(OMSGateway[A-Za-z]+)(?=\s|\Z)", re.IGNORECASE)
 LONGEST = max(len(command.words.split()) for command in COMMANDS)
 
 
@@ -99,9 +101,18 @@ def find(words: Sequence[str]) -> Optional[tuple[Command, list[str]]]:
     return None
 
 
-def is_cmdlet(word: str) -> bool:
-    """Whether it looks like one of PowerShell's: Verb-Noun, or the original's in any case."""
-    return _CMDLET.match(word) is not None
+def is_cmdlet(words: Sequence[str]) -> bool:
+    """Whether they begin like one of PowerShell's: Verb-Noun, or the original's in any case."""
+    return _CMDLET.match(whole_name(words)[0]) is not None
+
+
+def whole_name(words: Sequence[str]) -> Sequence[str]:
+    """The same words, the name of a cmdlet among the first two in one piece and with a plain dash."""
+    match = _NAME.match(" ".join(words[:2]))
+    if match is None:
+        return words
+    name, end = f"{match[1]}-{match[2]}", match.end()
+    return [name, *words[2:]] if end > len(words[0]) else [name + words[0][end:], *words[1:]]
 
 
 def of_group(word: str) -> list[Command]:

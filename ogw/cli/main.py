@@ -98,8 +98,9 @@ def hide_passwords(words: Sequence[str]) -> None:
     from ogw.settings.settings import SETTINGS
     from ogw.wire.relay_proxy import HIDDEN
 
-    if words and commands.is_cmdlet(words[0]) and (len(words) > 1 or " " in words[0]):
-        _show_as([words[0].split()[0], HIDDEN])  # one of the words may be a password, by its place alone
+    if words and commands.is_cmdlet(words) and (len(words) > 1 or " " in words[0]):
+        # One of the words may be a password, by its place alone.
+        _show_as([commands.whole_name(words)[0].split()[0], HIDDEN])
         return
     shown: list[str] = []
     secret = {setting.flag: setting for setting in SETTINGS.values() if setting.hides}
@@ -143,7 +144,7 @@ def _command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(commands.usage(), end="")
         return OK if words else WRONG
-    if commands.is_cmdlet(words[0]):
+    if commands.is_cmdlet(words):
         return _called(commands.CMDLET.where, words)
     found = commands.find(words)
     if found is not None:

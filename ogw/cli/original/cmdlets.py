@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from gettext import gettext as _
 from typing import NamedTuple
 
+from ogw.cli.commands import whole_name
 from ogw.cli.edit import relay_proxy
 from ogw.cli.edit.change import make
 from ogw.cli.edit.config import text_of
@@ -30,6 +31,9 @@ from ogw.settings.settings import SETTINGS
 SERVICE = "OMSGatewayService"
 KEYS = {"listenport": ("ListenPort", SETTINGS["listen-port"])}  # of its configuration
 SWITCHES = ("Force", "Confirm", "Verbose", "WhatIf")  # of any cmdlet; only the last means anything here
+# What scripts have beside the original's own, for people or for PowerShell itself.
+IDLE = ("Import-Module", "Get-Module", "Remove-Module", "Get-Command", "Get-Help", "Get-Service", "Set-ExecutionPolicy",
+        "Write-Host", "Write-Output", "Clear-Host")  # fmt: skip
 VALUED = ("ErrorAction", "WarningAction")  # of any, too, with a value
 _PARAMETER = re.compile(r"[-\u2013-\u2015]([A-Za-z?][A-Za-z]*)(?:(:)(.*))?\Z", re.DOTALL)  # PowerShell takes any dash
 _SWITCHED = {"": True, "$true": True, "$false": False}
@@ -63,6 +67,7 @@ class Cmdlet(NamedTuple):
     meant       what it is in ogw: words
     change      its edit, given the path of the INI file; True where it found what it is about. None: it edits nothing
     show        prints what it shows from the file at this path
+    anything    it means nothing here, whatever stands behind it
     """
 
     name: str
@@ -70,9 +75,12 @@ class Cmdlet(NamedTuple):
     meant: Callable[[Call], list[str]]
     change: Callable[[Call, Editor, str], bool] | None = None
     show: Callable[[Call, str], int] | None = None
+    anything: bool = False
 
     @property
     def usage(self) -> str:
+        if self.anything:
+            return _("{name} ...").format(name=self.name)
         words = [f"-{one[:-1]} {one[:-1].upper()}" if one.endswith("!") else f"[-{one} {one.upper()}]"
                  for one in self.parameters]  # fmt: skip
         return " ".join([self.name, *words])
@@ -179,14 +187,17 @@ CMDLETS = [
     *_list("allowed-host", "AllowedHost", "Host"),
     *_list("allowed-client-certificate", "AllowedClientCertificate", "Subject"),
     RESTART,
-    Cmdlet("Import-Module", ("Name!",), lambda _call: []),
+    *(Cmdlet(name, (), lambda _call: [], anything=True) for name in IDLE),
 ]  # fmt: skip
 
 
 def parsed(words: Sequence[str]) -> Call:
     """A line's words, the cmdlet first; it is one that makes sense. Raises NotUnderstood, which says why not."""
+    words = whole_name(words)
     cmdlet = _cmdlet(words[0])
     call = Call(cmdlet)
+    if cmdlet.anything:
+        return call
     names = [one.rstrip("!") for one in cmdlet.parameters]
     loose: list[str] = []
     rest = list(words[1:])
@@ -278,7 +289,7 @@ class CmdletParser(Parser):
         try:
             rest = _cut(rest)
             if asked.help:
-                cmdlet = _cmdlet(rest[0])
+                cmdlet = _cmdlet(whole_name(rest)[0])
                 flags = "" if cmdlet.show else " [--config FILE] [--reload] [--dry-run] [--run-dir FOLDER]"
                 print(_("usage: ogw {usage}{flags}").format(usage=cmdlet.usage, flags=flags))
                 self.exit()
@@ -297,7 +308,7 @@ def run(asked: argparse.Namespace) -> int:
     call: Call = asked.call
     asked.dry_run = asked.dry_run or call.what_if
     meant = call.meant()
-    message = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to import")
+    message = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to do for it here")
     print(message, file=sys.stderr)
     warn_of_password(call)
     if call.cmdlet.show is not None:

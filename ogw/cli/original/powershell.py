@@ -7,7 +7,8 @@ from gettext import gettext as _
 SINGLE, DOUBLE = "'\u2018\u2019\u201a\u201b", '"\u201c\u201d\u201e'  # PowerShell takes printers' quotes for quotes
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 BLANK = " \t\u00a0\ufeff"
-NOT_OURS = "|&(){}<>@,"  # what programs are made of
+NOT_OURS = "|&(){}<>,"  # what programs are made of; @ is where a word begins with it
+_VARIABLE = re.compile(r"\$[\w?^$:{(]")  # any other dollar is one, also in double quotes: "p$"
 _SWITCH = re.compile(r"-[A-Za-z]+:\$(?:true|false)\Z", re.IGNORECASE)
 
 
@@ -92,10 +93,10 @@ class _Reader:
         return Word(word) if quoted else word
 
     def _plain(self, char: str, begun: int) -> str:
-        if char in NOT_OURS:
+        if char in NOT_OURS or (char == "@" and self._at == begun):
             message = _("{char} is for programs; ogw understands lines of cmdlets and their values")
             raise Unreadable(self._line, message.format(char=char))
-        if char == "$":
+        if _VARIABLE.match(self._text, self._at):
             end = re.compile(r"[^\s;]*").match(self._text, begun)
             assert end is not None
             if not _SWITCH.match(end[0]):
@@ -122,7 +123,7 @@ class _Reader:
                 self._step()
             elif char == "`" and quotes == DOUBLE:
                 pieces.append(self._escaped() if self._at + 1 < len(self._text) else "")
-            elif char == "$" and quotes == DOUBLE:
+            elif quotes == DOUBLE and _VARIABLE.match(self._text, self._at):
                 raise Unreadable(self._line, _("variables are not understood; write the value itself"))
             else:
                 pieces.append(char)

@@ -31,11 +31,13 @@ class Answers:
     values    setting name -> texts; lists are added to, relay-proxy is replaced ([] is none any more)
     username  of the relay proxies; "" for none
     password  None where there is none
+    anonymous the relay proxies take no user name, whatever is there
     """
 
     values: dict[str, list[str]] = field(default_factory=dict)
     username: str = ""
     password: Optional[str] = None
+    anonymous: bool = False
     service: bool = True
     firewall: bool = True
     program: list[str] = field(default_factory=list)
@@ -114,7 +116,7 @@ def _relay_proxies(editor: Editor, answers: Answers, urls: list[str], ini: str) 
     if not urls:
         if before:
             forget(editor, ini)
-    elif urls != before or answers.username:
+    elif urls != before or answers.username or answers.anonymous:
         # Credentials go to no proxy that they were not given for.
         file = ""
         if answers.password is not None:

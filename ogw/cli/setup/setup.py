@@ -105,10 +105,17 @@ def _parameters(asked: argparse.Namespace) -> dict[str, str]:
             hint = _("; did you mean {name}=?").format(name=near[0]) if equals and near else ""
             shown = f"{name}=" if equals else name
             parser().error(_("{word} is no parameter of the installer{hint}").format(word=ascii(shown), hint=hint))
+        if name.upper() in original:
+            parser().error(_("{name} is given twice").format(name=name.upper()))
         original[name.upper()] = value
     if asked.purge and not asked.uninstall:
         parser().error(_("--purge: it goes with --uninstall"))
-    asked.yes = asked.yes or _is_one(original, "LICENSEACCEPTED", "0")
+    if "LICENSEACCEPTED" in original:
+        if not _is_one(original, "LICENSEACCEPTED", "0"):
+            parser().error(
+                _("LICENSEACCEPTED=0 says no, and nothing was changed; leave it out, or say 1, which is --yes")
+            )
+        asked.yes = True
     return original
 
 
@@ -177,6 +184,9 @@ def _tidy(answers: Answers) -> list[str]:
 def _take_original(answers: Answers, original: dict[str, str]) -> None:
     """The parameters of the original's installer, as ours."""
     notes = []
+    for name, setting in (("PORTNUMBER", "listen-port"), ("PROXY", "relay-proxy"), ("HASPROXY", "relay-proxy")):
+        if name in original and setting in answers.values:
+            parser().error(_("{name}: --{setting} says it, too").format(name=name, setting=setting))
     if "PORTNUMBER" in original:
         answers.values["listen-port"] = [original["PORTNUMBER"]]
     proxy, user, password = (original.get(name, "") for name in ("PROXY", "USERNAME", "PASSWORD"))
@@ -184,16 +194,21 @@ def _take_original(answers: Answers, original: dict[str, str]) -> None:
         if not proxy:
             parser().error(_("PROXY: name it, too; HASPROXY says that there is one"))
         answers.values["relay-proxy"] = [proxy]
-        if _is_one(original, "HASAUTH", "1" if user else "0"):
+        if _is_one(original, "HASAUTH", "1" if user or password else "0"):
             if not user:
-                parser().error(_("USERNAME: name it, too; HASAUTH says that there is one"))
+                parser().error(_("USERNAME: name it, too; HASAUTH or PASSWORD says that there is one"))
             answers.username, answers.password = user, password
-        elif user or password:
-            notes.append(_("HASAUTH=0: USERNAME and PASSWORD are left out"))
-    elif proxy:
-        notes.append(_("HASPROXY=0: PROXY is left out"))
-    elif "HASPROXY" in original:
-        answers.values["relay-proxy"] = []
+        else:
+            answers.anonymous = "HASAUTH" in original or "USERNAME" in original
+            if user or password:
+                notes.append(_("HASAUTH=0: USERNAME and PASSWORD are left out"))
+    else:
+        if "HASPROXY" in original or "PROXY" in original:
+            answers.values["relay-proxy"] = []
+        if proxy:
+            notes.append(_("HASPROXY=0: PROXY is left out"))
+        if user or password or _is_one(original, "HASAUTH", "0"):
+            notes.append(_("without PROXY there is none to log in to: HASAUTH, USERNAME and PASSWORD are left out"))
     if password:
         notes.append(
             _("PASSWORD: every user of this machine can read a password in a command line, if only for a moment; "

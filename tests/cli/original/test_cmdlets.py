@@ -87,6 +87,10 @@ def test_what_is_shown_is_what_was_set(file):
         "Add-OMSGatewayAllowedHost -Force www.test.com -Confirm:$false -Verbose",
         "Add-OMSGatewayAllowedHost \u2013Host www.test.com",
         "Add-OMSGatewayAllowedHost www.test.com --config={path}",
+        "Add- OMSGatewayAllowedHost -Host www.test.com",
+        "Add -OMSGatewayAllowedHost www.test.com",
+        "'add- omsgatewayallowedhost www.test.com'",
+        "Add\u2013OMSGatewayAllowedHost www.test.com",
     ],
 )
 def test_names_are_understood_as_powershell_does(file, typed):
@@ -184,6 +188,7 @@ def test_a_password_stays_as_it_was_where_the_edit_fails(file):
         ["Set-OMSGatewayRelayProxy", "-Address", "http://p.example", "-Username", "u", "-Password", "5ecret"],
         ["set-omsgatewayrelayproxy", "-a:http://p.example", "-pa:5ecret", "-USER", "u"],
         ["Set-OMSGatewayRelayProxy", "http://p.example", "u", "5ecret"],
+        ["Set-", "OMSGatewayRelayProxy", "http://p.example", "u", "5ecret"],
         ["Set-OMSGatewayRelayProxi", "http://p.example", "u", "5ecret"],
     ],
 )
@@ -210,6 +215,13 @@ def test_restart_service_reloads_and_needs_a_gateway(file):
         file.done("Add-OMSGatewayAllowedHost", "c.example", OGW_RUN_DIR=gateway.run_dir)
         said = file.done("restart-service", "-Name", "omsgatewayservice", "-Force", OGW_RUN_DIR=gateway.run_dir)
         assert said.startswith("reloaded, changed: allowed-host")
+
+
+@pytest.mark.parametrize("typed", ["Get-Module OMSGateway", "get-module -ListAvailable", "Write-Host 'done; now wait'"])
+def test_what_is_for_powershell_itself_means_nothing_here(file, typed):
+    end = file.run(*shlex.split(typed))
+    assert (end.returncode, end.stdout, end.stderr) == (0, "", "ogw: there is nothing to do for it here\n")
+    assert "usage: ogw Get-Module ..." in file.done("Get-Module", "--help")
 
 
 def test_each_has_help(file):

@@ -143,6 +143,29 @@ def test_every_line_that_is_wrong_is_told_at_once(file, script):
 
 
 @pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('Add-OMSGatewayAllowedClientCertificate "p$"', "p$"),
+        ('Add-OMSGatewayAllowedClientCertificate "a$ b$-$.c"', "a$ b$-$.c"),
+        ("Add-OMSGatewayAllowedClientCertificate p$", "p$"),
+        ("Add-OMSGatewayAllowedClientCertificate till@shop.example", "till@shop.example"),
+        ('Add- OMSGatewayAllowedClientCertificate -Subject "p`$x"', "p$x"),
+        ("Get-Module OMSGateway\nAdd-OMSGatewayAllowedClientCertificate a; Write-Host 'done'", "a"),
+    ],
+)
+def test_what_powershell_takes_as_it_stands_is_taken_so(file, script, line, value):
+    script.write_text(line)
+    file.done("import", script)
+    assert f"allowed-client-certificate = {value}\n" in file.text
+
+
+@pytest.mark.parametrize("word", ['"p$x"', '"$$"', '"a$(1)"', '"${a}"', '"$?"', '"$env:A"', "p$x", "$_"])
+def test_a_variable_is_not_a_value(file, script, word):
+    script.write_text(f"Add-OMSGatewayAllowedClientCertificate {word}")
+    assert "variables are not understood" in file.told("import", script, code=1)
+
+
+@pytest.mark.parametrize(
     ("contents", "says"),
     [
         (b"\xff\xfeA", "not a text file in UTF-8"),

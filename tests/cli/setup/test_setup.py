@@ -153,6 +153,54 @@ def test_the_originals_parameters_do_in_any_case_and_mistakes_are_said(image):
     assert state(image) == before
 
 
+OLD = (
+    "[ogw]\nrelay-proxy = http://old.example:1\nrelay-proxy-username = u\n"
+    "relay-proxy-password-file = relay-proxy.password\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "after", "left_out"),
+    [
+        (["HASPROXY=0"], "", ""),
+        (["HASPROXY=0", "PROXY=http://127.0.0.1:1"], "", "HASPROXY=0: PROXY is left out"),
+        (["PROXY="], "", ""),
+        (["PROXY=", "HASPROXY=0", "HASAUTH=0", "USERNAME="], "", ""),
+        (["HASAUTH=1", "USERNAME=u", "PASSWORD=p"], OLD[6:], "HASAUTH, USERNAME and PASSWORD are left out"),
+        (["PROXY=http://old.example:1", "HASAUTH=0"], "relay-proxy = http://old.example:1\n", ""),
+        (["PROXY=http://old.example:1", "USERNAME="], "relay-proxy = http://old.example:1\n", ""),
+        (["PROXY=http://old.example:1"], OLD[6:], ""),
+    ],
+)
+def test_a_relay_proxy_is_what_the_originals_parameters_say(image, words, after, left_out):
+    ini(image).parent.mkdir(parents=True)
+    ini(image).write_text(OLD)
+    (ini(image).parent / "relay-proxy.password").write_text("p\n")
+    done = ogw("setup", "--root", image, "--service", "no", *words, "LicenseAccepted=1")
+    assert done.returncode == 0, done.stderr
+    assert ini(image).read_text() == f"[ogw]\n{after}"
+    assert left_out in done.stderr and ("left out" in done.stderr) == bool(left_out)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["LicenseAccepted=0"], "LICENSEACCEPTED=0 says no"),
+        (["--yes", "LICENSEACCEPTED=no"], "LICENSEACCEPTED=0 says no"),
+        (["--yes", "LICENSEACCEPTED="], "LICENSEACCEPTED: '' is neither 1 nor 0"),
+        (["--yes", "PORTNUMBER=1", "portnumber=2"], "PORTNUMBER is given twice"),
+        (["--yes", "PORTNUMBER=1", "--listen-port", "2"], "PORTNUMBER: --listen-port says it, too"),
+        (["--yes", "HASPROXY=0", "--relay-proxy", "http://p.example"], "HASPROXY: --relay-proxy says it, too"),
+        (["--yes", "PROXY=http://p.example", "PASSWORD=s3cret"], "USERNAME: name it, too"),
+    ],
+)
+def test_what_contradicts_itself_is_said_and_nothing_is_set_up(image, words, says):
+    before = state(image)
+    done = ogw("setup", "--root", image, *words)
+    assert done.returncode == 2 and says in done.stderr.splitlines()[-1], done.stderr
+    assert state(image) == before and "s3cret" not in done.stderr
+
+
 def test_uninstalling_keeps_the_ini_file_and_purging_does_not(image):
     ogw("setup", "--yes", "--root", image, "--allowed-host", "a.example.com")
     done = ogw("setup", "--yes", "--uninstall", "--root", image)
