@@ -9,13 +9,15 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from ogw.report.events import Event, Field
+from ogw.report.pieces import joined
 from ogw.report.refusals import GATHERED
 
 LONGEST_LINE = 1 << 20  # bytes
@@ -23,6 +25,46 @@ MOST_COUNT = 10**12
 EVENTS = (Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED)
 WRAPPERS = ("log", "MESSAGE", "message", "msg", "line")  # where others put our line into an object of theirs
 GZIP = b"\x1f\x8b"
+
+
+class Form(NamedTuple):
+    """What a log may be that is not read here: its first bytes, its name, and the command that makes a log of it."""
+
+    begins: bytes
+    name: str
+    command: str
+
+
+FORMS = (
+    Form(b"\xfd7zXZ\0", "xz", "xz -dc"),
+    Form(b"]\0\0", "lzma", "xz -dc"),
+    Form(b"BZh", "bzip2", "bzip2 -dc"),
+    Form(b"(\xb5/\xfd", "zstd", "zstd -dc"),
+    Form(b'\x04"M\x18', "lz4", "lz4 -dc"),
+    Form(b"\x1f\x9d", "compress", "gzip -dc"),
+    Form(b"PK\x03\x04", "zip", "unzip -p"),
+    Form(b"7z\xbc\xaf", "7-Zip", "7z x -so"),
+    Form(b"LPKSHHRH", "systemd's journal", "journalctl -o cat --file"),
+    Form(BOM_UTF32_LE, "UTF-32", "iconv -f UTF-32 -t UTF-8"),
+    Form(BOM_UTF32_BE, "UTF-32", "iconv -f UTF-32 -t UTF-8"),
+    Form(BOM_UTF16_LE, "UTF-16", "iconv -f UTF-16 -t UTF-8"),
+    Form(BOM_UTF16_BE, "UTF-16", "iconv -f UTF-16 -t UTF-8"),
+    Form(GZIP, "gzip twice", "gzip -dc"),
+)
+_WITHOUT_MARK = {
+    re.compile(rb"(?:[ -~]\0){2}"): Form(b"", "UTF-16", "iconv -f UTF-16LE -t UTF-8"),
+    re.compile(rb"(?:\0[ -~]){2}"): Form(b"", "UTF-16", "iconv -f UTF-16BE -t UTF-8"),
+}
+
+
+class NotRead(Exception):
+    """The log has a form that is not read."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__(form.name)
+        self.form = form
+
+
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
 _TEXT = re.compile(rf"(?:({_TIME.pattern}) [a-z]+ +)?OGW-([0-9]{{3}}) [^(:]*(?:\(([a-z-]+)\))?")
 _FIELD = re.compile(r' (client|target|count)=("(?:[^"\\]|\\.)*"|[^ ]*)')
@@ -63,8 +105,8 @@ class Recording:
         self.unreadable = 0
 
     def read(self, file: BufferedReader) -> Iterator[Recorded]:
-        """What a log tells of refusals. Raises OSError; where a packed one ends too early, EOFError."""
-        for line in _lines_of(_unpacked(file)):
+        """What a log tells of refusals. Raises OSError, NotRead; where a packed one ends too early, EOFError."""
+        for line in joined(_unpacked(file), LONGEST_LINE):
             self.lines += 1
             found = self._recorded(line.decode("utf-8", "replace"))
             if found is not None:
@@ -80,22 +122,29 @@ class Recording:
             return None
 
 
-def _lines_of(file: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines, of which one that is far too long is none."""
-    for line in file:
-        yield line if len(line) <= LONGEST_LINE else b'{"event"'
-
-
 def _unpacked(file: BufferedReader) -> Iterator[bytes]:
     """Pieces that end with a line, or are as long as a line may be."""
-    source: Any = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP else file
+    source = file
     try:
+        if file.peek(2)[:2] == GZIP:
+            source = BufferedReader(gzip.GzipFile(fileobj=file))
+        _require_text(source.peek(8))
         while line := source.readline(LONGEST_LINE + 1):
             yield line
             while not line.endswith(b"\n") and len(line) > LONGEST_LINE:
                 line = source.readline(LONGEST_LINE + 1)  # the end of one that is too long is not a line of its own
     except zlib.error as error:
         raise OSError(0, str(error)) from None
+
+
+def _require_text(begin: bytes) -> None:
+    """Raises NotRead."""
+    for form in FORMS:
+        if begin.startswith(form.begins):
+            raise NotRead(form)
+    for pattern, form in _WITHOUT_MARK.items():
+        if pattern.match(begin):
+            raise NotRead(form)
 
 
 def _fields(line: str) -> Optional[dict[str, Any]]:

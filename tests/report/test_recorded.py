@@ -1,8 +1,11 @@
 """Refusals read back from logs: the lines of a real log, however they are wrapped, and hostile ones."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
+from itertools import zip_longest
 
 import pytest
 from hypothesis import given
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.recorded import LONGEST_LINE, Recorded, Recording
+from ogw.report.recorded import FORMS, LONGEST_LINE, NotRead, Recorded, Recording
 from ogw.report.refusals import GATHERED
 
 FIELDS = {"status": 403, "tunnel": "3fa1c2-7", "client": "10.1.2.3:51000", "target": "www.example.org:443"}
@@ -108,6 +111,70 @@ def test_a_packed_log_is_unpacked_and_one_that_ends_in_the_middle_says_so():
     assert len(list(Recording().read(opened(packed)))) == 100
 
 
+PACKED = {
+    "xz": lzma.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "bzip2": bz2.compress,
+    "UTF-16": lambda data: data.decode().encode("utf-16"),
+    "UTF-32": lambda data: data.decode().encode("utf-32"),
+    "gzip twice": lambda data: gzip.compress(gzip.compress(data)),
+}
+BARE = {name: lambda data, name=name: data.decode().encode(name) for name in ("utf-16-le", "utf-16-be")}
+
+
+@pytest.mark.parametrize("pack", [*PACKED.values(), *BARE.values()], ids=[*PACKED, *BARE])
+def test_another_form_is_named_also_inside_of_gzip(pack):
+    data = pack(f"{line()}\n".encode())
+    for packed in (data, gzip.compress(data)):
+        with pytest.raises(NotRead) as caught:
+            list(Recording().read(opened(packed)))
+        assert caught.value.form.name in (*PACKED, "UTF-16")
+    assert all(form.command for form in FORMS)
+
+
+def test_zeros_that_a_rotation_left_in_front_are_no_other_form():
+    data = b"\0" * 5000 + f"{line()}\n{line()}\n".encode()
+    assert len(list(Recording().read(opened(data)))) == 2
+
+
+def cut(text, size, stream="stdout", tags=""):
+    """As CRI writes a long line."""
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    kinds = ["P"] * (len(pieces) - 1) + ["F"]
+    return [f"2026-11-24T10:00:00.00000000{number % 10}Z {stream} {kind}{tags} {piece}"
+            for number, (kind, piece) in enumerate(zip(kinds, pieces, strict=True))]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("tags", ["", ":x:y"])
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_pieces_of_a_line_are_joined(text, tags, size):
+    other = cut("one that another stream has", 5, "stderr")
+    whole = line(text)
+    pieces = cut(whole, size, tags=tags)
+    mixed = [one for pair in zip_longest(pieces, other) for one in pair if one is not None]
+    found, recording = read(*mixed, *pieces, "bare", whole)
+    assert [one.target for one in found] == [FIELDS["target"]] * 3
+    assert recording.unreadable == 0 and found[0] == found[1] == found[2]
+
+
+def test_pieces_without_an_end_are_a_torn_line_and_far_too_many_are_one():
+    pieces = cut(line(), 100)
+    assert read(*pieces[:-1])[1].unreadable == 1
+    found, recording = read(*["2026-11-24T10:00:00.000000000Z stdout P " + "x" * 9999] * 300, *cut("y", 9), line())
+    assert (len(found), recording.lines, recording.unreadable) == (1, 2, 1)
+
+
+def test_what_docker_cut_is_joined():
+    whole = line(padding='a "quoted" one ' * 3000)
+    pieces = [whole[at : at + 16384] for at in range(0, len(whole), 16384)]
+    pieces[-1] += "\n"
+    told = [json.dumps({"log": one, "stream": "stdout", "time": "t"}, separators=(",", ":")) for one in pieces]
+    found, recording = read(*told, json.dumps({"log": line() + "\n", "stream": "stdout"}, separators=(",", ":")))
+    assert [one.target for one in found] == [FIELDS["target"]] * 2
+    assert (recording.lines, recording.unreadable) == (2, 0)
+
+
 def test_what_cannot_be_read_is_counted_and_the_rest_goes_on():
     torn = line()[:-30]
     strange = [
@@ -172,12 +239,15 @@ def test_a_line_that_was_cut_or_bent_anywhere_gives_no_error(data):
 
 
 def assert_read_or_torn(data):
-    """Its lines are read; what begins as a packed log does (1f 8b) and is none may be an error of its own."""
+    """Its lines are read; what begins as a packed log does (1f 8b), or in another form, may be an error of its own."""
     recording = Recording()
     try:
         found = list(recording.read(opened(data)))
     except (OSError, EOFError):
         assert data[:2] == b"\x1f\x8b"
+        return
+    except NotRead as error:
+        assert data.startswith(error.form.begins)
         return
     assert recording.lines >= 1 and len(found) == recording.refusals <= recording.lines
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import count
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
-from ogw.report.recorded import Recorded, Recording
+from ogw.report.recorded import Form, NotRead, Recorded, Recording
 from ogw.service.admin.shapes import Remembered
 from ogw.settings.editing import Editor
 from ogw.settings.kinds import SECONDS
@@ -153,8 +154,19 @@ def _recorded(recording: Recording, log: str) -> Iterator[Recorded]:
             yield from recording.read(file)
     except EOFError:
         raise Failed(_("{log}: it ends in the middle, so that gzip cannot unpack it").format(log=name)) from None
+    except NotRead as error:
+        raise Failed(_not_read(log, error.form)) from None
     except OSError as error:
         raise Failed(f"{name}: {error.strerror or error}") from None
+
+
+def _not_read(log: str, form: Form) -> str:
+    message = _("{log}: it is {form}, which ogw does not read; `{command}` does, with the flags that you gave")
+    if log == "-":
+        way, name = f"... | {form.command} | ogw suggest -", _("standard input")
+    else:
+        way, name = f"{form.command} {shlex.quote(log)} | ogw suggest -", log
+    return message.format(log=name, form=form.name, command=way)
 
 
 def _opened(log: str) -> BufferedReader:

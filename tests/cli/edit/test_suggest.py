@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 import time
@@ -52,6 +53,22 @@ def test_rules_are_printed_so_that_they_can_be_pasted_with_counts_clients_and_ti
     again = ogw("suggest", log, "--config", file)
     assert again.stdout == ""
     assert "there is no rule to suggest; what was refused 20 times is allowed by now" in again.stderr
+
+
+@pytest.mark.parametrize("pack", ["xz", "bzip2", "iconv -t UTF-16"])
+def test_a_log_in_a_form_that_is_not_read_says_so_and_the_way_that_it_names_works(file, tmp_path, pack):
+    log = tmp_path / "a log"
+    log.write_bytes(subprocess.run(pack.split(), input=line().encode(), stdout=subprocess.PIPE, check=True).stdout)
+    done = ogw("suggest", log, "--config", file)
+    assert done.returncode == 1 and "no rule to suggest" not in done.stderr
+    way = re.fullmatch(rf"ogw: {log}: it is .+, which ogw does not read; `(.+)` does, with the .*\n", done.stderr)[1]
+    way = way.replace("ogw suggest", f"{sys.executable} -m ogw suggest --config {file}")
+    done = subprocess.run(way, shell=True, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and rules_of(done.stdout) == ["www.example.org"]
+    with open(log, "rb") as stdin:
+        done = subprocess.run([*OGW, "suggest", "-", "--config", file], cwd=ROOT, env=clean(), stdin=stdin,
+                              capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 1 and "standard input: it is" in done.stderr
 
 
 def test_several_logs_packed_ones_and_standard_input_add_up(file, tmp_path):
