@@ -184,13 +184,15 @@ def _helps(commands: Sequence[str]) -> list[str]:
         text=True,
         check=True,
     )
-    return [text.strip() for text in done.stdout.split("\0")[:-1]]
+    # A page scrolls: there a command line need not be broken.
+    return [text.strip().replace(" \\\n      ", " ") for text in done.stdout.split("\0")[:-1]]
 
 
 def _shown(words: str, text: str) -> str:
     more = ""
     if "[env var: " in text:  # every setting
-        text, more = text.partition("\n\noptions:")[0], "\n\nEach [setting](settings.md) is a flag."
+        begin, end = text.partition("\n\noptions:")[0], text.rpartition("\n\nexamples:\n")[2]
+        text, more = f"{begin}\n\nexamples:\n{end}", "\n\nEach [setting](settings.md) is a flag."
     shown = "\n".join(f"    {line}".rstrip() for line in text.splitlines())
     return f"### ogw {words}\n\n{shown}{more}"
 

@@ -1,7 +1,7 @@
 """The table of commands: their words, what they do in one line, and where they are.
 
-From it follow the usage, which command a command line means, and what was meant where it means none. It imports none of
-them: any file may look into it, and `ogw run` must not wait for what a terminal needs.
+From it follow the usage (usage.py), which command a command line means, and what was meant where it means none. It
+imports none of them: any file may look into it, and `ogw run` must not wait for what a terminal needs.
 """
 
 import difflib
@@ -14,78 +14,113 @@ from typing import NamedTuple, Optional
 class Command(NamedTuple):
     """A command.
 
+    group    the heading of the usage that it stands under
     words    as they are typed: "config show"
     takes    what comes behind them, for the usage
     does     one line of help
     where    "module" under ogw.cli, or "module:verb" where it has several commands; parser.py says what it has in it
     """
 
+    group: str
     words: str
     takes: str
     does: str
     where: str
 
 
+START = _("Start a gateway")
+SETTINGS = _("Change its INI file")
+QUESTIONS = _("Ask, and change nothing")
+RUNNING = _("Look after the running gateway")
 COMMANDS = [
-    Command("run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
-    Command("setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup.setup"),
+    Command(START, "run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
+    Command(START, "setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup.setup"),
+    Command(START, "version", "[--json]", _("the version"), "run:version"),
+    Command(START, "completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion"),
     Command(
-        "config show",
-        "[--json] [FLAGS]",
-        _("every setting, its value and where it came from"),
-        "ask.config",
+        SETTINGS, "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "ask.config"
     ),
-    Command("config get", "NAME", _("what the INI file says of a setting"), "edit.config:get"),
-    Command("config set", "NAME VALUE ...", _("set a setting in the INI file"), "edit.config:set"),
-    Command("config unset", "NAME", _("take a setting out of it: its default holds"), "edit.config:unset"),
-    Command("config add", "NAME VALUE ...", _("add to a list of it"), "edit.config:add"),
-    Command("config remove", "NAME VALUE ...", _("remove from a list of it"), "edit.config:remove"),
-    Command("config path", "", _("where the INI file is"), "edit.config:path"),
-    Command("allowed-host", "add|remove|list", _("where clients may go"), "edit.lists:allowed-host"),
-    Command("denied-host", "add|remove|list", _("where they may not, whatever is allowed"), "edit.lists:denied-host"),
-    Command("allowed-client", "add|remove|list", _("networks that clients may come from"), "edit.lists:allowed-client"),
+    Command(SETTINGS, "config get", "NAME", _("what the INI file says of a setting"), "edit.config:get"),
+    Command(SETTINGS, "config set", "NAME VALUE ...", _("set a setting in the INI file"), "edit.config:set"),
+    Command(SETTINGS, "config unset", "NAME", _("take a setting out of it: its default holds"), "edit.config:unset"),
+    Command(SETTINGS, "config add", "NAME VALUE ...", _("add to a list of it"), "edit.config:add"),
+    Command(SETTINGS, "config remove", "NAME VALUE ...", _("remove from a list of it"), "edit.config:remove"),
+    Command(SETTINGS, "config path", "", _("where the INI file is"), "edit.config:path"),
+    Command(SETTINGS, "allowed-host", "add|remove|list", _("where clients may go"), "edit.lists:allowed-host"),
     Command(
+        SETTINGS,
+        "denied-host",
+        "add|remove|list",
+        _("where they may not, whatever is allowed"),
+        "edit.lists:denied-host",
+    ),
+    Command(
+        SETTINGS,
+        "allowed-client",
+        "add|remove|list",
+        _("networks that clients may come from"),
+        "edit.lists:allowed-client",
+    ),
+    Command(
+        SETTINGS,
         "allowed-client-certificate",
         "add|remove|list",
         _("client certificates that may pass"),
         "edit.lists:allowed-client-certificate",
     ),
-    Command("relay-proxy get", "", _("the proxies to go out through"), "edit.relay_proxy:get"),
-    Command("relay-proxy set", "URL ...", _("go out through these"), "edit.relay_proxy:set"),
-    Command("relay-proxy clear", "", _("go straight"), "edit.relay_proxy:clear"),
-    Command("import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "original.import_"),
-    Command("check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "ask.check"),
+    Command(SETTINGS, "relay-proxy get", "", _("the proxies to go out through"), "edit.relay_proxy:get"),
+    Command(SETTINGS, "relay-proxy set", "URL ...", _("go out through these"), "edit.relay_proxy:set"),
+    Command(SETTINGS, "relay-proxy clear", "", _("go straight"), "edit.relay_proxy:clear"),
     Command(
+        SETTINGS, "import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "original.import_"
+    ),
+    Command(
+        SETTINGS, "suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "edit.suggest"
+    ),
+    Command(QUESTIONS, "check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "ask.check"),
+    Command(
+        QUESTIONS,
         "explain",
         "HOST[:PORT] [--client IP]",
         _("whether a client may go there, by which rule, and what happens then"),
         "ask.explain",
     ),
-    Command("doctor", "[--bundle FILE]", _("what is wrong here: ports, limits, clock, DNS, hosts"), "doctor.doctor"),
     Command(
+        QUESTIONS,
+        "doctor",
+        "[--bundle FILE]",
+        _("what is wrong here: ports, limits, clock, DNS, hosts"),
+        "doctor.doctor",
+    ),
+    Command(
+        QUESTIONS,
         "inspect",
         "FILE|- [--json]",
         _("what the gateway sees in a recorded TLS handshake, and would decide"),
         "ask.inspect",
     ),
-    Command("status", "[--json]", _("whether the running gateway serves, and how it fares"), "live.status"),
-    Command("top", "[--interval SECONDS]", _("the same live, with rates"), "live.top"),
-    Command("tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:list"),
-    Command("tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:kill"),
-    Command("suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "edit.suggest"),
-    Command("reload", "", _("let the gateway read its configuration again"), "live.orders:reload"),
-    Command("drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
-    Command("events", "[NUMBER|REASON]", _("what an event or a reason means, and what to do"), "ask.events"),
-    Command("completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion"),
     Command(
+        QUESTIONS,
+        "events",
+        "[NUMBER|REASON] [--json]",
+        _("what an event or a reason means, and what to do"),
+        "ask.events",
+    ),
+    Command(
+        QUESTIONS,
         "presets",
         "[NAME] [--region NAME]",
         _("the host lists of known services, and what one expands to"),
         "ask.presets",
     ),
-    Command("version", "", _("the version"), "run:version"),
+    Command(RUNNING, "status", "[--json]", _("whether the running gateway serves, and how it fares"), "live.status"),
+    Command(RUNNING, "top", "[--interval SECONDS]", _("the same live, with rates"), "live.top"),
+    Command(RUNNING, "tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:list"),
+    Command(RUNNING, "tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:kill"),
+    Command(RUNNING, "reload", "[--json]", _("let the gateway read its configuration again"), "live.orders:reload"),
+    Command(RUNNING, "drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
 ]
-CMDLET = Command("", "", "", "original.cmdlets")  # of the original: all words are its own
+CMDLET = Command("", "", "", "", "original.cmdlets")  # of the original: all words are its own
 _CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|[a-z]+-(?:service|module)(?:\s|\Z))")
 # The original's own manual has a blank in "Remove- OMSGatewayAllowedHost", and printers make other dashes of one.
 _NAME = re.compile(r"([A-Za-z]+) ?[-\u2010-\u2015] ?(OMSGateway[A-Za-z]+)(?=\s|\Z)", re.IGNORECASE)
@@ -128,13 +163,3 @@ def meant(words: Sequence[str]) -> list[str]:
     for length in range(len(typed), 0, -1):
         found += difflib.get_close_matches(" ".join(typed[:length]), known, n=3, cutoff=0.6)
     return list(dict.fromkeys(found))[:3]
-
-
-def usage(commands: Sequence[Command] = COMMANDS) -> str:
-    """What `ogw --help` shows; or `ogw config --help`, of those commands alone."""
-    shown = [(f"ogw {command.words} {command.takes}".rstrip(), command.does) for command in commands]
-    width = max(len(typed) for typed, _does in shown) + 2
-    lines = [f"  {typed:{width}}{does}" for typed, does in shown]
-    head = _("usage: ogw COMMAND [FLAGS]")
-    foot = _("`ogw COMMAND --help` says more. A first gateway: ogw run --allowed-host www.example.com")
-    return "\n".join([head, "", *lines, "", foot, ""])

@@ -1,13 +1,14 @@
 """The configuration as commands load it: whose flags it is made of, which file is meant, and what is wrong with it."""
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.cli.parser import Parser, parser_of
+from ogw.cli.parser import Formatter, Parser, epilog, filled, parser_of
 from ogw.report.events import Event
 from ogw.report.standard import say
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, help_text, load
@@ -23,21 +24,38 @@ class GatewayParser(Parser):
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         own, flags = split_flags(words)
         asked, unknown = self.parse_known_args(own)
+        for word in unknown:
+            if word.startswith("-"):
+                self._require_no_typo(word.partition("=")[0])
         asked.flags = [*flags, *unknown]
         return asked
 
+    def _require_no_typo(self, flag: str) -> None:
+        """A flag of the command itself, mistyped, is no mistake of the configuration."""
+        known = [*self._option_string_actions, *(setting.flag for setting in SETTINGS.values())]
+        near = difflib.get_close_matches(flag, known, n=1)
+        if near and near[0] in self._option_string_actions:
+            message = _("{flag}: there is no such flag; did you mean {near}?")
+            self.error(message.format(flag=ascii(flag)[1:-1], near=near[0]))
+
 
 class BareParser(GatewayParser):
-    """Takes them and nothing else but switches: `asked.flags` are the words as they were typed."""
+    """Takes them and nothing else but switches: `asked.flags` are the words as they were typed.
 
-    def __init__(self, program: str, *switches: str) -> None:
+    Its help is that of all settings, by group; does, examples and codes are as in parser_of.
+    """
+
+    def __init__(
+        self, program: str, does: str, examples: Sequence[str], codes: Mapping[int, str], switches: Sequence[str] = ()
+    ) -> None:
         super().__init__(prog=f"ogw {program}", add_help=False)
         self._usage = " ".join([self.prog, *(f"[{switch}]" for switch in switches)])
+        self._texts = {"description": filled(does), "epilog": epilog(examples, codes)}
         for switch in ("-h", "--help", *switches):
             self.add_argument(switch, action="store_true")
 
     def format_help(self) -> str:
-        return help_text(self._usage)
+        return help_text(self._usage, formatter_class=Formatter, **self._texts)
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         if "-h" in words or "--help" in words:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from gettext import gettext as _
-from typing import Optional, TextIO
+from typing import Any, Optional, TextIO
 
 from ogw import __version__
 from ogw.cli import streams
@@ -142,8 +142,7 @@ def _command(words: list[str]) -> int:
     if words and words[0] == "--version":
         words = ["version", *words[1:]]
     if not words or words[0] in ("-h", "--help"):
-        print(commands.usage(), end="")
-        return OK if words else WRONG
+        return _usage(commands.COMMANDS, bool(words))
     if commands.is_cmdlet(words):
         return _called(commands.CMDLET.where, words)
     found = commands.find(words)
@@ -152,10 +151,16 @@ def _command(words: list[str]) -> int:
         return _called(command.where, rest)
     group = commands.of_group(words[0])
     if group and (len(words) == 1 or words[1] in ("-h", "--help")):
-        asked = len(words) > 1
-        print(commands.usage(group), end="", file=sys.stdout if asked else sys.stderr)
-        return OK if asked else WRONG
+        return _usage(group, len(words) > 1)
     return _unknown(words)
+
+
+def _usage(shown: Sequence[Any], asked: bool) -> int:
+    """Of these commands; the exit code, by whether somebody asked for it."""
+    from ogw.cli.usage import usage
+
+    print(usage(shown), end="", file=sys.stdout if asked else sys.stderr)
+    return OK if asked else WRONG
 
 
 def _called(where: str, words: list[str]) -> int:
@@ -177,7 +182,7 @@ def _unknown(words: list[str]) -> int:
     meant = commands.meant(words)
     if meant:
         message += _("; did you mean {commands}?").format(commands=_(" or ").join(f"ogw {words}" for words in meant))
-    print(message, file=sys.stderr)
-    group = commands.of_group(words[0])
-    print(commands.usage(group or commands.COMMANDS), end="", file=sys.stderr)
+    command = f"ogw {words[0]}" if commands.of_group(words[0]) else "ogw"
+    lists = _("`{command} --help` lists all").format(command=command)
+    print(f"{message} {lists}" if meant else f"{message}; {lists}", file=sys.stderr)
     return WRONG

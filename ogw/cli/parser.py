@@ -6,6 +6,7 @@ one, and what it makes of the words has the function of that one as `do`.
 """
 
 import argparse
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,16 @@ from typing import Any, NoReturn, Optional
 
 from ogw.cli.exits import WRONG
 from ogw.settings.setting import Setting
+
+WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}  # they may be flags, hosts, places
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Breaks lines between words only."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        whole = " ".join(text.split()).replace("[env var: ", "[env\0var:\0")
+        return [line.replace("\0", " ") for line in textwrap.wrap(whole, width, **WHOLE_WORDS)]
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,8 +40,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """The command line is wrong; the message says why. Exits with 2."""
         self.print_usage(sys.stderr)
-        sentence = _("ogw: {message}; `{program} --help` says more").format(message=message, program=self.prog)
-        self.exit(WRONG, sentence + "\n")
+        more = _("`{program} --help` says more").format(program=self.prog)
+        self.exit(WRONG, f"ogw: {message}{' ' if message.endswith('?') else '; '}{more}\n")
 
 
 class VerbParser(Parser):
@@ -59,24 +70,42 @@ def parser_of(
     codes     what its exit codes mean; 2 and 130, which all commands share, need not be said
     usage     where argparse's own would be hard to read
     """
-    width = max(shutil.get_terminal_size().columns - 2, 40)
-    parts = []
-    if examples:
-        parts += [_("examples:"), *(f"  {example}" for example in examples), ""]
-    if codes:
-        parts.append(_("exit codes:"))
-        for code, meaning in sorted({WRONG: _("the command line is wrong"), **codes}.items()):
-            parts.append(
-                textwrap.fill(meaning, max(width, 40), initial_indent=f"  {code}  ", subsequent_indent=" " * 5)
-            )
     return kind(
         prog=f"ogw {words}",
-        description=textwrap.fill(does, width),
-        epilog="\n".join(parts).rstrip() or None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=filled(does),
+        epilog=epilog(examples, codes or {}) or None,
+        formatter_class=Formatter,
         allow_abbrev=False,
         usage=usage,
     )
+
+
+def epilog(examples: Sequence[str], codes: Mapping[int, str]) -> str:
+    """The end of a command's help."""
+    parts = []
+    if examples:
+        parts += [_("examples:"), *map(_example, examples), ""]
+    if codes:
+        parts.append(_("exit codes:"))
+        for code, meaning in sorted({WRONG: _("the command line is wrong"), **codes}.items()):
+            parts.append(filled(meaning, f"  {code}  ".ljust(5)))
+    return "\n".join(parts).rstrip()
+
+
+def _example(text: str) -> str:
+    """On one line, or on several that the shell takes for one."""
+    whole = re.sub("'[^']*'", lambda quoted: quoted[0].replace(" ", "\0"), f"  {text}")
+    return " \\\n      ".join(textwrap.wrap(whole, columns() - 6, **WHOLE_WORDS)).replace("\0", " ")
+
+
+def columns() -> int:
+    """How long lines of text may be."""
+    return max(shutil.get_terminal_size().columns - 2, 40)
+
+
+def filled(text: str, begin: str = "") -> str:
+    """In lines of this terminal, which break between words only; the later ones begin below the text of the first."""
+    return textwrap.fill(text, columns(), initial_indent=begin, subsequent_indent=" " * len(begin), **WHOLE_WORDS)
 
 
 def branches(parser: argparse.ArgumentParser, dest: str) -> Callable[[str, str, argparse.ArgumentParser], object]:

@@ -1,22 +1,46 @@
 """`ogw run`: the gateway itself. And `ogw version`."""
 
 import argparse
+import json
 import os
 from gettext import gettext as _
 
 from ogw import __version__
 from ogw.cli.configuration import BareParser, load_or_tell
-from ogw.cli.exits import OK, WRONG
+from ogw.cli.exits import FAILED, OK, WRONG
 from ogw.cli.parser import Parser, parser_of
 from ogw.settings.loader import load
 
 
 def parser(verb: str) -> Parser:
     if verb == "version":
-        made = parser_of("version", _("Print the version."), examples=["ogw version"])
+        made = parser_of(
+            "version", _("Print the version."), examples=["ogw version", "ogw version --json"], codes={OK: _("printed")}
+        )
+        made.add_argument("--json", action="store_true", help=_("answer as JSON"))
         made.set_defaults(do=_version)
         return made
-    made = BareParser("run")
+    made = BareParser(
+        "run",
+        _(
+            "Run the gateway: clients may go to the hosts that are listed, on the ports that are listed, and nowhere "
+            "else. SIGTERM and Ctrl-C drain it, SIGHUP reloads its configuration. Each setting is a flag, a variable "
+            "and a line of the INI file; a flag beats a variable, which beats the file, and lists add up. Where no "
+            "log-file is set the log goes to standard output."
+        ),
+        examples=[
+            "ogw run --allowed-host www.example.com",
+            "ogw run --allowed-host '*.example.com' --allowed-client 10.0.0.0/8",
+            "ogw run --relay-proxy http://proxy.example.com:3128 --preset azure-arc",
+            "ogw run --config /etc/ogw/ogw.ini --log-format text",
+            "OGW_ALLOWED_HOST=www.example.com OGW_LISTEN_PORT=3128 ogw run",
+        ],
+        codes={
+            OK: _("it was stopped, and has drained"),
+            FAILED: _("it could not start, or had to end; the last line of the log says why"),
+            WRONG: _("the command line or the configuration is wrong; every mistake is told"),
+        },
+    )
     made.set_defaults(do=_run)
     return made
 
@@ -26,8 +50,8 @@ def run(asked: argparse.Namespace) -> int:
     return code
 
 
-def _version(_asked: argparse.Namespace) -> int:
-    print(f"ogw {__version__}")
+def _version(asked: argparse.Namespace) -> int:
+    print(json.dumps({"version": __version__}) if asked.json else f"ogw {__version__}")
     return OK
 
 

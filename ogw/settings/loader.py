@@ -54,9 +54,11 @@ def load(
     return _Loader(arguments, environment, before).load(to_start)
 
 
-def help_text(program: str) -> str:
-    """What `--help` shows: every flag with its variable, its default and what it does."""
-    return str(_parser(program).format_help())
+def help_text(program: str, **more: Any) -> str:
+    """What `--help` shows: every flag with its variable, its default and what it does. `more` goes to argparse."""
+    parser = _parser(program)
+    vars(parser).update(more)
+    return str(parser.format_help())
 
 
 class _Keep(argparse.Action):
@@ -73,10 +75,11 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
         description=_("A CONNECT gateway: only to listed hosts, only on listed ports."),
         config_file_parser_class=IniParser,
         add_config_file_help=False,
+        add_env_var_help=False,  # it would also add a paragraph at the end
         allow_abbrev=False,
         formatter_class=argparse.HelpFormatter,
     )
-    where = _("the INI file (default: {file} if it is there)").format(file=DEFAULT_FILE)
+    where = _("the INI file (default: {file} if it is there) [env var: OGW_CONFIG]").format(file=DEFAULT_FILE)
     shared: dict[str, Any] = {"action": _Keep, "default": [], "nargs": nargs}
     parser.add_argument("--config", metavar="FILE", env_var=PREFIX + "CONFIG", help=where, **shared)
     groups = {heading: parser.add_argument_group(heading) for heading in GROUPS}
@@ -84,7 +87,7 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
         default = _("default: {default}").format(default=setting.default) if setting.default else ""
         more = ", ".join(part for part in (_("may be repeated") if setting.listed else "", default) if part)
         text = f"{setting.help} ({more})" if more else setting.help
-        text = text.replace("%", "%%")
+        text = f"{text} [env var: {setting.variable}]".replace("%", "%%")
         groups[setting.group].add_argument(
             setting.flag, metavar=setting.placeholder, env_var=setting.variable, help=text, **shared
         )

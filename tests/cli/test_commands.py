@@ -1,11 +1,13 @@
 """The command line as a whole: which command is meant, what help says, and how every command ends."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
+from ogw import __version__
 from ogw.cli.commands import COMMANDS
 
 CLEAN = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}
@@ -32,7 +34,10 @@ def test_usage_has_a_line_for_each_command_and_fits_a_screen():
     lines = ogw("--help").stdout.splitlines()
     for command in COMMANDS:
         assert any(line.split()[: len(command.words.split()) + 1] == ["ogw", *command.words.split()] for line in lines)
-    assert all(len(line) <= 120 for line in lines)
+    assert all(len(line) < 80 for line in lines)
+    headings = [line[:-1] for line in lines if line.endswith(":") and not line.startswith((" ", "`"))]
+    assert headings == list(dict.fromkeys(command.group for command in COMMANDS))
+    assert "HTTP proxy that speaks only CONNECT" in " ".join(lines)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words)
@@ -59,6 +64,35 @@ def test_a_command_that_does_not_exist_is_answered_with_what_was_meant(words, sa
     assert done.returncode == 2
     assert done.stderr.splitlines()[0].startswith(says)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("rum",), ("config", "shwo"), ("config", "set", "lisen-port", "1"), ("allowed-host", "ad", "a.example")),
+        *(
+            ("run", "--alowed-host", "a.example"),
+            ("status", "--jsno"),
+            ("events", "host-not-allowd"),
+            ("presets", "az"),
+        ),
+        *(("completion", "bsh"), ("setup", "--yes", "PORTNUMER=1"), ("Get-OMSGatewayConfg",), ("check", "--jsno")),
+        *(("explain", "a.example", "--clinet", "10.0.0.1"), ("tunnels", "--most", "x"), ("help", "rum")),
+    ],
+)
+def test_a_typo_is_answered_in_the_last_line_of_the_screen(words):
+    done = ogw(*words, stdin=subprocess.DEVNULL)
+    *_before, last = done.stderr.splitlines()
+    typed = next(word for word in words if word.partition("=")[0].strip("-") not in KNOWN).partition("=")[0]
+    assert done.returncode == 2 and typed in last and last.startswith("ogw: "), done.stderr
+
+
+KNOWN = {*("config", "set", "allowed-host", "run", "status", "events", "presets", "completion", "setup", "yes"),
+         *("check", "explain", "a.example", "tunnels", "most", "help")}  # fmt: skip
+
+
+def test_the_version_as_json():
+    assert json.loads(ogw("version", "--json").stdout) == {"version": __version__}
 
 
 def test_a_group_of_commands_has_a_usage_of_its_own():

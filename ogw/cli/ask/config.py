@@ -3,15 +3,22 @@
 import argparse
 import json
 import sys
+from gettext import gettext as _
 
-from ogw.cli.configuration import BareParser, load_or_tell
+from ogw.cli.configuration import ALSO, BareParser, load_or_tell
 from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
 from ogw.settings.settings import SETTINGS
 
 
 def parser() -> Parser:
-    return BareParser("config show", "--json")
+    return BareParser(
+        "config show",
+        _("Show every setting as `ogw run` would take it, and where it comes from; secrets are hidden.") + f" {ALSO}",
+        examples=["ogw config show", "ogw config show --config new.ini", "ogw config show --json"],
+        codes={OK: _("shown"), WRONG: _("the command line or the configuration is wrong; every mistake is told")},
+        switches=("--json",),
+    )
 
 
 def run(asked: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """`ogw reload` and `ogw drain`: what a running gateway is told to do."""
 
 import argparse
+import json
 import sys
 from gettext import gettext as _
 from gettext import ngettext
@@ -31,7 +32,7 @@ def _reload_parser() -> Parser:
             "Let the gateway read its configuration again, as SIGHUP does. All of it is taken, or nothing: if there is "
             "a mistake the running configuration stays. No tunnel is dropped."
         ),
-        examples=["ogw reload", "ogw reload --run-dir /run/ogw"],
+        examples=["ogw reload", "ogw reload --run-dir /run/ogw", "ogw reload --json"],
         codes={
             OK: _("reloaded"),
             FAILED: _("refused, or not ended yet; every mistake is told"),
@@ -39,12 +40,18 @@ def _reload_parser() -> Parser:
         },
     )
     add_gateway(made)
+    made.add_argument("--json", action="store_true", help=_("what the gateway answers to POST /reload, as it is"))
     made.set_defaults(do=_reload)
     return made
 
 
 def _reload(asked: argparse.Namespace) -> int:
-    return tell_of_reload(reloaded(gateway_of(asked)))
+    gateway = gateway_of(asked)
+    if not asked.json:
+        return tell_of_reload(reloaded(gateway))
+    answer = gateway.ask("/reload", Reloaded, "POST", RELOAD_SECONDS)
+    print(json.dumps(answer, indent=2))
+    return FAILED if answer["mistakes"] else OK
 
 
 def reloaded(gateway: Gateway) -> Reloaded:

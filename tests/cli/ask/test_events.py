@@ -1,5 +1,6 @@
 """`ogw events`: every number and every reason has a text, and names only what exists."""
 
+import json
 import re
 
 import pytest
@@ -88,6 +89,16 @@ def test_a_reason_can_be_asked_for():
 def test_what_does_not_exist_is_2(typed, says):
     done = ogw("events", typed)
     assert (done.returncode, done.stdout) == (2, "") and says in done.stderr
+
+
+def test_the_same_as_json():
+    every = json.loads(ogw("events", "--json").stdout)
+    assert [one["event"] for one in every] == list(CATALOGUE)
+    one = json.loads(ogw("events", "OGW-105", "--json").stdout)
+    assert one in every and one["means"] == EVENTS[105].means
+    reason = json.loads(ogw("events", "host-not-allowed", "--json").stdout)
+    assert reason in one["reasons"] and (reason["event"], reason["status"]) == (105, 403)
+    assert ogw("events", "999", "--json").returncode == 2
 
 
 def test_the_status_403_is_not_mixed_up_with_the_event():

@@ -206,6 +206,8 @@ def test_reload_says_what_changed_or_every_mistake(tmp_path):
     file = tmp_path / "ogw.ini"
     file.write_text("[ogw]\nallowed-host = www.example.com\n")
     with Gateway("--config", str(file)) as gateway:
+        done = asked(gateway, "reload", "--json")
+        assert done.returncode == 0 and json.loads(done.stdout)["changed"] == []
         done = asked(gateway, "reload")
         assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(
             "reloaded, nothing changed; policy "
@@ -222,6 +224,9 @@ def test_reload_says_what_changed_or_every_mistake(tmp_path):
         assert [line.partition(": ")[0] for line in mistakes] == ["ogw", "ogw"]
         assert f"{file}:2: " in mistakes[0] and f"{file}:3: " in mistakes[1]
         assert last == "ogw: nothing was reloaded, the running configuration stays"
+        done = asked(gateway, "reload", "--json")
+        told = json.loads(done.stdout)
+        assert (done.returncode, len(told["mistakes"]), done.stderr) == (1, 2, "")
         file.write_text("[ogw]\nallowed-host = www.example.org\n")
 
 

@@ -1,0 +1,34 @@
+"""What `ogw --help` shows: what ogw is, and all commands, by group."""
+
+import textwrap
+from collections.abc import Sequence
+from gettext import gettext as _
+from itertools import groupby
+
+from ogw.cli.commands import COMMANDS, Command
+from ogw.cli.parser import columns, filled
+
+COLUMN = 28  # where it begins to say what a command does
+
+
+def usage(commands: Sequence[Command] = COMMANDS) -> str:
+    """All of it; or for `ogw config --help`, of those commands alone."""
+    lines = [_("usage: ogw COMMAND [FLAGS]"), ""]
+    if commands is COMMANDS:
+        about = _(
+            "ogw lets machines without internet access reach the hosts that you allow, and no others. It is an HTTP "
+            "proxy that speaks only CONNECT; it looks at the TLS handshake that goes by, and decrypts nothing."
+        )
+        lines += [filled(about), ""]
+    for heading, group in groupby(commands, lambda command: command.group):
+        lines += [f"{heading}:", *(line for command in group for line in _lines(command)), ""]
+    lines += [_("`ogw COMMAND --help` says more. A first gateway:"), "  ogw run --allowed-host www.example.com", ""]
+    return "\n".join(lines)
+
+
+def _lines(command: Command) -> list[str]:
+    typed = f"  ogw {command.words} {command.takes}".rstrip()
+    does = textwrap.wrap(command.does, columns() - COLUMN, break_long_words=False, break_on_hyphens=False)
+    if len(typed) > COLUMN - 2:
+        return [typed, *(" " * COLUMN + line for line in does)]
+    return [typed.ljust(COLUMN) + does[0], *(" " * COLUMN + line for line in does[1:])]
