@@ -103,6 +103,11 @@ def columns() -> int:
     return max(shutil.get_terminal_size().columns - 2, 40)
 
 
+def wrapped(text: str) -> list[str]:
+    """Its lines on this terminal, which break between words only."""
+    return textwrap.wrap(text, columns(), **WHOLE_WORDS)
+
+
 def filled(text: str, begin: str = "") -> str:
     """In lines of this terminal, which break between words only; the later ones begin below the text of the first."""
     return textwrap.fill(text, columns(), initial_indent=begin, subsequent_indent=" " * len(begin), **WHOLE_WORDS)

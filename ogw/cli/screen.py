@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from gettext import gettext as _
 from typing import Any, Optional, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,7 @@ from ogw.report.printable import printable
 
 UNLIMITED = 10_000  # columns
 INDENT = 4
+GAP = 2  # columns of the screen between those of a table
 GOOD, BAD, DIM, BOLD, WARN = "green", "red", "dim", "bold", "yellow"
 
 
@@ -90,9 +92,51 @@ def indented(text: Text) -> Padding:
     return Padding(text, (0, 0, 0, INDENT), expand=False)
 
 
+class _Folding(Table):
+    """Has no word on two lines, be it an address with its port."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        sizes = [self._size(console, options, place) for place in range(len(self.columns))]
+        widths = [size.maximum for size in sizes]
+        room = options.max_width - GAP * (len(widths) - 1)
+        while sum(widths) > room:
+            wide = [place for place, size in enumerate(sizes) if widths[place] > size.minimum]
+            if not wide:
+                yield from self._below_each_other(options.max_width)
+                return
+            widths[max(wide, key=widths.__getitem__)] -= 1
+        for column, width in zip(self.columns, widths, strict=True):
+            column.width = width
+        yield from super().__rich_console__(console, options)
+
+    def _size(self, console: Console, options: ConsoleOptions, place: int) -> Measurement:
+        """Of a column: as wide as its longest word, and as its longest text."""
+        column = self.columns[place]
+        found = [Measurement.get(console, options, one) for one in (column.header, *column.cells)]
+        most = max(one.maximum for one in found)
+        least = max(one.minimum for one in found) if column.overflow == "fold" else most
+        return Measurement(min(most, max(least, column.min_width or 0)), most)
+
+    def _below_each_other(self, width: int) -> RenderResult:
+        names = [str(column.header) for column in self.columns]
+        for number, row in enumerate(zip(*(column.cells for column in self.columns), strict=True)):
+            if number and self.show_header:
+                yield Text()
+            for name, cell in zip(names, row, strict=True):
+                text = Text.assemble((f"{name}: " if name else "", DIM), cell)
+                if any(len(word) > width - INDENT for word in text.plain.split()):
+                    text.no_wrap, text.overflow = True, "ignore"  # the terminal breaks it, and copies it as one
+                yield text if cell is row[0] or text.no_wrap else indented(text)
+
+
 def table(*columns: str, numbers: Sequence[int] = (), folds: Sequence[int] = ()) -> Table:
-    """A table without lines; `numbers` are the columns to be aligned right, `folds` those that give way and wrap."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=BOLD, show_header=any(columns))
+    """A table without lines; `numbers` are the columns to be aligned right, `folds` those that give way and wrap.
+
+    They wrap between words. Where even that does not fit, each row is shown as lines below each other.
+    """
+    made = (_Folding if folds else Table)(
+        box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style=BOLD, show_header=any(columns)
+    )
     for place, name in enumerate(columns):
         folded = place in folds
         made.add_column(

@@ -14,7 +14,10 @@ _MODES = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 
 
 def mend() -> None:
-    """Take the places of those that are closed, and let nothing fail because nobody hears what went wrong."""
+    """Take the places of those that are closed, and let nothing fail because nobody hears what went wrong.
+
+    Nor because of a character that the locale does not have.
+    """
     for number, mode in _MODES.items():
         if not _is_open(number):
             fd = os.open(os.devnull, mode)
@@ -26,6 +29,9 @@ def mend() -> None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)))
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)  # a terminal of few characters must not end the command
     if sys.stderr is sys.__stderr__:  # a test's own is left alone
         encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
         raw = io.BufferedWriter(_Forgiving(2, "w", closefd=False))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from gettext import gettext as _
 from typing import Optional
 
+from ogw.cli.parser import wrapped
 from ogw.cli.setup.plan import Answers, Place, preview
 from ogw.cli.setup.service_unit import unreachable, what_to_do
 from ogw.cli.setup.trial import TrialFailed, try_proxy
@@ -20,7 +21,8 @@ NONE = "-"
 
 def ask(answers: Answers, place: Place, service: Optional[str], firewall: Optional[str]) -> None:
     """Complete the answers; what the command line gave is not asked for. Raises EOFError, EditError."""
-    print(_("Setting up the gateway. Enter takes what stands in brackets; Ctrl-C leaves, and nothing is changed.\n"))
+    _say(_("Setting up the gateway. Enter takes what stands in brackets; Ctrl-C leaves, and nothing is changed."))
+    print()
     if "listen-port" not in answers.values:
         _ask_port(answers, place)
     _ask_hosts(answers, place)
@@ -42,7 +44,7 @@ def ask(answers: Answers, place: Place, service: Optional[str], firewall: Option
 def agrees(question: str, default: bool) -> bool:
     """Whether the operator says yes. Raises EOFError."""
     while True:
-        answer = input(f"{question} [{_('Y/n') if default else _('y/N')}] ").strip().lower()
+        answer = _answer(f"{question} [{_('Y/n') if default else _('y/N')}]").lower()
         if not answer:
             return default
         if answer in ("y", "yes", "n", "no"):
@@ -50,14 +52,26 @@ def agrees(question: str, default: bool) -> bool:
         _mistake(_("answer y or n"))
 
 
+def _answer(question: str) -> str:
+    """What is typed behind the last line of the question. Raises EOFError."""
+    *before, last = wrapped(question)
+    for line in before:
+        print(line)
+    return input(f"{last} ").strip()
+
+
+def _say(text: str) -> None:
+    print(*wrapped(text), sep="\n")
+
+
 def _mistake(sentence: str) -> None:
-    print(f"  {sentence}")
+    print(*(f"  {line}" for line in wrapped(sentence)), sep="\n")
 
 
 def _ask_checked(question: str, default: str, check: Callable[[str], object]) -> str:
     """The first answer that `check` does not raise EditError of."""
     while True:
-        answer = input(f"{question} [{default}]: " if default else f"{question}: ").strip() or default
+        answer = _answer(f"{question} [{default}]:" if default else f"{question}:") or default
         try:
             check(answer)
         except EditError as error:
@@ -82,8 +96,8 @@ def _ask_hosts(answers: Answers, place: Place) -> None:
         return
     there = place.texts("allowed-host")
     if there:
-        print(_("Allowed hosts so far: {hosts}").format(hosts=", ".join(there)))
-    print(_("Hosts that clients may reach, one a line, such as www.example.com or *.example.com; Enter ends the list."))
+        _say(_("Allowed hosts so far: {hosts}").format(hosts=", ".join(there)))
+    _say(_("Hosts that clients may reach, one a line, such as www.example.com or *.example.com; Enter ends the list."))
     rules: list[str] = []
 
     def check(text: str) -> None:
@@ -102,16 +116,16 @@ def _ask_presets(answers: Answers, place: Place) -> None:
     setting = SETTINGS["preset"]
     there = place.texts("preset")
     if there:
-        print(_("Presets so far: {names}").format(names=", ".join(there)))
+        _say(_("Presets so far: {names}").format(names=", ".join(there)))
     while True:
-        text = input(_("Presets (known services; `ogw presets` lists them), separated by commas, or Enter: ")).strip()
+        text = _answer(_("Presets (known services; `ogw presets` lists them), separated by commas, or Enter:"))
         if not text:
             return
         answers.values["preset"] = setting.split(text)
         mistakes = _wrong_with(answers, place)
         for name in PARAMETERS:
             if any(name in mistake for mistake in mistakes):
-                value = input(f"{name} ({SETTINGS[name].help}): ").strip()
+                value = _answer(f"{name} ({SETTINGS[name].help}):")
                 if value:
                     answers.values[name] = SETTINGS[name].split(value)
         mistakes = _wrong_with(answers, place)
@@ -165,10 +179,12 @@ def _ask_credentials(answers: Answers) -> None:
         _("Its user name, or Enter for none"), "", lambda text: meaning(SETTINGS["relay-proxy-username"], text)
     )
     while answers.username:
-        answers.password = getpass.getpass(_("Its password (not shown): "))
         try:
+            answers.password = getpass.getpass(_("Its password (not shown): "))
             meaning(SETTINGS["relay-proxy-password"], answers.password)
             return
+        except UnicodeDecodeError:
+            _mistake(_("the terminal's locale does not have all of these characters; --password-stdin takes them"))
         except EditError as error:
             _mistake(str(error))
 
@@ -191,8 +207,8 @@ def _try(answers: Answers, place: Place) -> bool:
 def _ask_service(answers: Answers, place: Place) -> None:
     why = _why_not(answers, place)
     if why:
-        print(_("A service cannot run ogw as it is installed: {why}.").format(why=why))
-        print(_("To have one: {what}.").format(what=what_to_do()))
+        _say(_("A service cannot run ogw as it is installed: {why}.").format(why=why))
+        _say(_("To have one: {what}.").format(what=what_to_do()))
         if not agrees(_("Go on without a service?"), False):
             raise EditError(_("left without a service that can run"))
         answers.service = False
