@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gettext import gettext as _
 from typing import Optional
 
-from ogw.cli.parser import wrapped
+from ogw.cli.parser import filled, wrapped
 from ogw.cli.setup.plan import Answers, Place, preview
 from ogw.cli.setup.service_unit import unreachable, what_to_do
 from ogw.cli.setup.trial import TrialFailed, try_proxy
@@ -65,7 +65,7 @@ def _say(text: str) -> None:
 
 
 def _mistake(sentence: str) -> None:
-    print(*(f"  {line}" for line in wrapped(sentence)), sep="\n")
+    print(filled(sentence, "  "))
 
 
 def _ask_checked(question: str, default: str, check: Callable[[str], object]) -> str:

@@ -86,6 +86,26 @@ def test_wrong_answers_are_said_and_asked_for_again(image):
     assert "ExecStart=/usr/bin/ogw run" in unit(image).read_text()
 
 
+def test_questions_break_between_words_and_take_what_an_ascii_terminal_sends(image):
+    child = pexpect.spawn(
+        OGW[0], [*OGW[1:], "setup", "--root", str(image)], cwd=ROOT, timeout=20, dimensions=(50, 60),
+        env=clean(TERM="dumb", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"),
+    )  # fmt: skip
+    shown = b""
+    port, host, none = b"1-65535 [8080]:", b"Host:", b"is none [-]:"
+    typed = [(port, b"\xc3\xbc"), (port, b""), (b"Enter:", b""), (host, b"k\xc3\xbche.example"), (host, b"")]
+    for question, text in (*typed, (none, b"http://\xff")):
+        child.expect_exact(question)
+        shown += child.before + child.after
+        child.sendline(text)
+    child.expect_exact(none)
+    shown += child.before
+    child.close(force=True)
+    assert b"http://proxy.example.com:3128;" in shown and b"OGW-400" not in shown
+    assert max(len(line) for line in shown.split(b"\r\n")) < 60
+    assert not ini(image).exists()
+
+
 def test_ctrl_c_in_the_middle_changes_nothing(image):
     before = state(image)
     child = dialogue(image)
