@@ -211,6 +211,7 @@ class Status(WorkersPart):
     counters         what was counted
     log              how its log fares
     reasons          refusals and rejections by reason token; those that never happened are left out
+    flags            by which commands mean this gateway, such as " --config /srv/ogw.ini"; "" where it needs none
     attention        a sentence for each thing that an operator should look at, in the language of the gateway
     """
 
@@ -232,6 +233,7 @@ class Status(WorkersPart):
     counters: Counters
     log: NotRequired[LogStatus]
     reasons: dict[str, int]
+    flags: NotRequired[str]
     attention: NotRequired[list[str]]
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import socket
 import sys
 import time
@@ -21,6 +22,7 @@ from ogw.service.admin.exposition import four_counters, passed
 from ogw.service.admin.sockets import Sockets
 from ogw.service.child import Child
 from ogw.service.log import place_of_log
+from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.wire.place import place
 
@@ -37,6 +39,7 @@ class Notices:
         self._log = log
         self._table = table
         self._config = config
+        self._flags = flags_of(config, folder_of(config, os.environ))
         self._next_report = time.monotonic() + config.log_interval
         self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
         self._log_trouble = ""  # that was told of on standard error
@@ -115,7 +118,7 @@ class Notices:
             self._log.event(
                 Event.INFORMATION,
                 f"policy-mode = report until {timestamp(until)}: what no rule allows passes; would have been refused "
-                f"so far: {count}; `ogw suggest` makes rules of them",
+                f"so far: {count}; `ogw suggest{self._flags}` makes rules of them",
                 level=logging.WARNING,
                 until=timestamp(until),
                 count=count,

@@ -287,3 +287,29 @@ def test_every_command_that_asks_takes_the_file_of_the_gateway(two, server):
         assert two.paste(f"ogw drain {named}").returncode == 0
         gateway.wait_for(event=110)
     assert not two.beside.events(110)
+
+
+@pytest.mark.parametrize("named", ["--config", "--run-dir"])
+def test_suggest_judges_by_the_file_of_the_gateway_that_it_asks(named, two):
+    file = two.folder / "own.ini"
+    folder = two.folder / "own"
+    file.write_text(f"[ogw]\ndenied-host = *.bench.example\nrun-dir = {folder}\n")
+    with Gateway("--config", str(file), "--run-dir", str(folder)) as gateway:
+        for target in (f"{NAME}:443", "other.example:443"):
+            assert answer(gateway, target).endswith("host-not-allowed")
+        done = two.paste(f"ogw suggest --apply --yes --reload {named} {file if named == '--config' else folder}")
+        assert done.returncode == 0, done
+        assert "    other.example" in done.stdout and f"    {NAME}" not in done.stdout
+        gateway.wait_for(event=109)
+    assert "other.example" in file.read_text()
+
+
+def test_what_only_reporting_says_names_the_gateway(two):
+    file = two.folder / "own.ini"
+    tomorrow = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
+    file.write_text(f"[ogw]\npolicy-mode = report\nreport-until = {tomorrow}\n")
+    with Gateway("--config", str(file)) as gateway:
+        suggests = f"ogw suggest --config {file} --run-dir {gateway.run_dir}"
+        assert any(suggests in sentence for sentence in asked(gateway, "/status")["attention"])
+        assert f"`{suggests}`" in two.paste(f"ogw status --run-dir {gateway.run_dir}").stdout.replace("\n", " ")
+        until(lambda: any(suggests in line["message"] for line in gateway.events(100)))

@@ -5,6 +5,7 @@ import grp
 import json
 import os
 import pwd
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from gettext import gettext as _
@@ -118,7 +119,7 @@ def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[s
     strange = _reads_another(answer["reads"], outcome.path, asked.reload)
     reload: Optional[Reloaded] = clean(answer["reload"])
     if reload is None:
-        sentences += [_how(outcome), *strange]
+        sentences += [_how(outcome, _named(asked)), *strange]
         return OK, None
     sentences += strange
     return FAILED if strange or reload["mistakes"] else OK, reload
@@ -153,13 +154,21 @@ def _made(outcome: Outcome) -> list[str]:
               "them").format(path=outcome.path, owner=_user(status.st_uid), group=_group(status.st_gid))]  # fmt: skip
 
 
-def _how(outcome: Outcome) -> str:
+def _named(asked: argparse.Namespace) -> str:
+    """The flags that named the gateway, for the next command."""
+    named = [("--config", asked.config), ("--run-dir", asked.run_dir)]
+    return "".join(f" {flag} {shlex.quote(value)}" for flag, value in named if value)
+
+
+def _how(outcome: Outcome, flags: str) -> str:
     """How the running gateway comes to take the change."""
     if late := sorted(name for name in _names(outcome) if SETTINGS[name].restart):
-        return _("{path} was changed; {names} needs a restart of the gateway, the rest `ogw reload`").format(
-            path=outcome.path, names=", ".join(late)
+        return _("{path} was changed; {names} needs a restart of the gateway, the rest `ogw reload{flags}`").format(
+            path=outcome.path, names=", ".join(late), flags=flags
         )
-    return _("{path} was changed; the running gateway takes it with `ogw reload`").format(path=outcome.path)
+    return _("{path} was changed; the running gateway takes it with `ogw reload{flags}`").format(
+        path=outcome.path, flags=flags
+    )
 
 
 def _names(outcome: Outcome) -> list[str]:

@@ -18,19 +18,22 @@ ANY = "any-name"  # stands for the names that a star or a dot covers
 
 def told_of_others(outcome: Outcome) -> list[str]:
     """A sentence for each rule that was to be added or removed, and of which another one has the last word."""
-    if not outcome.asked:
+    asked = [one for one in outcome.asked if one[0] in ("allowed-host", "denied-host")]
+    if not asked:
         return []
     try:
         config = load(["--config", outcome.path if os.path.exists(outcome.path) else os.devnull], os.environ)
     except ConfigError:
         return []  # its mistakes are told
     allowed = HostIndex([*config.allowed_host, *config.sourced_hosts])
-    return list(dict.fromkeys(_sentences(outcome, config, allowed, HostIndex(config.denied_host))))
+    return list(dict.fromkeys(_sentences(asked, outcome.path, config, allowed, HostIndex(config.denied_host))))
 
 
-def _sentences(outcome: Outcome, config: Config, allowed: HostIndex, denied: HostIndex) -> Iterator[str]:
-    for name, rule, added in outcome.asked:
-        removed_from = "" if added else outcome.path
+def _sentences(
+    asked: list[tuple[str, Rule, bool]], path: str, config: Config, allowed: HostIndex, denied: HostIndex
+) -> Iterator[str]:
+    for name, rule, added in asked:
+        removed_from = "" if added else path
         denying, allowing = (_other(index, rule, config, removed_from) for index in (denied, allowed))
         # Whoever allows, or takes back what denies, wants it to pass; whoever takes back what allows, that it does not.
         if denying is not None and (name == "allowed-host") == added:

@@ -21,11 +21,12 @@ from ogw.cli.edit.suggest_text import lines, value
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir, file_of, gateway_of
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import count
+from ogw.cli.screen import clean, count
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
 from ogw.report.recorded import Form, NotRead, Recorded, Recording
-from ogw.service.admin.shapes import Remembered
+from ogw.service.admin.origins import file_read
+from ogw.service.admin.shapes import Configuration, Remembered
 from ogw.settings.editing import Editor
 from ogw.settings.kinds import SECONDS
 from ogw.settings.loader import DEFAULT_FILE
@@ -78,10 +79,12 @@ def run(asked: argparse.Namespace) -> int:
         parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
     if asked.json and asked.apply:
         parser().error(_("--json and --apply do not go together"))
+    gateway = gateway_of(asked)
+    if asked.config is None and not asked.logs:
+        asked.config = _file_of_gateway(gateway, file_of(asked))
     config = load_or_tell([] if asked.config is None else ["--config", asked.config])
     if config is None:
         return WRONG
-    gateway = gateway_of(asked)
     learner = Learner(config.policy, config.denied_host, config.allowed_port)
     _learn(learner, asked.logs, asked.since, gateway, config)
     found = learner.suggestions(asked.per_client)
@@ -95,6 +98,24 @@ def run(asked: argparse.Namespace) -> int:
     if not asked.yes and not _agrees(len(rules), file_of(asked), "-" in asked.logs):
         return FAILED
     return _add(rules, asked, gateway)
+
+
+def _file_of_gateway(gateway: Gateway, usual: str) -> Optional[str]:
+    """The INI file that the running gateway reads, where it is not the usual one: what that allows is to be judged."""
+    try:
+        settings = gateway.ask("/config", Configuration)["settings"]
+    except NoGateway:
+        return None
+    file = file_read(settings, os.path.realpath(usual))
+    if file is None or os.path.realpath(file) == os.path.realpath(usual):
+        return None
+    print(
+        clean(
+            _("ogw: the running gateway reads {file}: what that allows or denies is not suggested").format(file=file)
+        ),
+        file=sys.stderr,
+    )
+    return file
 
 
 # Where refusals are read from.

@@ -84,9 +84,11 @@ def mode_line(status: Status) -> str:
     if mode is None or mode["mode"] != "report":
         return ""
     told = _(
-        "policy-mode = report until {until}: what no rule allows passes, {number} requests so far; see `ogw suggest`"
+        "policy-mode = report until {until}: what no rule allows passes, {number} requests so far; see "
+        "`ogw suggest{flags}`"
     )
-    return told.format(until=mode["until"], number=count(status["counters"].get("reported", 0)))
+    number = count(status["counters"].get("reported", 0))
+    return told.format(until=mode["until"], number=number, flags=status.get("flags", ""))
 
 
 def screen(status: Status) -> list[RenderableType]:

@@ -14,14 +14,21 @@ def attention(status: Status) -> list[str]:
     counters, most = status["counters"], status["max_tunnels"]
     if status["policy_mode"]["mode"] == "report":
         text = _(
-            "policy-mode = report until {until}: what no rule allows passes, {count} requests so far. ogw suggest."
+            "policy-mode = report until {until}: what no rule allows passes, {count} requests so far. "
+            "ogw suggest{flags} makes rules of them."
         )
-        told.append(text.format(until=status["policy_mode"]["until"], count=f"{counters['reported']:,}"))
+        until, count = status["policy_mode"]["until"], f"{counters['reported']:,}"
+        told.append(text.format(until=until, count=count, flags=status.get("flags", "")))
     if refused := status.get("reload_refused"):
         text = _("The last reload was refused at {time}, and the configuration before it stays: {mistakes}.")
         first, more = refused["mistakes"][:MOST_MISTAKES], refused["count"] - MOST_MISTAKES
         listed = [*first, *([_("and {count} more").format(count=f"{more:,}")] if more > 0 else [])]
-        told.append(text.format(time=refused["time"], mistakes="; ".join(listed) or _("ogw check tells why")))
+        told.append(
+            text.format(
+                time=refused["time"],
+                mistakes="; ".join(listed) or _("ogw check{flags} tells why").format(flags=status.get("flags", "")),
+            )
+        )
     for relay in status["relay_proxies"]:
         sentence = {
             "resting": _("Relay proxy {proxy} rests: it failed, and is tried again soon{why}."),

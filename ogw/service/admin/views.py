@@ -3,6 +3,7 @@
 Their shapes are in report/status.py and service/admin/shapes.py.
 """
 
+import os
 import socket
 import threading
 import time
@@ -36,6 +37,7 @@ from ogw.service.admin.page import NONE_OPEN
 from ogw.service.admin.shapes import Configuration, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
 from ogw.service.messages import ListRefusals, ListTunnels, Overview, Question, ShowConfig, ShowMistakes
+from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.wire.place import place
 
@@ -62,6 +64,7 @@ class Views:
         self._table = table
         self._supervisor = supervisor
         self._sockets = sockets
+        self._flags = flags_of(config, folder_of(config, os.environ))
         self._listen = [place(host, port) for host, port in config.listen]
         self._registry = CollectorRegistry()
         self._registry.register(Exposition(table))
@@ -119,6 +122,7 @@ class Views:
             "counters": self._counters(),
             "log": self._log(),
             "reasons": self._reasons(),
+            "flags": self._flags,
             "attention": [],  # made of all the rest
             **asked,
         }

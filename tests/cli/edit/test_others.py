@@ -42,6 +42,10 @@ def test_another_rule_is_named(text, words, says, dry, tmp_path):
         ("denied-host = ads.example.com", "allowed-host add *.example.com"),
         ("denied-host = a.example.com from=10.0.0.0/8", "allowed-host add a.example.com --from 192.0.2.0/24"),
         ("denied-host = a.example.com", "denied-host remove a.example.com"),
+        (
+            "denied-host = *.example.com\nrelay-proxy-bypass = a.example.com",
+            "config remove relay-proxy-bypass a.example.com",
+        ),
         ("allowed-host = a.example.com", "denied-host add a.example.com"),
     ],
 )
