@@ -88,7 +88,7 @@ def where(tmp_path_factory):
     file = tmp_path_factory.mktemp("rendering") / "ogw.ini"
     file.write_text(INI, encoding="utf-8")
     with Gateway("--config", str(file)) as gateway:
-        for host in ("www.example.org", "a-rather-long-name-of-a-host.a-rather-long-name-of-a-department.example.net"):
+        for host in ("www.example.org", "a-rather-long-name-of-a-host.a-department.example.net"):
             sock, head = gateway.ask(f"{host}:8443")
             sock.close()
             assert b" 403 " in head
