@@ -84,7 +84,7 @@ def test_it_is_said_at_the_start_in_the_status_and_in_a_metric(upstream):
         assert mode["mode"] == "report" and mode["until"][:14] in line["message"]
         assert abs(metrics(gateway)["ogw_policy_report_until_seconds"] - time.time() - 86400) < 60
         shown = ogw("status", "--run-dir", gateway.run_dir).stdout.splitlines()
-        assert shown[1].startswith("policy-mode = report until 2") and "see `ogw suggest`" in shown[1]
+        assert shown[1].startswith("policy-mode = report until 2") and "see `ogw suggest --run-dir " in shown[1]
         assert "policy-mode = report until 2" in ogw("top", "--count", "1", "--run-dir", gateway.run_dir).stdout
 
 

@@ -36,6 +36,7 @@ class Sockets:
 
 class Config:
     listen = ()
+    file = run_dir = ""
 
 
 @pytest.mark.parametrize("by", SET_BY)

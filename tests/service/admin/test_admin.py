@@ -323,7 +323,7 @@ def test_a_run_dir_that_another_gateway_uses_or_that_cannot_be_made_is_an_error(
         said = fails_to_start("--admin-address", "", "--run-dir", first.run_dir)
         assert f"OGW-401 run-dir: {first.run_dir}: another gateway uses it" in said
     said = fails_to_start("--admin-address", "", "--run-dir", str(tmp_path / "no" / "such"))
-    assert "OGW-401 run-dir: " in said and "No such file or directory" in said
+    assert "OGW-401 wrong configuration: run-dir: " in said and "there is no folder" in said
     said = fails_to_start("--admin-address", "", "--run-dir", str(tmp_path / ("x" * 120)))
     assert "too long" in said
 
