@@ -96,7 +96,7 @@ def _meant(asked: str) -> tuple[Optional[int], Optional[Reason]]:
         return None, next(reason for reason in Reason if reason.token == token)
     near = difflib.get_close_matches(token, REASONS, n=1)
     meant = _("; did you mean {token}?").format(token=near[0]) if near else ""
-    message = _("{asked} is neither the number of an event nor a reason{meant}")
+    message = _("{asked} is neither the number of an event nor a reason, nor the id of a tunnel{meant}")
     raise Wrong(message.format(asked=ascii(asked), meant=meant))
 
 
