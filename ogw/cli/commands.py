@@ -102,8 +102,8 @@ COMMANDS = [
     Command(
         QUESTIONS,
         "events",
-        "[NUMBER|REASON] [--json]",
-        _("what an event or a reason means, and what to do"),
+        "[NUMBER|REASON|ID] [--json]",
+        _("what an event or a reason means and what to do; why a tunnel was refused"),
         "ask.events",
     ),
     Command(

@@ -7,11 +7,13 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, Optional, TypedDict
 
 from ogw.policy.decision import Reason
+from ogw.report.log import timestamp
 from ogw.report.metrics import RELAY_FAILED, RELAY_OPENED
+from ogw.report.recent import Told
 from ogw.report.refusals import MOST as MOST_REMEMBERED
 from ogw.report.refusals import Refusal, Refusals
-from ogw.service.admin.shapes import Killed, OpenTunnel
-from ogw.service.messages import KillTunnel, ListRefusals, ListTunnels
+from ogw.service.admin.shapes import Killed, OpenTunnel, ToldRefusal
+from ogw.service.messages import FindTunnel, KillTunnel, ListRefusals, ListTunnels
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.tunnel import Tunnel
 
@@ -77,6 +79,13 @@ class KnownRefusals(TypedDict):
     refusals: list[KnownRefusal]
 
 
+class KnownTunnel(TypedDict):
+    """To FindTunnel; `open` is empty where it is not."""
+
+    open: list[OpenTunnel]
+    refusals: list[ToldRefusal]
+
+
 def overview(
     tunnels: Collection[Tunnel],
     relays: Iterable[Relay],
@@ -121,18 +130,46 @@ def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> KnownTunnels:
     return {
         "total": len(matching),
         "tunnels": [
-            {
-                "tunnel": tunnel.id,
-                "client": tunnel.client_name,
-                "target": tunnel.target,
-                "upstream": tunnel.upstream,
-                "state": tunnel.state,
-                "duration": round(now - tunnel.accepted, 1),
-                "bytes_up": tunnel.duplex.up.copied if tunnel.duplex is not None else 0,
-                "bytes_down": tunnel.duplex.down.copied if tunnel.duplex is not None else 0,
-            }
+            _open(tunnel, now)
             for tunnel in heapq.nsmallest(min(most, MOST_TUNNELS), matching, key=lambda tunnel: tunnel.accepted)
         ],
+    }
+
+
+def _open(tunnel: Tunnel, now: float) -> OpenTunnel:
+    return {
+        "tunnel": tunnel.id,
+        "client": tunnel.client_name,
+        "target": tunnel.target,
+        "upstream": tunnel.upstream,
+        "state": tunnel.state,
+        "duration": round(now - tunnel.accepted, 1),
+        "bytes_up": tunnel.duplex.up.copied if tunnel.duplex is not None else 0,
+        "bytes_down": tunnel.duplex.down.copied if tunnel.duplex is not None else 0,
+    }
+
+
+def found(tunnels: Collection[Tunnel], refusals_of: Callable[[str], list[Told]], question: FindTunnel) -> KnownTunnel:
+    """What is known of one tunnel. One that was refused, and only waits for its client to read that, is not open."""
+    now, wanted = time.monotonic(), question.tunnel
+    refusals = [_told(one) for one in refusals_of(wanted)[-MOST_REFUSALS:]]
+    is_over = any(one["enforced"] for one in refusals)
+    return {
+        "open": [_open(tunnel, now) for tunnel in tunnels if tunnel.id == wanted and not is_over],
+        "refusals": refusals,
+    }
+
+
+def _told(one: Told) -> ToldRefusal:
+    return {
+        "time": timestamp(one.time),
+        "client": one.client,
+        "target": one.target,
+        "reason": one.reason,
+        "event": one.event,
+        "detail": one.detail,
+        "enforced": one.enforced,
+        "folded": one.folded,
     }
 
 

@@ -49,6 +49,12 @@ class ListRefusals(NamedTuple):
     events: list[int]
 
 
+class FindTunnel(NamedTuple):
+    """The tunnel with this id, where it is open, and its refusals, where they are remembered. {"answers", "missing"}"""
+
+    tunnel: str
+
+
 class KillTunnel(NamedTuple):
     """End the tunnel with this id, wherever it is. {"answers", "missing"}"""
 
@@ -77,7 +83,7 @@ class ShowConfig(NamedTuple):
     """The configuration in force, secrets hidden: {"settings": {name: [[source, value], ...]}, "warnings"}"""
 
 
-ForWorkers = Union[Overview, ListTunnels, ListRefusals, KillTunnel]
+ForWorkers = Union[Overview, ListTunnels, ListRefusals, FindTunnel, KillTunnel]
 Question = Union[ForWorkers, ReloadNow, DrainNow, NoteChange, ShowMistakes, ShowConfig]
 
 
@@ -243,6 +249,7 @@ FOR_WORKERS: Mapping[str, type[ForWorkers]] = {
     "overview": Overview,
     "tunnels": ListTunnels,
     "refusals": ListRefusals,
+    "tunnel": FindTunnel,
     "kill": KillTunnel,
 }
 QUESTIONS: Mapping[str, type[Question]] = {

@@ -28,7 +28,7 @@ from ogw.report.table import Row, Table
 from ogw.service import answers
 from ogw.service.dialer import dialer_of
 from ogw.service.limits import SPARE_DESCRIPTORS, Limits
-from ogw.service.messages import ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
+from ogw.service.messages import FindTunnel, ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
@@ -247,6 +247,8 @@ class Tunnels:
                 return dict(answers.listed(self._open, question))
             case ListRefusals():
                 return dict(answers.remembered(self._ledger.refusals, question))
+            case FindTunnel():
+                return dict(answers.found(self._open, self._ledger.of_tunnel, question))
             case KillTunnel():
                 return dict(answers.kill(self._open, question))
 

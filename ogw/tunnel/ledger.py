@@ -24,6 +24,7 @@ from ogw.report.metrics import (
     VERIFIED,
 )
 from ogw.report.printable import detail_of
+from ogw.report.recent import Recent, Told
 from ogw.report.refusals import GATHERED, Refusals
 from ogw.wire.tls import version_name
 
@@ -33,6 +34,8 @@ class Ledger:
 
     cells          the worker's row of the shared table
     refusals       what it denied and rejected lately
+    folded         the last of those without a line of their own, one by one
+    written        and of those that had one; they must not push out the others, which stand nowhere else
     every_refusal  each one has a line (log-every-refusal)
     """
 
@@ -40,6 +43,8 @@ class Ledger:
         self.log = log
         self.cells = cells
         self.refusals = Refusals()
+        self.folded = Recent()
+        self.written = Recent()
         self.every_refusal = every_refusal
 
     def opened(self, dial_seconds: float) -> None:
@@ -147,5 +152,13 @@ class Ledger:
         enforced = fields.get("enforced") is not False
         detail = detail_of(detail)
         remember = self.refusals.remember
-        if remember(client, target, reason.token, reason.event, detail, now, wall, every, enforced, addresses):
+        writes = remember(client, target, reason.token, reason.event, detail, now, wall, every, enforced, addresses)
+        asked_for, who = fields["target"] or "", fields["client"]
+        told = Told(fields["tunnel"], wall, who, asked_for, reason.token, reason.event, detail, enforced, not writes)
+        (self.written if writes else self.folded).add(told)
+        if writes:
             self.log.event(reason.event, detail, reason.token, counted=False, **fields)
+
+    def of_tunnel(self, tunnel: str) -> list[Told]:
+        """The refusals of the tunnel with this id, as far as they are remembered."""
+        return [*self.folded.find(tunnel), *self.written.find(tunnel)]

@@ -56,6 +56,7 @@ inspect tests/data/handshakes/openssl-1.2.up
 events
 events 105
 events host-not-allowed
+events 3fa1c2-17
 events --json
 presets
 presets azure-arc

@@ -172,5 +172,6 @@ def test_explain_says_that_only_the_mode_lets_it_pass(tmp_path):
 def test_refusals_are_told_on_the_socket_only(upstream):
     place = f"{address()}:9180"
     with Gateway("--admin-address", place, "--admin-page", "yes"):
-        status, _headers, body = ask(None, "/refusals", tcp=place)
-        assert status == 404 and b"/refusals" not in body
+        for path in ("/refusals", "/tunnel?id=3fa1c2-17"):
+            status, _headers, body = ask(None, path, tcp=place)
+            assert status == 404 and path.partition("?")[0].encode() + b"," not in body + b","

@@ -1,22 +1,27 @@
-"""`ogw events`: what a numbered event or a reason means, and what to do about it."""
+"""`ogw events`: what a numbered event or a reason means, and what to do about it; and why a tunnel was refused."""
 
 import argparse
 import difflib
 import json
 import logging
 import re
+import sys
 from gettext import gettext as _
+from gettext import ngettext
 from typing import Any, Optional
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from ogw.cli.exits import OK, WRONG, Wrong
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, NoGateway, add_gateway, gateway_of
 from ogw.cli.parser import Parser, offer, parser_of
-from ogw.cli.screen import BOLD, DIM, indented, show, table
+from ogw.cli.screen import BOLD, DIM, clean, duration, indented, show, table
 from ogw.policy.advice import EVENTS, REASONS, Advice
 from ogw.policy.decision import Reason
 from ogw.report.events import CATALOGUE
+from ogw.report.recent import MOST, TUNNEL_ID
+from ogw.service.admin.shapes import FoundTunnel, OpenTunnel, ToldRefusal
 
 NUMBER = re.compile(r"(?:ogw-?)?([0-9]{1,4})\Z", re.IGNORECASE)
 
@@ -24,23 +29,39 @@ NUMBER = re.compile(r"(?:ogw-?)?([0-9]{1,4})\Z", re.IGNORECASE)
 def parser() -> Parser:
     made = parser_of(
         "events",
-        _("Say what a numbered event, or a reason in a log line or an answer, means and what to do. Asks no gateway."),
+        _(
+            "Say what a numbered event, or a reason in a log line or an answer, means and what to do. Of a tunnel, by "
+            "the id that its client was told, say why it was refused, also where the log has only a count of it: only "
+            "that is asked of the running gateway, which remembers the last {most} of each worker."
+        ).format(most=f"{MOST:,}"),
         examples=[
             "ogw events",
             "ogw events 105",
             "ogw events OGW-105",
             "ogw events host-not-allowed",
+            "ogw events 3fa1c2-17",
             "ogw events --json",
         ],
-        codes={OK: _("done"), WRONG: _("there is no such event or reason, or the command line is wrong")},
+        codes={
+            OK: _("done"),
+            FAILED: _("the gateway knows no tunnel with this id; the message says where else to look"),
+            WRONG: _("there is no such event or reason, or the command line is wrong"),
+            NO_GATEWAY: NO_GATEWAY_MEANS,
+        },
     )
+    add_gateway(made)
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     about = _("which one; without it, a table of all")
-    offer(made.add_argument("event", metavar="NUMBER|REASON", nargs="?", help=about), [*map(str, CATALOGUE), *REASONS])
+    offer(
+        made.add_argument("event", metavar="NUMBER|REASON|ID", nargs="?", help=about), [*map(str, CATALOGUE), *REASONS]
+    )
     return made
 
 
 def run(asked: argparse.Namespace) -> int:
+    tunnel = (asked.event or "").strip(" \"'.,;:").lower()  # as it is copied from an answer, or a line
+    if TUNNEL_ID.match(tunnel):
+        return _tell_of_tunnel(asked, tunnel)
     number, reason = (None, None) if asked.event is None else _meant(asked.event)
     if asked.json:
         events = [_told(one) for one in CATALOGUE if number in (None, one)]
@@ -75,7 +96,7 @@ def _meant(asked: str) -> tuple[Optional[int], Optional[Reason]]:
         return None, next(reason for reason in Reason if reason.token == token)
     near = difflib.get_close_matches(token, REASONS, n=1)
     meant = _("; did you mean {token}?").format(token=near[0]) if near else ""
-    message = _("{asked} is neither the number of an event nor a reason{meant}")
+    message = _("{asked} is neither the number of an event nor a reason, nor the id of a tunnel{meant}")
     raise Wrong(message.format(asked=ascii(asked), meant=meant))
 
 
@@ -91,6 +112,82 @@ def _of_answer(number: int) -> str:
     tokens = [reason.token for reason in Reason if reason.status == number]
     message = _("as the status of an answer, {number} comes with the reasons {tokens}")
     return message.format(number=number, tokens=", ".join(tokens)) if tokens else ""
+
+
+# A tunnel, by its id.
+
+
+def _tell_of_tunnel(asked: argparse.Namespace, tunnel: str) -> int:
+    """Say what the gateway knows of it; the exit code. Raises NoGateway, Failed."""
+    elsewhere = _(
+        "Its log may tell more: search it for {tunnel} (in its log-file, the journal, or wherever it goes). A refusal "
+        "that was only counted has no line with its id; the line of the count names the client"
+    ).format(tunnel=tunnel)
+    try:
+        answer = gateway_of(asked).ask(f"/tunnel?id={tunnel}", FoundTunnel)
+    except NoGateway as error:
+        raise NoGateway(f"{error}\n{elsewhere}") from None
+    is_known = bool(answer["open"] or answer["refusals"])
+    if missing := answer["workers_missing"]:
+        told = ngettext("{number} worker did not answer in time", "{number} workers did not answer in time", missing)
+        print(f"ogw: {told.format(number=missing)}", file=sys.stderr)
+    if asked.json:
+        print(json.dumps(answer, indent=2))
+    elif is_known:
+        show(*_tunnel(clean(answer)))
+    else:
+        told = _(
+            "the gateway knows no tunnel {tunnel}: none with this id is open, or among the last {most} refusals of "
+            "a worker that runs.\n{elsewhere}"
+        )
+        raise Failed(told.format(tunnel=tunnel, most=f"{MOST:,}", elsewhere=elsewhere))
+    return OK if is_known else FAILED
+
+
+def _tunnel(answer: FoundTunnel) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text(_("tunnel {tunnel}").format(tunnel=answer["tunnel"]), style=BOLD)]
+    for one in answer["refusals"]:
+        parts += [Text(), *_refusal(one)]
+    if answer["open"] is not None:
+        parts += [Text(), _open(answer["open"])]
+    return parts
+
+
+def _refusal(one: ToldRefusal) -> list[RenderableType]:
+    reason = next((reason for reason in Reason if reason.token == one["reason"]), None)
+    notes = []
+    if one["folded"]:
+        notes.append(_("It has no line of its own in the log: a count of this client's refusals has it."))
+    if not one["enforced"]:
+        notes.append(_("It passed all the same: this is only reported."))
+    return [
+        _headline(reason) if reason is not None and one["enforced"] else Text(one["reason"], style=BOLD),
+        _facts(
+            (_("time"), one["time"]),
+            (_("client"), one["client"]),
+            (_("target"), one["target"] or _("not known by then")),
+            (_("event"), f"OGW-{one['event']}"),
+            (_("why"), one["detail"]),
+        ),
+        *map(Text, notes),
+        *(_advice(REASONS[one["reason"]]) if one["reason"] in REASONS else ()),
+    ]
+
+
+def _open(one: OpenTunnel) -> RenderableType:
+    return _facts(
+        (_("state"), _("{state}, for {duration}").format(state=one["state"], duration=duration(one["duration"]))),
+        (_("client"), one["client"]),
+        (_("target"), one["target"] or _("not known by then")),
+        (_("upstream"), one["upstream"] or _("none yet")),
+    )
+
+
+def _facts(*rows: tuple[str, str]) -> RenderableType:
+    facts = table("", "", folds=(1,))
+    for name, value in rows:
+        facts.add_row(Text(name, style=DIM), Text(value))
+    return facts
 
 
 # As JSON.

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
+from ogw.report.recent import TUNNEL_ID
 from ogw.service.admin.orders import LARGEST_CHANGE, Orders
 from ogw.service.admin.page import NONE_OPEN, rendered
 from ogw.service.admin.response import HTML, Response, json_of, text_of
@@ -64,6 +65,7 @@ class App:
         }
         self._local: Answers = {
             "/refusals": lambda query, environ: json_of(views.refusals()),
+            "/tunnel": self._tunnel,
         }
         self._changing: Answers = {
             "/reload": lambda query, environ: orders.reload(),
@@ -126,6 +128,13 @@ class App:
             return text_of(400, "most is a number")
         client, target, text = (query.get(name, "") for name in ("client", "target", "text"))
         return json_of(self._views.tunnels(client, target, int(most[:9]), text))
+
+    def _tunnel(self, query: Query, environ: Environ) -> Response:
+        tunnel = query.get("id", "")
+        if not TUNNEL_ID.match(tunnel):
+            return text_of(400, "name a tunnel by its id, such as /tunnel?id=3fa1c2-17")
+        found = self._views.tunnel(tunnel)
+        return json_of(found, 200 if found["open"] or found["refusals"] else 404)
 
     def _changed(self, query: Query, environ: Environ) -> Response:
         body = environ["wsgi.input"].read(LARGEST_CHANGE)

@@ -44,6 +44,42 @@ class Tunnels(TypedDict):
     workers_missing: int
 
 
+class ToldRefusal(TypedDict):
+    """
+    time      when it was refused
+    client    address:port
+    target    host:port; "" where it was refused before that was known
+    reason    the token, which the client was told, too
+    event     its number
+    detail    why, for the operator
+    enforced  False where it passed all the same: it was only reported
+    folded    it has no line of its own in the log: a line counts it with others
+    """
+
+    time: str
+    client: str
+    target: str
+    reason: str
+    event: int
+    detail: str
+    enforced: bool
+    folded: bool
+
+
+class FoundTunnel(TypedDict):
+    """GET /tunnel?id=: what is known of the tunnel with this id; 404 where that is nothing.
+
+    open             where it is open; None where not
+    refusals         its own, the oldest first, as far as they are among the last 1,000 of a worker
+    workers_missing  workers that did not answer in time
+    """
+
+    tunnel: str
+    open: Optional[OpenTunnel]
+    refusals: list[ToldRefusal]
+    workers_missing: int
+
+
 class RememberedRefusal(CountedRefusal):
     """With when it was first refused."""
 

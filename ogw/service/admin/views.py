@@ -34,9 +34,9 @@ from ogw.service.admin.exposition import Exposition, descriptors_of, four_counte
 from ogw.service.admin.history import History, Point
 from ogw.service.admin.overview import overview, remembered
 from ogw.service.admin.page import NONE_OPEN
-from ogw.service.admin.shapes import Configuration, Remembered, Tunnels
+from ogw.service.admin.shapes import Configuration, FoundTunnel, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
-from ogw.service.messages import ListRefusals, ListTunnels, Overview, Question, ShowConfig, ShowMistakes
+from ogw.service.messages import FindTunnel, ListRefusals, ListTunnels, Overview, Question, ShowConfig, ShowMistakes
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.wire.place import place
@@ -234,6 +234,17 @@ class Views:
         events: list[int] = [Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED]
         asked = self._supervisor.ask(ListRefusals(events))
         return remembered(asked["answers"], asked["missing"])
+
+    def tunnel(self, tunnel: str) -> FoundTunnel:
+        """What the workers know of the tunnel with this id: it is open, or was refused lately."""
+        asked = self._supervisor.ask(FindTunnel(tunnel))
+        answers = asked["answers"]
+        return {
+            "tunnel": tunnel,
+            "open": next((one for answer in answers for one in answer["open"]), None),
+            "refusals": [one for answer in answers for one in answer["refusals"]],
+            "workers_missing": asked["missing"],
+        }
 
     def config(self) -> Configuration:
         """Every setting: its values and who gave them, secrets hidden."""

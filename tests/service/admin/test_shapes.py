@@ -14,7 +14,7 @@ from harness.upstreams import Server, echo
 
 from ogw.policy.rules import time_text
 from ogw.report.status import Status
-from ogw.service.admin.shapes import Changed, Configuration, Killed, Reloaded, Remembered, Tunnels
+from ogw.service.admin.shapes import Changed, Configuration, FoundTunnel, Killed, Reloaded, Remembered, Tunnels
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 
@@ -84,6 +84,12 @@ def test_under_tunnels_with_refusals_and_while_the_policy_only_reports(upstream)
         assert strays(tunnels, Tunnels) == strays(refusals, Remembered) == []
         assert len(tunnels["tunnels"]) == 1 and len(refusals["refusals"]) == 2
         assert strays(asked(gateway, "/config"), Configuration) == []
+        refused = gateway.wait_for(event=105)["tunnel"]
+        open_one, refused_one = (
+            asked(gateway, f"/tunnel?id={one}") for one in (tunnels["tunnels"][0]["tunnel"], refused)
+        )
+        assert strays(open_one, FoundTunnel) == strays(refused_one, FoundTunnel) == []
+        assert open_one["open"] and not open_one["refusals"] and refused_one["refusals"] and not refused_one["open"]
         killed = asked(gateway, f"/kill?tunnel={tunnels['tunnels'][0]['tunnel']}", "POST")
         assert strays(killed, Killed) == [] and killed["killed"]
     with Gateway("--policy-mode", "report", "--report-until", time_text(round(time.time() + 3600))) as gateway:

@@ -138,7 +138,18 @@ def test_health_address_has_health_and_readiness_and_nothing_else(health):
             status, _headers, body = ask(gateway, path, tcp=health)
             assert (status, body) == (200, b"ok\n")
             assert ask(gateway, path, "HEAD", tcp=health)[0::2] == (200, b"")
-        for path in ("/", "/metrics", "/status", "/tunnels", "/config", "/refusals", "/reload", "/kill", "/healthz/x"):
+        for path in (
+            "/",
+            "/metrics",
+            "/status",
+            "/tunnels",
+            "/config",
+            "/refusals",
+            "/tunnel",
+            "/reload",
+            "/kill",
+            "/healthz/x",
+        ):
             assert ask(gateway, path, tcp=health)[0] == 404
             assert ask(gateway, path, "POST", tcp=health)[0] == 404
         assert ask(gateway, "/healthz", "POST", tcp=health)[0] == 405
