@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Mapping
+from typing import Optional
 
 from ogw.settings import run_dir
 from ogw.settings.settings import Config
@@ -20,6 +21,15 @@ def flags_of(config: Config, folder: str = "") -> str:
 
     folder  the run-dir of the running gateway; "" where that is looked for
     """
-    named = [("--config", config.file)] if config.file else []
-    named += [("--run-dir", folder)] if folder and folder != USUAL else []
-    return "".join(f" {flag} {shlex.quote(value)}" for flag, value in named)
+    return flags(config.file, folder if folder != USUAL else "")
+
+
+def flags_without_gateway(config: Config) -> str:
+    """The same where it is not known that one runs: a run-dir is named where the configuration names one."""
+    return flags_of(config, os.path.abspath(config.run_dir) if config.run_dir else "")
+
+
+def flags(file: Optional[str], folder: str = "") -> str:
+    """Those that name an INI file and a run-dir, ready for a shell; each is left out where it is "" or None."""
+    named = [("--config", file), ("--run-dir", folder)]
+    return "".join(f" {flag} {shlex.quote(value)}" for flag, value in named if value)

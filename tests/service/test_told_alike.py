@@ -87,7 +87,8 @@ def test_the_last_refusal_is_told_and_outlives_the_admin_process(ini):
             refused = asked(gateway, "/status")["reload_refused"]
             assert refused["count"] > len(refused["mistakes"]) == 20
             assert "nonsense-0" in refused["mistakes"][0] and "allowed-host" not in str(refused)
-            assert "more; `ogw check` tells them all" in screen_of(gateway)
+            check = f"`ogw check --config {ini} --run-dir {gateway.run_dir}`"
+            assert f"more; {check} tells them all" in " ".join(screen_of(gateway).split())
             assert f"and {refused['count'] - 5:,} more" in page_of(gateway)
             before = gateway.admin
             os.kill(before, 9)

@@ -89,13 +89,13 @@ def _time(text: str) -> float:
 def _compare_with_running(config: Config, policy: str) -> None:
     """Say so where a gateway runs with another policy: this answer is not about that one."""
     try:
-        running = Gateway(config.run_dir).policy(GATEWAY_SECONDS)
+        running, flags = Gateway(config.run_dir).policy_and_flags(GATEWAY_SECONDS)
     except NoGateway:
         return
     if running != policy:
         message = _("ogw: the running gateway has another policy ({running}, here it is {policy}): it was started with "
-                    "other flags, or the file changed since; `ogw reload` takes the file")  # fmt: skip
-        print(message.format(running=clean(running), policy=policy), file=sys.stderr)
+                    "other flags, or the file changed since; `ogw reload{flags}` takes its file")  # fmt: skip
+        print(message.format(running=clean(running), policy=policy, flags=clean(flags)), file=sys.stderr)
 
 
 # What people see.

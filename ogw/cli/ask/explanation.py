@@ -20,7 +20,7 @@ from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import dialer_of, own_places
-from ogw.settings.named import flags_of
+from ogw.settings.named import flags_without_gateway
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import Survey
 from ogw.tunnel.head import HEAD_REASONS
@@ -107,8 +107,7 @@ class Explainer:
         """The command that would allow it, where there is one."""
         if self._config.file == os.devnull:
             return None  # no command can write there
-        folder = os.path.abspath(self._config.run_dir) if self._config.run_dir else ""
-        return command_for(self.policy, asked, flags_of(self._config, folder), self._dialer.is_own)
+        return command_for(self.policy, asked, flags_without_gateway(self._config), self._dialer.is_own)
 
     def _way(self, target: Target, client: str, at: Optional[float]) -> dict[str, Any]:
         config, clock = self._config, _clock(at)

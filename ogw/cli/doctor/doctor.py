@@ -24,7 +24,8 @@ from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
 from ogw.report.status import Status
-from ogw.settings.loader import ConfigError, load
+from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
+from ogw.settings.named import flags
 from ogw.settings.settings import Config
 from ogw.wire.connect import BadTarget, Target, parse_target
 
@@ -69,10 +70,10 @@ def run(asked: argparse.Namespace) -> int:
     try:
         config = load(asked.flags, os.environ)
     except ConfigError as error:
-        found = [
-            problem("configuration", "", mistake, _("correct it; `ogw check` tells the same"))
-            for mistake in error.mistakes
-        ]
+        do = _("correct it; `ogw check{flags}` tells the same").format(
+            flags=flags(file if file != DEFAULT_FILE else "")
+        )
+        found = [problem("configuration", "", mistake, do) for mistake in error.mistakes]
     else:
         running, why = running_status(config)
         found = [*_of_configuration(config, file), *of_gateway(config, running, why, config.policy.hash)]

@@ -51,7 +51,8 @@ def of_gateway(config: Config, running: Optional[Status], why: str, policy: str)
         found.append(warning("gateway", "", what, _("restart it after an upgrade")))
     if running["policy"] != policy:
         what = _("its policy is not that of this configuration ({policy})").format(policy=policy)
-        found.append(warning("gateway", "", what, _("ogw reload; or give this command the flags that it runs with")))
+        do = _("`ogw reload{flags}`; or give this command the flags that it runs with")
+        found.append(warning("gateway", "", what, do.format(flags=running.get("flags", ""))))
     if running["workers_missing"]:
         what = _("{number} of its workers did not answer").format(number=running["workers_missing"])
         found.append(problem("gateway", "", what, _("look at its log; if it goes on, restart it")))
@@ -59,7 +60,7 @@ def of_gateway(config: Config, running: Optional[Status], why: str, policy: str)
     for relay in (one for one in running["relay_proxies"] if state_of(one) in told):
         what = _("its relay proxy {proxy}: {state}").format(proxy=relay["proxy"], state=state_of(relay))
         found.append(told[state_of(relay)]("gateway", "", what))
-    do = _("`ogw status` says more, and so does its log")
+    do = _("`ogw status{flags}` says more, and so does its log").format(flags=running.get("flags", ""))
     return [*found, *(warning("gateway", "", sentence, do) for sentence in running.get("attention", ()))]
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from gettext import gettext as _
 from gettext import ngettext
+from shlex import quote
 from typing import NamedTuple, Optional
 
 from cryptography import x509
@@ -24,6 +25,7 @@ from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import dialer_of, own_places
 from ogw.service.probe import Probe, Probed, ask_server, in_parallel
+from ogw.settings.named import flags_without_gateway
 from ogw.settings.settings import Config
 from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
 from ogw.wire.connect import Target, parse_target
@@ -189,13 +191,18 @@ class Outside:
         decision = self._policy.judge_target(one.target, one.client)
         if not decision.allowed:
             what = _("refused ({reason}): {detail}").format(reason=decision.reason.token, detail=decision.detail)
-            return [warning("hosts", where, what, _("`ogw explain {target}` says more").format(target=where))]
+            return [warning("hosts", where, what, self._explained(one))]
         probed = self._probe.try_target(one.target, decision.to, one.client)
         found = []
         if probed.look_up is not None and probed.look_up > SLOW:
             what = _("the look-up takes {seconds:.1f} s").format(seconds=probed.look_up)
             found.append(warning("dns", where, what, _("check the DNS servers; the first one may not answer")))
         return [*found, self._judged(where, probed)]
+
+    def _explained(self, one: Wanted) -> str:
+        client = "" if one.client == "127.0.0.1" else f" --client {one.client}"
+        flags = flags_without_gateway(self._config)
+        return _("`ogw explain {target}{flags}` says more").format(target=quote(str(one.target)), flags=client + flags)
 
     def _judged(self, where: str, probed: Probed) -> Finding:
         if probed.failure is not None:

@@ -5,7 +5,6 @@ import grp
 import json
 import os
 import pwd
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from gettext import gettext as _
@@ -15,7 +14,16 @@ from urllib.parse import urlencode
 
 from ogw.cli.edit.others import told_of_others
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, SECONDS, Gateway, NoGateway, add_run_dir, file_of, gateway_of
+from ogw.cli.live.gateway import (
+    NO_GATEWAY_MEANS,
+    SECONDS,
+    Gateway,
+    NoGateway,
+    add_run_dir,
+    file_of,
+    flags_of,
+    gateway_of,
+)
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.screen import clean
 from ogw.report.events import Event
@@ -27,6 +35,7 @@ from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
+from ogw.settings.named import flags
 from ogw.settings.settings import SETTINGS
 
 CODES = {
@@ -119,7 +128,7 @@ def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[s
     strange = _reads_another(answer["reads"], outcome.path, asked.reload)
     reload: Optional[Reloaded] = clean(answer["reload"])
     if reload is None:
-        sentences += [_how(outcome, _named(asked)), *strange]
+        sentences += [_how(outcome, flags_of(asked)), *strange]
         return OK, None
     sentences += strange
     return FAILED if strange or reload["mistakes"] else OK, reload
@@ -152,12 +161,6 @@ def _made(outcome: Outcome) -> list[str]:
     status = os.stat(outcome.path)
     return [_("{path} was made; its owner {owner} and the group {group} may read it, so the gateway must be one of "
               "them").format(path=outcome.path, owner=_user(status.st_uid), group=_group(status.st_gid))]  # fmt: skip
-
-
-def _named(asked: argparse.Namespace) -> str:
-    """The flags that named the gateway, for the next command."""
-    named = [("--config", asked.config), ("--run-dir", asked.run_dir)]
-    return "".join(f" {flag} {shlex.quote(value)}" for flag, value in named if value)
 
 
 def _how(outcome: Outcome, flags: str) -> str:
@@ -198,8 +201,8 @@ def _reads_another(reads: Optional[str], path: str, reloaded: bool) -> list[str]
         return [told.format(path=path)] if reloaded and _says_something(path) else []
     if os.path.realpath(reads) == path:
         return []
-    told = _("the running gateway reads {other}, and not {path}; name it: --config {other}")
-    return [told.format(other=reads, path=path)]
+    told = _("the running gateway reads {other}, and not {path}; name it: {named}")
+    return [told.format(other=reads, path=path, named=flags(reads).strip())]
 
 
 def _says_something(path: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, ge
 from ogw import __version__
 from ogw.cli.exits import NO_GATEWAY, Failed, Wrong
 from ogw.report.status import Status
-from ogw.settings import run_dir
+from ogw.settings import named, run_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file, read_ini
 from ogw.settings.loader import DEFAULT_FILE
@@ -50,6 +50,11 @@ def gateway_of(asked: argparse.Namespace) -> "Gateway":
     return Gateway(asked.run_dir, {**os.environ, VARIABLE: file_of(asked)})
 
 
+def flags_of(asked: argparse.Namespace) -> str:
+    """The flags that named the gateway, for the next command: ready for a shell, with a blank before each."""
+    return named.flags(asked.config, asked.run_dir)
+
+
 def file_of(asked: argparse.Namespace) -> str:
     """The path of the INI file that is meant. Raises Wrong."""
     try:
@@ -64,9 +69,9 @@ class Gateway:
     Each `ask` looks for it anew, so that a gateway that was restarted is asked, too.
     """
 
-    def __init__(self, named: str = "", environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, folder: str = "", environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
-        self._named = named or environment.get("OGW_RUN_DIR", "") or _run_dir_of_file(environment)
+        self._named = folder or environment.get("OGW_RUN_DIR", "") or _run_dir_of_file(environment)
 
     def ask(
         self,
@@ -93,10 +98,14 @@ class Gateway:
 
     def policy(self, seconds: float = SECONDS) -> str:
         """The hash of the policy in force, whatever version the gateway is. Raises NoGateway."""
+        return self.policy_and_flags(seconds)[0]
+
+    def policy_and_flags(self, seconds: float = SECONDS) -> tuple[str, str]:
+        """The same, and the flags by which commands mean this gateway ("" of one that does not say)."""
         value = self.value("/status", seconds=seconds)
         if "policy" not in value:
             raise _other_version(value)
-        return str(value["policy"])
+        return str(value["policy"]), str(value.get("flags", ""))
 
     def value(
         self, path: str, method: str = "GET", seconds: float = SECONDS, body: Optional[bytes] = None

@@ -7,7 +7,7 @@ from gettext import gettext as _
 from gettext import ngettext
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_gateway, gateway_of
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_gateway, flags_of, gateway_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
 from ogw.service.admin.shapes import Reloaded
@@ -107,7 +107,8 @@ def _drain(asked: argparse.Namespace) -> int:
         gateway.value("/drain", "POST")
         print(_("the gateway ends now; it had {tunnels} open").format(tunnels=tunnels))
     elif drains:
-        print(_("the gateway drains already, with {tunnels} open; `ogw drain --now` ends them").format(tunnels=tunnels))
+        told = _("the gateway drains already, with {tunnels} open; `ogw drain --now{flags}` ends them")
+        print(told.format(tunnels=tunnels, flags=flags_of(asked)))
     else:
         print(_("the gateway drains, with {tunnels} open").format(tunnels=tunnels))
     return OK

@@ -97,7 +97,7 @@ def screen(status: Status) -> list[RenderableType]:
     if told := mode_line(status):
         parts.append(Text(told, style=f"{BOLD} {BAD}"))
     if refused := status.get("reload_refused"):
-        parts += _refused_reload(refused)
+        parts += _refused_reload(refused, status.get("flags", ""))
     parts += [_facts(status), Text(), _workers(status)]
     if status["workers_missing"]:
         told = ngettext("{number} worker did not answer in time; what it knows is missing below",
@@ -113,13 +113,16 @@ def screen(status: Status) -> list[RenderableType]:
     return parts
 
 
-def _refused_reload(refused: RefusedReload) -> list[RenderableType]:
+def _refused_reload(refused: RefusedReload, flags: str) -> list[RenderableType]:
     told = _("the last reload was refused {age} ago, at {time}; the configuration before it stays:")
     if not refused["mistakes"]:
-        told = _("the last reload was refused {age} ago, at {time}; the configuration before it stays; `ogw check`")
-    said = told.format(age=duration(refused["age"]), time=f"{refused['time'][:19]}Z")
+        told = _(
+            "the last reload was refused {age} ago, at {time}; the configuration before it stays; `ogw check{flags}`"
+        )
+    said = told.format(age=duration(refused["age"]), time=f"{refused['time'][:19]}Z", flags=flags)
     more = refused["count"] - len(refused["mistakes"])
-    also = [_("and {count} more; `ogw check` tells them all").format(count=count(more))] if more > 0 else []
+    told = _("and {count} more; `ogw check{flags}` tells them all")
+    also = [told.format(count=count(more), flags=flags)] if more > 0 else []
     return [Text(said, style=f"{BOLD} {BAD}"), *(indented(Text(one)) for one in [*refused["mistakes"], *also])]
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, add_gateway, gateway_of
+from ogw.cli.live.gateway import NO_GATEWAY_MEANS, add_gateway, flags_of, gateway_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.policy.index import parse_client
@@ -83,8 +83,8 @@ def _kill(asked: argparse.Namespace) -> int:
         if answer["killed"]:
             print(_("killed {tunnel}").format(tunnel=tunnel))
         else:
-            told = _("ogw: {tunnel} is no open tunnel; `ogw tunnels` lists them").format(tunnel=ascii(tunnel)[1:-1])
-            print(told, file=sys.stderr)
+            told = _("ogw: {tunnel} is no open tunnel; `ogw tunnels{flags}` lists them")
+            print(told.format(tunnel=ascii(tunnel)[1:-1], flags=flags_of(asked)), file=sys.stderr)
             code = FAILED
     return code
 

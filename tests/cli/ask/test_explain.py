@@ -393,7 +393,9 @@ def test_it_says_which_way_it_goes(relayed, relay):
 
 def test_it_says_so_where_the_running_gateway_has_another_policy(straight):
     words = ("explain", "www.example.com", "--run-dir", straight.gateway.run_dir)
-    assert "the running gateway has another policy" in ogw(*words, "--allowed-host", "x.example").stderr
+    told = ogw(*words, "--allowed-host", "x.example").stderr
+    assert "the running gateway has another policy" in told
+    assert f"`ogw reload --run-dir {straight.gateway.run_dir}` takes its file" in told
     assert explain(straight, "www.example.com", "--run-dir", straight.gateway.run_dir).stderr == ""
 
 

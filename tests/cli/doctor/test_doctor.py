@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -292,6 +294,24 @@ def test_a_port_is_free_or_the_gateways_or_somebody_elses(flags, tmp_path, autho
         taken = examined(*flags, SSL_CERT_FILE=authority_file)
         assert taken[0] == 1 and one(taken[1], *listening)["state"] == "problem"
         assert "is in use" in one(taken[1], *listening)["what"]
+
+
+def test_what_it_advises_is_for_the_gateway_that_was_meant(tmp_path):
+    file, folder = tmp_path / "own, with a blank.ini", tmp_path / "run"
+    text = f"[ogw]\nrun-dir = {folder}\nlisten-address = {address()}\nadmin-address =\ndenied-host = x.example\n"
+    file.write_text(text)
+    words = ("--config", str(file), "--timeout", "1")
+    with Gateway("--config", str(file), "--run-dir", str(folder)):
+        file.write_text(f"{text}    y.example\nallowed-host = x.example from=10.0.0.0/8\n")
+        _code, findings = examined(*words)
+        (other,) = [each for each in findings if "its policy" in each["what"]]
+        assert other["do"].startswith(f"`ogw reload --config '{file}' --run-dir {folder}`; ")
+        explain = re.fullmatch("`ogw (.*)` says more", one(findings, "hosts")["do"])[1]
+        assert f"--config '{file}' --run-dir {folder}" in explain
+        assert "for client 10." in ogw(*shlex.split(explain)).stdout
+        file.write_text(f"{text}no-such-setting = x\n")
+        _code, findings = examined(*words)
+        assert f"`ogw check --config '{file}'`" in one(findings, "configuration")["do"]
 
 
 def test_a_limit_that_is_too_low_is_told(flags):

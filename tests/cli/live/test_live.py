@@ -172,7 +172,8 @@ def test_a_tunnel_that_is_killed_is_closed_and_its_line_says_so(gateway, upstrea
     socks[2].sendall(b"still here")
     assert socks[2].recv(100) == b"still here"
     again = asked(gateway, "tunnel", "kill", victims[0], ids["{}:{}".format(*socks[2].getsockname())])
-    assert (again.returncode, again.stderr) == (1, f"ogw: {victims[0]} is no open tunnel; `ogw tunnels` lists them\n")
+    listed = f"`ogw tunnels --run-dir {gateway.run_dir}` lists them"
+    assert (again.returncode, again.stderr) == (1, f"ogw: {victims[0]} is no open tunnel; {listed}\n")
     assert gateway.closed(tunnel=ids["{}:{}".format(*socks[2].getsockname())])["reason"] == "killed"
     socks[2].close()
 
@@ -237,6 +238,7 @@ def test_drain_stops_the_gateway_and_a_second_one_cuts_nothing(gateway, upstream
     gateway.wait_for(event=110)
     done = asked(gateway, "drain")
     assert done.returncode == 0 and done.stdout.startswith("the gateway drains already, with 1 tunnel open; ")
+    assert f"`ogw drain --now --run-dir {gateway.run_dir}`" in done.stdout
     sock.sendall(b"still here")
     assert sock.recv(100) == b"still here"
     done = asked(gateway, "reload")
