@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import time
 
@@ -107,6 +108,16 @@ def test_what_a_mistake_quotes_is_text_on_the_page(ini):
     with Gateway("--config", str(ini)) as gateway:
         reload_of(gateway, ini, "[ogw]\nallowed-host = <b>x</b>\n")
         assert "&lt;b&gt;" in page_of(gateway) and "<b>x" not in ask(gateway, "/")[2].decode()
+
+
+def test_the_doctor_tells_of_a_silent_worker_once(ini):
+    with Gateway("--config", str(ini), workers=2) as gateway:
+        os.kill(gateway.workers[0], signal.SIGSTOP)
+        try:
+            found = [one for one in findings_of(gateway, "--config", str(ini)) if "did not answer" in one["what"]]
+        finally:
+            os.kill(gateway.workers[0], signal.SIGCONT)
+        assert [one["state"] for one in found] == ["problem"]
 
 
 def test_the_machine_is_named(ini):

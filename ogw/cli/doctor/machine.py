@@ -12,6 +12,7 @@ from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.live.gateway import Gateway, NoGateway
 from ogw.report.status import Status, state_of
+from ogw.service.admin.attention import attention
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import NO_SUCH_FAMILY, ListenError, listen
 from ogw.settings import run_dir
@@ -61,7 +62,9 @@ def of_gateway(config: Config, running: Optional[Status], why: str, policy: str)
         what = _("its relay proxy {proxy}: {state}").format(proxy=relay["proxy"], state=state_of(relay))
         found.append(told[state_of(relay)]("gateway", "", what))
     do = _("`ogw status{flags}` says more, and so does its log").format(flags=running.get("flags", ""))
-    return [*found, *(warning("gateway", "", sentence, do) for sentence in running.get("attention", ()))]
+    # Made anew of what it says, and not taken from it: what was told above is left out, and this is our language.
+    told_above: Status = {**running, "workers_missing": 0}
+    return [*found, *(warning("gateway", "", sentence, do) for sentence in attention(told_above))]
 
 
 def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:

@@ -9,16 +9,17 @@ MOST_MISTAKES = 5  # of a refused reload
 
 
 def attention(status: Status) -> list[str]:
-    """A sentence for each thing that is wrong or soon will be."""
+    """A sentence for each thing that is wrong or soon will be; also of the status that an older gateway gives."""
     told = []
     counters, most = status["counters"], status["max_tunnels"]
-    if status["policy_mode"]["mode"] == "report":
+    mode = status.get("policy_mode")
+    if mode is not None and mode["mode"] == "report":
         text = _(
             "policy-mode = report until {until}: what no rule allows passes, {count} requests so far. "
             "ogw suggest{flags} makes rules of them."
         )
-        until, count = status["policy_mode"]["until"], f"{counters['reported']:,}"
-        told.append(text.format(until=until, count=count, flags=status.get("flags", "")))
+        count = f"{counters['reported']:,}"
+        told.append(text.format(until=mode["until"], count=count, flags=status.get("flags", "")))
     if refused := status.get("reload_refused"):
         text = _("The last reload was refused at {time}, and the configuration before it stays: {mistakes}.")
         first, more = refused["mistakes"][:MOST_MISTAKES], refused["count"] - MOST_MISTAKES
