@@ -21,6 +21,7 @@ from ogw.report.table import Table
 from ogw.service.admin.exposition import Exposition
 from ogw.service.admin.overview import STALE_SECONDS
 
+TOP = ("top", "--count", "1")
 WRONG = "[ogw]\nallowed-host = *\nidle-timeout = soon\n"
 
 
@@ -66,8 +67,10 @@ def test_a_refused_reload_stands_everywhere_until_the_next_good_one(ini):
         (sentence,) = asked(gateway, "/status")["attention"]
         for place in (f"{ini}:2: ", f"{ini}:3: "):
             assert place in sentence and place in str(refused["mistakes"])
-            assert place in page_of(gateway) and place in screen_of(gateway)
-        assert refused["time"] in sentence and refused["time"][:19] in screen_of(gateway)
+            assert place in page_of(gateway)
+            assert all(place in screen_of(gateway, *words) for words in (("status",), TOP))
+        assert refused["time"] in sentence
+        assert all(refused["time"][:19] in screen_of(gateway, *words) for words in (("status",), TOP))
         for mistake in refused["mistakes"]:
             assert mistake in [one["what"] for one in findings_of(gateway, "--config", str(ini))]
         ini.write_text("[ogw]\nallowed-host = www.example.com\n")  # mended, but not taken yet
@@ -75,7 +78,9 @@ def test_a_refused_reload_stands_everywhere_until_the_next_good_one(ini):
         assert asked(gateway, "/reload", "POST")["mistakes"] == []
         assert asked(gateway, "/status")["reload_refused"] is None and asked(gateway, "/status")["attention"] == []
         assert metrics(gateway)["ogw_reload_refused_time_seconds"] == 0
-        assert "refused at" not in page_of(gateway) and "was refused" not in screen_of(gateway)
+        assert "refused at" not in page_of(gateway)
+        for words in (("status",), TOP):
+            assert "was refused" not in screen_of(gateway, *words)
         assert not any("refused" in one for one in warned_of(gateway, "--config", str(ini)))
 
 
@@ -89,7 +94,8 @@ def test_the_last_refusal_is_told_and_outlives_the_admin_process(ini):
             assert refused["count"] > len(refused["mistakes"]) == 20
             assert "nonsense-0" in refused["mistakes"][0] and "allowed-host" not in str(refused)
             check = f"`ogw check --config {ini} --run-dir {gateway.run_dir}`"
-            assert f"more; {check} tells them all" in " ".join(screen_of(gateway).split())
+            assert f"more; {check} tells them all" in screen_of(gateway)
+            assert f"and {refused['count'] - 2:,} more; {check} tells them all" in screen_of(gateway, *TOP)
             assert f"and {refused['count'] - 5:,} more" in page_of(gateway)
             before = gateway.admin
             os.kill(before, 9)
@@ -125,6 +131,7 @@ def test_the_machine_is_named(ini):
         name = socket.gethostname()
         assert asked(gateway, "/status")["machine"] == name
         assert f"on {name} is serving" in screen_of(gateway)
+        assert f"on {name} serving" in screen_of(gateway, *TOP)
         assert name in ask(gateway, "/")[2].decode().partition("<main>")[0].partition("<body>")[2]
 
 

@@ -97,7 +97,7 @@ def screen(status: Status) -> list[RenderableType]:
     if told := mode_line(status):
         parts.append(Text(told, style=f"{BOLD} {BAD}"))
     if refused := status.get("reload_refused"):
-        parts += _refused_reload(refused, status.get("flags", ""))
+        parts += _refused_reload(status, refused)
     parts += [_facts(status), Text(), _workers(status)]
     if status["workers_missing"]:
         told = ngettext("{number} worker did not answer in time; what it knows is missing below",
@@ -113,17 +113,22 @@ def screen(status: Status) -> list[RenderableType]:
     return parts
 
 
-def _refused_reload(refused: RefusedReload, flags: str) -> list[RenderableType]:
+def refused_reload(refused: RefusedReload, flags: str, most: int) -> list[str]:
+    """That it was refused and when, and a line for each of its mistakes, so many of them at most."""
     told = _("the last reload was refused {age} ago, at {time}; the configuration before it stays:")
     if not refused["mistakes"]:
-        told = _(
-            "the last reload was refused {age} ago, at {time}; the configuration before it stays; `ogw check{flags}`"
-        )
+        told = _("the last reload was refused {age} ago, at {time}; the configuration before it stays; "
+                 "`ogw check{flags}`")  # fmt: skip
     said = told.format(age=duration(refused["age"]), time=f"{refused['time'][:19]}Z", flags=flags)
-    more = refused["count"] - len(refused["mistakes"])
+    shown = refused["mistakes"][:most]
+    more = refused["count"] - len(shown) if shown else 0
     told = _("and {count} more; `ogw check{flags}` tells them all")
-    also = [told.format(count=count(more), flags=flags)] if more > 0 else []
-    return [Text(said, style=f"{BOLD} {BAD}"), *(indented(Text(one)) for one in [*refused["mistakes"], *also])]
+    return [said, *shown, *([told.format(count=count(more), flags=flags)] if more > 0 else [])]
+
+
+def _refused_reload(status: Status, refused: RefusedReload) -> list[RenderableType]:
+    said, *lines = refused_reload(refused, status.get("flags", ""), len(refused["mistakes"]))
+    return [Text(said, style=f"{BOLD} {BAD}"), *(indented(Text(line)) for line in lines)]
 
 
 def _facts(status: Status) -> Table:

@@ -8,10 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.live.rates import Counter, Rates
+from ogw.cli.live.status import refused_reload
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, size, table
 from ogw.report.status import Status
 
 LISTED = 10  # clients and hosts
+MISTAKES = 2  # of a refused reload
 WIDE = 120  # columns, from which on there is room for more of everything
 BAD_ONES: tuple[Counter, ...] = ("refused", "tls_rejections", "errors")
 MARKS = {"serving": GOOD, "draining": WARN, "starting": WARN, "partly": BAD}
@@ -25,7 +27,8 @@ def screen(status: Status, rates: Rates, note: str, width: int, height: Optional
     height  in lines; None where there is no limit
     """
     left = 10_000 if height is None else height
-    head: list[RenderableType] = [_headline(status, note), _totals(status), Text(), _rates(rates), Text()]
+    head: list[RenderableType] = [_headline(status, note), *_refused_reload(status)]
+    head += [_totals(status), Text(), _rates(rates), Text()]
     left -= len(head) + 2  # the rates are a heading and a line; the last line is kept free
     workers = min(len(status["workers"]), max(1, left // 5))
     refusals = min(len(status["refusals"]), max(0, (left - workers - 4) // 3))
@@ -37,8 +40,9 @@ def screen(status: Status, rates: Rates, note: str, width: int, height: Optional
 
 
 def _headline(status: Status, note: str) -> Text:
+    where = _("on {machine}").format(machine=status["machine"]) + " " if status.get("machine") else ""
     told = Text.assemble(
-        (f"ogw {status['version']} ", BOLD),
+        (f"ogw {status['version']} {where}", BOLD),
         (status["state"], f"{BOLD} {MARKS.get(status['state'], BAD)}"),
         f"  {', '.join(status['listen'])}  ",
         (_("up {uptime}  policy {policy}").format(uptime=duration(status["uptime"]), policy=status["policy"]), DIM),
@@ -50,6 +54,15 @@ def _headline(status: Status, note: str) -> Text:
     if note:
         told = Text.assemble((note, f"{BOLD} {BAD}"), "  ", told)
     return _one_line(told)
+
+
+def _refused_reload(status: Status) -> list[Text]:
+    """What `ogw status` says of it, with the first mistakes."""
+    refused = status.get("reload_refused")
+    if not refused:
+        return []
+    said, *lines = refused_reload(refused, status.get("flags", ""), MISTAKES)
+    return [_one_line(Text(said, style=f"{BOLD} {BAD}")), *(_one_line(Text(f"  {line}")) for line in lines)]
 
 
 def _totals(status: Status) -> Text:
