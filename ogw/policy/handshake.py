@@ -88,6 +88,7 @@ class Handshake:
         self.version = 0
         self.ech_seen = False
         self.subject = ""
+        self.pattern = ""  # that would allow its client certificate, where none does
         self.certificate: Optional[bytes] = None  # as in policy/recheck.py's Session
         self.verified = False
         self.rejection: Optional[Rejection] = None
@@ -308,7 +309,7 @@ class Handshake:
             seen = self._subjects.judge(chain[0])
         except ValueError as error:
             raise Malformed(f"a client certificate that cannot be read: {error}") from None
-        self.subject, self.certificate = seen.subject, chain[0]
+        self.subject, self.certificate, self.pattern = seen.subject, chain[0], seen.pattern
         if not seen.allowed:
             raise Reject(
                 Reason.CLIENT_CERTIFICATE_NOT_ALLOWED,

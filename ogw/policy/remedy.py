@@ -34,6 +34,7 @@ class Asked(NamedTuple):
     target     host:port; "" for none, or for many
     addresses  those of the target that may not be dialed, as IP text; none where it was refused before that
     at         Unix seconds for which it is asked; None: now
+    named      what else is to be allowed: as in report/refusals.py
     """
 
     reason: str
@@ -41,12 +42,13 @@ class Asked(NamedTuple):
     target: str = ""
     addresses: Sequence[str] = ()
     at: Optional[float] = None
+    named: str = ""
 
 
 def command_for(
     policy: Policy, asked: Asked, flags: str = "", is_own: Callable[[str, int], bool] = lambda _address, _port: False
 ) -> Optional[str]:
-    """The command, or two joined by &&, that would let such a request pass; None where there is none.
+    """The command, or several joined by &&, that would let such a request pass; None where there is none.
 
     flags   " --config FILE" and the like, that name the gateway (settings/named.py)
     is_own  whether the gateway itself listens there, which no rule allows
@@ -57,7 +59,9 @@ def command_for(
 
 def _edits(policy: Policy, asked: Asked, is_own: Callable[[str, int], bool]) -> list[str]:
     if asked.reason == Reason.CLIENT_NOT_ALLOWED.token:
-        return [f"config add allowed-client {shlex.quote(str(parse_client(asked.client)))}"]
+        return _edits_of_client(policy, asked, is_own)
+    if asked.reason == Reason.CLIENT_CERTIFICATE_NOT_ALLOWED.token:
+        return [f"allowed-client-certificate add {shlex.quote(asked.named)}"] if asked.named else []
     if asked.reason not in {reason.token for reason in _OF_TARGETS}:
         return []
     try:
@@ -77,6 +81,22 @@ def _edits(policy: Policy, asked: Asked, is_own: Callable[[str, int], bool]) -> 
         *([f"denied-host remove {removals}"] if removals else []),
         *([f"allowed-host add {shlex.quote(rule)}"] if rule else []),
     ]
+
+
+def _edits_of_client(policy: Policy, asked: Asked, is_own: Callable[[str, int], bool]) -> list[str]:
+    """For the client, and for the target that it would be refused next; none where nothing would help with that."""
+    edit = f"config add allowed-client {shlex.quote(str(parse_client(asked.client)))}"
+    try:
+        target = parse_target(asked.named.encode())
+    except BadTarget:
+        return [edit]
+    decision = policy.judge_target(target, asked.client, asked.at)
+    if decision.allowed and target.address is not None:
+        decision = policy.judge_address(target.host, target.port, asked.client, decision.to, asked.at)
+    if decision.allowed:
+        return [edit]
+    more = _edits(policy, asked._replace(reason=decision.reason.token, target=asked.named), is_own)
+    return [edit, *more] if more else []
 
 
 def _rule_for(policy: Policy, asked: Asked, target: Target, addresses: Sequence[str]) -> str:

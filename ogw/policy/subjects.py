@@ -56,10 +56,14 @@ class Pattern(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A certificate that went by: whether a pattern matches it, and its subject as a log line may show it."""
+    """A certificate that went by: whether a pattern matches it, and its subject as a log line may show it.
+
+    pattern  one that would match it, where none does
+    """
 
     allowed: bool
     subject: str
+    pattern: str = ""
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -278,7 +282,7 @@ class Subjects:
             or not names.isdisjoint(self._names)
             or rdns in self._subjects
         )
-        return Judged(allowed, shown(text))
+        return Judged(allowed, shown(text), "" if allowed else _pattern_of(rdns, shown(text), der))
 
     def _read(self, der: bytes) -> tuple[frozenset[Rdn], str]:
         """The subject, as it is compared and as text. Raises ValueError."""
@@ -292,6 +296,15 @@ class Subjects:
             return rdns, subject.rfc4514_string()
 
         return read_by_others(read)
+
+
+def _pattern_of(rdns: frozenset[Rdn], text: str, der: bytes) -> str:
+    """The subject, where it is one that is read as this very one again; else the fingerprint."""
+    try:
+        is_same = bool(rdns) and parse_pattern(text).subject == rdns
+    except ValueError:
+        is_same = False
+    return text if is_same else f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
 Read = TypeVar("Read")

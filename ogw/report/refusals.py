@@ -35,6 +35,8 @@ class Refusal:
     gathered it stands for several targets (and addresses of the client) that have no place of their own
     latest   the target of the last one
     addresses  of it, which may not be dialed (IP text); none where it was refused before that
+    named    of the last one, what else is to be allowed by its name: the target of a client that is not allowed, where
+             it said one; a certificate, as a pattern of allowed-client-certificate
     """
 
     client: str
@@ -53,6 +55,7 @@ class Refusal:
     gathered: bool = False
     latest: str = ""
     addresses: tuple[str, ...] = ()
+    named: str = ""
 
 
 class Refusals:
@@ -84,6 +87,7 @@ class Refusals:
         every: bool,
         enforced: bool = True,
         addresses: tuple[str, ...] = (),
+        named: str = "",
     ) -> bool:
         """Remember one; whether it has a line of its own. `every`: all have one."""
         key: Optional[_Key] = (client, target, reason, enforced)
@@ -102,7 +106,7 @@ class Refusals:
         self._of[known.who].move_to_end(key)
         known.count += 1
         known.client, known.latest, known.detail, known.addresses = client, target, detail, addresses
-        known.last, known.seen = wall, now
+        known.last, known.seen, known.named = wall, now, named
         is_due = now - known.written >= self._period
         if every or (self._mark(known.who, target, reason, enforced) if known.gathered else is_due):
             known.written = now if is_due else known.written

@@ -257,7 +257,7 @@ class Tunnels:
         if self.config.file == os.devnull:
             return None  # no command can write there
         shared, flags = self._shared, flags_of(self.config, self._run_dir)
-        asked = Asked(refusal.reason, refusal.client, refusal.target, refusal.addresses)
+        asked = Asked(refusal.reason, refusal.client, refusal.target, refusal.addresses, named=refusal.named)
         return command_for(shared.policy, asked, flags, shared.dialer.is_own)
 
     def report_census(self) -> None:

@@ -31,18 +31,18 @@ HEAD_REASONS: dict[type[HeadError], Reason] = {
 
 
 def read_head(
-    client: _socket.socket, first: bytes, accepted: float, seconds: float, most: int, judge: Callable[[], None]
+    client: _socket.socket, first: bytes, accepted: float, seconds: float, most: int, judge: Callable[[bytes], None]
 ) -> Request:
     """The request that a client begins with. Raises Refused, or Left where there is nobody to answer.
 
     first    what came with the connection
     accepted  when that was; the `seconds` for the head count from then, however long its first byte was waited for
     most     bytes
-    judge    is called at the first byte: who connects and says nothing, as load balancers do, costs no judgement
+    judge    is called with what comes first: who connects and says nothing, as load balancers do, costs no judgement
     """
     try:
         if first:
-            judge()
+            judge(first)
             request = read_request(first, most)
             if request is not None:
                 return request
@@ -51,8 +51,17 @@ def read_head(
         raise Refused(HEAD_REASONS[type(error)], error.detail) from None
 
 
+def target_of(data: bytes, most: int) -> str:
+    """host:port of a head that is whole; "" for any other."""
+    try:
+        request = read_request(data, most)
+    except HeadError:
+        return ""
+    return str(request.target) if request is not None else ""
+
+
 def _await_head(
-    client: _socket.socket, first: bytes, accepted: float, seconds: float, most: int, judge: Callable[[], None]
+    client: _socket.socket, first: bytes, accepted: float, seconds: float, most: int, judge: Callable[[bytes], None]
 ) -> Request:
     hub = get_hub()
     reader = RequestReader(most)
@@ -71,7 +80,7 @@ def _await_head(
                 if not more:
                     break
                 if not heard:
-                    judge()
+                    judge(more)
                     heard = True
                 request = reader.feed(more)
                 if request is not None:

@@ -65,10 +65,11 @@ class Ledger:
         target: str,
         fields: dict[str, Any],
         addresses: tuple[str, ...] = (),
+        named: str = "",
     ) -> None:
-        """Denied: it gets an answer and ends. `fields` are for its line, `addresses` those that may not be dialed."""
+        """Denied: it gets an answer and ends. `fields` are for its line; the rest is as in report/refusals.py."""
         self.cells[REFUSED + reason.index] += 1
-        self._tell(reason, detail, client, target, fields, addresses)
+        self._tell(reason, detail, client, target, fields, addresses, named)
 
     def passed(self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any]) -> None:
         """No rule allows it, and it passes because the policy only reports: what would have been said."""
@@ -86,7 +87,7 @@ class Ledger:
             "subject": handshake.subject or None,
             "enforced": False if passes else None,
         }
-        self._tell(rejection.reason, rejection.detail, client, target, {**fields, **more})
+        self._tell(rejection.reason, rejection.detail, client, target, {**fields, **more}, named=handshake.pattern)
 
     def verified(self, handshake: Handshake, tunnel: str, client: str, target: str, seconds: float) -> None:
         """Its TLS session passes the rules."""
@@ -145,14 +146,16 @@ class Ledger:
         target: str,
         fields: dict[str, Any],
         addresses: tuple[str, ...] = (),
+        named: str = "",
     ) -> None:
         self.cells[EVENTS[reason.event]] += 1
         now, wall = time.monotonic(), time.time()
         every = self.every_refusal or reason is Reason.INTERNAL_ERROR
         enforced = fields.get("enforced") is not False
         detail = detail_of(detail)
+        token, event = reason.token, reason.event
         remember = self.refusals.remember
-        writes = remember(client, target, reason.token, reason.event, detail, now, wall, every, enforced, addresses)
+        writes = remember(client, target, token, event, detail, now, wall, every, enforced, addresses, named)
         asked_for, who = fields["target"] or "", fields["client"]
         told = Told(fields["tunnel"], wall, who, asked_for, reason.token, reason.event, detail, enforced, not writes)
         (self.written if writes else self.folded).add(told)

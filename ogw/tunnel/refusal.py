@@ -26,16 +26,23 @@ class Refused(Exception):
 
     received_status  that of the relay proxy's answer, which the client learns
     addresses        of the target, which may not be dialed; for the operator only
+    named            the target of a client that is not allowed, where it has said one: as well
     """
 
     def __init__(
-        self, reason: Reason, detail: str, received_status: Optional[int] = None, addresses: tuple[str, ...] = ()
+        self,
+        reason: Reason,
+        detail: str,
+        received_status: Optional[int] = None,
+        addresses: tuple[str, ...] = (),
+        named: str = "",
     ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
         self.received_status = received_status
         self.addresses = addresses
+        self.named = named
 
 
 class Left(Exception):

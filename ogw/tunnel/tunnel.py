@@ -16,7 +16,7 @@ from ogw.report.events import Event
 from ogw.report.log import Account
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
 from ogw.tunnel.grounds import Grounds
-from ogw.tunnel.head import read_head
+from ogw.tunnel.head import read_head, target_of
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
 from ogw.tunnel.mailbox import ClientGone
 from ogw.tunnel.refusal import Left, Refused, refusal
@@ -214,18 +214,19 @@ class Tunnel:
 
     # 2. May it go?
 
-    def _judge_client(self) -> None:
+    def _judge_client(self, head: bytes = b"") -> None:
         policy = self.grounds.policy = self.shared.policy
         decision = policy.judge_client(self.client_ip)
         if not decision.allowed:
-            raise Refused(decision.reason, decision.detail)
+            named = self.target or target_of(head, self.shared.head_max_size)
+            raise Refused(decision.reason, decision.detail, named=named)
 
     def _may_it_go(self, request: Request) -> None:
         shared = self.shared
-        if self.grounds.policy is not shared.policy:
-            self._judge_client()
         self.grounds.target = request.target
         self.target = str(request.target)
+        if self.grounds.policy is not shared.policy:
+            self._judge_client()
         if shared.ledger.log.debug:
             shared.ledger.log.event(Event.CONNECT_RECEIVED, "", **self._who())
         if shared.draining.now:
@@ -376,7 +377,8 @@ class Tunnel:
     def _refuse(self, refused: Refused, **more: Any) -> None:
         reason = refused.reason
         fields = {"status": reason.status, "received_status": refused.received_status, **self._who(), **more}
-        self.shared.ledger.refused(reason, refused.detail, self.client_ip, self.target, fields, refused.addresses)
+        ledger, target = self.shared.ledger, self.target
+        ledger.refused(reason, refused.detail, self.client_ip, target, fields, refused.addresses, refused.named)
         self._tell_and_let_finish(refusal(reason, self.id, refused.received_status))
 
     def _tell_and_let_finish(self, last_words: bytes) -> None:

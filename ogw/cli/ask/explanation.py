@@ -23,7 +23,7 @@ from ogw.service.dialer import dialer_of, own_places
 from ogw.settings.named import flags_without_gateway
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import Survey
-from ogw.tunnel.head import HEAD_REASONS
+from ogw.tunnel.head import HEAD_REASONS, target_of
 from ogw.wire.connect import HeadError, Target, read_request
 from ogw.wire.place import place
 from ogw.wire.tls import version_name
@@ -60,7 +60,8 @@ class Explainer:
         empty: dict[str, Any] = {"rules": [], "way": None, "addresses": [], "more_addresses": 0, "tls": None}
         decision = self.policy.judge_client(client)
         if not decision.allowed:
-            return {**answer, **self._answer(decision, client, "", at), **empty}
+            named = target_of(b"CONNECT " + asked + b" HTTP/1.1\r\n\r\n", self._config.head_max_size)
+            return {**answer, **self._answer(decision, client, "", at, named=named), **empty}
         try:
             request = read_request(b"CONNECT " + asked + b" HTTP/1.1\r\n\r\n", self._config.head_max_size)
             assert request is not None  # it ends
@@ -89,7 +90,13 @@ class Explainer:
         return answer
 
     def _answer(
-        self, decision: Decision, client: str, target: str, at: Optional[float], addresses: Sequence[str] = ()
+        self,
+        decision: Decision,
+        client: str,
+        target: str,
+        at: Optional[float],
+        addresses: Sequence[str] = (),
+        named: str = "",
     ) -> dict[str, Any]:
         reason = decision.reason
         refused = decision.reported if decision.allowed else decision
@@ -100,7 +107,7 @@ class Explainer:
             "event": reason.event,
             "detail": decision.detail,
             "reported": None if decision.reported is None else decision.reported.reason.token,
-            "command": refused and self._command(Asked(refused.reason.token, client, target, addresses, at)),
+            "command": refused and self._command(Asked(refused.reason.token, client, target, addresses, at, named)),
         }
 
     def _command(self, asked: Asked) -> Optional[str]:
