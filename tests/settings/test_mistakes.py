@@ -85,6 +85,25 @@ def test_all_of_them_are_told_at_once_in_the_order_of_their_lines(tmp_path):
     assert [line for line, _sentence in told] == [2, 3, 4, 5, 6, 7, 9, 10, 11, 12]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("allowed-host", "h{}.example"),
+        ("allowed-host", "h{}.example from=10.0.0.0/8"),
+        ("allowed-client", "10.0.{}.0/24"),
+        ("allowed-client-certificate", "CN=till-{},O=Shop"),
+        ("allowed-client-certificate", "O = Shop, CN = till-{}"),
+        ("allowed-host-source", "https://lists.example/{}?a=b"),
+    ],
+)
+def test_a_list_without_indents_is_one_mistake_that_says_how_to_mend_it(tmp_path, name, value):
+    lines = [value.format(number) for number in range(200)]
+    text = "\n".join([f"{name} =", *lines[:100], "# a comment", "", *lines[100:], "nonsense = 1", "stray.example"])
+    (first, told), (_nonsense, _told), (last, alone) = mistakes(tmp_path, text + "\n")
+    assert first == 3 and "up to line 204 (200 lines in all)" in told and "put blanks before each" in told
+    assert last == 206 and alone.endswith("further values of a list are indented")
+
+
 def test_what_only_follows_from_a_mistake_is_not_told(tmp_path):
     for text in (
         "preset = azure-automation\nregion = !",

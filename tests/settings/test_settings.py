@@ -303,7 +303,7 @@ def test_commands_end_with_their_code(words, code, says):
 
 
 def test_a_file_that_is_something_else_is_told_in_a_hundred_lines(ini):
-    for line in ("key{} = value\n", "no pair {}\n", "allowed-host = a.example\n    *.{}\n"):
+    for line in ("key{} = value\n", "no pair {}\nno-key = x\n", "allowed-host = a.example\n    *.{}\n"):
         text = "[ogw]\n" + "".join(line.format(number) for number in range(20_000))
         found = mistakes(ini(text))
         assert len(found) == 101 and found[-1].startswith("and ") and found[-1].endswith(" mistakes more")

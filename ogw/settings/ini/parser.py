@@ -10,7 +10,8 @@ from configargparse import ConfigFileParser
 
 SECTION = "ogw"
 HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
-_NO_KEY = re.compile(r"[\s\[#;]|\Z|[^=]*[.:*/@]")  # what no key begins with, or has in it, as values of lists do
+# What no key begins with, or has in it, as values of lists do; CN= and the like begin a subject.
+_NO_KEY = re.compile(r"[\s\[#;]|\Z|[^=]*[.:*/@]|[A-Z]{1,3}[ \t]*\Z")
 
 
 class IniParser(ConfigFileParser):  # type: ignore[misc]
@@ -35,6 +36,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         self._section = ""
         self._list: Optional[list[tuple[int, str]]] = None  # that an indented line continues
         self._is_told = False  # why lines that come now are in no list, or in no section
+        self._strays, self._told_at = 0, 0  # lines in a row that are nothing, and where in `mistakes` they are told of
 
     def get_syntax_description(self) -> str:
         return _("The file has one section, [ogw]; lists have one value a line, further ones indented.")
@@ -70,8 +72,20 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
             self._wrong(number, _("the line of the section is [ogw], and nothing else stands in it"))
             self._list = None
         else:
+            self._stray(number)
+
+    def _stray(self, number: int) -> None:
+        """Neither a key nor a comment: a whole list that is not indented is one mistake."""
+        if not self._strays:
+            self._told_at = len(self.mistakes)
             self._wrong(number, _("neither `key = value` nor a comment; further values of a list are indented"))
-            self._is_told = True  # the list goes on below it
+        else:
+            told = _("neither `key = value` nor a comment, nor is what follows up to line {last} ({count} lines in "
+                     "all); values of a list are indented: put blanks before each of them")  # fmt: skip
+            first = self.mistakes[self._told_at][0]
+            self.mistakes[self._told_at] = first, told.format(last=number, count=f"{self._strays + 1:,}")
+        self._strays += 1
+        self._is_told = True  # the list goes on below it
 
     def _begin_without_section(self, number: int, is_value: bool, is_header: bool) -> None:
         """What is wrong with the first line is told once; the others are looked at if they can be meant for us."""
@@ -84,7 +98,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
     def _open(self, number: int, name: str) -> None:
         self._section = name or "?"
         self.sections.add(name)
-        self._list, self._is_told = None, False
+        self._list, self._is_told, self._strays = None, False, 0
         if name != SECTION:
             self._wrong(number, _("the section [{name}] is unknown; the only one is [ogw]").format(name=name))
 
@@ -92,7 +106,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         text = value.strip()
         if text and (value != value.rstrip() or value.removesuffix(text) not in ("", " ")):
             self.cut.add(number)
-        self._is_told = False
+        self._is_told, self._strays = False, 0
         if key in self.values:
             first = self.values[key][0][0]
             self._wrong(
