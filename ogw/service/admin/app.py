@@ -92,6 +92,8 @@ class App:
 
     def _response(self, environ: Environ) -> Response:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if method == "CONNECT":
+            return _other_door(self._views)
         query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
         if path in self._changing and self._is_local:
             if method != "POST":
@@ -150,13 +152,21 @@ class Health:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         view = self._paths.get(environ["PATH_INFO"])
-        if view is None:
+        if environ["REQUEST_METHOD"] == "CONNECT":
+            response = _other_door(self._views)
+        elif view is None:
             response = text_of(404, "there is nothing here; there is /healthz, /readyz")
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             response = text_of(405, "this is read-only")
         else:
             response = view(self._views)
         return response.given(environ, start_response)
+
+
+def _other_door(views: Views) -> Response:
+    """To a client that was given the wrong port."""
+    return text_of(405, f"this is no proxy, but where the gateway is asked how it fares: CONNECT to its own port, "
+                        f"which is that of {', '.join(views.listen)}")  # fmt: skip
 
 
 def _healthy(views: Views) -> Response:

@@ -58,14 +58,17 @@ class Asker(Protocol):
 
 
 class Views:
-    """Asked by the threads of the admin process."""
+    """Asked by the threads of the admin process.
+
+    listen  host:port of each door of the gateway
+    """
 
     def __init__(self, table: Table, supervisor: Asker, config: Config, sockets: Sockets) -> None:
         self._table = table
         self._supervisor = supervisor
         self._sockets = sockets
         self._flags = flags_of(config, folder_of(config, os.environ))
-        self._listen = [place(host, port) for host, port in config.listen]
+        self.listen = [place(host, port) for host, port in config.listen]
         self._registry = CollectorRegistry()
         self._registry.register(Exposition(table))
         self._history = History(table)
@@ -112,7 +115,7 @@ class Views:
             "policy": self.policy,
             "policy_mode": self._policy_mode(),
             "reload_refused": self._reload_refused(),
-            "listen": self._listen,
+            "listen": self.listen,
             "admin": self._sockets.place or None,
             "health": self._sockets.health_place or None,
             "workers": self._workers(),

@@ -255,6 +255,16 @@ def test_a_worker_that_hangs_is_missing_in_the_answer_and_holds_nobody_up(upstre
             os.kill(hung, signal.SIGCONT)
 
 
+def test_who_takes_it_for_the_proxy_is_told_the_port_of_the_gateway():
+    host = address()
+    with Gateway(*ALLOW, "--admin-address", f"{host}:8081", "--health-address", f"{host}:8082") as gateway:
+        for place in (f"{host}:8081", f"{host}:8082", None):
+            for target in ("www.example.com:443", "[2001:db8::1]:443", "healthz"):
+                status, headers, body = ask(gateway, target, "CONNECT", tcp=place)
+                assert status == 405 and headers["Allow"] == "GET, HEAD"
+                assert b"is no proxy" in body and f"{gateway.address}:8080".encode() in body
+
+
 # Its end, and its door.
 
 
