@@ -13,7 +13,7 @@ from ogw.cli.commands import COMMANDS
 
 OWN_ERROR = "this is an error of ogw itself"
 ELSEWHERE = {"run", "top", "drain", "doctor"}  # they do not end, end the gateway, or ask around: see their own tests
-ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
 HELPS = [
     *(command.words for command in COMMANDS),
     *(

@@ -377,7 +377,7 @@ def test_a_log_file_that_is_none_is_a_mistake_at_the_start(tmp_path, kind, says)
         words = [sys.executable, "-m", "ogw", "run", "--allowed-host", "a.example", "--log-file", path]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert done.stderr == f"ogw: OGW-401 the log cannot be written: {path}: {says}\n"
+    assert done.stderr == f"ogw: OGW-401 wrong configuration: log-file: {path}: {says}\n"
 
 
 def test_a_fifo_whose_reader_comes_and_goes_and_hangs(upstream, tmp_path):

@@ -23,6 +23,7 @@ from ogw.tunnel.resolve import Resolver
 def errors(monkeypatch):
     """What nobody caught, in the loop or while objects died."""
     found = []
+    gc.collect()  # what other tests have left behind
     monkeypatch.setattr(sys, "unraisablehook", lambda error: found.append(repr(error)))
     monkeypatch.setattr(get_hub(), "print_exception", lambda *error: found.append(repr(error)))
     return found
