@@ -76,7 +76,7 @@ def hang_up(connection):
         (lambda connection: (connection.recv(1 << 16), connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")), True),
         (lambda connection: (connection.recv(1 << 16), connection.sendall(b"H"), until_closed(connection)), True),
         (hang_up, False),
-        (reset, False),
+        (lambda connection: (connection.recv(1 << 16), reset(connection)), False),
         (until_closed, False),
         (lambda connection: connection.sendall(b"SSH-2.0-x\r\n"), False),
     ],
