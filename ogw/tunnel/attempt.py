@@ -16,6 +16,7 @@ _REASONS = {
     errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
     errno.ECONNRESET: Reason.CONNECTION_RESET,
     errno.ETIMEDOUT: Reason.CONNECTION_TIMEOUT,
+    **dict.fromkeys(NO_DESCRIPTORS, Reason.NO_DESCRIPTORS),
 }
 
 
@@ -47,8 +48,7 @@ def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
     if code in (0, errno.EINPROGRESS):
         return sock
     sock.close()
-    detail = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
-    raise AttemptFailed(_REASONS.get(code, Reason.UNREACHABLE), detail)
+    raise failure(code)
 
 
 def settle(sock: _socket.socket) -> None:
@@ -56,7 +56,13 @@ def settle(sock: _socket.socket) -> None:
     code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
     if code:
         sock.close()
-        raise AttemptFailed(_REASONS.get(code, Reason.UNREACHABLE), os.strerror(code))
+        raise failure(code)
+
+
+def failure(code: int) -> AttemptFailed:
+    """What came of it, where connect(2) or the socket's error says this (an errno)."""
+    detail = NO_PORTS if code == errno.EADDRNOTAVAIL else os.strerror(code)
+    return AttemptFailed(_REASONS.get(code, Reason.UNREACHABLE), detail)
 
 
 def keep_alive(sock: _socket.socket, seconds: float) -> None:
