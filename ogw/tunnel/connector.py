@@ -82,7 +82,7 @@ class Connector:
     def _connect_to_one(
         self, address: str, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox
     ) -> Upstream:
-        """The short way, which most go: what a race does for its only address, at half the cost."""
+        """The short way, which most go: a race of one needs no race."""
         decision = judge(address)
         if not decision.allowed:
             raise DialError(decision.reason, f"{address}: {decision.detail}", addresses=(address,))

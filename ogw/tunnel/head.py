@@ -35,10 +35,10 @@ def read_head(
 ) -> Request:
     """The request that a client begins with. Raises Refused, or Left where there is nobody to answer.
 
-    first    what came with the connection
+    first     what came with the connection
     accepted  when that was; the `seconds` for the head count from then, however long its first byte was waited for
-    most     bytes
-    judge    is called with what comes first: who connects and says nothing, as load balancers do, costs no judgement
+    most      bytes
+    judge     is called with what comes first: who connects and says nothing, as load balancers do, costs no judgement
     """
     try:
         if first:

@@ -157,10 +157,10 @@ class Ledger:
         remember = self.refusals.remember
         writes = remember(client, target, token, event, detail, now, wall, every, enforced, addresses, named)
         asked_for, who = fields["target"] or "", fields["client"]
-        told = Told(fields["tunnel"], wall, who, asked_for, reason.token, reason.event, detail, enforced, not writes)
+        told = Told(fields["tunnel"], wall, who, asked_for, token, event, detail, enforced, not writes)
         (self.written if writes else self.folded).add(told)
         if writes:
-            self.log.event(reason.event, detail, reason.token, counted=False, **fields)
+            self.log.event(event, detail, token, counted=False, **fields)
 
     def of_tunnel(self, tunnel: str) -> list[Told]:
         """The refusals of the tunnel with this id, as far as they are remembered."""
