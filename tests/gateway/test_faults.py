@@ -15,7 +15,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from harness.gateway import ALLOW, ROOT, Gateway, address, read_exactly, read_head
+from harness.gateway import ALLOW, ROOT, Gateway, address, apart, read_exactly, read_head
 from harness.load import Load
 from harness.peers import peer, root
 from harness.upstreams import Server, reset
@@ -228,10 +228,11 @@ def test_a_peer_that_vanishes_is_found_by_keepalive(upstream, tmp_path):
         holder.communicate("", timeout=10)
 
 
-def test_a_standard_output_that_was_closed_stops_no_tunnel(upstream):
+def test_a_standard_output_that_was_closed_stops_no_tunnel(upstream, tmp_path):
     read_end, write_end = os.pipe()
     place = address()
-    command = [sys.executable, "-m", "ogw", "run", *ALLOW, "--listen-address", place, "--tls-rules", "off"]
+    words = [*ALLOW, *apart(tmp_path), "--listen-address", place, "--tls-rules", "off"]
+    command = [sys.executable, "-m", "ogw", "run", *words]
     with subprocess.Popen(command, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE) as process:
         os.close(write_end)
         assert b'"event": 101' in os.read(read_end, 65536)
@@ -246,9 +247,9 @@ def test_a_standard_output_that_was_closed_stops_no_tunnel(upstream):
         )
 
 
-def test_a_full_disk_stops_no_tunnel(upstream):
+def test_a_full_disk_stops_no_tunnel(upstream, tmp_path):
     place = address()
-    words = [*ALLOW, "--listen-address", place, "--tls-rules", "off", "--log-file", "/dev/full"]
+    words = [*ALLOW, *apart(tmp_path), "--listen-address", place, "--tls-rules", "off", "--log-file", "/dev/full"]
     with subprocess.Popen([sys.executable, "-m", "ogw", "run", *words], cwd=ROOT, stderr=subprocess.PIPE) as process:
         try:
             until(lambda: connection_to(place)).close()
