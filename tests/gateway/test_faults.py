@@ -90,9 +90,7 @@ def test_a_crowd_of_slow_hellos_does_not_crowd_out_others(upstream):
                     pass
             took.append(time.monotonic() - began)
         assert max(took) < 5.0
-        end = time.monotonic() + 20
-        while len([line for line in gateway.events(106) if line["reason"] == "not-tls"]) < 100:
-            assert time.monotonic() < end
+        until(lambda: len([1 for line in gateway.events(106) if line["reason"] == "not-tls"]) >= 100)
         for sock in crowd:
             sock.close()
 
@@ -196,9 +194,7 @@ def test_a_peer_that_vanishes_is_found_by_keepalive(upstream, tmp_path):
     holder = subprocess.Popen([unshare, "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         inside = [nsenter, "--target", str(holder.pid), "--net", "--"]
-        end = time.monotonic() + 10
-        while os.readlink(f"/proc/{holder.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
-            assert time.monotonic() < end
+        until(lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
         for command in (
             [ip, "link", "add", names[0], "type", "veth", "peer", "name", names[1], "netns", str(holder.pid)],
             [ip, "address", "add", f"{ours}/24", "dev", names[0]],
