@@ -18,6 +18,7 @@ settings.load_profile("long" if LONG else "ogw")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """With `-n auto`: tests wait for processes more than they compute."""
     return 2 * len(os.sched_getaffinity(0))

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +16,7 @@ from harness.admin import ask, metrics
 from harness.gateway import ROOT, Gateway, address, read_all
 from harness.peers import peer
 from harness.upstreams import Server, echo
+from harness.waiting import until
 from prometheus_client.parser import text_string_to_metric_families
 
 from ogw.policy.decision import Reason
@@ -138,12 +138,13 @@ def test_no_counter_falls_when_a_worker_is_killed():
         for number in range(4):
             before = metrics(gateway)
             os.kill(gateway.workers[number % 2], signal.SIGKILL)
-            _until(lambda n=number: metrics(gateway)["ogw_worker_deaths_total"] == n + 1)
+            until(lambda n=number: metrics(gateway)["ogw_worker_deaths_total"] == n + 1)
+            until(lambda: len(gateway.workers) == 2)
             after = metrics(gateway)
             counted = [name for name in before if re.match(r"\w+_(total|bucket|count|sum)\b", name)]
             assert {name: after[name] for name in counted if after[name] < before[name]} == {}
             assert after['ogw_requests_total{decision="allowed",reason="allowed"}'] == 30
-        _until(lambda: metrics(gateway)["ogw_tunnels_active"] == 0 == metrics(gateway)["ogw_clients_connected"])
+        until(lambda: metrics(gateway)["ogw_tunnels_active"] == 0 == metrics(gateway)["ogw_clients_connected"])
         closed = {name: value for name, value in metrics(gateway).items() if name.startswith("ogw_tunnels_closed")}
         assert closed['ogw_tunnels_closed_total{reason="worker-died"}'] == 10 and sum(closed.values()) == 30
         for sock in held:
@@ -152,7 +153,7 @@ def test_no_counter_falls_when_a_worker_is_killed():
 
 def test_the_lines_that_the_supervisor_wrote_are_counted_too():
     with Gateway(*ALLOW) as gateway:
-        _until(lambda: metrics(gateway)["ogw_log_lines_total"] >= 1)
+        until(lambda: metrics(gateway)["ogw_log_lines_total"] >= 1)
 
 
 @contextlib.contextmanager
@@ -183,14 +184,6 @@ def _asked(url):
         return None
 
 
-def _until(condition, seconds=30):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, f"it did not come true within {seconds} s"
-        time.sleep(0.02)
-    return found
-
-
 @pytest.mark.long
 def test_a_real_prometheus_scrapes_the_gateway_answers_queries_and_fires(tmp_path):
     admin = f"{address()}:9180"
@@ -202,15 +195,15 @@ def test_a_real_prometheus_scrapes_the_gateway_answers_queries_and_fires(tmp_pat
                 return [sample["value"][1] for sample in data["result"]] if data else []
 
             tunnels = [gateway.tunnel(upstream.target) for _ in range(7)]
-            _until(lambda: value("ogw_tunnels_active") == ["7"])
+            until(lambda: value("ogw_tunnels_active") == ["7"])
             assert value('up{job="ogw"}') == ["1"] and value("ogw_dial_seconds_count") == ["7"]
             for sock in tunnels:
                 sock.close()
-            _until(lambda: value("ogw_tunnels_active") == ["0"])
+            until(lambda: value("ogw_tunnels_active") == ["0"])
             (target,) = _asked(f"{url}/api/v1/targets")["activeTargets"]
             assert (target["health"], target["lastError"]) == ("up", "")
             # It asks for OpenMetrics, and only there an info metric has a type of its own.
             known = _asked(f"{url}/api/v1/metadata?metric=ogw_build")
             assert known["ogw_build"][0]["type"] == "info"
             gateway.stop()
-            _until(lambda: value('ALERTS{alertname="OgwDown",alertstate="firing"}') == ["1"])
+            until(lambda: value('ALERTS{alertname="OgwDown",alertstate="firing"}') == ["1"])

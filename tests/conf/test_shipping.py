@@ -3,13 +3,13 @@
 import json
 import re
 import subprocess
-import time
 
 import pytest
 import yaml
 from harness.gateway import ROOT, Gateway, assert_no_gap, read_all
 from harness.lines import SCHEMA, assert_valid
 from harness.peers import peer
+from harness.waiting import until
 
 CONF = ROOT / "conf"
 FIELDS = list(SCHEMA["properties"])
@@ -123,18 +123,11 @@ def _lines(path):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def _until(condition, seconds=20):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"it did not come true within {seconds} s"
-        time.sleep(0.02)
-
-
 class Logging(Gateway):
     """A gateway whose lines go elsewhere: it has started when it answers."""
 
     def __enter__(self):
-        _until(self._answers)
+        until(self._answers)
         return self
 
     def _answers(self):
@@ -157,7 +150,7 @@ def test_logrotate_loses_no_line_and_needs_to_tell_the_gateway_nothing(tmp_path)
     with Logging("--log-file", str(log)) as gateway:
         for number in range(3):
             _refuse(gateway, 5)
-            _until(lambda: log.exists() and len(_lines(log)) >= 5)
+            until(lambda: log.exists() and len(_lines(log)) >= 5)
             done = subprocess.run(rotate, capture_output=True, text=True, timeout=30)
             assert (done.returncode, done.stderr) == (0, ""), number
         _refuse(gateway, 5)
@@ -194,11 +187,11 @@ def test_rsyslog_writes_the_lines_as_they_are(tmp_path):
     with (tmp_path / "output").open("wb") as output:
         daemon = subprocess.Popen([*rsyslogd, "-n"], stdout=output, stderr=output)
     try:
-        _until(socket.exists)
+        until(socket.exists)
         with Logging("--syslog", str(socket)) as gateway:
             _refuse(gateway, 5)
             assert gateway.stop() == 0
-        _until(lambda: log.exists() and any(line["event"] == 102 for line in _lines(log)))
+        until(lambda: log.exists() and any(line["event"] == 102 for line in _lines(log)))
     finally:
         daemon.terminate()
         daemon.wait(20)

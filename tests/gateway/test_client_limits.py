@@ -3,7 +3,6 @@
 import contextlib
 import subprocess
 import sys
-import time
 
 import pytest
 from harness.admin import metrics
@@ -12,6 +11,7 @@ from harness.hellos import hello
 from harness.netns import Namespace
 from harness.peers import peer
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 REFUSED = b"HTTP/1.1 503 Service Unavailable: "
 # From each address in turn a tunnel that is kept; the reasons of the answers.
@@ -131,7 +131,4 @@ def test_who_was_refused_and_stays_is_dropped_after_a_moment():
     with Gateway(*ALLOW) as gateway:
         before = gateway.descriptors()
         with refusals(gateway, 10):
-            until = time.monotonic() + 20  # two seconds are meant
-            while gateway.descriptors() > before:
-                assert time.monotonic() < until
-                time.sleep(0.05)
+            until(lambda: gateway.descriptors() <= before, seconds=20)  # two seconds are meant

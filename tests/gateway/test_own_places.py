@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import random
 import signal
 import socket
 import subprocess
@@ -11,7 +10,7 @@ from ipaddress import IPv6Address
 
 import pytest
 from harness.dns import Dns
-from harness.gateway import ROOT, Gateway, address
+from harness.gateway import ROOT, Gateway, address, free_port
 from harness.netns import Namespace
 from harness.peers import peer
 from harness.upstreams import Server, echo
@@ -28,15 +27,6 @@ def assert_refused(gateway, target, says):
     line = gateway.wait_for(target=target, event=105)
     assert says in line["message"]
     return line
-
-
-def free_port(host):
-    """Of those that the kernel gives no outgoing connection, as the tests beside this one make them all the time."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in random.sample(range(20000, 30000), 100):
-        with contextlib.suppress(OSError), socket.create_server((host, port), family=family):
-            return port
-    raise AssertionError("no port is free")
 
 
 def as_text(form, host):

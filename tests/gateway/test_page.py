@@ -12,6 +12,7 @@ from harness.browser import block_scripts, browser, complaints, look
 from harness.gateway import Gateway, address, read_all
 from harness.relays import PORT, playing
 from harness.upstreams import Server, echo
+from harness.waiting import PATIENCE
 from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -51,7 +52,7 @@ def gateway():
 
 
 def page_until(chrome, condition, seconds=20):
-    return WebDriverWait(chrome, seconds, 0.05).until(lambda _chrome: condition())
+    return WebDriverWait(chrome, seconds * PATIENCE, 0.05).until(lambda _chrome: condition())
 
 
 def text(chrome, selector):

@@ -10,7 +10,18 @@ import sys
 import threading
 
 import pytest
-from harness.gateway import ALLOW, ROOT, Gateway, address, assert_no_gap, read_all, read_exactly, read_head
+from harness.gateway import (
+    ALLOW,
+    ROOT,
+    Gateway,
+    address,
+    apart,
+    assert_no_gap,
+    free_port,
+    read_all,
+    read_exactly,
+    read_head,
+)
 from harness.load import Load
 from harness.netns import Namespace
 from harness.peers import peer, without
@@ -219,10 +230,10 @@ def test_descriptors_run_out_and_come_back_and_open_tunnels_do_not_feel_it():
 
 
 def test_it_listens_on_several_addresses_and_both_families():
-    one, two = address(), address()
-    flags = ("--listen-address", f"{one}, {two}:8082", "--listen-address", "[::1]:18083")
+    one, two, port = address(), address(), free_port("::1")
+    flags = ("--listen-address", f"{one}, {two}:8082", "--listen-address", f"[::1]:{port}")
     with Server(echo) as upstream, Gateway(*ALLOW, *flags, listen="") as gateway:
-        assert gateway.listen == [(one, 8080), (two, 8082), ("::1", 18083)]
+        assert gateway.listen == [(one, 8080), (two, 8082), ("::1", port)]
         for place in gateway.listen:
             with socket.create_connection(place, timeout=20) as sock:
                 sock.sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
@@ -231,14 +242,16 @@ def test_it_listens_on_several_addresses_and_both_families():
 
 
 def test_an_ipv6_client_and_an_ipv6_upstream():
-    flags = ("--listen-address", "[::1]:18084", "--allowed-host", "[::1]:18085", "--allowed-target-network", "::1/128")
-    with Server(echo, host="::1", port=18085), Gateway(*flags, listen="") as gateway:
-        with socket.create_connection(("::1", 18084), timeout=20) as sock:
-            sock.sendall(b"CONNECT [::1]:18085 HTTP/1.1\r\n\r\nhello")
-            assert read_head(sock).startswith(b"HTTP/1.1 200 ")
-            assert read_exactly(sock, 5) == b"hello"
-        line = gateway.closed()
-        assert line["client"].startswith("[::1]:") and line["target"] == line["upstream"] == "[::1]:18085"
+    with Server(echo, host="::1", port=free_port("::1")) as upstream:
+        port, target = free_port("::1"), upstream.target
+        flags = ("--listen-address", f"[::1]:{port}", "--allowed-host", target, "--allowed-target-network", "::1/128")
+        with Gateway(*flags, listen="") as gateway:
+            with socket.create_connection(("::1", port), timeout=20) as sock:
+                sock.sendall(f"CONNECT {target} HTTP/1.1\r\n\r\nhello".encode())
+                assert read_head(sock).startswith(b"HTTP/1.1 200 ")
+                assert read_exactly(sock, 5) == b"hello"
+            line = gateway.closed()
+            assert line["client"].startswith("[::1]:") and line["target"] == line["upstream"] == target
 
 
 def test_the_default_address_does_without_a_family_that_the_kernel_has_switched_off(tmp_path):
@@ -291,18 +304,19 @@ def test_lines_go_to_the_system_log(tmp_path):
     assert json.loads(line.partition("ogw: ")[2])["event"] == 101
 
 
-def test_the_log_is_text_for_people_when_asked():
-    command = [*OGW, "run", *ALLOW, "--listen-address", address(), "--log-format", "text"]
+def test_the_log_is_text_for_people_when_asked(tmp_path):
+    command = [*OGW, "run", *ALLOW, *apart(tmp_path), "--listen-address", address(), "--log-format", "text"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert " info    OGW-101 service started: ogw " in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert "OGW-102 service stopped" in process.stdout.read()
 
 
-def test_an_output_that_nobody_reads_does_not_stop_tunnels():
+def test_an_output_that_nobody_reads_does_not_stop_tunnels(tmp_path):
     read_end, write_end = os.pipe()
     place = address()
-    command = [*OGW, "run", *ALLOW, "--listen-address", place, "--log-level", "debug", "--tls-rules", "off"]
+    flags = ("--listen-address", place, "--log-level", "debug", "--tls-rules", "off")
+    command = [*OGW, "run", *ALLOW, *apart(tmp_path), *flags]
     with (
         Server(echo) as upstream,
         subprocess.Popen(command, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE) as process,

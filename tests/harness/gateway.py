@@ -1,11 +1,13 @@
 """A real gateway process on a loopback address of its own, and what its log says."""
 
 import collections
+import contextlib
 import itertools
 import json
 import os
 import pathlib
 import queue
+import random
 import re
 import signal
 import socket
@@ -37,6 +39,20 @@ def address():
         if number < 250
         else f"127.{10 + number // 250 % 80}.{_run % 250}.{number % 250 + 1}"
     )
+
+
+def free_port(host):
+    """Of those that the kernel gives no outgoing connection, as the tests beside this one make them all the time."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.sample(range(20000, 30000), 100):
+        with contextlib.suppress(OSError), socket.create_server((host, port), family=family):
+            return port
+    raise AssertionError("no port is free")
+
+
+def apart(folder):
+    """Flags of a gateway that a test starts by hand: where no other gateway is and no other test looks."""
+    return "--run-dir", str(folder), "--state-dir", str(folder), "--admin-address", ""
 
 
 class Gateway:

@@ -4,10 +4,10 @@ import _socket
 import socket
 import struct
 import subprocess
-import time
 
 from gevent.hub import get_hub
 from harness.peers import peer
+from harness.waiting import until
 
 READ, WRITE = 1, 2
 
@@ -72,10 +72,10 @@ def reset(sock):
 
 def await_keepalive(*places):
     """Wait until sockets with these peers have a keepalive timer: as the kernel shows it once nothing is on its way."""
-    until = time.monotonic() + 20
-    while True:
-        shown = subprocess.run([peer("ss"), "-Htno"], capture_output=True, text=True, timeout=10).stdout.splitlines()
-        timed = {line.split()[4] for line in shown if "timer:(keepalive" in line}
-        if timed.issuperset(places):
-            return
-        assert time.monotonic() < until, shown
+    ss = peer("ss")
+
+    def timed():
+        shown = subprocess.run([ss, "-Htno"], capture_output=True, text=True, timeout=10).stdout.splitlines()
+        return {line.split()[4] for line in shown if "timer:(keepalive" in line}
+
+    until(lambda: timed().issuperset(places), what=lambda: (places, timed()))

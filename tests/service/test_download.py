@@ -66,9 +66,8 @@ def test_a_name_that_is_not_there_and_a_dns_server_that_is_silent_are_told(start
     with Dns({}) as dns, start("--allowed-host-source", server.url, *dns.flags) as gateway:
         assert f"{NAME}:443: {NAME}: " in failed(gateway) and "(dns-server)" in failed(gateway)
     with Dns({NAME: SILENT}) as dns, start("--allowed-host-source", server.url, *dns.flags) as gateway:
-        said = failed(
-            gateway
-        )  # whose patience ends first, that of the dial or that of the question, is a matter of luck
+        said = failed(gateway)
+        # Whose patience ends first, that of the dial or that of the question, is a matter of luck.
         assert NAME in said and "dns-server)" in said and ("no answer for" in said or "does not answer" in said)
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 
-from harness.gateway import ALLOW, ROOT, Gateway, address, read_all, read_exactly
+from harness.gateway import ALLOW, ROOT, Gateway, address, apart, read_all, read_exactly
 from harness.load import Load
 from harness.upstreams import Server, echo
 from harness.waiting import until
@@ -396,7 +396,8 @@ def test_the_log_file_is_opened_anew_on_sigusr1_too(upstream, tmp_path):
 
 
 def _logging_to(log):
-    command = [sys.executable, "-m", "ogw", "run", *ALLOW, "--listen-address", address(), "--log-file", str(log)]
+    words = [*ALLOW, *apart(log.parent), "--listen-address", address(), "--log-file", str(log)]
+    command = [sys.executable, "-m", "ogw", "run", *words]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

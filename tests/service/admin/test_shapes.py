@@ -7,10 +7,8 @@ import time
 import types
 from typing import Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-import pytest
 from harness.admin import ask, asked
 from harness.gateway import Gateway, address, read_exactly
-from harness.upstreams import Server, echo
 
 from ogw.policy.rules import time_text
 from ogw.report.status import Status
@@ -42,12 +40,6 @@ def strays(value, shape, path="", optional=()):
     if kind in (Union, types.UnionType):
         return [] if any(not strays(value, one, path) for one in of) else [f"{path} is {value!r}"]
     return [] if type(value) is shape else [f"{path} is {value!r}, no {shape.__name__}"]
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with Server(echo) as server:
-        yield server
 
 
 def test_the_judge_sees_what_is_missing_too_many_and_of_another_type():
