@@ -12,7 +12,7 @@ from typing import Any, Optional
 from configargparse import ArgumentParser
 
 from ogw.policy.rules import Rule, parse_rules
-from ogw.settings.checks import check_report, check_start, check_together
+from ogw.settings.checks import check_start, check_together
 from ogw.settings.elsewhere import gather as sourced
 from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser
@@ -120,7 +120,6 @@ class _Loader:
                 values[setting.attribute] = _beside(given[-1], values[setting.attribute])
             self._warn_of_flag(setting, given)
         elsewhere = self._gather(values)
-        check_report(values, bool(origins["report-until"][-1].text), self._mistakes, self._warnings)
         check_together(values, self._mistakes, self._warnings)
         if to_start:
             check_start(values, self._mistakes)
