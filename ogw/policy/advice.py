@@ -124,7 +124,6 @@ EVENTS = {
 _NOT_HTTP_CONNECT = _(
     "look at the client: it does not speak HTTP/1 CONNECT, or named something that is not `host:port`"
 )
-_LIST_HOST = _("add the host, or the port to its rule (`host:8084`)")
 _TOO_SLOW_OR_LARGE = _("look at the client: its request was too slow or too large")
 _NAME = _("check the name, and the DNS server (`dns-server`)")
 _TARGET = _("check the target, and the firewalls on the way")
@@ -148,7 +147,9 @@ REASONS = {
         _("No host rule that is in force for this client names the host, or `denied-host` does."),
         _("add the host, or the port to its rule (`host:8084`); where `denied-host` names it, remove it from there"),
     ),
-    "port-not-allowed": Advice(_("The host is allowed, but not on this port."), _LIST_HOST),
+    "port-not-allowed": Advice(
+        _("The host is allowed, but not on this port."), _("add the host, or the port to its rule (`host:8084`)")
+    ),
     "address-not-allowed": Advice(
         _(
             "The host is allowed, but its name leads only to addresses that the address guard refuses, that "

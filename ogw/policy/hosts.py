@@ -4,7 +4,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import NamedTuple, Optional
 
@@ -12,7 +11,7 @@ from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.policy.index import HostIndex, holds, parse_client
 from ogw.policy.networks import Network, Networks
-from ogw.policy.rules import Rule
+from ogw.policy.rules import Rule, time_text
 from ogw.policy.tls_rules import TlsRules
 from ogw.wire.connect import Target
 
@@ -169,8 +168,7 @@ class Policy:
                 )
         rule = rules[0]
         if rule.until is not None and clock() >= rule.until:
-            ended = datetime.fromtimestamp(rule.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            why = f"its rule {rule} ({rule.source}) ended at {ended}"
+            why = f"its rule {rule} ({rule.source}) ended at {time_text(rule.until)}"
         else:
             why = f"its rule {rule} ({rule.source}) is for other clients than {client}"
         return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not allowed: {why}")

@@ -119,7 +119,7 @@ class Log:
 
     def in_child(self, cells: Any) -> "Log":
         """The same log for a process that was forked: through a buffer, for one that must not wait and says much."""
-        log = Log(Writer(self._writer.fresh()), self._text, policy=self.policy, cells=cells)
+        log = Log(Writer(self._writer.sink.fresh()), self._text, policy=self.policy, cells=cells)
         log._level = self._level
         return log
 

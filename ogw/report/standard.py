@@ -1,6 +1,7 @@
 """What is said on standard error, or output, besides the log: where the gateway cannot start or go on."""
 
 import time
+from contextlib import suppress
 from typing import Optional, TextIO
 
 from ogw.report.printable import cut, printable
@@ -18,8 +19,9 @@ def say(text: str, stream: Optional[TextIO]) -> None:
     try:
         stream.flush()
         own = Stream(stream.fileno())
-    except ValueError:  # no descriptor
-        print(line, file=stream)
+    except ValueError:  # no descriptor, or it is closed
+        with suppress(ValueError):
+            print(line, file=stream)
         return
     except OSError:
         return

@@ -112,11 +112,7 @@ class Direct:
             self.cells[LINES_LOST] += new
             self.cells[LOST_WHY] = self.why
 
-    def fresh(self) -> Sink:
-        """The same place, for a child."""
-        return self.sink.fresh()
-
-    def close(self, seconds: float = 0.0) -> None:
+    def close(self) -> None:
         self.count()
         self.sink.close()
 
@@ -286,14 +282,11 @@ class Writer:
         if self.telling:
             self._answered += sum(line.tells for line in lines if isinstance(line, News))
 
-    def fresh(self) -> Sink:
-        return self.sink.fresh()
-
-    def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Give what is gathered `seconds` to be written; what a sink does not take by then is lost."""
-        self._until = time.monotonic() + seconds
+    def close(self) -> None:
+        """Give what is gathered CLOSE_SECONDS to be written; what a sink does not take by then is lost."""
+        self._until = time.monotonic() + CLOSE_SECONDS
         self._closing.set()
         self._wake.set()
         if self._thread is not None and self._pid == os.getpid():
-            self._thread.join(seconds + 2 * LOOK_SECONDS)
+            self._thread.join(CLOSE_SECONDS + 2 * LOOK_SECONDS)
         self.count()

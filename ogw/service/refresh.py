@@ -14,7 +14,7 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.service.child import Aside
 from ogw.service.download import Result, download, unpacked
-from ogw.settings.elsewhere import gather as sourced
+from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.source import is_url, without_query
 from ogw.settings.settings import Config
 
@@ -178,7 +178,7 @@ class Refresh:
         if not self._watches or now < self._next_look:
             return False
         self._next_look = now + LOOK_SECONDS
-        before, self._seen = self._seen, sourced.seen(vars(self._config))
+        before, self._seen = self._seen, gather.seen(vars(self._config))
         if self._seen == self._taken or self._seen != before:
             return False
         self._taken = self._seen  # what is broken is not read again before it changes again

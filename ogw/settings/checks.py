@@ -26,14 +26,15 @@ def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
 
     values  by the names of a Config's fields; without what is wrong by itself, or None for it
     """
+    _check_report(values, mistakes, warnings)
     if values["tls_rules"] == "report":
         warnings.append(_("tls-rules = report: what the TLS rules would reject is logged and let pass"))
     if values["tls_rules"] == "off":
         warnings.append(_("tls-rules = off: anything passes to an allowed target, TLS or not"))
     if values["tls_rules"] == "off" and values["allowed_client_certificate"]:
         mistakes.of("allowed-client-certificate", _("nothing looks at certificates with tls-rules = off"))
-    told = values["allowed_client_certificate"] or "allowed-client-certificate" in mistakes.wrong
-    if values["client_certificate_hosts"] and not told:
+    has_certificates = values["allowed_client_certificate"] or "allowed-client-certificate" in mistakes.wrong
+    if values["client_certificate_hosts"] and not has_certificates:
         mistakes.of("client-certificate-hosts", _("set allowed-client-certificate, too; it is empty"))
     most, one = values["handshake_memory"], values["handshake_max_size"]
     if most is not None and one is not None and most < 2 * one:
@@ -117,16 +118,13 @@ def _meet(host: str, other: str, same_setting: bool) -> bool:
     return not same_setting if host == other else bool({host, other} & {"0.0.0.0", "::"})
 
 
-def check_report(values: dict[str, Any], is_given: bool, mistakes: Mistakes, warnings: list[str]) -> None:
-    """The same of policy-mode and its end.
-
-    is_given  an end is, right or wrong
-    """
+def _check_report(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
+    """The same of policy-mode and its end."""
     mode, until, now = values["policy_mode"], values["report_until"], time.time()
     if mode == "enforce" and until is not None:
         warnings.append(_("report-until does nothing with policy-mode = enforce"))
     elif mode == "report" and until is None:
-        if is_given:
+        if "report-until" in mistakes.wrong:
             return  # told already
         right = time_text((now + 86400) // 60 * 60)
         mistakes.near("policy-mode",

@@ -12,8 +12,8 @@ from typing import Any, Optional
 from configargparse import ArgumentParser
 
 from ogw.policy.rules import Rule, parse_rules
-from ogw.settings.checks import check_report, check_start, check_together
-from ogw.settings.elsewhere import gather as sourced
+from ogw.settings.checks import check_start, check_together
+from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
@@ -120,7 +120,6 @@ class _Loader:
                 values[setting.attribute] = _beside(given[-1], values[setting.attribute])
             self._warn_of_flag(setting, given)
         elsewhere = self._gather(values)
-        check_report(values, bool(origins["report-until"][-1].text), self._mistakes, self._warnings)
         check_together(values, self._mistakes, self._warnings)
         if to_start:
             check_start(values, self._mistakes)
@@ -284,8 +283,8 @@ class _Loader:
         """What lists from elsewhere give, as fields of a Config."""
         values["state_dir"] = values["state_dir"] or self._state_dir
         readable = {**values, **{SETTINGS[name].attribute: _default(name) for name in self._mistakes.wrong & _SINGLE}}
-        seen = sourced.seen(readable)  # before they are read: a change meanwhile is seen later
-        found = sourced.gather(readable, self._mistakes.wrong)
+        seen = gather.seen(readable)  # before they are read: a change meanwhile is seen later
+        found = gather.gather(readable, self._mistakes.wrong)
         for mistake in found.mistakes:
             self._mistakes.wrong.add(mistake.setting)
             self._mistakes.near(*mistake)

@@ -1,6 +1,7 @@
 """The file with the password for relay proxies: what in it is the password, and the one that commands write."""
 
 import codecs
+import errno
 import grp
 import os
 from contextlib import suppress
@@ -11,6 +12,7 @@ from ogw.machine.files import read_file
 from ogw.settings.files import replace
 
 LARGEST = 4096  # bytes, without a byte order mark and the end of the line
+MOST_KEPT = 1 << 20  # bytes of what somebody put in its place
 NAME = "relay-proxy.password"  # of the one beside an INI file
 SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes
 
@@ -62,11 +64,14 @@ def beside(ini: str) -> str:
 
 
 def data_of(path: str) -> Optional[bytes]:
-    """What stands in it, to be put back; None where there is none. Raises OSError."""
+    """What stands in it, whatever it is, to be put back as a whole; None where there is none. Raises OSError."""
     try:
-        return read_file(path, 1 << 20)  # whatever it is, it may have to be put back
+        data = read_file(path, MOST_KEPT)
     except FileNotFoundError:
         return None
+    if len(data) > MOST_KEPT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return data
 
 
 def write(path: str, data: bytes, ini: str) -> None:

@@ -1,4 +1,4 @@
-"""The folder of the gateway's socket, and where a command finds the socket of the running gateway."""
+"""The folder of the gateway's socket: which ones may be meant, and whether it may be used."""
 
 import os
 import stat
@@ -25,13 +25,6 @@ def default_run_dirs(environment: Mapping[str, str]) -> list[str]:
 def of_user() -> str:
     """The folder of last resort; anybody may have made it."""
     return f"/tmp/ogw-{os.geteuid()}"
-
-
-def socket_of(environment: Mapping[str, str], run_dir: str = "") -> str:
-    """The socket of the running gateway, or where it would be."""
-    folders = [run_dir] if run_dir else default_run_dirs(environment)
-    places = [os.path.join(folder, SOCKET) for folder in folders if run_dir or not is_strange(folder)]
-    return next((place for place in places if os.path.exists(place)), os.path.join(folders[0], SOCKET))
 
 
 def is_strange(folder: str) -> bool:

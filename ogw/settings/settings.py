@@ -81,7 +81,7 @@ class Config:
     sourced             host rules, by where they came from
     agent_certificates  common names in certificates of this machine's agents
     agent_missing       why agent-config gives nothing; "" where it does, or is not set
-    seen                what the files that were read looked like just before (sourced.seen)
+    seen                what the files that were read looked like just before (gather.seen)
 
     file  the INI file that was asked for, as an absolute path; "" for the default one
     """

@@ -203,8 +203,10 @@ def test_what_is_said_on_standard_error_is_one_line_of_what_is_fit_to_be_read(en
     assert (done.returncode, done.stderr.decode()) == (0, "no \\xff \\x1b[2J \\n ü\n")
 
 
-def test_nothing_is_said_where_there_is_no_stream_and_nothing_raised():
+def test_nothing_is_said_where_there_is_no_stream_or_a_closed_one_and_nothing_raised():
     say("x", None)
     kept = io.StringIO()
     say("x\n", kept)
     assert kept.getvalue() == "x\\n\n"
+    kept.close()
+    say("nobody hears it", kept)

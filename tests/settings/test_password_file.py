@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.password_file import (
     LARGEST,
+    MOST_KEPT,
     beside,
     data_of,
     has_password,
@@ -174,3 +175,12 @@ def test_a_password_that_is_written_again_is_for_nobody_else_and_can_be_put_back
     put_back(path, None, ini)
     assert os.listdir(tmp_path) == []
     put_back(path, None, ini)  # it is gone already
+
+
+def test_what_is_too_large_to_be_put_back_whole_is_not_taken_away(tmp_path):
+    path = tmp_path / "relay-proxy.password"
+    path.write_bytes(b"x" * MOST_KEPT)
+    assert data_of(str(path)) == b"x" * MOST_KEPT
+    path.write_bytes(b"x" * (MOST_KEPT + 1))
+    with pytest.raises(OSError, match="too large"):
+        data_of(str(path))

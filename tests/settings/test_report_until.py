@@ -32,8 +32,9 @@ def test_the_default_is_to_enforce():
     assert load([], {}).policy.hash == load(["--policy-mode", "enforce"], {}).policy.hash
 
 
-def test_report_without_an_end_says_a_right_one():
-    (told,) = mistakes("--policy-mode", "report")
+@pytest.mark.parametrize("end", [(), ("--report-until", ""), ("--report-until", " ")])
+def test_report_without_an_end_says_a_right_one(end):
+    (told,) = mistakes("--policy-mode", "report", *end)
     right = told.rpartition("report-until = ")[2]
     assert time.time() + DAY - 120 < parse_time(right) < time.time() + DAY
     assert load(["--policy-mode", "report", "--report-until", right], {}).reports_until

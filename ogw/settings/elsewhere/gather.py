@@ -92,7 +92,7 @@ def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewher
 
 def _place_of(mistake: str, places: Sequence[str]) -> str:
     """The one of the places of agents that the file lies in which a mistake begins with."""
-    return next((place for place in places if mistake.startswith(shown(place))), agent.AUTO)
+    return max((place for place in places if mistake.startswith(shown(place))), key=len, default=agent.AUTO)
 
 
 def _of_presets(

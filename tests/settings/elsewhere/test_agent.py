@@ -107,6 +107,18 @@ def test_what_a_broken_file_says(tmp_path, name, text, words):
     assert mistake.startswith(f"agent-config: {path}") and words in mistake
 
 
+def test_a_broken_file_is_told_at_the_line_of_its_own_place(tmp_path):
+    for folder, text in (("agent", "{}"), ("agent-2", "{")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.json").write_text(text)
+    ini = tmp_path / "ogw.ini"
+    ini.write_text(f"[ogw]\nagent-config = {tmp_path}/agent\n    {tmp_path}/agent-2\n")
+    with pytest.raises(ConfigError) as caught:
+        load(["--config", str(ini)], {})
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith(f"{ini}:3: agent-config: {tmp_path}/agent-2/x.json: ")
+
+
 def test_too_many_files_and_a_pipe_are_mistakes(tmp_path):
     os.mkfifo(tmp_path / "x.json")
     with pytest.raises(ConfigError, match="is neither a file nor a folder"):
