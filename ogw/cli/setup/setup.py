@@ -222,8 +222,7 @@ def _take_original(answers: Answers, original: dict[str, str]) -> None:
 
 def _complete(answers: Answers, asked: argparse.Namespace, place: Place) -> None:
     """What the dialogue would find out: whether a service can run the program, whether the relay proxy works."""
-    why = why_no_service(answers, place)
-    if answers.service and why:
+    if answers.service and (why := unreachable(answers.program, place.root)):
         raise Failed(_("a service cannot run ogw as it is installed: {why}; {what}; nothing was changed").format(
             why=why, what=what_to_do()))  # fmt: skip
     urls = answers.values.get("relay-proxy", [])
@@ -234,13 +233,6 @@ def _complete(answers: Answers, asked: argparse.Namespace, place: Place) -> None
             print(try_proxy(url, answers, place))
         except TrialFailed as error:
             print(_("ogw: {error}; going on all the same").format(error=error), file=sys.stderr)
-
-
-def why_no_service(answers: Answers, place: Place) -> str:
-    """Why a service could not run the program; "" where it could."""
-    if not answers.program:
-        return _("there is no ogw in {root}, such as /usr/bin/ogw").format(root=place.root)
-    return unreachable(answers.program, place.root)
 
 
 def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent: bool) -> int:
