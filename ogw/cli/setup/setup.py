@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from gettext import gettext as _
 
+from ogw.cli.edit.relay_proxy import from_stdin
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, Failed, Wrong
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.setup import dialogue
@@ -141,7 +142,7 @@ def _answers(asked: argparse.Namespace, original: dict[str, str]) -> Answers:
     answers = Answers(given, asked.username, None, asked.service != "no", asked.firewall != "no")
     _take_original(answers, original)
     if asked.password_stdin:
-        answers.password = sys.stdin.readline().rstrip("\r\n")
+        answers.password = from_stdin()
     if answers.password is not None and not answers.username:
         parser().error(_("--username: name it, too; there is a password for it"))
     if answers.username and "relay-proxy" not in answers.values:
