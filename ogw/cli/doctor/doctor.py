@@ -76,7 +76,7 @@ def run(asked: argparse.Namespace) -> int:
         found = [problem("configuration", "", mistake, do) for mistake in error.mistakes]
     else:
         running, why = running_status(config)
-        found = [*_of_configuration(config, file), *of_gateway(config, running, why, config.policy.hash)]
+        found = [*_of_configuration(config, file), *of_gateway(running, why, config.policy.hash)]
         found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
         found += _outside(config, asked.host, asked.timeout)
     report = {
