@@ -107,7 +107,7 @@ def _target(text: str) -> Target:
 
 
 def _seconds(text: str) -> float:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 3600):
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= 3600):
         raise argparse.ArgumentTypeError(_("{text} is no number of seconds from 1 to 3600").format(text=ascii(text)))
     return float(text)
 

@@ -454,6 +454,7 @@ def test_ctrl_c_ends_it_at_once(flags, dns):
     ("words", "says"),
     [
         (("--timeout", "soon"), "'soon' is no number of seconds from 1 to 3600"),
+        (("--timeout", "000001000000"), "'000001000000' is no number of seconds from 1 to 3600"),
         (("--host", "https://www.example.com/"), "is a URL or has a path"),
         (("--host",), "expected one argument"),
     ],
