@@ -6,7 +6,7 @@ from gettext import gettext as _
 from itertools import groupby
 
 from ogw.cli.commands import COMMANDS, Command
-from ogw.cli.parser import columns, filled
+from ogw.cli.parser import WHOLE_WORDS, columns, filled
 
 COLUMN = 28  # where it begins to say what a command does
 
@@ -28,7 +28,7 @@ def usage(commands: Sequence[Command] = COMMANDS) -> str:
 
 def _lines(command: Command) -> list[str]:
     typed = f"  ogw {command.words} {command.takes}".rstrip()
-    does = textwrap.wrap(command.does, columns() - COLUMN, break_long_words=False, break_on_hyphens=False)
+    does = textwrap.wrap(command.does, columns() - COLUMN, **WHOLE_WORDS)
     if len(typed) > COLUMN - 2:
         return [typed, *(" " * COLUMN + line for line in does)]
     return [typed.ljust(COLUMN) + does[0], *(" " * COLUMN + line for line in does[1:])]

@@ -9,11 +9,11 @@ from typing import Any, Optional
 from rich.console import RenderableType
 from rich.text import Text
 
-from ogw.cli.ask.explanation import Explainer, client_address, connect_target
+from ogw.cli.ask.explanation import Explainer, connect_target
 from ogw.cli.configuration import gateway_parser, load_or_tell
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.live.gateway import Gateway, NoGateway
-from ogw.cli.parser import Parser
+from ogw.cli.parser import Parser, client_address
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
@@ -45,7 +45,7 @@ def parser() -> Parser:
     )
     made.add_argument("target", metavar="HOST[:PORT]", help=_("where to; without a port, 443"))
     about = _("the client's address, for allowed-client and rules with from= (default: 127.0.0.1)")
-    made.add_argument("--client", metavar="IP", type=_client, default="127.0.0.1", help=about)
+    made.add_argument("--client", metavar="IP", type=client_address, default="127.0.0.1", help=about)
     made.add_argument("--at", metavar="TIME", type=_time, help=_("as it would be then, for rules with until="))
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
@@ -70,13 +70,6 @@ def run(asked: argparse.Namespace) -> int:
         show(*_screen(clean(answer)))
     _compare_with_running(config, answer["policy"])
     return OK if answer["decision"] == "allowed" else FAILED
-
-
-def _client(text: str) -> str:
-    try:
-        return client_address(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(_("{text} is no IP address").format(text=ascii(text))) from None
 
 
 def _time(text: str) -> float:

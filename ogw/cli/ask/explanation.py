@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Decision
 from ogw.policy.hosts import Match
-from ogw.policy.index import holds, parse_client
+from ogw.policy.index import holds
 from ogw.policy.remedy import Asked, command_for
 from ogw.policy.rules import time_text
 from ogw.policy.tls_rules import Mode
@@ -160,11 +160,6 @@ def connect_target(text: str) -> bytes:
     except ValueError:
         return typed if b":" in typed and not typed.endswith(b"]") else typed + b":443"
     return place(text, 443).encode()
-
-
-def client_address(text: str) -> str:
-    """The address of a client, as its socket would say it. Raises ValueError."""
-    return str(parse_client(text.strip("[]")))
 
 
 def _clock(at: Optional[float]) -> Any:

@@ -10,7 +10,6 @@ import ssl
 import sys
 import tarfile
 import time
-from collections import deque
 from gettext import gettext as _
 from importlib import metadata
 from typing import Any, Optional
@@ -18,13 +17,14 @@ from typing import Any, Optional
 from ogw import __version__
 from ogw.cli.exits import Failed
 from ogw.cli.live.gateway import Gateway, NoGateway
+from ogw.machine.files import require_file
 from ogw.report.log import timestamp
 from ogw.report.status import Status
 from ogw.service.limits import cores
 from ogw.settings.settings import SETTINGS, Config
 from ogw.wire.relay_proxy import HIDDEN, Credentials
 
-LOG_LINES = 1000
+LOG_LINES, LOG_BYTES = 1000, 4 << 20  # from the end, whichever is less
 PACKAGES = ("gevent", "greenlet", "ConfigArgParse", "cryptography", "prometheus-client", "waitress", "rich")
 SYSCTLS = (
     *("net/ipv4/ip_local_port_range", "net/core/somaxconn", "net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem"),
@@ -132,9 +132,14 @@ def without_secrets(text: str, config: Config) -> str:
 
 
 def _last_lines(path: str) -> str:
+    """Of a log that is a file: a pipe would be waited for, or robbed of its lines."""
     try:
-        with open(path, encoding="utf-8", errors="backslashreplace") as file:
-            return "".join(deque(file, LOG_LINES))
+        status = os.stat(path)
+        require_file(status, path)
+        with open(path, "rb") as file:
+            file.seek(max(0, status.st_size - LOG_BYTES))
+            lines = file.read(LOG_BYTES).splitlines(keepends=True)
+        return b"".join(lines[-LOG_LINES:]).decode("utf-8", "backslashreplace")
     except OSError as error:
         return f"{path}: {error.strerror}\n"
 

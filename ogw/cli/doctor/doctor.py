@@ -76,7 +76,7 @@ def run(asked: argparse.Namespace) -> int:
         found = [problem("configuration", "", mistake, do) for mistake in error.mistakes]
     else:
         running, why = running_status(config)
-        found = [*_of_configuration(config, file), *of_gateway(config, running, why, config.policy.hash)]
+        found = [*_of_configuration(config, file), *of_gateway(running, why, config.policy.hash)]
         found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
         found += _outside(config, asked.host, asked.timeout)
     report = {
@@ -107,7 +107,7 @@ def _target(text: str) -> Target:
 
 
 def _seconds(text: str) -> float:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 3600):
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= 3600):
         raise argparse.ArgumentTypeError(_("{text} is no number of seconds from 1 to 3600").format(text=ascii(text)))
     return float(text)
 

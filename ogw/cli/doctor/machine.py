@@ -37,7 +37,7 @@ def running_status(config: Config) -> tuple[Optional[Status], str]:
         return None, str(error)
 
 
-def of_gateway(config: Config, running: Optional[Status], why: str, policy: str) -> list[Finding]:
+def of_gateway(running: Optional[Status], why: str, policy: str) -> list[Finding]:
     """The gateway that runs here, if one does."""
     if running is None:
         return [untested("gateway", "", "; ".join(line.strip() for line in why.splitlines()).replace(":;", ":"))]

@@ -8,6 +8,7 @@ import pwd
 import sys
 from collections.abc import Callable, Mapping
 from gettext import gettext as _
+from io import StringIO
 from types import MappingProxyType
 from typing import Any, Optional
 from urllib.parse import urlencode
@@ -34,6 +35,7 @@ from ogw.service.admin.shapes import Changed, Reloaded
 from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
+from ogw.settings.ini.source import read_ini
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
 from ogw.settings.named import flags
 from ogw.settings.settings import SETTINGS
@@ -208,8 +210,7 @@ def _reads_another(reads: Optional[str], path: str, reloaded: bool) -> list[str]
 def _says_something(path: str) -> bool:
     parser = IniParser()
     try:
-        with open(path, encoding="utf-8-sig", newline="\n") as file:
-            parser.parse(file)
+        parser.parse(StringIO(read_ini(path).decode("utf-8-sig")))
     except (OSError, ValueError):
         return False
     return bool(parser.values)

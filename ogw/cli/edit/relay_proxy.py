@@ -98,19 +98,23 @@ def _set(asked: argparse.Namespace) -> int:
         parser("set").error(_("--password-stdin and --password-file do not go together"))
     if (asked.password_stdin or asked.password_file) and not asked.username:
         parser("set").error(_("--username: name it, too"))
-    password = _from_stdin() if asked.password_stdin else None
+    password = from_stdin() if asked.password_stdin else None
     file = asked.password_file and os.path.abspath(asked.password_file)
     return make(asked, lambda editor: use(editor, beside(asked), asked.url, asked.username, password, file))
 
 
-def _from_stdin() -> str:
-    """The first line, without its end; asked for where a person types. Raises Failed."""
+def from_stdin() -> str:
+    """The password: the first line, without its end; asked for where a person types. Raises Failed."""
     if sys.stdin is None:
         raise Failed(_("there is no standard input to read the password from; nothing was changed"))
     try:
         if sys.stdin.isatty():
-            return getpass.getpass(_("Password of the relay proxy: "))
-        return kept.password_in(sys.stdin.buffer.readline(2 * kept.LARGEST))
+            password = getpass.getpass(_("Password of the relay proxy: "))
+        else:
+            password = kept.password_in(sys.stdin.buffer.readline(2 * kept.LARGEST))
+        if not password:
+            raise ValueError(_("is empty"))
+        return password
     except (EOFError, ValueError) as error:
         why = error if isinstance(error, ValueError) else _("is missing")
         raise Failed(_("standard input: the password {why}; nothing was changed").format(why=why)) from None

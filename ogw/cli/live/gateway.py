@@ -96,12 +96,11 @@ class Gateway:
         """How it fares, as the commands of this version understand it. Raises NoGateway."""
         return self.ask("/status", Status, seconds=seconds)
 
-    def policy(self, seconds: float = SECONDS) -> str:
-        """The hash of the policy in force, whatever version the gateway is. Raises NoGateway."""
-        return self.policy_and_flags(seconds)[0]
-
     def policy_and_flags(self, seconds: float = SECONDS) -> tuple[str, str]:
-        """The same, and the flags by which commands mean this gateway ("" of one that does not say)."""
+        """The hash of the policy in force, whatever version the gateway is, and the flags by which commands mean it.
+
+        These are "" of a gateway that does not say. Raises NoGateway.
+        """
         value = self.value("/status", seconds=seconds)
         if "policy" not in value:
             raise _other_version(value)

@@ -11,9 +11,8 @@ from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, add_gateway, flags_of, gateway_of
-from ogw.cli.parser import Parser, parser_of
+from ogw.cli.parser import Parser, client_address, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
-from ogw.policy.index import parse_client
 from ogw.service.admin.shapes import Killed, Tunnels
 
 MOST = 1000  # that the gateway lists
@@ -44,7 +43,7 @@ def _list_parser() -> Parser:
         codes={OK: _("done"), NO_GATEWAY: NO_GATEWAY_MEANS},
     )
     add_gateway(made)
-    made.add_argument("--client", metavar="ADDRESS", type=_address, help=_("only those of this client"))
+    made.add_argument("--client", metavar="ADDRESS", type=client_address, help=_("only those of this client"))
     made.add_argument("--target", metavar="HOST[:PORT]", type=_target, help=_("only those to this host"))
     told = _("list at most so many, 1 to {most} (default: {shown})").format(most=MOST, shown=SHOWN)
     made.add_argument("--most", metavar="NUMBER", type=_most, default=SHOWN, help=told)
@@ -123,13 +122,6 @@ def _show(answer: Tunnels) -> None:
 
 
 # Words of the command line.
-
-
-def _address(text: str) -> str:
-    try:
-        return str(parse_client(text.strip("[]")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(_("{text} is no IP address").format(text=ascii(text))) from None
 
 
 def _target(text: str) -> str:

@@ -6,9 +6,9 @@ import os
 import sys
 from gettext import gettext as _
 
-from ogw.cli.edit.change import add_flags, make
-from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, file_of
+from ogw.cli.edit.change import CODES, add_flags, make
+from ogw.cli.exits import FAILED, OK, Failed
+from ogw.cli.live.gateway import file_of
 from ogw.cli.original.cmdlets import RESTART, Call, NotUnderstood, parsed, warn_of_password
 from ogw.cli.original.powershell import Unreadable, statements
 from ogw.cli.parser import Parser, parser_of
@@ -28,11 +28,9 @@ def parser() -> Parser:
         ),
         examples=["ogw import gateway.ps1 --dry-run", "ogw import gateway.ps1 --reload"],
         codes={
+            **CODES,
             OK: _("every line was understood and done"),
             FAILED: _("one was not, and nothing was changed; the message says where and why"),
-            NO_GATEWAY: _("the file was changed, but there is no gateway to --reload: {what}").format(
-                what=NO_GATEWAY_MEANS
-            ),
         },
     )
     made.add_argument("file", metavar="FILE", help=_("the script; - is standard input"))

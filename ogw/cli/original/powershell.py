@@ -46,7 +46,7 @@ class _Reader:
     """Reads words, and None where a statement ends."""
 
     def __init__(self, text: str) -> None:
-        self._text = text + "\n"
+        self._text = text + "\n"  # so that another character is behind each one of a word
         self._at = 0
         self._line = 1
 
@@ -122,7 +122,7 @@ class _Reader:
                 pieces.append(char)
                 self._step()
             elif char == "`" and quotes == DOUBLE:
-                pieces.append(self._escaped() if self._at + 1 < len(self._text) else "")
+                pieces.append(self._escaped())
             elif quotes == DOUBLE and _VARIABLE.match(self._text, self._at):
                 raise Unreadable(self._line, _("variables are not understood; write the value itself"))
             else:

@@ -32,7 +32,7 @@ def ask(answers: Answers, place: Place, service: Optional[str], firewall: Option
         _try(answers, place)
     if service is None:
         _ask_service(answers, place)
-    elif answers.service and (why := _why_not(answers, place)):
+    elif answers.service and (why := unreachable(answers.program, place.root)):
         raise EditError(_("a service cannot run ogw as it is installed: {why}; {what}").format(
             why=why, what=what_to_do()))  # fmt: skip
     if firewall is None and place.firewall:
@@ -205,8 +205,7 @@ def _try(answers: Answers, place: Place) -> bool:
 
 
 def _ask_service(answers: Answers, place: Place) -> None:
-    why = _why_not(answers, place)
-    if why:
+    if why := unreachable(answers.program, place.root):
         _say(_("A service cannot run ogw as it is installed: {why}.").format(why=why))
         _say(_("To have one: {what}.").format(what=what_to_do()))
         if not agrees(_("Go on without a service?"), False):
@@ -214,9 +213,3 @@ def _ask_service(answers: Answers, place: Place) -> None:
         answers.service = False
         return
     answers.service = agrees(_("Run it as a service, now and whenever the machine starts?"), True)
-
-
-def _why_not(answers: Answers, place: Place) -> str:
-    if not answers.program:
-        return _("there is no ogw in {root}, such as /usr/bin/ogw").format(root=place.root)
-    return unreachable(answers.program, place.root)

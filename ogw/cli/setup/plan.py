@@ -17,6 +17,7 @@ from ogw.settings import password_file as kept
 from ogw.settings.editing import Editor, Outcome, edit
 from ogw.settings.files import replace
 from ogw.settings.ini.file import EditError
+from ogw.settings.ini.source import read_ini
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
@@ -372,8 +373,7 @@ def _remove(path: str) -> Step:
 
 def _text_of(path: str) -> IniText:
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return IniText(file.read())
+        return IniText(read_ini(path).decode())
     except FileNotFoundError:
         return IniText()
     except OSError as error:

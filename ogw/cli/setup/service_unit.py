@@ -51,7 +51,9 @@ def find_program(root: str) -> list[str]:
 
 def unreachable(program: Sequence[str], root: str) -> str:
     """Why a service could not run it; "" where it could."""
-    paths = list(program[:1])
+    if not program:
+        return _("there is no ogw in {root}, such as /usr/bin/ogw").format(root=root)
+    paths = [program[0]]
     if not root:
         paths += [os.path.realpath(program[0]), *_interpreter(program[0])]
         if program == find_program(""):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from gettext import gettext as _
 
+from ogw.cli.edit.relay_proxy import from_stdin
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, Failed, Wrong
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.setup import dialogue
@@ -141,7 +142,7 @@ def _answers(asked: argparse.Namespace, original: dict[str, str]) -> Answers:
     answers = Answers(given, asked.username, None, asked.service != "no", asked.firewall != "no")
     _take_original(answers, original)
     if asked.password_stdin:
-        answers.password = sys.stdin.readline().rstrip("\r\n")
+        answers.password = from_stdin()
     if answers.password is not None and not answers.username:
         parser().error(_("--username: name it, too; there is a password for it"))
     if answers.username and "relay-proxy" not in answers.values:
@@ -222,8 +223,7 @@ def _take_original(answers: Answers, original: dict[str, str]) -> None:
 
 def _complete(answers: Answers, asked: argparse.Namespace, place: Place) -> None:
     """What the dialogue would find out: whether a service can run the program, whether the relay proxy works."""
-    why = why_no_service(answers, place)
-    if answers.service and why:
+    if answers.service and (why := unreachable(answers.program, place.root)):
         raise Failed(_("a service cannot run ogw as it is installed: {why}; {what}; nothing was changed").format(
             why=why, what=what_to_do()))  # fmt: skip
     urls = answers.values.get("relay-proxy", [])
@@ -234,13 +234,6 @@ def _complete(answers: Answers, asked: argparse.Namespace, place: Place) -> None
             print(try_proxy(url, answers, place))
         except TrialFailed as error:
             print(_("ogw: {error}; going on all the same").format(error=error), file=sys.stderr)
-
-
-def why_no_service(answers: Answers, place: Place) -> str:
-    """Why a service could not run the program; "" where it could."""
-    if not answers.program:
-        return _("there is no ogw in {root}, such as /usr/bin/ogw").format(root=place.root)
-    return unreachable(answers.program, place.root)
 
 
 def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent: bool) -> int:

@@ -17,7 +17,8 @@ from harness.waiting import until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogw.cli.ask.explanation import Explainer, client_address, connect_target
+from ogw.cli.ask.explanation import Explainer, connect_target
+from ogw.cli.parser import client_address
 from ogw.settings.loader import load
 
 NEAR, FAR, STRANGER = "127.50.1.1", "127.60.1.1", "127.70.1.1"  # clients

@@ -420,6 +420,15 @@ def test_a_bundle_that_cannot_be_written_is_told(flags):
     assert done.returncode == 1 and "/nowhere/bundle.tar.gz cannot be written: No such file" in done.stderr
 
 
+def test_a_log_that_is_a_pipe_is_not_waited_for(flags, server, tmp_path, authority_file):
+    log, bundle = tmp_path / "pipe", tmp_path / "bundle.tar.gz"
+    os.mkfifo(log)
+    ogw("doctor", *flags, "--log-file", log, "--bundle", bundle, SSL_CERT_FILE=authority_file)
+    with tarfile.open(bundle) as archive:
+        text = archive.extractfile("ogw-doctor/log.txt").read().decode()
+    assert text == f"{log}: is neither a file nor a folder\n"
+
+
 def test_progress_is_shown_on_a_terminal_and_leaves_no_trace(flags, dns, authority_file):
     command = [*OGW, "doctor", *flags]
     with Terminal(command, columns=150, lines=60, TERM="xterm", SSL_CERT_FILE=authority_file) as terminal:
@@ -445,6 +454,7 @@ def test_ctrl_c_ends_it_at_once(flags, dns):
     ("words", "says"),
     [
         (("--timeout", "soon"), "'soon' is no number of seconds from 1 to 3600"),
+        (("--timeout", "000001000000"), "'000001000000' is no number of seconds from 1 to 3600"),
         (("--host", "https://www.example.com/"), "is a URL or has a path"),
         (("--host",), "expected one argument"),
     ],

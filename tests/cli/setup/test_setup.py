@@ -221,6 +221,37 @@ def test_what_contradicts_itself_is_said_and_nothing_is_set_up(image, words, say
     assert state(image) == before and "s3cret" not in done.stderr
 
 
+def set_up_by_stdin(image, said):
+    words = ("--yes", "--root", image, "--relay-proxy", "http://127.0.0.1:1", "--username", "u", "--password-stdin")
+    return subprocess.run([*OGW, "setup", *words], input=said, env=clean(), cwd=ROOT, capture_output=True, timeout=60)
+
+
+def test_a_password_from_standard_input_is_what_relay_proxy_set_would_take(image):
+    done = set_up_by_stdin(image, b"\xef\xbb\xbf5ecret\r\nmore\n")
+    assert done.returncode == 0, done.stderr
+    assert (ini(image).parent / "relay-proxy.password").read_text() == "5ecret\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [(b"", b"is empty"), (b"x" * 4097, b"is larger than"), ("s3cret\n".encode("utf-16"), b"UTF-16")],
+)
+def test_standard_input_without_a_password_sets_nothing_up(image, said, says):
+    before = state(image)
+    done = set_up_by_stdin(image, said)
+    assert done.returncode == 1 and says in done.stderr and b"nothing was changed" in done.stderr, done.stderr
+    assert state(image) == before and not (image / "etc").exists()
+
+
+def test_a_password_that_is_typed_for_it_is_not_shown(image):
+    words = ("--yes", "--relay-proxy", "http://127.0.0.1:1", "--username", "u", "--password-stdin")
+    child = dialogue(image, *words)
+    answer(child, "Password of the relay proxy: ", "5ecret")
+    child.expect(pexpect.EOF)
+    assert "5ecret" not in child.before
+    assert (ini(image).parent / "relay-proxy.password").read_text() == "5ecret\n"
+
+
 def test_uninstalling_keeps_the_ini_file_and_purging_does_not(image):
     ogw("setup", "--yes", "--root", image, "--allowed-host", "a.example.com")
     done = ogw("setup", "--yes", "--uninstall", "--root", image)
