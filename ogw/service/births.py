@@ -15,6 +15,7 @@ from ogw.service.limits import Limits
 from ogw.service.log import tell_of_failure
 from ogw.service.reload import InForce
 from ogw.service.signals import SIGNALS
+from ogw.service.tunnels import Tunnels
 from ogw.service.worker import IGNORED, Worker
 
 
@@ -57,7 +58,8 @@ class Births:
         log = self._log.in_child(child.row.cells)
         report_uncaught_errors(log)
         config, table = self._in_force.config, self._table
-        return Worker(config, log, child.sockets, channel, table, child.row, self._limits, self._via, self._own).serve()
+        tunnels = Tunnels(config, log, table, child.row, self._limits, self._via, self._own)
+        return Worker(log, child.sockets, channel, tunnels).serve()
 
     def be_admin(self, _child: Child, channel: Channel) -> int:
         """Until the supervisor is gone; the exit code."""
