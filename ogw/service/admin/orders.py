@@ -54,7 +54,7 @@ class Orders:
         if body:
             try:
                 change = _change_of(body, file)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 return text_of(400, "not a change as the commands tell it")
             self._supervisor.ask(NoteChange(change))
         reloaded = self._reloaded() if reload else None
@@ -68,7 +68,7 @@ class Orders:
 
 
 def _change_of(body: bytes, file: str) -> dict[str, Any]:
-    """The fields of the line. Raises ValueError, KeyError or TypeError."""
+    """The fields of the line. Raises ValueError, KeyError, TypeError or RecursionError."""
     told = json.loads(body)
     old, new = _short(told["old_policy"]), _short(told["new_policy"])
     lists = {name: [_short(text) for text in told[name][:MOST_CHANGES]] for name in ("added", "removed")}
