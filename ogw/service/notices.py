@@ -39,6 +39,7 @@ class Notices:
         self._log = log
         self._table = table
         self._config = config
+        self._log_place = place_of_log(config)  # another one needs a restart
         self._flags = flags_of(config, folder_of(config, os.environ))
         self._next_report = time.monotonic() + config.log_interval
         self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
@@ -93,7 +94,7 @@ class Notices:
         if trouble == self._log_trouble or time.monotonic() < self._log_told_at + LOG_SECONDS:
             return
         self._log_trouble, self._log_told_at = trouble, time.monotonic()
-        where = place_of_log(self._config)
+        where = self._log_place
         if trouble:
             text = f"the log cannot be written: {where}: {trouble}; lines are lost until it can be"
         else:
