@@ -10,7 +10,7 @@ from ogw.service.admin.views import Asker, Views
 from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow
 
 RELOAD_SECONDS = 60.0  # that whoever asked for a reload waits for it; a worker that hangs is found in half of it
-LARGEST_CHANGE, MOST_CHANGES, LONGEST_CHANGE = 1 << 16, 100, 300  # bytes; texts in each list; characters of each
+MOST_CHANGES, LONGEST_CHANGE = 100, 300  # texts in each list of a change; characters of each
 
 
 class Orders:
