@@ -19,7 +19,7 @@ from ogw.tunnel.tunnel import Tunnel
 
 MOST_NAMES = 100  # of clients and hosts, each, that a worker tells of
 MOST_REFUSALS = 20
-MOST_TUNNELS = 1000
+MOST_TUNNELS = 1000  # of a listing
 LONGEST_DETAIL = 1000  # characters; a certificate's subject may have thousands
 
 

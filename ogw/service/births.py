@@ -1,5 +1,6 @@
 """What a process becomes once the supervisor has forked it: a worker, or the admin process."""
 
+import os
 import secrets
 import signal
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ from ogw.service.limits import Limits
 from ogw.service.log import tell_of_failure
 from ogw.service.reload import InForce
 from ogw.service.signals import SIGNALS
+from ogw.service.tunnels import Tunnels
 from ogw.service.worker import IGNORED, Worker
+from ogw.settings.named import flags_of, folder_of
 
 
 class Births:
     """All of it is called in the child.
 
-    in_force       a child begins with the configuration of that moment
+    in_force       a worker begins with the configuration of that moment
     own            where the whole gateway listens: (IP text, port)
     admin_sockets  where the admin process answers
     """
@@ -36,6 +39,8 @@ class Births:
         admin_sockets: Sockets,
     ) -> None:
         self._in_force = in_force
+        self._first = first = in_force.config  # what needs a restart stays as it is here
+        self._flags = flags_of(first, folder_of(first, os.environ))
         self._log = log
         self._table = table
         self._limits = limits
@@ -57,14 +62,15 @@ class Births:
         log = self._log.in_child(child.row.cells)
         report_uncaught_errors(log)
         config, table = self._in_force.config, self._table
-        return Worker(config, log, child.sockets, channel, table, child.row, self._limits, self._via, self._own).serve()
+        tunnels = Tunnels(config, log, table, child.row, self._limits, self._via, self._own, self._flags)
+        return Worker(log, child.sockets, channel, tunnels).serve()
 
     def be_admin(self, _child: Child, channel: Channel) -> int:
         """Until the supervisor is gone; the exit code."""
         log = self._log.in_child(self._table.admin.cells)
         report_uncaught_errors(log)
-        return admin.serve(channel, self._admin_sockets, self._table, self._in_force.config, log)
+        return admin.serve(channel, self._admin_sockets, self._table, self._first, log)
 
     def fail(self, name: str, error: BaseException) -> None:
         """It ends by this error."""
-        tell_of_failure(self._in_force.config, name, error)
+        tell_of_failure(self._first, name, error)

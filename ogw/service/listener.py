@@ -55,6 +55,12 @@ def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: b
     return sock
 
 
+def place_of(sock: socket.socket) -> str:
+    """Where it listens, host:port."""
+    host, port = sock.getsockname()[:2]
+    return place(host, port)
+
+
 def listen_everywhere(config: Config, slots: int) -> list[list[socket.socket]]:
     """For each worker slot a socket on every listen address. Raises ListenError.
 

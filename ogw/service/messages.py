@@ -134,8 +134,6 @@ class Take(NamedTuple):
 class Forget(NamedTuple):
     """To all workers, instead of Take: somebody could not build it."""
 
-    number: int
-
 
 class AskWorker(NamedTuple):
     """To a worker; the number is that of the supervisor's round. It says Answered or NotAnswered."""

@@ -15,16 +15,16 @@ from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log, timestamp
 from ogw.report.losses import why_all
-from ogw.report.metrics import LINES_LOST, LOG_TROUBLE, MOST_TUNNELS
+from ogw.report.metrics import LINES_LOST, LOG_TROUBLE, MOST_DESCRIPTORS, MOST_TUNNELS
 from ogw.report.standard import say
 from ogw.report.table import Table
 from ogw.service.admin.exposition import four_counters, passed
 from ogw.service.admin.sockets import Sockets
 from ogw.service.child import Child
+from ogw.service.listener import place_of
 from ogw.service.log import place_of_log
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
-from ogw.wire.place import place
 
 REPEAT_SECONDS = 60.0  # what fails again and again is one line and a count
 MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
@@ -39,6 +39,7 @@ class Notices:
         self._log = log
         self._table = table
         self._config = config
+        self._log_place = place_of_log(config)  # another one needs a restart
         self._flags = flags_of(config, folder_of(config, os.environ))
         self._next_report = time.monotonic() + config.log_interval
         self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
@@ -47,22 +48,22 @@ class Notices:
         self._trouble = 0  # errors that were not told yet
         self._trouble_told_at = -math.inf
 
-    def say_started(self, sockets: Iterable[socket.socket], workers: int, admin: Sockets, descriptors: int) -> None:
+    def say_started(self, sockets: Iterable[socket.socket], admin: Sockets) -> None:
         """All are ready.
 
-        sockets      of one worker: they listen where those of all do
-        descriptors  open files that a process may have
+        sockets  of one worker: they listen where those of all do
         """
-        places = [_place(sock) for sock in sockets]
+        cells = self._table.gateway.cells
+        places = [place_of(sock) for sock in sockets]
         self._log.event(
             Event.SERVICE_STARTED,
             f"ogw {__version__} listens on {', '.join(places)}",
             listen=places,
             version=__version__,
-            workers=workers,
+            workers=len(self._table.rows),
             admin=admin.place or None,
-            max_tunnels=self._table.gateway.cells[MOST_TUNNELS],
-            descriptors=descriptors,
+            max_tunnels=cells[MOST_TUNNELS],
+            descriptors=cells[MOST_DESCRIPTORS],
         )
         for warning in (*self._config.warnings, *admin.warnings):
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
@@ -93,7 +94,7 @@ class Notices:
         if trouble == self._log_trouble or time.monotonic() < self._log_told_at + LOG_SECONDS:
             return
         self._log_trouble, self._log_told_at = trouble, time.monotonic()
-        where = place_of_log(self._config)
+        where = self._log_place
         if trouble:
             text = f"the log cannot be written: {where}: {trouble}; lines are lost until it can be"
         else:
@@ -153,8 +154,3 @@ class Notices:
                 "limit of processes or open files (TasksMax=, LimitNPROC=, LimitNOFILE=, a container's pids limit)",
                 level=logging.ERROR,
             )
-
-
-def _place(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return place(host, port)

@@ -133,7 +133,7 @@ class Reload:
         """Nobody is to take it, unless they have."""
         self._steps = iter(())
         if not self.is_in_force:
-            self._children.tell_workers(Forget(self._number))
+            self._children.tell_workers(Forget())
 
     def _run(self) -> Iterator[bool]:
         yield from self._order(Prepare(self._number, config_text(self._config)), self._workers)

@@ -120,7 +120,7 @@ class Supervisor:
     def __init__(self, config: Config, again: Again, log: Log) -> None:
         self._log = log
         count = workers_of(config)
-        self._limits = limits_of(config, count)
+        limits = limits_of(config, count)
         sockets = listen_everywhere(config, count)
         self._admin_sockets = open_sockets(config)
         every = [*(sock for own in sockets for sock in own), *self._admin_sockets.all]
@@ -128,9 +128,9 @@ class Supervisor:
         self._table = Table(count)
         self._state = self._table.gateway.cells
         log.count_in(self._state)
-        self._in_force = InForce(config, log, self._state, self._limits)
+        self._in_force = InForce(config, log, self._state, limits)
         self._notices = Notices(log, self._table, config)
-        births = Births(self._in_force, log, self._table, self._limits, own_places, self._admin_sockets)
+        births = Births(self._in_force, log, self._table, limits, own_places, self._admin_sockets)
         self._selector = selectors.DefaultSelector()
         workers = [
             Child(f"worker {number}", births.be_worker, own, self._table.rows[number])
@@ -276,8 +276,7 @@ class Supervisor:
             self._children.end(worker)
 
     def _say_started(self) -> None:
-        workers = self._children.workers
-        self._notices.say_started(workers[0].sockets, len(workers), self._admin_sockets, self._limits.descriptors)
+        self._notices.say_started(self._children.workers[0].sockets, self._admin_sockets)
         notify("READY=1", f"MAINPID={os.getpid()}")
         self._refresh = Refresh(self._config, self._log, self._children.start_aside)
 

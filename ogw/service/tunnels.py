@@ -29,7 +29,6 @@ from ogw.service import answers
 from ogw.service.dialer import dialer_of
 from ogw.service.limits import SPARE_DESCRIPTORS, Limits
 from ogw.service.messages import FindTunnel, ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
-from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
 from ogw.tunnel.greenlets import Greenlets
@@ -50,6 +49,7 @@ class Tunnels:
     row     the worker's own of it
     via     how the gateway names itself to relay proxies
     own     where the whole gateway listens: (IP text, port)
+    flags   by which commands mean this gateway
     config  the one in force
     empty   set when the last tunnel is over, and by whoever ends the wait for that
     """
@@ -63,6 +63,7 @@ class Tunnels:
         limits: Limits,
         via: bytes,
         own: Sequence[tuple[str, int]],
+        flags: str,
     ) -> None:
         self.config = config
         self.empty = Flag()
@@ -72,7 +73,7 @@ class Tunnels:
         self._limits = limits
         self._via = via
         self._own = own
-        self._run_dir = folder_of(config, os.environ)  # another one needs a restart
+        self._flags = flags
         self._pipes = Pipes(limits.pipes)
         self._greenlets = Greenlets()
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
@@ -256,9 +257,9 @@ class Tunnels:
         """What would allow it, by the policy that is in force now."""
         if self.config.file == os.devnull:
             return None  # no command can write there
-        shared, flags = self._shared, flags_of(self.config, self._run_dir)
+        shared = self._shared
         asked = Asked(refusal.reason, refusal.client, refusal.target, refusal.addresses, named=refusal.named)
-        return command_for(shared.policy, asked, flags, shared.dialer.is_own)
+        return command_for(shared.policy, asked, self._flags, shared.dialer.is_own)
 
     def report_census(self) -> None:
         """For who looks for a leak. It looks at every object of the process, so it is made only where it is read."""

@@ -19,10 +19,8 @@ from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.table import Row, Table
 from ogw.report.uncaught import report_uncaught_errors
 from ogw.service.control import Channel, MessageTooLarge
-from ogw.service.limits import Limits
 from ogw.service.listener import Listener
 from ogw.service.messages import (
     Answered,
@@ -65,29 +63,17 @@ IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # they
 class Worker:
     """Owns its listeners and its tunnels.
 
-    row  its own of the table
-    via  how the gateway names itself to relay proxies
-    own  where the whole gateway listens: (IP text, port)
+    sockets  that it listens on
+    tunnels  its own, of which none is open yet
     """
 
-    def __init__(
-        self,
-        config: Config,
-        log: Log,
-        sockets: Sequence[socket.socket],
-        channel: Channel,
-        table: Table,
-        row: Row,
-        limits: Limits,
-        via: bytes,
-        own: Sequence[tuple[str, int]],
-    ) -> None:
+    def __init__(self, log: Log, sockets: Sequence[socket.socket], channel: Channel, tunnels: Tunnels) -> None:
         self._log = log
         self._channel = channel
-        self._tunnels = Tunnels(config, log, table, row, limits, via, own)
+        self._tunnels = tunnels
         self._next: Optional[tuple[Config, Shared]] = None
         self._building = 0  # the number of the reload that is being built
-        self._listeners = [Listener(sock, self._tunnels.take, self._out_of_descriptors) for sock in sockets]
+        self._listeners = [Listener(sock, tunnels.take, self._out_of_descriptors) for sock in sockets]
         self._hub = get_hub()
         self._stop = Flag()
         self._stop_now = Flag()

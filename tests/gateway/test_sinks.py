@@ -310,6 +310,23 @@ def test_a_log_file_whose_folder_is_gone_after_its_rotation(upstream, tmp_path):
         assert_whole(lines_of(path.read_bytes()))
 
 
+def test_the_file_that_is_told_of_is_the_one_in_use_whatever_a_reload_named_since(tmp_path):
+    folder, ini = tmp_path / "log", tmp_path / "ogw.ini"
+    folder.mkdir()
+    path = folder / "ogw.log"
+    ini.write_text(f"[ogw]\nlog-file = {path}\n")
+    with Mute("--config", str(ini)) as gateway:
+        until(lambda: path.read_bytes())
+        ini.write_text(f"[ogw]\nlog-file = {tmp_path}/other.log\n")
+        reload(gateway)
+        path.rename(tmp_path / "old.log")
+        folder.rmdir()
+        reload(gateway)
+        told = until(lambda: "the log cannot be written" in (said := "".join(gateway.stderr)) and said, SECONDS)
+        assert f"the log cannot be written: {path}: " in told
+        ends(gateway)
+
+
 def test_a_log_file_that_may_not_be_written_after_its_rotation(upstream, tmp_path):
     """As logrotate's `create` with another owner leaves it."""
     root()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 
+from harness.admin import ask, asked
 from harness.gateway import ALLOW, ROOT, Gateway, address, apart, read_all, read_exactly
 from harness.load import Load
 from harness.upstreams import Server, echo
@@ -219,6 +220,19 @@ def test_a_setting_that_needs_a_restart_is_named(tmp_path):
         gateway.process.send_signal(signal.SIGHUP)
         gateway.wait_for(event=100, message="log-format changed; that needs a restart of the gateway")
         gateway.wait_for(event=100, message="syslog changed; that needs a restart of the gateway")
+
+
+def test_who_is_started_after_a_reload_does_not_take_what_needs_a_restart_either(tmp_path):
+    ini = tmp_path / "ogw.ini"
+    write(ini)
+    with Gateway("--config", str(ini), workers=1) as gateway:
+        listen, admin = asked(gateway, "/status")["listen"], gateway.admin
+        write(ini, listen_address="127.0.0.1:8081")
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.wait_for(event=100, message="listen-address changed; that needs a restart of the gateway")
+        os.kill(admin, signal.SIGKILL)
+        until(lambda: gateway.admin not in (0, admin) and ask(gateway, "/readyz")[0] == 200)
+        assert asked(gateway, "/status")["listen"] == listen
 
 
 def test_a_broken_configuration_changes_nothing_and_every_mistake_is_told(upstream, tmp_path):

@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ogw.report.recent import TUNNEL_ID
-from ogw.service.admin.orders import LARGEST_CHANGE, Orders
+from ogw.service.admin.orders import Orders
 from ogw.service.admin.page import NONE_OPEN, rendered
 from ogw.service.admin.response import HTML, Response, json_of, text_of
-from ogw.service.admin.views import MOST_TUNNELS, Asker, Views
+from ogw.service.admin.server import LARGEST_BODY
+from ogw.service.admin.views import Asker, Views
+from ogw.service.answers import MOST_TUNNELS
 
 MOST_WAITING = 6  # fewer than there are threads: whoever asks for health never waits for those who ask the supervisor
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
@@ -80,7 +82,7 @@ class App:
             return text_of(503, "too many ask at the same time; ask again in a moment").given(environ, start_response)
         try:
             response = self._response(environ)
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             response = text_of(503, str(error) or "the supervisor is gone")
         except Exception as error:
             self._report(error)
@@ -139,7 +141,7 @@ class App:
         return json_of(found, 200 if found["open"] or found["refusals"] else 404)
 
     def _changed(self, query: Query, environ: Environ) -> Response:
-        body = environ["wsgi.input"].read(LARGEST_CHANGE)
+        body = environ["wsgi.input"].read(LARGEST_BODY)
         return self._orders.changed(query.get("file", ""), body, query.get("reload") == "1")
 
 

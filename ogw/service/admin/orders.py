@@ -10,7 +10,7 @@ from ogw.service.admin.views import Asker, Views
 from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow
 
 RELOAD_SECONDS = 60.0  # that whoever asked for a reload waits for it; a worker that hangs is found in half of it
-LARGEST_CHANGE, MOST_CHANGES, LONGEST_CHANGE = 1 << 16, 100, 300  # bytes; texts in each list; characters of each
+MOST_CHANGES, LONGEST_CHANGE = 100, 300  # texts in each list of a change; characters of each
 
 
 class Orders:
@@ -54,7 +54,7 @@ class Orders:
         if body:
             try:
                 change = _change_of(body, file)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 return text_of(400, "not a change as the commands tell it")
             self._supervisor.ask(NoteChange(change))
         reloaded = self._reloaded() if reload else None
@@ -68,7 +68,7 @@ class Orders:
 
 
 def _change_of(body: bytes, file: str) -> dict[str, Any]:
-    """The fields of the line. Raises ValueError, KeyError or TypeError."""
+    """The fields of the line. Raises ValueError, KeyError, TypeError or RecursionError."""
     told = json.loads(body)
     old, new = _short(told["old_policy"]), _short(told["new_policy"])
     lists = {name: [_short(text) for text in told[name][:MOST_CHANGES]] for name in ("added", "removed")}

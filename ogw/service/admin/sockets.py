@@ -5,10 +5,9 @@ import socket
 from dataclasses import dataclass, field
 from typing import Optional
 
-from ogw.service.listener import ListenError, listen
+from ogw.service.listener import ListenError, listen, place_of
 from ogw.settings import run_dir
 from ogw.settings.settings import Config
-from ogw.wire.place import place
 
 
 @dataclass
@@ -35,12 +34,12 @@ class Sockets:
     @property
     def place(self) -> str:
         """Where metrics are asked for, "" for nowhere."""
-        return _place(self.tcp)
+        return place_of(self.tcp) if self.tcp is not None else ""
 
     @property
     def health_place(self) -> str:
         """Where nothing but health and readiness is asked for, "" for nowhere."""
-        return _place(self.health)
+        return place_of(self.health) if self.health is not None else ""
 
     def close(self) -> None:
         """For the supervisor, at its end."""
@@ -51,13 +50,6 @@ class Sockets:
                 os.unlink(self.path)
             except OSError:
                 pass  # somebody was faster
-
-
-def _place(sock: Optional[socket.socket]) -> str:
-    if sock is None:
-        return ""
-    host, port = sock.getsockname()[:2]
-    return place(host, port)
 
 
 def open_sockets(config: Config) -> Sockets:

@@ -36,12 +36,13 @@ from ogw.service.admin.overview import overview, remembered
 from ogw.service.admin.page import NONE_OPEN
 from ogw.service.admin.shapes import Configuration, FoundTunnel, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
+from ogw.service.answers import MOST_TUNNELS
 from ogw.service.messages import FindTunnel, ListRefusals, ListTunnels, Overview, Question, ShowConfig, ShowMistakes
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.wire.place import place
 
-MOST_TUNNELS, MOST_OPEN = 1000, 20  # of a listing, and of the page's, which asks again and again
+MOST_OPEN = 20  # tunnels of the page, which asks again and again
 MOST_SILENCE = 60.0  # seconds that the supervisor may be busy, such as with a long list of rules
 UNANSWERED = "a worker does not answer, and its share of the clients waits"
 STATES: dict[str, State] = {"": "serving", "starting": "starting", "draining": "draining", UNANSWERED: "partly"}

@@ -150,6 +150,7 @@ def test_what_is_no_change_is_refused_before_anything_is_done(tmp_path):
             ("reload=1", json.dumps(CHANGE)),
             ("file=/x&reload=1", b"\xff"),
             ("file=/x&reload=1", b"[]"),
+            ("file=/x&reload=1", b"[" * 10_000),
             ("file=/x&reload=1", json.dumps({**CHANGE, "added": [1]})),
             ("file=/x&reload=1", json.dumps({**CHANGE, "by": {}})),
             ("file=/x&reload=1", json.dumps({name: CHANGE[name] for name in ("by", "added", "removed")})),
