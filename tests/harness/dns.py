@@ -89,6 +89,8 @@ class Dns:
                 stream.settimeout(10)
                 size = int.from_bytes(stream.recv(2, socket.MSG_WAITALL))
                 query = stream.recv(size, socket.MSG_WAITALL)
+                if not query:
+                    continue  # who asks had waited for long enough
                 self.streams += 1
                 answer = self._say(query)
                 if answer is not SILENT:
