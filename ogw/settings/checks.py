@@ -69,7 +69,7 @@ def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
 def why_not_written(path: str) -> str:
     """Why no log can be appended to the file; "" where it can."""
     if os.path.basename(path) in ("", ".", ".."):
-        return _("is the name of a folder")
+        return _("is the name of a folder; name a file in it")
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opened and closed it would end what a reader reads
             return "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
@@ -83,6 +83,10 @@ def why_not_written(path: str) -> str:
             )
         if not os.access(folder, os.W_OK | os.X_OK):
             return _("user {user} cannot make a file in {folder}").format(user=os.geteuid(), folder=folder)
+    except IsADirectoryError as error:
+        return _("{error}; name a file in it").format(error=error.strerror)
+    except PermissionError as error:
+        return _("{error}; let user {user} write it").format(error=error.strerror, user=os.geteuid())
     except OSError as error:
         return f"{error.strerror}"
     return ""
