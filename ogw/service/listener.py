@@ -1,13 +1,13 @@
 """The door: listening sockets, and the accept that starts the path of a connection."""
 
 import _socket
-import errno
 import socket
 from collections.abc import Callable
 from typing import Any, Optional
 
 from gevent.server import StreamServer
 
+from ogw.settings.listening import NO_SUCH_FAMILY, advice
 from ogw.settings.settings import Config
 from ogw.tunnel.attempt import keep_alive
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
@@ -17,7 +17,6 @@ BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 RECEIVE_SIZE = 16 * 1024
 DEFER_ACCEPT = 1  # seconds that the kernel keeps a silent client to itself (tcp(7), TCP_DEFER_ACCEPT)
 PAUSE = 0.1  # seconds without accepting after descriptors ran out
-NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
 class ListenError(Exception):
@@ -51,7 +50,7 @@ def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: b
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ListenError(f"cannot listen on {place(host, port)}: {_advice(error, port)}") from error
+        raise ListenError(f"cannot listen on {place(host, port)}: {advice(error, port)}") from error
     return sock
 
 
@@ -88,16 +87,6 @@ def listen_everywhere(config: Config, slots: int) -> list[list[socket.socket]]:
                 sock.close()
         raise
     return sockets
-
-
-def _advice(error: OSError, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use, perhaps by another gateway; stop that one or choose another listen-port"
-    if error.errno == errno.EACCES:
-        return f"port {port} needs root or CAP_NET_BIND_SERVICE; choose a listen-port above 1023"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine does not have that address; see `ip address` for those it has"
-    return f"{error.strerror}"
 
 
 class Listener(StreamServer):  # type: ignore[misc]

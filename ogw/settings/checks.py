@@ -7,11 +7,12 @@ import stat
 import time
 from gettext import gettext as _
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple, Optional
 
 from ogw.policy.rules import time_text
 from ogw.report.sinks import Syslog
 from ogw.settings import run_dir
+from ogw.settings.listening import NO_SUCH_FAMILY, advice, require_bindable
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all, read_password
 from ogw.settings.trust import read_ca_file, relay_context
@@ -41,7 +42,7 @@ def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
         given = "handshake-memory" if mistakes.is_given("handshake-memory") else "handshake-max-size"
         told = _("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it")
         mistakes.near(given, told)
-    _check_listen(values, mistakes)
+    _check_listen(values, mistakes, warnings)
     _check_relay_proxy(values, mistakes, warnings)
     if values["admin_name"] and (values["admin_page"] == "no" or values["admin_address"] is None):
         warnings.append(_("admin-name does nothing: it is for the page, with admin-page = yes on admin-address"))
@@ -53,6 +54,7 @@ def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
 
 def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
     """The same of what a start needs, and a gateway that runs does not. Nothing is made or written."""
+    _check_places(values, mistakes)
     if values["log_file"] and (why := why_not_written(values["log_file"])):
         mistakes.of("log-file", f"{values['log_file']}: {why}")
     if values["syslog"]:
@@ -66,31 +68,53 @@ def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
 
 def why_not_written(path: str) -> str:
     """Why no log can be appended to the file; "" where it can."""
+    if os.path.basename(path) in ("", ".", ".."):
+        return _("is the name of a folder; name a file in it")
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opened and closed it would end what a reader reads
             return "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
     except FileNotFoundError:
-        folder = os.path.dirname(os.path.realpath(path))
+        # As the kernel goes there: of `no/../x` realpath would know nothing of `no`.
+        folder = os.path.dirname(os.path.realpath(path) if os.path.islink(path) else path) or "."
         if not os.path.isdir(folder):
             return _("there is no folder {folder}; make it, so that the gateway's user can write there").format(
                 folder=folder
             )
         if not os.access(folder, os.W_OK | os.X_OK):
             return _("user {user} cannot make a file in {folder}").format(user=os.geteuid(), folder=folder)
+    except IsADirectoryError as error:
+        return _("{error}; name a file in it").format(error=error.strerror)
+    except PermissionError as error:
+        return _("{error}; let user {user} write it").format(error=error.strerror, user=os.geteuid())
     except OSError as error:
         return f"{error.strerror}"
     return ""
 
 
-def _check_listen(values: dict[str, Any], mistakes: Mistakes) -> None:
-    """What cannot be listened on beside one another. IPv4 and IPv6 never meet: ours are not mapped into each other."""
-    listen = [(host, own or values["listen_port"]) for host, own in values["listen_address"]]
-    taken = [("listen-address", *one, value) for one, value in zip(listen, values["listen_address"], strict=True)]
+class _Place(NamedTuple):
+    """That a setting names to listen on; `value` is the setting's."""
+
+    name: str
+    host: str
+    port: Optional[int]
+    value: Any
+
+
+def _places(values: dict[str, Any], mistakes: Mistakes) -> list[_Place]:
+    """Those that somebody asked for, or that no gateway goes on without."""
+    port = values["listen_port"]
+    places = [_Place("listen-address", host, own or port, (host, own)) for host, own in values["listen_address"]]
     for name in ("admin-address", "health-address"):
         value = values[name.replace("-", "_")]
         if value is not None and mistakes.is_given(name):
-            taken.append((name, *value, value))
+            places.append(_Place(name, value[0], value[1], value))
+    return places
+
+
+def _check_listen(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
+    """What cannot be listened on beside one another. IPv4 and IPv6 never meet: ours are not mapped into each other."""
+    taken = _places(values, mistakes)
     for number, (name, host, port, value) in enumerate(taken):
         if _is_nobodys(host):
             told = _("{host}: a gateway cannot listen on link-local, multicast and mapped addresses of IPv6")
@@ -101,6 +125,39 @@ def _check_listen(values: dict[str, Any], mistakes: Mistakes) -> None:
             told = _("{place} and {other} of {name} overlap; leave one of them out, or give it another port")
             mistakes.of(name, told.format(place=place(host, port), other=place(its_host, its_port), name=other), value)
             break
+    _give_way(values, mistakes, taken, warnings)
+
+
+def _give_way(values: dict[str, Any], mistakes: Mistakes, taken: list[_Place], warnings: list[str]) -> None:
+    """The default admin-address, of which nobody said anything, is left out where it would meet what is asked for."""
+    default = values["admin_address"]
+    if default is None or mistakes.is_given("admin-address"):
+        return
+    host, port = default
+    for other in taken:
+        if other.port == port and _meet(host, other.host, same_setting=False):
+            told = _("admin-address: its default, {place}, is left out, since {other} of {name} overlaps it; "
+                     "set another one for metrics, or an empty one for none")  # fmt: skip
+            warnings.append(told.format(place=place(host, port), other=place(other.host, port), name=other.name))
+            values["admin_address"] = None
+            return
+
+
+def _check_places(values: dict[str, Any], mistakes: Mistakes) -> None:
+    """Whether this user of this machine could listen there at all."""
+    for name, host, port, value in _places(values, mistakes):
+        if port is None or name in mistakes.wrong:
+            continue
+        try:
+            require_bindable(host, port)
+        except OSError as error:
+            if error.errno in NO_SUCH_FAMILY and not mistakes.is_given(name):
+                continue  # a family that the kernel has switched off is left out where nobody asked for it
+            told = _("cannot listen on {place}: {why}").format(place=place(host, port), why=advice(error, port))
+            if error.errno != errno.EACCES or value[1] is not None:
+                mistakes.near(name, f"{name}: {told}", value)
+            elif "listen-port" not in mistakes.wrong:  # of several addresses: it is one mistake
+                mistakes.of("listen-port", told)
 
 
 def _is_nobodys(host: str) -> bool:

@@ -63,6 +63,16 @@ class Outcome:
     def changed(self) -> bool:
         return bool(self.added or self.removed)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the settings that were changed."""
+        return list(dict.fromkeys(text.split(" ", 1)[0] for text in (*self.added, *self.removed)))
+
+    @property
+    def needs_restart(self) -> list[str]:
+        """The names of those among them that a gateway takes at its start alone."""
+        return sorted(name for name in self.names if SETTINGS[name].restart)
+
 
 class Editor:
     """The edits of one command: they are noted in the outcome, and nothing is written before `edit` comes back."""
@@ -304,10 +314,16 @@ def meaning_or_none(setting: Setting, value: str) -> Any:
         return None
 
 
-def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> Outcome:
+Judge = Callable[[Config], Sequence[str]]
+
+
+def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, judge: Optional[Judge] = None) -> Outcome:
     """Change the file at `path`, all or nothing; a file that is not there is made. Raises EditError.
 
     The new file must not have a mistake that the old one did not have.
+
+    judge  what else would let no gateway start with a configuration here, as sentences; None: it is not known whether
+           one starts here, so that nothing is looked at of what only a start needs
     """
     with IniFile(path) as file:
         # Three checks. The file as it was: its mistakes are not those of this edit, which may be one of several that
@@ -324,6 +340,10 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
             new = _new(mistakes, old_mistakes)
             if new:
                 new = _new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
+            elif judge is not None and outcome.needs_restart:
+                new = _new_of_start(fresh, file.path)
+                if not new and after is not None and not (before is not None and judge(before)):
+                    new = list(judge(after))
             if new:
                 raise EditError("\n".join(new))
             outcome.remaining = tuple(mistakes)
@@ -346,6 +366,13 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False) -> 
     return outcome
 
 
+def _new_of_start(fresh: str, path: str) -> list[str]:
+    """What would let no gateway start with the file `fresh` that does with the one in its place."""
+    old = _checked(path, path, to_start=True)[1]
+    new = _new(_checked(fresh, path, to_start=True)[1], old)
+    return new and _new(_checked(fresh, path, os.environ, to_start=True)[1], old)
+
+
 def _new(mistakes: Sequence[str], old: Sequence[str]) -> list[str]:
     """Those that were not there before, wherever they stand now: an edit moves lines."""
     known = Counter(_without_line(mistake) for mistake in old)
@@ -364,12 +391,12 @@ class _DryRun(Exception):
 
 
 def _checked(
-    path: str, shown: str, environment: Mapping[str, str] = MappingProxyType({})
+    path: str, shown: str, environment: Mapping[str, str] = MappingProxyType({}), to_start: bool = False
 ) -> tuple[Optional[Config], Sequence[str]]:
     """The configuration of this file, or its mistakes, which are told of the path `shown`."""
     there = path if os.path.exists(path) else os.devnull
     try:
-        return load(["--config", there], environment), ()
+        return load(["--config", there], environment, to_start=to_start), ()
     except ConfigError as error:
         return None, [mistake.replace(path, shown) for mistake in error.mistakes]
 

@@ -61,5 +61,12 @@ def why_not(folder: str) -> str:
         return f"{error.strerror}"
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
         return _("is not a folder of this user")
-    writable = os.access(folder, os.W_OK | os.X_OK)
-    return "" if writable else _("user {user} cannot make the socket there").format(user=os.geteuid())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return _("user {user} cannot make the socket there").format(user=os.geteuid())
+    return _("{name} in it is a folder, and should be a socket").format(name=SOCKET) if _is_blocked(folder) else ""
+
+
+def _is_blocked(folder: str) -> bool:
+    """What has the socket's name cannot be taken away."""
+    path = os.path.join(folder, SOCKET)
+    return os.path.isdir(path) and not os.path.islink(path)

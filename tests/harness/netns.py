@@ -1,8 +1,11 @@
 """A network and mount namespace of a test's own: its loopback, its /etc/resolv.conf, its /etc/hosts."""
 
+import pathlib
 import subprocess
 
 from harness.peers import peer, root
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
 class Namespace:
@@ -33,5 +36,5 @@ class Namespace:
 
     @property
     def command(self):
-        """What to put in front of a command line so that it runs in here."""
-        return [self._nsenter, "--target", str(self._holder.pid), "--net", "--mount", "--"]
+        """What to put in front of a command line so that it runs in here, and with these sources: it would run in /."""
+        return [self._nsenter, "--target", str(self._holder.pid), "--net", "--mount", f"--wd={ROOT}", "--"]

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from gettext import gettext as _
 from gettext import ngettext
 from typing import Any
@@ -13,6 +14,8 @@ from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
 from ogw.cli.screen import clean, count
 from ogw.service.limits import StartError, limits_of, workers_of
+from ogw.settings import run_dir
+from ogw.settings.elsewhere.source import is_url
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import Config
 
@@ -42,8 +45,8 @@ def run(asked: argparse.Namespace) -> int:
     except StartError as error:
         answer["mistakes"] = [str(error)]
     else:
-        missing = [f"agent-config: {config.agent_missing}"] if config.agent_missing else []
-        answer |= {"warnings": [*config.warnings, *missing], "policy": config.policy.hash, "rules": rules_of(config)}
+        warnings = [*config.warnings, *_missing(config)]
+        answer |= {"warnings": warnings, "policy": config.policy.hash, "rules": rules_of(config)}
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
@@ -57,6 +60,30 @@ def rules_of(config: Config) -> dict[str, int]:
         "allowed-host": len(config.allowed_host) + len(config.sourced_hosts),
         "denied-host": len(config.denied_host),
     }
+
+
+def _missing(config: Config) -> Iterator[str]:
+    """What a gateway goes on without, and tells of at its start or when it would need it."""
+    if config.agent_missing:
+        yield f"agent-config: {config.agent_missing}"
+    folder = run_dir.default_run_dirs(os.environ)[0]
+    if config.is_default("run-dir") and (why := run_dir.why_not(folder)):
+        told = _(
+            "run-dir: {folder}: {why}; the gateway would go on without the socket that ogw status and the like ask"
+        )
+        yield told.format(folder=folder, why=why)
+    if any(is_url(source) for source in config.allowed_host_source) and not _is_writable(config.state_dir):
+        told = _("state-dir: {folder}: user {user} cannot write there: lists that are downloaded would be forgotten at "
+                 "the end")  # fmt: skip
+        yield told.format(folder=config.state_dir, user=os.geteuid())
+
+
+def _is_writable(folder: str) -> bool:
+    """Or can be made."""
+    there = os.path.realpath(folder)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
 
 
 def _tell(answer: dict[str, Any]) -> None:

@@ -14,10 +14,11 @@ from ogw.cli.live.gateway import Gateway, NoGateway
 from ogw.report.status import Status, state_of
 from ogw.service.admin.attention import attention
 from ogw.service.limits import StartError, limits_of, workers_of
-from ogw.service.listener import NO_SUCH_FAMILY, ListenError, listen
+from ogw.service.listener import ListenError, listen
 from ogw.settings import run_dir
 from ogw.settings.checks import why_not_written
 from ogw.settings.elsewhere.source import is_url
+from ogw.settings.listening import NO_SUCH_FAMILY
 from ogw.settings.settings import SETTINGS, Config
 from ogw.tunnel.ports import RANGE_FILE
 from ogw.wire.place import place

@@ -32,13 +32,14 @@ from ogw.report.log import Log
 from ogw.report.sinks import Syslog, open_sink
 from ogw.report.writers import Direct
 from ogw.service.admin.shapes import Changed, Reloaded
+from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import read_ini
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
 from ogw.settings.named import flags
-from ogw.settings.settings import SETTINGS
+from ogw.settings.settings import SETTINGS, Config
 
 CODES = {
     OK: _("done, or it was so already"),
@@ -81,12 +82,20 @@ def changed_file(path: str, change: Callable[[Editor], None], dry_run: bool = Fa
     try:
         if path == DEFAULT_FILE and not dry_run and os.geteuid() == 0:
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        return edit(path, change, dry_run)
+        return edit(path, change, dry_run, _why_no_start)
     except EditError as error:
         failed = Wrong if isinstance(error, WrongValue) else Failed
         raise failed(_("{error}; nothing was changed").format(error=error)) from None
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
+
+
+def _why_no_start(config: Config) -> list[str]:
+    try:
+        limits_of(config, workers_of(config))
+    except StartError as error:
+        return [str(error)]
+    return []
 
 
 def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
@@ -167,7 +176,7 @@ def _made(outcome: Outcome) -> list[str]:
 
 def _how(outcome: Outcome, flags: str) -> str:
     """How the running gateway comes to take the change."""
-    if late := sorted(name for name in _names(outcome) if SETTINGS[name].restart):
+    if late := outcome.needs_restart:
         return _("{path} was changed; {names} needs a restart of the gateway, the rest `ogw reload{flags}`").format(
             path=outcome.path, names=", ".join(late), flags=flags
         )
@@ -176,16 +185,11 @@ def _how(outcome: Outcome, flags: str) -> str:
     )
 
 
-def _names(outcome: Outcome) -> list[str]:
-    """Of the settings that were changed."""
-    return list(dict.fromkeys(text.split(" ", 1)[0] for text in (*outcome.added, *outcome.removed)))
-
-
 def _overridden(outcome: Outcome) -> list[str]:
     """Single settings of the change that a variable of this environment beats."""
     return [
         _("{variable} is set in this environment, and beats the file").format(variable=SETTINGS[name].variable)
-        for name in _names(outcome)
+        for name in outcome.names
         if not SETTINGS[name].listed and SETTINGS[name].variable in os.environ
     ]
 
@@ -193,7 +197,7 @@ def _overridden(outcome: Outcome) -> list[str]:
 def _beaten(by: Mapping[str, str], outcome: Outcome) -> list[str]:
     """Single settings of the change that the running gateway has from a flag or a variable of its own."""
     told = _("the running gateway was started with {source}, which beats the file: the change has no effect on it")
-    return [told.format(source=by[name]) for name in _names(outcome) if name in by]
+    return [told.format(source=by[name]) for name in outcome.names if name in by]
 
 
 def _reads_another(reads: Optional[str], path: str, reloaded: bool) -> list[str]:

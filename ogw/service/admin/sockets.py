@@ -87,7 +87,7 @@ def _open_unix(sockets: Sockets, folder: str) -> None:
     try:
         if sock.connect_ex(path) == 0:
             raise OSError(0, "another gateway uses it; give this one a run-dir of its own")
-        if os.path.exists(path):
+        if os.path.lexists(path):  # a link that leads nowhere, too: nothing could be bound to it
             os.unlink(path)  # nobody listens there any more
         sock.close()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

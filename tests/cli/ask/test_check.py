@@ -2,11 +2,15 @@
 
 import json
 import os
+import pathlib
+import socket
 import subprocess
 
 import pytest
 from harness.commands import OGW, ROOT, clean, ogw
-from harness.gateway import Gateway
+from harness.gateway import Gateway, free_port
+from harness.netns import Namespace
+from harness.peers import peer, without
 from harness.waiting import until
 
 
@@ -61,10 +65,12 @@ def test_every_mistake_of_every_source_is_told_with_where_it_stands(file):
     ],
 )
 def test_it_is_as_right_or_wrong_as_starting_the_gateway(flags, tmp_path):
-    command = [*OGW, "run", *flags, "--listen-address", "192.0.2.1", "--run-dir", str(tmp_path)]
-    ran = subprocess.run(command, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 2  # that address is nobody's
-    checked = ogw("check", *flags)
+    with socket.create_server(("127.0.0.1", free_port("127.0.0.1"))) as taken:  # so that it does not start
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [*OGW, "run", *flags, "--listen-address", place, "--run-dir", str(tmp_path)]
+        ran = subprocess.run(command, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60)
+        checked = ogw("check", *flags, "--listen-address", place)
+    assert ran.returncode == 2
     assert checked.returncode == (0 if "cannot listen" in ran.stderr else 2)
     if checked.returncode:
         mistakes = [line.partition("wrong configuration: ")[2] for line in ran.stderr.splitlines()]
@@ -155,21 +161,97 @@ NOT_FINE = {
     "no system's log": "syslog = {folder}/no\n",
     "no run-dir": "run-dir = {folder}/no/run\n",
     "too long a run-dir": "run-dir = {folder}/" + "x" * 100 + "\n",
+    "a folder in the socket's place": "run-dir = {folder}/taken\n",
+    "a run-dir of nobody": "run-dir = {folder}/closed\n",
+    "a run-dir in what is closed": "run-dir = {folder}/closed/run\n",
+    "the name of a folder": "log-file = {folder}/there/\n",
+    "a way through what is not there": "log-file = {folder}/no/../ogw.log\n",
+    "a log that may not be written": "log-file = {folder}/secret\n",
+    "a log where none can be made": "log-file = {folder}/closed/ogw.log\n",
+    "authorities that may not be read": "relay-proxy = https://p.example\nrelay-proxy-ca-file = secret\n",
+    "a password that may not be read": "relay-proxy = p.example\nrelay-proxy-username = u\n"
+    "relay-proxy-password-file = secret\n",
+    "a list that may not be read": "allowed-host-source = {folder}/secret\n",
+    "presets that may not be read": "presets-folder = {folder}/closed\npreset = mine\n",
+    "another machine's address": "listen-address = 198.51.100.7\n",
+    "another machine's address for health": "health-address = 198.51.100.7\n",
+    "another machine's address for metrics": "admin-address = [2001:db8::7]:9180\n",
+    "root's port": "listen-address = 127.0.0.9:81\n",
+    "root's port for every address": "listen-port = 81\n",
+    "root's port for health": "health-address = 127.0.0.9:81\n",
 }
 
 
 @pytest.mark.parametrize("name", NOT_FINE)
 def test_what_does_not_start_is_not_called_fine(name, tmp_path):
+    if "81" in NOT_FINE[name] and UNPRIVILEGED.read_text() == "0\n":
+        without("this system lets everybody listen on every port")
     (tmp_path / "link").symlink_to("no/behind")
+    (tmp_path / "taken" / "admin.sock").mkdir(parents=True)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "secret").touch(0)
+    (tmp_path / "closed").mkdir(0o500 if "run-dir" in NOT_FINE[name] else 0)
     file = tmp_path / "gw.ini"
     text = NOT_FINE[name].format(folder=tmp_path, port=9999)
-    file.write_text(f"[ogw]\nlisten-port = 9999\nworkers = 1\n{text}")
-    command = [*OGW, "run", "--config", str(file)]
-    ran = subprocess.run(command, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60)
-    done = ogw("check", "--config", file)
+    port = "" if "listen-port" in text else "listen-port = 9999\n"
+    file.write_text(f"[ogw]\nworkers = 1\n{port}{text}")
+    ran, done = (as_anybody(*words, "--config", str(file)) for words in (["run"], ["check"]))
     assert ran.returncode == done.returncode == 2
     (mistake, _sum) = done.stderr.splitlines()
     assert mistake.startswith(f"ogw: {file}:") and mistake.removeprefix("ogw: ") in ran.stderr
+
+
+UNPRIVILEGED = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+ROOTS = "dac_override,dac_read_search,net_bind_service"  # what root may and others may not
+
+
+def as_anybody(*words):
+    """The command's end, by a user who may no more than others."""
+    less = "-" + ROOTS.replace(",", ",-")
+    drop = [peer("setpriv"), f"--bounding-set={less}", f"--inh-caps={less}"] if os.geteuid() == 0 else []
+    command = [*drop, *OGW, *words]
+    return subprocess.run(command, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60)
+
+
+MEETS = {
+    "listen-address": "listen-address = 127.0.0.1:9180\n",
+    "every listen-address": "listen-address = 0.0.0.0\nlisten-port = 9180\n",
+    "health-address": "listen-address = 127.0.0.9\nhealth-address = 127.0.0.1:9180\n",
+}
+
+
+@pytest.mark.parametrize("name", MEETS)
+def test_a_default_admin_address_gives_way_to_what_is_asked_for_and_check_tells_it_as_a_start_does(name, tmp_path):
+    file = tmp_path / "gw.ini"
+    file.write_text(f"[ogw]\nallowed-host = a.example\nrun-dir = {tmp_path}/run\nworkers = 1\n{MEETS[name]}")
+    done = ogw("check", "--config", file)
+    ((prefix, told),) = [line.split("warning: ", 1) for line in done.stderr.splitlines()]
+    assert done.returncode == 0 and prefix == "ogw: "
+    assert (
+        told.startswith("admin-address: its default, 127.0.0.1:9180, is left out, since ") and name.split()[-1] in told
+    )
+    with Namespace(tmp_path, "") as namespace:
+        command = [*namespace.command, *OGW, "run", "--config", str(file)]
+        with subprocess.Popen(command, cwd=ROOT, env=clean(), stdout=subprocess.PIPE) as process:
+            try:
+                started, warned = (json.loads(process.stdout.readline()) for _line in range(2))
+            finally:
+                process.terminate()
+                more = process.communicate()[0].decode()
+    assert started["event"] == 101 and warned["message"] == told and "warning" not in more
+    done = ogw("check", "--config", file, "--admin-address", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = ogw("check", "--config", file, "--admin-address", "127.0.0.1:9180")
+    assert done.returncode == 2 and "overlap" in done.stderr
+
+
+def test_what_a_gateway_goes_on_without_is_told(tmp_path):
+    place = ("--config", "/dev/null", "--allowed-host", "a.example")
+    done = as_anybody("check", *place, "--allowed-host-source", "https://a.example/x", "--state-dir", "/dev/null/x")
+    assert done.returncode == 0 and "warning: state-dir: /dev/null/x: user " in done.stderr
+    done = ogw("check", *place, RUNTIME_DIRECTORY=str(tmp_path / ("x" * 120)))
+    assert done.returncode == 0 and f"warning: run-dir: {tmp_path}/xxx" in done.stderr
+    assert "is too long for the path of a socket" in done.stderr
 
 
 def test_an_agent_that_is_not_there_is_told():

@@ -1,8 +1,10 @@
 """`ogw config get|set|unset|add|remove|path`."""
 
 import json
+import subprocess
 
 import pytest
+from harness.commands import OGW, ROOT, clean
 from harness.edits import Edited
 
 OLD = "[ogw]\n# kept\nlisten-port = 8081\nallowed-client = 10.1.0.0/16, 10.2.0.0/16\n"
@@ -67,3 +69,50 @@ def test_secrets_are_hidden(file):
     shown = file.run("config", "get", "relay-proxy-password")
     assert shown.stdout == "(hidden)\n"
     assert "5ecret" not in end.stdout + end.stderr + file.log.read_text()
+
+
+NO_START = {
+    ("set", "log-file", "{folder}/no/ogw.log"): "there is no folder {folder}/no; make it",
+    ("set", "log-file", "{folder}"): "log-file: {folder}: Is a directory; name a file in it",
+    ("set", "syslog", "{folder}/no"): "syslog: {folder}/no: No such file",
+    ("set", "run-dir", "{folder}/no/run"): "there is no folder {folder}/no to make it in",
+    ("set", "listen-address", "198.51.100.7"): "this machine does not have that address; see `ip address`",
+    ("add", "listen-address", "127.0.0.9", "198.51.100.7"): "this machine does not have that address",
+    ("set", "health-address", "198.51.100.7"): "cannot listen on 198.51.100.7:9181: this machine",
+    (
+        "set",
+        "workers",
+        "100",
+    ): "workers = 100, each with a socket on 2 listen-address, need 516 open files, and 200 are",
+}
+
+
+@pytest.mark.parametrize("words", NO_START)
+def test_an_edit_after_which_no_gateway_would_start_is_refused_as_check_would_tell_it(words, file):
+    verb, name, *values = (word.format(folder=file.folder) for word in words)
+    says = NO_START[words].format(folder=file.folder)
+
+    def end(*words, **environment):
+        command = ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh", *OGW, *words, "--config", str(file.path)]
+        return subprocess.run(command, cwd=ROOT, env=clean(**environment), capture_output=True, text=True, timeout=60)
+
+    for more in ((), ("--dry-run",)):
+        refused = end("config", verb, name, *values, *more)
+        assert refused.returncode == 1 and says in refused.stderr and "nothing was changed" in refused.stderr, refused
+        assert file.text == OLD
+    assert end("check").returncode == 0
+    file.write(f"{OLD}{name} = {', '.join(values)}\n")
+    checked = end("check")
+    assert checked.returncode == 2 and says in checked.stderr
+    file.write(f"{OLD}idle-timeout = soon\n")
+    assert says in end("config", verb, name, *values).stderr or name == "workers"  # which is counted when all is right
+    file.write(f"{OLD}{name} = {', '.join(values)}\n")
+    # What the file had before is no mistake of another edit, nor of the one that mends it.
+    assert end("config", "set", "tcp-keepalive", "5s").returncode == 0
+    assert end("config", "unset", name).returncode == 0
+    assert end("check").returncode == 0
+
+
+def test_a_variable_of_this_shell_that_beats_what_would_not_start_lets_it_pass(file):
+    file.done("config", "set", "log-file", "/nowhere/ogw.log")  # OGW_LOG_FILE is one that can be written
+    assert "log-file = /nowhere/ogw.log\n" in file.text
