@@ -23,7 +23,7 @@ A, RESPONSE, TTL = 1, 0x8580, 3600  # of DNS
 ANSWER = memoryview(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _plain = bytearray(16 * 1024)  # of a record; used before anybody else runs
-_PIECE = bytes(256 * 1024)
+PORTION = bytes(1 << 20)
 
 
 def take_uploads(sock: socket.socket, context: ssl.SSLContext) -> Steps:
@@ -50,31 +50,40 @@ def take_uploads(sock: socket.socket, context: ssl.SSLContext) -> Steps:
 
 def echo(sock: socket.socket, context: ssl.SSLContext) -> Steps:
     """A handshake, then every byte back as it came. What a gateway copies is not TLS any more, and it cannot tell."""
-    yield from Session(sock, context).handshake()
+    session = Session(sock, context)
+    yield from session.handshake()
+    yield from send(sock, session.rest())
     while True:
         yield from send(sock, bytes((yield from receive(sock))))
 
 
 def swallow(sock: socket.socket, context: ssl.SSLContext) -> Steps:
-    """A handshake, then all is read and dropped."""
-    yield from Session(sock, context).handshake()
+    """A handshake, then a byte for each PORTION that came."""
+    session = Session(sock, context)
+    yield from session.handshake()
+    size = len(session.rest())
     while True:
-        yield from receive(sock)
+        size += len((yield from receive(sock)))
+        yield from send(sock, b"1" * (size // len(PORTION)))
+        size %= len(PORTION)
 
 
-def flood(sock: socket.socket, context: ssl.SSLContext) -> Steps:
-    """A handshake, then bytes without an end."""
-    yield from Session(sock, context).handshake()
+def pour(sock: socket.socket, context: ssl.SSLContext) -> Steps:
+    """A handshake, then a PORTION for each byte. A flood without bounds would measure how the kernel prunes queues."""
+    session = Session(sock, context)
+    yield from session.handshake()
+    wanted = len(session.rest())
     while True:
-        yield from send(sock, _PIECE)
-        yield  # others have their turn
+        for _turn in range(wanted):
+            yield from send(sock, PORTION)
+        wanted = len((yield from receive(sock)))
 
 
 SERVICES: dict[str, Callable[[socket.socket, ssl.SSLContext], Steps]] = {
     "uploads": take_uploads,
     "echo": echo,
     "sink": swallow,
-    "source": flood,
+    "source": pour,
 }
 
 
@@ -107,7 +116,7 @@ class Origin:
         self._loop = loop
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
-        self._context.num_tickets = 1
+        self._context.num_tickets = 0  # nobody resumes, and what follows a handshake is the service's own
         for service, door in listeners.items():
             loop.call_when_readable(door.fileno(), self._accepting(door, SERVICES[service]))
 

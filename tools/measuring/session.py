@@ -10,7 +10,7 @@ from measuring.loop import Steps
 RECORDS = 4 * 16 * 1024  # bytes that are encrypted before they are sent: a slow peer must not cost memory
 
 # What is received is used before anybody else runs: one buffer for all.
-_buffer = memoryview(bytearray(64 * 1024))
+_buffer = memoryview(bytearray(1 << 20))
 Bytes = Generator[None, None, memoryview]
 
 
@@ -60,6 +60,10 @@ class Session:
                 yield from self._flush()
                 self._in.write((yield from receive(self._sock)))
         yield from self._flush()
+
+    def rest(self) -> bytes:
+        """What came behind the handshake, for those who go on without TLS."""
+        return self._in.read()
 
     def send(self, data: memoryview) -> Steps:
         """Send all of it."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from measuring.fleet import why
 from measuring.loop import Loop, Steps
 from measuring.machine import cpu_of, memory_of
+from measuring.origin import PORTION
 from measuring.program import Failed
 from measuring.session import Session, receive, send
 from measuring.tally import Pids
@@ -17,9 +18,9 @@ AT_ONCE = 20  # set-ups
 TALKING = 50  # tunnels of the round trips
 MESSAGE = b"\x17\x03\x03\x01\xfb" + bytes(507)  # as long as a small answer
 STREAMS = 4
-PIECE = bytes(256 * 1024)
 IDLE = 2000
 WARM_UP = 0.3  # seconds
+SETTLE, CALM = 10.0, 0.3  # seconds: at the most, and those in which nothing happens
 STALLED = 60.0  # seconds in which nothing is opened any more
 
 
@@ -86,12 +87,18 @@ class _Tunnels:
 
     def upload(self, sock: Any) -> Steps:
         while True:
-            yield from send(sock, PIECE)
-            self.count += len(PIECE)
+            yield from send(sock, PORTION)
+            yield from receive(sock)
+            self.count += len(PORTION)
 
     def download(self, sock: Any) -> Steps:
         while True:
-            self.count += len((yield from receive(sock)))
+            yield from send(sock, b"1")
+            left = len(PORTION)
+            while left:
+                size = len((yield from receive(sock)))
+                left -= size
+                self.count += size
 
     def rest(self, sock: Any) -> Steps:
         yield from receive(sock)
@@ -107,7 +114,9 @@ def _cost(subject: Subject, service: str, number: int, use: str, seconds: float)
         _run(tunnels, steps, WARM_UP)
         before, count = subject.cpu, tunnels.count
         _run(tunnels, steps, seconds)
-        return (subject.cpu - before) / max(1, tunnels.count - count)
+        if tunnels.count == count:
+            raise Failed(f"nothing came through in {seconds:g} s")
+        return (subject.cpu - before) / (tunnels.count - count)
     except (OSError, Refused) as error:
         raise Failed(why(error)) from None
     finally:
@@ -126,6 +135,14 @@ def _run(tunnels: _Tunnels, steps: Callable[[Any], Steps], seconds: float) -> No
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         tunnels.turn(steps)
+
+
+def settle(subject: Subject) -> None:
+    """Wait until it does nothing any more: no work is to pay for what came before it."""
+    until = time.monotonic() + SETTLE
+    before = -1.0
+    while before != (before := subject.cpu) and time.monotonic() < until:
+        time.sleep(CALM)
 
 
 def idle(subject: Subject, seconds: float) -> float:
