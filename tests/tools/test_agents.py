@@ -11,6 +11,7 @@ import pytest
 from harness.commands import ROOT, clean
 from harness.gateway import Gateway, address
 from harness.terminal import Terminal
+from harness.tls import TlsServer, serving
 from harness.waiting import PATIENCE, until
 
 AGENTS = [sys.executable, str(ROOT / "tools" / "agents.py")]
@@ -128,3 +129,17 @@ def test_finding_out_goes_down_where_not_even_the_first_are_carried():
     assert [int(one) for one in re.findall(r"^ +([0-9]+) +[0-9]+ ", done.stdout, re.MULTILINE)] == [20, 10], done
     assert done.stdout.endswith("\nThis machine carries 0 agents.\n")
     assert re.search(r"^With 10 agents, the first limit is \w", done.stdout, re.MULTILINE), done
+
+
+def test_uploads_to_a_server_of_the_users_own(authority):
+    with TlsServer(serving(authority, "127.0.0.1", version="1.3")) as server:
+        done = agents(*FEW, "--seconds", "2s", "--target", server.target)
+        assert done.returncode == 0 and f"TLS server: {server.target}\n" in done.stdout, done
+        assert len(server.seen) >= 20
+
+
+def test_through_a_gateway_that_listens_on_ipv6():
+    with Gateway("--allowed-host", "[::1]:8443 to=::1 no-server-name", listen="::1", tls_rules=None) as gateway:
+        host, port = gateway.listen[0]
+        done = agents(*FEW, "--seconds", "1s", "--gateway", f"[{host}]:{port}")
+        assert done.returncode == 0 and f"gateway: [::1]:{port}, 3 processes" in done.stdout, done

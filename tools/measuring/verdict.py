@@ -81,8 +81,8 @@ def computed(outcome: Outcome, period: float, workers: int) -> str:
         return ""  # too little to compute with
     would = int(workers * BUSY_WORKER / used * agents)
     would -= would % 10 ** max(0, len(str(would)) - 2)
+    who = "1 worker, on a core of its own" if workers == 1 else f"{workers} workers, each on a core of its own"
     return (
-        f"The gateway used {used / agents * 1000:.3f} cores for each 1,000 agents. By that alone, {workers} "
-        f"worker{'s' * (workers > 1)} {BUSY_WORKER:.0%} busy, on cores of their own, would carry about {would:,} "
-        "(computed, not measured)."
+        f"The gateway used {used / agents * 1000:.3f} cores for each 1,000 agents. By that alone, {who} that is "
+        f"{BUSY_WORKER:.0%} busy, would carry about {would:,} (computed, not measured)."
     )
