@@ -67,7 +67,7 @@ def _beside(asked: Asked, stack: contextlib.ExitStack) -> Scene:
     target, origin, dns = asked.target, Crew(), None
     if target is None:
         host = loopback()
-        dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        dns = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         dns.bind((host, 0))
         origin = _origin(asked, host, stack, dns)
         target = Target(NAME, asked.origin_port)

@@ -5,6 +5,7 @@ from measuring.tally import Outcome, percentile
 
 FULL = 0.9  # of a core: a process with one thread is busy all the time then, but for what measuring misses
 IDLE = 0.05  # of all cores: less than that is none
+LITTLE = 0.1  # cores: what a gateway does for itself, and the kernel's ticks, weigh too much in less
 BUSY_WORKER = 0.7  # of a core: what an administrator plans with, so that peaks find room
 # Of those that stand for a limit of their own: what an error has in it, and what the limit is.
 OF_THE_LOAD = "the load, not the gateway"
@@ -77,8 +78,8 @@ def computed(outcome: Outcome, period: float, workers: int) -> str:
     """What so many workers would carry by their CPU alone, of agents with this period."""
     used = outcome.costs[GATEWAY].sum
     agents = len(outcome.uploads) / outcome.seconds * period  # that got their turn
-    if used < 0.02:
-        return ""  # too little to compute with
+    if used < LITTLE:
+        return f"The gateway used {used:.2f} cores: too little to compute from it what more agents would cost."
     would = int(workers * BUSY_WORKER / used * agents)
     would -= would % 10 ** max(0, len(str(would)) - 2)
     who = "1 worker, on a core of its own" if workers == 1 else f"{workers} workers, each on a core of its own"
