@@ -143,3 +143,14 @@ def test_through_a_gateway_that_listens_on_ipv6():
         host, port = gateway.listen[0]
         done = agents(*FEW, "--seconds", "1s", "--gateway", f"[{host}]:{port}")
         assert done.returncode == 0 and f"gateway: [::1]:{port}, 3 processes" in done.stdout, done
+
+
+def test_a_limit_of_the_gateway_is_named():
+    rule = "127.0.0.0/8:8443 to=127.0.0.0/8 no-server-name"
+    with Gateway("--allowed-host", rule, "--max-tunnels", "1", tls_rules=None) as gateway:
+        words = ("200", "--period", "0.5s", "--seconds", "2s", "--processes", "1")
+        done = agents(*words, "--gateway", f"{gateway.address}:8080")
+    assert done.returncode == 1, done
+    assert re.search(r"^errors +[0-9,]+: the gateway answered 503 .*too-many-tunnels$", done.stdout, re.MULTILINE), done
+    assert re.search(r"^first limit +max-tunnels of the gateway", done.stdout, re.MULTILINE), done
+    assert re.search(r"^200 agents are not carried here: [0-9,]+ errors?\.$", done.stdout, re.MULTILINE), done

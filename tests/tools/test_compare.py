@@ -25,7 +25,10 @@ def run(*words):
     )
 
 
-@pytest.mark.parametrize("program", ["ogw", "squid", "tinyproxy", "haproxy"])
+LONG = [pytest.param(program, marks=pytest.mark.long) for program in ("squid", "tinyproxy", "haproxy")]
+
+
+@pytest.mark.parametrize("program", ["ogw", *LONG])
 def test_each_is_measured_on_all_kinds_of_work(program, tmp_path):
     if program != "ogw":
         peer(program)

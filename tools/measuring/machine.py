@@ -53,11 +53,16 @@ def title_of(pid: int) -> str:
     return ""
 
 
-def busy() -> tuple[float, float]:
-    """Seconds that the cores of this machine were busy, and idle, since it started."""
-    numbers = [int(word) for word in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    idle = numbers[3] + numbers[4]
-    return (sum(numbers) - idle) / TICKS, idle / TICKS
+def busy() -> float:
+    """Seconds that the cores that this process may use were busy, with whatever, since the machine started."""
+    ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    ticks = 0
+    for line in pathlib.Path("/proc/stat").read_text().splitlines():
+        name, *numbers = line.split()[:9]
+        if name in ours:
+            user, nice, system, _idle, _waits, *rest = map(int, numbers)
+            ticks += user + nice + system + sum(rest)
+    return ticks / TICKS
 
 
 def raise_descriptors() -> int:

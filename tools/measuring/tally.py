@@ -50,7 +50,7 @@ class Tally:
         self._kinds = kinds
         self._began = time.monotonic()
         self._used = {kind: cpu_of(pids()) for kind, pids in kinds.items()}
-        self._busy = busy()[0]
+        self._busy = busy()
         self._setups: list[float] = []
         self._uploads: list[float] = []
         self._lags: list[float] = []
@@ -80,7 +80,7 @@ class Tally:
             self._errors.copy(),
             sum(self._open.values()),
             {kind: self._cost(kind, seconds, memory) for kind in self._kinds},
-            (busy()[0] - self._busy) / seconds,
+            (busy() - self._busy) / seconds,
         )
 
     def _cost(self, kind: str, seconds: float, memory: bool) -> Cost:

@@ -80,7 +80,7 @@ def computed(outcome: Outcome, period: float, workers: int) -> str:
     agents = len(outcome.uploads) / outcome.seconds * period  # that got their turn
     if used < LITTLE:
         return f"The gateway used {used:.2f} cores: too little to compute from it what more agents would cost."
-    would = int(workers * BUSY_WORKER / used * agents)
+    would = round(workers * BUSY_WORKER / used * agents)
     would -= would % 10 ** max(0, len(str(would)) - 2)
     who = "1 worker, on a core of its own" if workers == 1 else f"{workers} workers, each on a core of its own"
     return (
