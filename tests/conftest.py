@@ -25,9 +25,6 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    for item in items:
-        if "benchmark" in getattr(item, "fixturenames", ()):
-            item.add_marker("alone")
     if LONG:
         return
     left_out = {item for item in items if item.get_closest_marker("long")}

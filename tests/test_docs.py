@@ -25,9 +25,9 @@ GENERATE = "run .venv/bin/python tools/generate_docs.py, which writes what has c
 GATEWAYS_OWN = re.compile(r"\[FLAGS\]|settings\.md|`ogw run`")  # in the help of a command: settings are its flags, too
 LINK = re.compile(r"(?<!\!)\[[^\]]+\]\(([^)\s]+)\)|!\[[^\]]+\]\(([^)\s]+)\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-OF_OTHERS = {  # flags of the programs that pages name, and of tools/test
+OF_OTHERS = {  # flags of the programs that pages name, and of what is in tools/
     *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id", "--no-index", "--find-links"),
-    *("--wheel-dir", "--since"),
+    *("--wheel-dir", "--since", "--find", "--gateway", "--only", "--benchmark-save"),
 }
 
 by_page = pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
