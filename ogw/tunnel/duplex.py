@@ -1,108 +1,53 @@
-"""Step 6 of the path: the greenlet pair that copies both ways.
+"""Step 6 of the path: both directions copied, until both have ended.
 
-One standing `io` watcher per direction has its greenlet's own `switch` as callback, so a message costs two system calls
-and none of them fails: be woken, receive into the buffer that all tunnels of the process share, send. A read that fills
-the buffer goes over to splice(2) through a pooled pipe until the flow runs dry.
+A message is passed on in the hub, by the pump of its half (half.py). A greenlet wakes where there is more to do: the
+tunnel's own for the `up` half, one borrowed for the while for the `down` half.
 
-The laws of this file. Breaking one kills the process or mixes tunnels up; tests/tunnel/test_duplex.py holds each:
+The laws of this file and of half.py. Breaking one kills the process or mixes tunnels up; tests/tunnel/test_duplex.py
+holds each:
 
 1. A watcher is stopped and closed before its descriptor, by the tunnel that owns both.
-2. While its standing watcher runs, a greenlet waits nowhere else; a dead greenlet leaves no started watcher behind.
+2. While its standing watcher runs, a half's greenlet waits nowhere else; a dead greenlet leaves no started watcher
+   behind.
 3. The tunnel waits for both halves before it closes a socket; everybody else only asks, with `Duplex.end`.
 4. A pipe goes back to the pool only when it is empty.
 5. An error from splice(2) is final: after ECONNRESET the next call returns 0, which would look like an orderly end.
+6. The pump never raises and never waits, and runs only while its half needs no greenlet: what the sink did not take
+   becomes the half's rest, and stops the standing watcher, before a greenlet is woken for it.
 """
 
 import _socket
-import enum
 import errno
-import os
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from gevent.hub import get_hub
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
 from ogw.policy.decision import Reason
 from ogw.tunnel.greenlets import Greenlets
-from ogw.tunnel.loop import READ, WRITE
-from ogw.tunnel.pipes import PIPE_SIZE, Pipes
+from ogw.tunnel.half import Flow, Half, HalfEnd, HalfEnded
+from ogw.tunnel.pipes import Pipes
 
-BUFFER_SIZE = 64 * 1024
-SPLICES_PER_TURN = 16  # 4 MiB at the most, about a millisecond, then the other tunnels have their turn
-SPLICE_WORTH = 16 * 1024  # a smaller piece says that the flow ran dry: back to recv and send
-SPLICE_FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 # Reasons that a stronger one replaces: what cut the other direction says more than who closed first.
 ENDED_IN_ORDER = (None, Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
-
-# What is read here is sent or copied before anyone else runs, so one buffer serves every tunnel of the process.
-_buffer = bytearray(BUFFER_SIZE)
-_view = memoryview(_buffer)
-_switch_to = greenlet.switch
-
-
-class HalfEnd(enum.Enum):
-    """How one half ended."""
-
-    CLOSED = enum.auto()  # its source said that no more comes
-    SOURCE_FAILED = enum.auto()
-    SINK_FAILED = enum.auto()
-    STOPPED = enum.auto()  # asked to end by `Duplex.end`
-
-
-class Flow(enum.Enum):
-    """How strongly a source flows: what the next turn copies with, or that there is none."""
-
-    WEAK = enum.auto()  # recv and send
-    STRONG = enum.auto()  # splice
-    ENDED = enum.auto()
-
-
-class Stopped(BaseException):
-    """Thrown into a half that was asked to end. Not an Exception: nothing on the way may swallow it."""
-
-
-class _Failed(Exception):
-    """A system call on one of the two sockets failed for good."""
-
-    def __init__(self, end: HalfEnd, error: OSError) -> None:
-        self.end = end
-        self.error = error
-
-
-class Half:
-    """One direction: what `source` says is told to `sink`, behind `rest`: what was received before the copying."""
-
-    __slots__ = ("copied", "ended", "greenlet", "readable", "rest", "sink", "source")
-
-    def __init__(self, source: _socket.socket, sink: _socket.socket, readable: Any) -> None:
-        self.source = source
-        self.sink = sink
-        self.rest = b""
-        self.copied = 0  # bytes handed to the sink's kernel buffer
-        self.readable = readable  # the standing watcher
-        self.greenlet: Any = None
-        self.ended: Optional[HalfEnd] = None
 
 
 class Duplex:
     """Copies between two connected, non-blocking sockets until both directions ended or one failed.
 
-    It owns its watchers, its second greenlet and what it borrowed from the pool; the sockets are the caller's, who
-    closes them after `run` came back. Then `reason` says who ended it and why, `error` is the OSError behind a reset.
+    It owns its watchers and what it borrowed, a greenlet and pipes; the sockets are the caller's, who closes them after
+    `run` came back. Then `reason` says who ended it and why, `error` is the OSError behind a reset.
     """
 
-    __slots__ = ("_greenlets", "_loop", "_main", "_pipes", "_wait", "_waits_for_other", "down", "error", "reason", "up")
+    __slots__ = ("_greenlets", "_loop", "_main", "down", "error", "reason", "up")
 
     def __init__(self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes, greenlets: Greenlets) -> None:
-        hub = get_hub()
         self._greenlets = greenlets
-        self._loop = hub.loop
-        self._wait = _switch_to.__get__(hub)  # hub.switch without its check, which costs as much as the switch
-        self._pipes = pipes
+        self._loop = get_hub().loop
         self._main: Any = None
-        self._waits_for_other = False
-        self.up = Half(client, upstream, hub.loop.io(client.fileno(), READ))
-        self.down = Half(upstream, client, hub.loop.io(upstream.fileno(), READ))
+        more = self._more
+        self.up = Half(client, upstream, pipes, more)
+        self.down = Half(upstream, client, pipes, more)
         self.reason: Optional[Reason] = None
         self.error: Optional[OSError] = None
 
@@ -112,23 +57,21 @@ class Duplex:
         return (self.up.ended is None) is not (self.down.ended is None)
 
     def run(self) -> None:
-        """Copy until the end.
-
-        The calling greenlet is the `up` half; the `down` half starts with its first byte.
-        """
+        """Copy until both directions have ended. The calling greenlet is the one of the `up` half."""
         up, down = self.up, self.down
-        up.greenlet = self._main = getcurrent()
+        wait = get_hub().switch
+        self._main = getcurrent()
         try:
             if down.rest:
                 down.readable.stop()
-                self._loop.run_callback(self._greenlets.run, self._run_down)
+                self._loop.run_callback(self._more, down, Flow.WEAK)
             else:
-                down.readable.start(self._greenlets.run, self._run_down)
-            up.readable.start(up.greenlet.switch)
-            self._copy_until_end(up)
-            self._waits_for_other = True
-            while down.ended is None:
-                self._wait()
+                down.readable.start(down.pump)
+            self._copy(up, Flow.WEAK)
+            while not self._both_ended():
+                flow = wait()
+                if flow:  # else both have ended
+                    self._copy(up, flow)
         finally:
             self.close()
 
@@ -137,173 +80,65 @@ class Duplex:
 
         What has ended in both directions keeps its reason.
         """
-        if self.up.ended is not None and self.down.ended is not None:
+        if self._both_ended():
             return
         if self.reason in ENDED_IN_ORDER:
             self.reason = reason
         self._loop.run_callback(self._stop_halves)
 
-    def _run_down(self) -> None:
-        down = self.down
-        if down.ended is not None:
-            return  # it was asked to end before it began
-        down.greenlet = getcurrent()
-        down.readable.callback = down.greenlet.switch
-        down.readable.args = ()
+    def _both_ended(self) -> bool:
+        return self.up.ended is not None and self.down.ended is not None
+
+    def _more(self, half: Half, came: Union[Flow, HalfEnd]) -> None:
+        # Runs in the hub: the pump came upon more than a message.
+        if half.ended is not None:
+            return  # it was asked to end before its rest was sent
+        if isinstance(came, HalfEnd):
+            self._finish(half, came)
+            self._wake_main()
+        elif half is self.up:
+            self._main.switch(came)
+        else:
+            self._greenlets.run(self._copy_down, came)
+
+    def _copy_down(self, flow: Flow) -> None:
         try:
-            self._copy_until_end(down, readable=not down.rest)
+            self._copy(self.down, flow)
         finally:
-            if self._waits_for_other:
-                self._loop.run_callback(self._wake_main)
+            self._loop.run_callback(self._wake_main)
+
+    def _copy(self, half: Half, flow: Flow) -> None:
+        end: Optional[HalfEnd] = HalfEnd.STOPPED  # where an exception of ours comes out of it
+        try:
+            end = half.copy(flow)
+        finally:
+            if end is not None:
+                self._finish(half, end)
 
     def _wake_main(self) -> None:
         # `run` may have come back meanwhile: its greenlet then waits for something else.
-        if self._waits_for_other:
+        if self._main is not None and self._both_ended():
             self._main.switch()
 
     def _stop_halves(self) -> None:
-        # Runs in the hub, where no half is in the middle of anything. Each throw is back here when the half waits again
-        # or has ended.
-        if self._main is None:
-            return  # `run` came back meanwhile
+        # Runs in the hub, where no half is in the middle of anything. Each throw is back here when its greenlet waits
+        # again or has ended.
         for half in (self.down, self.up):
+            if self._main is None:
+                return  # `run` came back meanwhile
             if half.ended is not None:
                 continue
             if half.greenlet is not None:
-                half.greenlet.throw(Stopped)
-            else:  # it has not started: no byte came yet
+                half.greenlet.throw(HalfEnded(HalfEnd.STOPPED))
+            else:
                 self._finish(half, HalfEnd.STOPPED)
-        if self._waits_for_other and self.down.ended is not None:
-            self._wake_main()
-
-    def _copy_until_end(self, half: Half, readable: bool = False) -> None:
-        end = HalfEnd.STOPPED
-        try:
-            if half.rest:
-                rest, half.rest = half.rest, b""
-                self._send_rest(half, rest)
-            if not readable:
-                self._wait()
-            self._copy(half)
-            end = HalfEnd.CLOSED
-        except Stopped:
-            pass
-        except _Failed as failure:
-            end = failure.end
-            if self.error is None:
-                self.error = failure.error
-        finally:
-            self._finish(half, end)
-
-    def _copy(self, half: Half) -> None:
-        """Entered when the source is readable; comes back at its end of file."""
-        receive = half.source.recv_into
-        send = half.sink.send
-        wait = self._wait
-        while True:
-            try:
-                size = receive(_buffer)
-            except BlockingIOError:
-                wait()
-                continue
-            except OSError as error:
-                raise _Failed(HalfEnd.SOURCE_FAILED, error) from None
-            if not size:
-                return
-            try:
-                sent = send(_view[:size])
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                raise _Failed(HalfEnd.SINK_FAILED, error) from None
-            half.copied += sent
-            if sent != size:
-                self._send_rest(half, bytes(_view[sent:size]))
-            if size == BUFFER_SIZE:
-                while (flow := self._splice(half)) is Flow.STRONG:
-                    wait()
-                if flow is Flow.ENDED:
-                    return
-            wait()
-
-    def _send_rest(self, half: Half, rest: bytes) -> None:
-        """Send what the sink did not take, as it takes it. Until then nothing more is read from the source."""
-        writable = self._await_sink(half)
-        try:
-            while rest:
-                self._wait()
-                try:
-                    sent = half.sink.send(rest)
-                except BlockingIOError:
-                    continue
-                except OSError as error:
-                    raise _Failed(HalfEnd.SINK_FAILED, error) from None
-                half.copied += sent
-                rest = rest[sent:]
-        finally:
-            self._sink_took_all(half, writable)
-
-    def _splice(self, half: Half) -> Flow:
-        """Move one turn of a strong flow inside the kernel. The pipe is borrowed for the turn, not while it waits."""
-        pipe = self._pipes.take()
-        if pipe is None:
-            return Flow.WEAK
-        held = 0
-        source, (pipe_out, pipe_in) = half.source.fileno(), pipe
-        try:
-            for _ in range(SPLICES_PER_TURN):
-                try:
-                    size = held = os.splice(source, pipe_in, PIPE_SIZE, flags=SPLICE_FLAGS)
-                except BlockingIOError:
-                    return Flow.STRONG  # for now: how much comes next tells
-                except OSError as error:
-                    raise _Failed(HalfEnd.SOURCE_FAILED, error) from None
-                if not size:
-                    return Flow.ENDED
-                held = self._splice_out(half, pipe_out, held)
-                if size < SPLICE_WORTH:
-                    return Flow.WEAK
-            return Flow.STRONG
-        finally:
-            self._pipes.give_back(pipe, held)
-
-    def _splice_out(self, half: Half, pipe_out: int, held: int) -> int:
-        """Empty the pipe into the sink, waiting where it is slow; the bytes left, which are none, or an error."""
-        sink = half.sink.fileno()
-        writable = None
-        try:
-            while held:
-                try:
-                    sent = os.splice(pipe_out, sink, held, flags=SPLICE_FLAGS)
-                except BlockingIOError:
-                    if writable is None:
-                        writable = self._await_sink(half)
-                    self._wait()
-                    continue
-                except OSError as error:
-                    raise _Failed(HalfEnd.SINK_FAILED, error) from None
-                half.copied += sent
-                held -= sent
-        finally:
-            if writable is not None:
-                self._sink_took_all(half, writable)
-        return held
-
-    def _await_sink(self, half: Half) -> Any:
-        # Law 2: the standing watcher rests while the greenlet waits for the sink.
-        half.readable.stop()
-        writable = self._loop.io(half.sink.fileno(), WRITE)
-        writable.start(half.greenlet.switch)
-        return writable
-
-    def _sink_took_all(self, half: Half, writable: Any) -> None:
-        writable.stop()
-        writable.close()
-        half.readable.start(half.greenlet.switch)
+        self._wake_main()
 
     def _finish(self, half: Half, end: HalfEnd) -> None:
-        """One half ended, in its greenlet (or the hub, if it never ran): tell the far side, or end the other half."""
+        """One half ended, in its greenlet or the hub: tell the far side, or end the other half."""
         half.readable.stop()
+        if self.error is None:
+            self.error = half.error
         is_up = half is self.up
         if end is HalfEnd.CLOSED:
             other = self.down if is_up else self.up
@@ -338,12 +173,9 @@ class Duplex:
 
     def close(self) -> None:
         """Give up the watchers, before their sockets are closed. `run` does it; who never runs it does it instead."""
-        self._waits_for_other = False
-        for half in (self.up, self.down):
-            half.readable.stop()
-            half.readable.close()
-            half.greenlet = None
         self._main = None
+        self.up.close()
+        self.down.close()
 
 
 def is_timeout(error: Optional[OSError]) -> bool:

@@ -11,7 +11,8 @@ from greenlet import getcurrent
 
 from ogw.policy.handshake import Handshake
 from ogw.tunnel.budget import Budget
-from ogw.tunnel.duplex import Duplex, Half
+from ogw.tunnel.duplex import Duplex
+from ogw.tunnel.half import Half
 from ogw.tunnel.loop import WRITE, Deadline, Expired
 
 RECEIVE_SIZE = 16 * 1024
