@@ -118,8 +118,12 @@ class Log:
         self.cells = self._writer.cells = cells
 
     def in_child(self, cells: Any) -> "Log":
-        """The same log for a process that was forked: through a buffer, for one that must not wait and says much."""
+        """The same log for a process that was forked: through a buffer, for one that must not wait and says much.
+
+        This one is the parent's, who counts what it lost, and is closed here.
+        """
         log = Log(Writer(self._writer.sink.fresh()), self._text, policy=self.policy, cells=cells)
+        self._writer.sink.close()
         log._level = self._level
         return log
 
@@ -312,6 +316,10 @@ class Log:
         """Put into the cells how many lines were lost, where nobody else does."""
         self._writer.count()
 
+    def look(self) -> None:
+        """Whether lines may go again where they should; for a process that may not say anything for long."""
+        self._writer.look()
+
     def take_over(self, cells: Any) -> None:
         """The process that counted there is dead: what it said and did not write is lost, and told of here."""
         untold = max(0, cells[LINES_LOST] - cells[LINES_TOLD])
@@ -325,10 +333,6 @@ class Log:
     def set_level(self, level: str) -> None:
         """From now on leave out what is below it: debug, info, warning or error."""
         self._level = LEVELS[level]
-
-    def leave_behind(self) -> None:
-        """In a process that was forked, where it is the parent's: what was lost is the parent's to count."""
-        self._writer.sink.close()
 
     def close(self) -> None:
         """Write what is gathered, for at most a second."""

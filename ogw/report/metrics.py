@@ -60,7 +60,7 @@ def _since_boot() -> float:
 # Of a worker, while it lives: they are cleared when it dies.
 TUNNELS = next(_next)  # open ones
 PROCESS = next(_next)  # its process id
-LOG_TROUBLE = next(_next)  # a gauge: the number of the error that its log has now; 0 for none (report/losses.py)
+LOG_TROUBLE = next(_next)  # a gauge: a cause, of what its log has now; 0 for none (report/losses.py)
 
 # Of the supervisor, in the last row: the state of the whole gateway.
 STARTED = Moment()  # when all workers were ready for the first time

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Optional, Protocol, Union
 
 from ogw.report.lines import FILE_ATOMIC, LONGEST, PERHAPS, PIPE_ATOMIC, Lines, Torn, ends_with_a_line, is_full, takes
+from ogw.report.losses import ASTRAY, cause_of
 from ogw.report.severity import as_syslog
 from ogw.report.stream import Stream
 
@@ -24,10 +25,12 @@ class Sink(Protocol):
 
     longest  bytes of a line that it may have, its end not counted; 0 for any
     bounced  lines that were taken, and turned out to be lost later
+    trouble  why lines are taken elsewhere than they should be, as a cause (report/losses.py); 0 for no reason
     """
 
     longest: int
     bounced: int
+    trouble: int
 
     def write(self, lines: Sequence[str]) -> Optional[int]:
         """How many of them, the first ones, were taken; None for all. Raises OSError where the first never will be."""
@@ -44,14 +47,20 @@ class Sink(Protocol):
 class File:
     """A file of its own, opened for appending; opened again when it was renamed away or deleted (logrotate).
 
+    A rotation may leave nothing that could be opened, such as a folder without a right to write. Then lines go on into
+    the file that was renamed away, which whoever renamed it will read.
+
     A FIFO has readers that come and go: while there is none, lines are lost. Raises OSError unless `later`.
+
+    kept  a descriptor of the file that was renamed away, for a process that was forked meanwhile; -1 for none
     """
 
     bounced = 0
 
-    def __init__(self, path: str, torn: Optional[Torn] = None, later: bool = False) -> None:
+    def __init__(self, path: str, torn: Optional[Torn] = None, later: bool = False, kept: int = -1) -> None:
         self._path = path
         self._fd = -1
+        self.trouble = 0
         self.longest = LONGEST
         self._is_file = True
         self._lines = Lines(FILE_ATOMIC, torn, ends=self._ends)
@@ -61,6 +70,8 @@ class File:
             if not later and not (error.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(path).st_mode)):
                 raise
             self._fd = -1
+            if _is_kept(kept):
+                self._fd, self.trouble = os.dup(kept), cause_of(error) + ASTRAY
         if torn is None:
             self._lines.torn.by = PERHAPS  # by a full disk, or a machine that lost power
 
@@ -97,10 +108,21 @@ class File:
             return here.st_nlink > 0
         return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
-    def write(self, lines: Sequence[str]) -> int:
+    def _follow(self) -> None:
+        """See that what is open is what has the name; or else, where that cannot be opened, what had it."""
         if not self._is_there():
-            self._open()
+            try:
+                self._open()
+            except OSError as error:
+                if not _is_kept(self._fd):
+                    raise
+                self.trouble = cause_of(error) + ASTRAY
+                return
             self._lines.torn.by = PERHAPS  # what has the name now
+        self.trouble = 0
+
+    def write(self, lines: Sequence[str]) -> int:
+        self._follow()
         send = self._lines.send_to_file if self._is_file else self._lines.send
         try:
             return send(lines, lambda data: os.write(self._fd, data))
@@ -112,12 +134,21 @@ class File:
         takes(self._fd, seconds)
 
     def fresh(self) -> "File":
-        return File(self._path, self._lines.torn, later=True)
+        return File(self._path, self._lines.torn, later=True, kept=self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _is_kept(fd: int) -> bool:
+    """It is a file that has a name still, so that what is written there is not lost."""
+    try:
+        here = os.fstat(fd)
+    except OSError:
+        return False
+    return stat.S_ISREG(here.st_mode) and here.st_nlink > 0
 
 
 class Syslog:
@@ -127,6 +158,7 @@ class Syslog:
     """
 
     longest = PIPE_ATOMIC - 1 - len(as_syslog(""))
+    trouble = 0
 
     def __init__(self, address: Address, places: Sequence[Any] = (), later: bool = False) -> None:
         self._address = address
@@ -229,6 +261,7 @@ class Nowhere:
 
     longest = PIPE_ATOMIC - 1
     bounced = 0
+    trouble = 0
 
     def write(self, lines: Sequence[str]) -> None:
         pass

@@ -86,7 +86,7 @@ class PolicyMode(TypedDict):
 
 class LogStatus(TypedDict):
     """
-    trouble   why it cannot be written now; "" where it can
+    trouble   why it cannot be written now, and what becomes of its lines; "" where it can
     lost_why  why the last lines that were lost were; "" where none was
     """
 

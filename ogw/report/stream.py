@@ -38,6 +38,7 @@ class Stream:
     """A descriptor that somebody else opened, such as standard output. Raises OSError where it cannot be written to."""
 
     bounced = 0
+    trouble = 0
 
     def __init__(self, fd: int, torn: Optional[Torn] = None) -> None:
         self._given = fd

@@ -45,6 +45,19 @@ def _bounced(sink: Sink) -> int:
     return bounced
 
 
+def _trouble(sink: Sink) -> int:
+    return getattr(sink, "trouble", 0)
+
+
+def _trouble_now(sink: Sink) -> int:
+    """The same after another look; nothing is written."""
+    try:
+        sink.write([])
+    except Exception as error:
+        return cause_of(error)
+    return _trouble(sink)
+
+
 class Direct:
     """A writer without buffer and thread, for a process that says little and must never wait for a reader."""
 
@@ -69,14 +82,14 @@ class Direct:
     def put(self, line: str, tells: int = 0) -> bool:
         """Write it now, or lose it where that would have to wait. News (`tells`) that is not taken was never said."""
         try:
-            taken, trouble = self.sink.write([line]) != 0, 0
+            taken, cause = self.sink.write([line]) != 0, 0
         except Exception as error:
-            taken, trouble = False, cause_of(error)
+            taken, cause = False, cause_of(error)
         bounced = self._take_back()
         self.failing = not taken or bounced > 0
-        self.cells[LOG_TROUBLE] = trouble
+        self.cells[LOG_TROUBLE] = cause or _trouble(self.sink)
         if not taken:
-            self._lose(not tells, trouble or SLOW)
+            self._lose(not tells, cause or SLOW)
             return False
         self.written += 1
         self.cells[LINES] += 1
@@ -102,6 +115,11 @@ class Direct:
             self._tell(-self._told_last)
             self._told_last = 0
         return bounced
+
+    def look(self) -> None:
+        """Whether lines may go again where they should."""
+        if _trouble(self.sink):
+            self.cells[LOG_TROUBLE] = _trouble_now(self.sink)
 
     def count(self) -> None:
         """Put into the cells what was lost."""
@@ -180,6 +198,9 @@ class Writer:
             self.cells[LINES_LOST] += new
             self.cells[LOST_WHY] = self.why
 
+    def look(self) -> None:
+        """Whether lines may go again where they should: the thread looks by itself."""
+
     @property
     def telling(self) -> int:
         """Lost lines that news on their way tell of."""
@@ -210,7 +231,7 @@ class Writer:
     def _run(self) -> None:
         while True:
             self._publish()
-            self._wake.wait(RETELL_SECONDS if self._kept else None)
+            self._wake.wait(RETELL_SECONDS if self._kept or _trouble(self.sink) else None)
             self._closing.wait(GATHER_SECONDS)
             self._wake.clear()
             batch, self._kept = self._kept, []
@@ -219,6 +240,8 @@ class Writer:
             if self._lines:
                 self._wake.set()
             self._write(batch)
+            if not batch and _trouble(self.sink):
+                self.cells[LOG_TROUBLE] = _trouble_now(self.sink)
             if self._closing.is_set() and (not self._lines or self._is_late()):
                 self._lose([*self._kept, *self._lines], SLOW)
                 self._lines.clear()
@@ -240,7 +263,7 @@ class Writer:
                 batch = batch[1:]
                 continue
             if taken != 0:
-                self.cells[LOG_TROUBLE] = 0
+                self.cells[LOG_TROUBLE] = _trouble(self.sink)
                 self.failing, waited = False, False
                 taken = len(batch) if taken is None else taken
                 self._took(batch[:taken])

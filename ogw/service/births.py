@@ -54,7 +54,6 @@ class Births:
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._log.leave_behind()
 
     def be_worker(self, child: Child, channel: Channel) -> int:
         """Until it has drained; the exit code."""

@@ -14,7 +14,7 @@ from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log, timestamp
-from ogw.report.losses import why_all
+from ogw.report.losses import ASTRAY, told_of_trouble
 from ogw.report.metrics import LINES_LOST, LOG_TROUBLE, MOST_DESCRIPTORS, MOST_TUNNELS
 from ogw.report.standard import say
 from ogw.report.table import Table
@@ -90,13 +90,17 @@ class Notices:
 
     def _tell_of_log(self) -> None:
         """That the log cannot be written is told where it can be read all the same; and that it can be again."""
-        trouble = why_all(self._table.each(LOG_TROUBLE))
+        self._log.look()
+        causes = self._table.each(LOG_TROUBLE)
+        trouble = told_of_trouble(causes)
         if trouble == self._log_trouble or time.monotonic() < self._log_told_at + LOG_SECONDS:
             return
         self._log_trouble, self._log_told_at = trouble, time.monotonic()
         where = self._log_place
         if trouble:
-            text = f"the log cannot be written: {where}: {trouble}; lines are lost until it can be"
+            text = f"the log cannot be written: {where}: {trouble}"
+            if any(cause >= ASTRAY for cause in causes):  # the line goes to where the others go
+                self._log.event(Event.LIMIT_REACHED, text)
         else:
             text = f"the log is written again: {where}; lines lost so far: {self._table.sum(LINES_LOST)}"
         say(f"ogw: OGW-{Event.LIMIT_REACHED:d} {text}", sys.stderr)

@@ -299,7 +299,7 @@ def test_a_log_file_whose_folder_is_gone_after_its_rotation(upstream, tmp_path):
     path = folder / "ogw.log"
     with Mute(*ALLOW, "--log-file", str(path), workers=2) as gateway:
         until(lambda: path.read_bytes())
-        path.rename(tmp_path / "old.log")
+        path.unlink()  # and not renamed away: nobody could read what went on there
         folder.rmdir()
         lives(gateway, upstream)
         until(lambda: gateway.lost > 10, SECONDS)
@@ -319,7 +319,7 @@ def test_the_file_that_is_told_of_is_the_one_in_use_whatever_a_reload_named_sinc
         until(lambda: path.read_bytes())
         ini.write_text(f"[ogw]\nlog-file = {tmp_path}/other.log\n")
         reload(gateway)
-        path.rename(tmp_path / "old.log")
+        path.unlink()
         folder.rmdir()
         reload(gateway)
         told = until(lambda: "the log cannot be written" in (said := "".join(gateway.stderr)) and said, SECONDS)
@@ -327,12 +327,56 @@ def test_the_file_that_is_told_of_is_the_one_in_use_whatever_a_reload_named_sinc
         ends(gateway)
 
 
-def test_a_log_file_that_may_not_be_written_after_its_rotation(upstream, tmp_path):
+ASTRAY = "; lines go on into the file that was renamed away"
+
+
+def goes_on_astray(gateway, upstream, old, why):
+    """All is said where it can be read still, once; nothing is lost, also by processes that began meanwhile."""
+    begun = len(lines_of(old.read_bytes()))
+    talk(gateway, upstream.target, 3)
+    until(lambda: f"{gateway.log_place}: {why}{ASTRAY}" in "".join(gateway.stderr), SECONDS)
+    lives(gateway, upstream)
+    talk(gateway, upstream.target, 10)
+    assert gateway.metric("ogw_log_failing") == 1
+    status = json.loads(shown(gateway, "--json"))
+    assert f"The log cannot be written: {why}{ASTRAY} until it can be." in status["attention"], status["attention"]
+    assert f"it cannot be written: {why}{ASTRAY}" in " ".join(shown(gateway).split())
+    until(lambda: sum(line["event"] == 108 for line in lines_of(old.read_bytes())[begun:]) >= 3 + 3 + 10, SECONDS)
+    (told,) = [line for line in lines_of(old.read_bytes()) if ASTRAY in line["message"]]
+    assert told["event"] == 302 and str(gateway.log_place) in told["message"]
+
+
+def comes_back(gateway, upstream, old, path):
+    says_that_it_is_written_again(gateway)  # before anything is said
+    before = old.read_bytes()
+    talk(gateway, upstream.target, 3)
+    until(lambda: sum(line["event"] == 108 for line in lines_of(path.read_bytes())) >= 3, SECONDS)
+    assert old.read_bytes() == before
+    ends(gateway)
+    lines = [*lines_of(before), *lines_of(path.read_bytes())]
+    assert_whole(lines)
+    assert_counts_add_up(lines, lost_by_kills(lines))
+
+
+def lost_by_kills(lines):
+    """What processes had not written when the test killed them."""
+    assert not any("lines were lost" in line["message"] for line in lines if DIED not in line["message"])
+    return told_of(lines)
+
+
+DIED = "they were in a process that died"
+
+
+@pytest.mark.parametrize("left", ["another's file", "a folder", "a link to nowhere"])
+def test_lines_go_on_into_a_file_that_was_renamed_away_where_its_place_cannot_be_opened(left, upstream, tmp_path):
     """As logrotate's `create` with another owner leaves it."""
-    root()
-    as_nobody = [peer("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    if left == "another's file":
+        root()
+    user = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"] if os.geteuid() == 0 else ["--"]
+    as_nobody = [peer("setpriv"), *user]
     with tempfile.TemporaryDirectory() as folder:
-        os.chown(folder, 65534, 65534)
+        if os.geteuid() == 0:
+            os.chown(folder, 65534, 65534)
         reads = subprocess.run([*as_nobody, sys.executable, "-c", "import ogw, gevent"], cwd=ROOT, capture_output=True)
         if reads.returncode:
             pytest.skip("somebody else cannot read this tree")
@@ -342,33 +386,52 @@ def test_a_log_file_that_may_not_be_written_after_its_rotation(upstream, tmp_pat
         gateway.run_dir, gateway.log_place = folder, path
         with gateway:
             until(lambda: path.read_bytes())
-            path.rename(path.with_suffix(".1"))
-            path.touch(0o600)  # root's
-            talk(gateway, upstream.target)
-            says_why(gateway, "Permission denied")
-            os.chown(path, 65534, 65534)
-            tells(gateway, lambda: lines_of(path.read_bytes()))
-            says_that_it_is_written_again(gateway)
-            ends(gateway)
-            assert_whole(lines_of(path.read_bytes()))
+            old = path.rename(path.with_suffix(".1"))
+            if left == "another's file":
+                path.touch(0o600)  # root's
+                why = "Permission denied"
+            elif left == "a folder":
+                path.mkdir()
+                why = "Is a directory"
+            else:
+                path.symlink_to("no/ogw.log")
+                why = "No such file or directory"
+            goes_on_astray(gateway, upstream, old, why)
+            path.rmdir() if left == "a folder" else path.unlink()
+            comes_back(gateway, upstream, old, path)
 
 
-@LONG
-def test_a_log_file_whose_folder_is_read_only_after_its_rotation(upstream, tmp_path):
+def test_lines_go_on_into_a_file_that_was_renamed_away_where_its_folder_is_read_only(upstream, tmp_path):
     root()
     path = tmp_path / "ogw.log"
     with Mute(*ALLOW, "--log-file", str(path), workers=2) as gateway:
+        gateway.log_place = path
         until(lambda: path.read_bytes())
-        path.rename(tmp_path / "ogw.log.1")
+        old = path.rename(tmp_path / "ogw.log.1")
         subprocess.run([peer("mount"), "--bind", tmp_path, tmp_path], check=True)
         try:
             subprocess.run([peer("mount"), "-o", "remount,bind,ro", tmp_path], check=True)
-            lives(gateway, upstream)
-            until(lambda: gateway.lost > 10, SECONDS)
+            goes_on_astray(gateway, upstream, old, "Read-only file system")
         finally:
             subprocess.run([peer("umount"), "-l", tmp_path], check=True)
+        comes_back(gateway, upstream, old, path)
+
+
+def test_a_file_that_was_renamed_away_and_then_deleted_takes_no_more_lines(upstream, tmp_path):
+    path = tmp_path / "ogw.log"
+    with Mute(*ALLOW, "--log-file", str(path)) as gateway:
+        gateway.log_place = path
+        until(lambda: path.read_bytes())
+        old = path.rename(tmp_path / "ogw.log.1")
+        path.mkdir()
+        until(lambda: talk(gateway, upstream.target) or ASTRAY in "".join(gateway.stderr), SECONDS)
+        old.unlink()
         talk(gateway, upstream.target, 5)
-        tells(gateway, lambda: lines_of(path.read_bytes()) if path.exists() else [])
+        until(lambda: gateway.lost >= 5, SECONDS)
+        says_why(gateway, "Is a directory")
+        path.rmdir()
+        tells(gateway, lambda: lines_of(path.read_bytes()) if path.is_file() else [])
+        says_that_it_is_written_again(gateway)
         ends(gateway)
 
 
@@ -386,7 +449,9 @@ def test_a_log_file_that_became_a_folder(upstream, tmp_path):
         ends(gateway)
 
 
-@pytest.mark.parametrize(("kind", "says"), [("folder", "Is a directory"), ("socket", "No such device or address")])
+@pytest.mark.parametrize(
+    ("kind", "says"), [("folder", "Is a directory; name a file in it"), ("socket", "No such device or address")]
+)
 def test_a_log_file_that_is_none_is_a_mistake_at_the_start(tmp_path, kind, says):
     path = str(tmp_path / "log")
     with socket.socket(socket.AF_UNIX) as sock:

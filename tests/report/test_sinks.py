@@ -405,3 +405,18 @@ def test_a_write_to_a_pipe_is_never_more_than_it_takes_whole():
         assert drained(pipe.reading).decode().split("\n")[:-1] == lines[:taken]
         assert taken * 701 <= 1 << 16 and PIPE_ATOMIC == 4096
         stream.close()
+
+
+def test_a_file_that_was_renamed_away_takes_lines_while_no_descriptor_is_left_to_open_another(tmp_path):
+    path, old = tmp_path / "log", tmp_path / "log.1"
+    script = (
+        "import errno, os, resource, sys; from ogw.report.losses import ASTRAY; from ogw.report.sinks import File\n"
+        "sink, (_soft, hard) = File(sys.argv[1]), resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "os.rename(sys.argv[1], sys.argv[1] + '.1')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))\n"
+        "assert sink.write(['one']) == 1 and sink.trouble == ASTRAY + errno.EMFILE, sink.trouble\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))\n"
+        "assert sink.write(['two']) == 1 and sink.trouble == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", script, path], check=True, timeout=60)
+    assert (old.read_text(), path.read_text()) == ("one\n", "two\n")

@@ -51,7 +51,7 @@ def attention(status: Status) -> list[str]:
         told.append(text.format(count=f"{status['worker_deaths']:,}"))
     log = status.get("log")
     if log and log["trouble"]:
-        text = _("The log cannot be written: {why}. Its lines are lost until it can be.")
+        text = _("The log cannot be written: {why}.")
         told.append(text.format(why=log["trouble"]))
     if counters["log_lines_lost"]:
         text = _("Log lines that nobody took since the start: {count}{why}.")

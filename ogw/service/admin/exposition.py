@@ -145,7 +145,9 @@ class Exposition:
         }, ["event"])  # fmt: skip
         yield _counter("ogw_log_lines", "Log lines written.", total(metrics.LINES))
         yield _gauge(
-            "ogw_log_failing", "1 while the log cannot be written.", any(self._table.each(metrics.LOG_TROUBLE))
+            "ogw_log_failing",
+            "1 while the log cannot be written, or not where it should be.",
+            any(self._table.each(metrics.LOG_TROUBLE)),
         )
         yield _counter("ogw_log_lines_lost", "Log lines that nobody took.", total(metrics.LINES_LOST))
 

@@ -17,7 +17,7 @@ from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.events import Event
 from ogw.report.log import timestamp
-from ogw.report.losses import why_all
+from ogw.report.losses import told_of_trouble, why_all
 from ogw.report.status import (
     Counters,
     LogStatus,
@@ -167,7 +167,7 @@ class Views:
 
     def _log(self) -> LogStatus:
         return {
-            "trouble": why_all(self._table.each(metrics.LOG_TROUBLE)),
+            "trouble": told_of_trouble(self._table.each(metrics.LOG_TROUBLE)),
             "lost_why": why_all(self._table.each(metrics.LOST_WHY)),
         }
 

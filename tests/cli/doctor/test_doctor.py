@@ -240,7 +240,7 @@ def test_a_log_on_a_full_disk_cannot_be_written(fill, state, tmp_path):
 def test_a_log_that_is_a_folder_cannot_be_written(flags, dns, tmp_path):
     _code, findings = examined(*flags, "--log-file", tmp_path)
     found = [each for each in findings if each["where"] == str(tmp_path)]
-    assert [each["what"] for each in found] == ["the log cannot be written: Is a directory"]
+    assert [each["what"] for each in found] == ["the log cannot be written: Is a directory; name a file in it"]
 
 
 def test_a_dns_server_that_changes_letters_is_named(server, authority_file, tmp_path):
