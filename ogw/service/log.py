@@ -1,5 +1,7 @@
 """The log that the settings ask for: the supervisor's, and the last line of a child that ends by an error."""
 
+import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -8,9 +10,11 @@ from typing import Any
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.report.severity import is_journal
 from ogw.report.sinks import open_sink
 from ogw.report.standard import say
 from ogw.report.writers import Direct
+from ogw.service.limits import OWN_CGROUP
 from ogw.settings.settings import Config
 from ogw.wire.place import place
 
@@ -30,6 +34,25 @@ def place_of_log(config: Config) -> str:
     if isinstance(config.syslog, tuple):
         return place(*config.syslog)
     return config.log_file or config.syslog or "standard output"
+
+
+def search_command(config: Config, word: str) -> str:
+    """A line for a shell that finds a word in the log; "" where the log is not this machine's to search.
+
+    word  an id, or another that needs no quotes
+    """
+    if config.log_file:
+        return f"zgrep -h {word} {shlex.quote(os.path.abspath(config.log_file))}*"  # renamed and packed ones, too
+    if not config.syslog and sys.stdout is not None and is_journal(sys.stdout.fileno()):
+        return f"journalctl{_unit()} | grep {word}"
+    return ""
+
+
+def _unit() -> str:
+    """The flag of journalctl that names the unit of this process; "" for none."""
+    path = OWN_CGROUP.read_text().strip().rpartition(":")[2] if OWN_CGROUP.exists() else ""
+    unit = os.path.basename(path)
+    return f" -u {unit}" if unit.endswith(".service") and path.startswith("/system.slice/") else ""
 
 
 def tell_of_failure(config: Config, name: str, error: BaseException) -> None:

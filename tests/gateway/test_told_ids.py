@@ -1,15 +1,20 @@
 """What a client was told is found by the id of its tunnel, also where the log has only a count of it."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 import time
 
 import pytest
 from harness.admin import ask, asked
 from harness.commands import OGW, ogw
 from harness.gateway import ALLOW, Gateway, read_all
+from harness.sinks import Mute
 from harness.terminal import Terminal
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 from ogw.policy.rules import time_text
 from ogw.report.recent import TUNNEL_ID
@@ -93,7 +98,8 @@ def test_the_same_as_json(gateway):
     assert done.returncode == 0 and json.loads(done.stdout) == found(gateway, tunnel)
     done = events(gateway, "000000-1", "--json")
     assert done.returncode == 1
-    assert json.loads(done.stdout) == {"tunnel": "000000-1", "open": None, "refusals": [], "workers_missing": 0}
+    nothing = {"open": None, "refusals": [], "workers_missing": 0, "deaths": 0, "search": ""}
+    assert json.loads(done.stdout) == {"tunnel": "000000-1", **nothing}
 
 
 def test_an_open_tunnel_is_found(gateway):
@@ -118,6 +124,26 @@ def test_an_unknown_id_is_answered_with_where_else_to_look(gateway):
     assert "knows no tunnel 000000-1" in done.stderr and "search it for 000000-1" in done.stderr
 
 
+def test_what_a_worker_knew_that_died_is_found_in_the_log_by_the_command_that_is_told(tmp_path):
+    log = tmp_path / "its log"
+    with Mute(*ALLOW, "--log-file", str(log)) as gateway:
+        tunnel, client = refused(gateway)
+        done = events(gateway, tunnel)
+        assert done.returncode == 0 and client in done.stdout
+        until(lambda: tunnel in log.read_text())
+        log.rename(tmp_path / "its log.1")
+        (worker,) = gateway.workers
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: gateway.is_ready() and gateway.workers and worker not in gateway.workers)
+        done = events(gateway, tunnel)
+        assert done.returncode == 1 and "1 process of it has died since the start" in done.stderr
+        command = re.search("Its log may tell more: (.*)", done.stderr)[1]
+        (line,) = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+        assert json.loads(line)["client"] == client
+    done = ogw("events", tunnel, "--run-dir", tmp_path, OGW_LOG_FILE=str(log))
+    assert done.returncode == 3 and command in done.stderr
+
+
 @pytest.mark.parametrize("asked_for", ["", "x", "000000-1%0a", "0" * 3000, "000000-" + "1" * 20])
 def test_what_is_no_id_is_not_asked_of_the_workers(gateway, asked_for):
     assert ask(gateway, f"/tunnel?id={asked_for}")[0] == 400
@@ -139,8 +165,8 @@ def test_the_gateway_of_a_file_is_asked(gateway, tmp_path):
 
 
 def test_what_only_is_reported_is_found_too():
-    until = time_text(round(time.time() + 3600))
-    report = ("--policy-mode", "report", "--report-until", until, "--allowed-target-network", "127.0.0.0/8")
+    end = time_text(round(time.time() + 3600))
+    report = ("--policy-mode", "report", "--report-until", end, "--allowed-target-network", "127.0.0.0/8")
     with Server(echo) as server, Gateway("--log-every-refusal=no", *report) as gateway:
         for _turn in range(2):
             with gateway.tunnel(server.target):

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import json
 import logging
+import os
 import re
 import sys
 from gettext import gettext as _
@@ -16,12 +17,14 @@ from rich.text import Text
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
 from ogw.cli.live.gateway import NO_GATEWAY_MEANS, NoGateway, add_gateway, gateway_of
 from ogw.cli.parser import Parser, offer, parser_of
-from ogw.cli.screen import BOLD, DIM, clean, duration, indented, show, table
+from ogw.cli.screen import BOLD, DIM, clean, count, duration, indented, show, table
 from ogw.policy.advice import EVENTS, REASONS, Advice
 from ogw.policy.decision import Reason
 from ogw.report.events import CATALOGUE
 from ogw.report.recent import MOST, TUNNEL_ID
 from ogw.service.admin.shapes import FoundTunnel, OpenTunnel, ToldRefusal
+from ogw.service.log import search_command
+from ogw.settings.loader import ConfigError, load
 
 NUMBER = re.compile(r"(?:ogw-?)?([0-9]{1,4})\Z", re.IGNORECASE)
 
@@ -119,14 +122,10 @@ def _of_answer(number: int) -> str:
 
 def _tell_of_tunnel(asked: argparse.Namespace, tunnel: str) -> int:
     """Say what the gateway knows of it; the exit code. Raises NoGateway, Failed."""
-    elsewhere = _(
-        "Its log may tell more: search it for {tunnel} (in its log-file, the journal, or wherever it goes). A refusal "
-        "that was only counted has no line with its id; the line of the count names the client"
-    ).format(tunnel=tunnel)
     try:
         answer = gateway_of(asked).ask(f"/tunnel?id={tunnel}", FoundTunnel)
     except NoGateway as error:
-        raise NoGateway(f"{error}\n{elsewhere}") from None
+        raise NoGateway(f"{error}\n{_elsewhere(tunnel, _search_without_gateway(asked, tunnel))}") from None
     is_known = bool(answer["open"] or answer["refusals"])
     if missing := answer["workers_missing"]:
         told = ngettext("{number} worker did not answer in time", "{number} workers did not answer in time", missing)
@@ -136,12 +135,43 @@ def _tell_of_tunnel(asked: argparse.Namespace, tunnel: str) -> int:
     elif is_known:
         show(*_tunnel(clean(answer)))
     else:
-        told = _(
-            "the gateway knows no tunnel {tunnel}: none with this id is open, or among the last {most} refusals of "
-            "a worker that runs.\n{elsewhere}"
-        )
-        raise Failed(told.format(tunnel=tunnel, most=f"{MOST:,}", elsewhere=elsewhere))
+        raise Failed(_not_known(answer))
     return OK if is_known else FAILED
+
+
+def _not_known(answer: FoundTunnel) -> str:
+    told = [
+        _(
+            "the gateway knows no tunnel {tunnel}: none with this id is open, or among the last {most} refusals of a "
+            "worker that runs."
+        ).format(tunnel=answer["tunnel"], most=f"{MOST:,}")
+    ]
+    if deaths := answer.get("deaths"):
+        message = ngettext(
+            "{number} process of it has died since the start: what a worker knew that died is forgotten, and the log "
+            "is the place.",
+            "{number} processes of it have died since the start: what a worker knew that died is forgotten, and the "
+            "log is the place.",
+            deaths,
+        )
+        told.append(message.format(number=count(deaths)))
+    return "\n".join([*told, _elsewhere(answer["tunnel"], answer.get("search", ""))])
+
+
+def _elsewhere(tunnel: str, search: str) -> str:
+    """Where else it may be found; `search` is a line for a shell, or empty."""
+    where = _("search it for {tunnel} (in its log-file, the journal, or wherever it goes).").format(tunnel=tunnel)
+    told = _("Its log may tell more: {how}\nA refusal that was only counted has no line with its id; the line of the "
+             "count names the client")  # fmt: skip
+    return told.format(how=search or where)
+
+
+def _search_without_gateway(asked: argparse.Namespace, tunnel: str) -> str:
+    try:
+        config = load([] if asked.config is None else ["--config", asked.config], os.environ)
+    except ConfigError:
+        return ""
+    return search_command(config, tunnel) if config.log_file else ""
 
 
 def _tunnel(answer: FoundTunnel) -> list[RenderableType]:

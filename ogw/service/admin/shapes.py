@@ -72,12 +72,16 @@ class FoundTunnel(TypedDict):
     open             where it is open; None where not
     refusals         its own, the oldest first, as far as they are among the last 1,000 of a worker
     workers_missing  workers that did not answer in time
+    deaths           processes that died since the start; what they knew is forgotten
+    search           a line for a shell that finds the id in the log; "" where that is not to be searched here
     """
 
     tunnel: str
     open: Optional[OpenTunnel]
     refusals: list[ToldRefusal]
     workers_missing: int
+    deaths: NotRequired[int]
+    search: NotRequired[str]
 
 
 class RememberedRefusal(CountedRefusal):

@@ -37,6 +37,7 @@ from ogw.service.admin.page import NONE_OPEN
 from ogw.service.admin.shapes import Configuration, FoundTunnel, Remembered, Tunnels
 from ogw.service.admin.sockets import Sockets
 from ogw.service.answers import MOST_TUNNELS
+from ogw.service.log import search_command
 from ogw.service.messages import FindTunnel, ListRefusals, ListTunnels, Overview, Question, ShowConfig, ShowMistakes
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
@@ -61,6 +62,7 @@ class Asker(Protocol):
 class Views:
     """Asked by the threads of the admin process.
 
+    config  the one of the start, which says where the log is
     listen  host:port of each door of the gateway
     """
 
@@ -68,6 +70,7 @@ class Views:
         self._table = table
         self._supervisor = supervisor
         self._sockets = sockets
+        self._config = config
         self._flags = flags_of(config, folder_of(config, os.environ))
         self.listen = [place(host, port) for host, port in config.listen]
         self._registry = CollectorRegistry()
@@ -248,6 +251,8 @@ class Views:
             "open": next((one for answer in answers for one in answer["open"]), None),
             "refusals": [one for answer in answers for one in answer["refusals"]],
             "workers_missing": asked["missing"],
+            "deaths": self._table.gateway.cells[metrics.DEATHS],
+            "search": search_command(self._config, tunnel),
         }
 
     def config(self) -> Configuration:
