@@ -9,10 +9,10 @@ start the load on another machine and give it --gateway.
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from measuring.crew import end_as_by_ctrl_c
+from measuring.flags import place_of, value_of
 from measuring.machine import CORES, raise_descriptors
 from measuring.program import Failed
 from measuring.scene import ORIGIN_PORT, Asked, Scene, scene
@@ -20,8 +20,8 @@ from measuring.tally import Outcome, percentile
 from measuring.trial import Progress, Trial, milliseconds
 from measuring.verdict import AGENTS, GATEWAY, ORIGIN, computed, first_limit, load_of, why_not
 
+from ogw.cli.exits import FAILED, INTERRUPTED, OK
 from ogw.settings.kinds import duration, number, size
-from ogw.wire.connect import BadTarget, Target, parse_target
 
 EXAMPLES = """
 examples:
@@ -40,28 +40,6 @@ GROWTH = 1.5  # from one step of --find to the next
 CLOSE = 1.1  # between what was carried and what was not, --find is content
 FEWEST = 10
 SPARE = 64  # descriptors of a process that are not agents'
-
-OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-
-
-def value_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A flag's value, read as the gateway's settings are."""
-
-    def read(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
-
-    return read
-
-
-def place_of(text: str) -> Target:
-    """HOST:PORT."""
-    try:
-        return parse_target(text.encode())
-    except BadTarget as error:
-        raise ValueError(f"is not HOST:PORT: {error}") from None
 
 
 def parser() -> argparse.ArgumentParser:

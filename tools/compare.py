@@ -13,8 +13,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from agents import FAILED, INTERRUPTED, OK, value_of
 from measuring.crew import Crew, end_as_by_ctrl_c, serve
+from measuring.flags import value_of
 from measuring.machine import raise_descriptors
 from measuring.origin import SERVICES, listener, make_certificate
 from measuring.plot import Panel, plot, rounded
@@ -23,6 +23,7 @@ from measuring.subjects import KNOWN, Known, Places
 from measuring.trial import Progress
 from measuring.works import IDLE, KINDS, settle
 
+from ogw.cli.exits import FAILED, INTERRUPTED, OK
 from ogw.settings.kinds import duration, number
 
 EXAMPLES = """

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 from harness.commands import ROOT, clean
-from harness.gateway import Gateway, address
+from harness.gateway import Gateway, address, free_port
 from harness.terminal import Terminal
 from harness.tls import TlsServer, serving
+from harness.upstreams import Server, echo
 from harness.waiting import PATIENCE, until
 
 AGENTS = [sys.executable, str(ROOT / "tools" / "agents.py")]
@@ -85,6 +86,32 @@ def test_a_gateway_that_refuses_names_the_command_that_lets_the_load_pass():
     )
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--allowed-host", "127.0.0.0/8:8443 to=127.0.0.0/8"],
+            r"handshake was rejected: [A-Z0-9_]+\. .*\n +ogw allowed-host add .* --no-server-name",
+        ),
+        (
+            ["--allowed-host", "127.0.0.0/8:8443 no-server-name"],
+            r"address-not-allowed\. .*\n +ogw allowed-host add .* --to 127",
+        ),
+        (["--allowed-client", "192.0.2.1"], r"client-not-allowed\. .*: ogw allowed-client add 127\.0\.0\.0/8 --reload"),
+    ],
+)
+def test_what_else_a_gateway_refuses_for(flags, said):
+    with Gateway(*flags, tls_rules=None) as gateway:
+        done = agents(*FEW, "--gateway", f"{gateway.address}:8080")
+    assert done.returncode == 1 and re.search(said, done.stderr), done
+
+
+def test_a_target_that_does_not_speak_tls(upstream):
+    done = agents(*FEW, "--target", upstream.target)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done
+    assert re.search(r"a first upload failed: the gateway|a first upload failed: the TLS handshake", done.stderr), done
+
+
 def test_through_a_gateway_that_runs_and_lets_it_pass():
     with Gateway("--allowed-host", "127.0.0.0/8:8443 to=127.0.0.0/8 no-server-name", tls_rules=None) as gateway:
         done = agents(*FEW, "--seconds", "2s", "--gateway", f"{gateway.address}:8080")
@@ -139,10 +166,11 @@ def test_uploads_to_a_server_of_the_users_own(authority):
 
 
 def test_through_a_gateway_that_listens_on_ipv6():
-    with Gateway("--allowed-host", "[::1]:8443 to=::1 no-server-name", listen="::1", tls_rules=None) as gateway:
-        host, port = gateway.listen[0]
-        done = agents(*FEW, "--seconds", "1s", "--gateway", f"[{host}]:{port}")
-        assert done.returncode == 0 and f"gateway: [::1]:{port}, 3 processes" in done.stdout, done
+    place, port = f"[::1]:{free_port('::1')}", str(free_port("::1"))
+    rule = f"[::1]:{port} to=::1 no-server-name"
+    with Gateway("--listen-address", place, "--allowed-host", rule, listen="", tls_rules=None):
+        done = agents(*FEW, "--seconds", "1s", "--gateway", place, "--origin-port", port)
+    assert done.returncode == 0 and f"gateway: {place}, 3 processes" in done.stdout, done
 
 
 def test_a_limit_of_the_gateway_is_named():
@@ -154,3 +182,11 @@ def test_a_limit_of_the_gateway_is_named():
     assert re.search(r"^errors +[0-9,]+: the gateway answered 503 .*too-many-tunnels$", done.stdout, re.MULTILINE), done
     assert re.search(r"^first limit +max-tunnels of the gateway", done.stdout, re.MULTILINE), done
     assert re.search(r"^200 agents are not carried here: [0-9,]+ errors?\.$", done.stdout, re.MULTILINE), done
+
+
+def test_a_port_that_another_load_has_is_told():
+    place, port = f"[::1]:{free_port('::1')}", free_port("::1")
+    with Gateway("--listen-address", place, listen="", tls_rules=None), Server(echo, host="::1", port=port):
+        done = agents(*FEW, "--gateway", place, "--origin-port", str(port))
+    assert done.returncode == 1, done
+    assert f"cannot listen at [::1]:{port}: address already in use; see --origin-port" in done.stderr

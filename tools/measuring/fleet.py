@@ -63,7 +63,8 @@ def why(error: BaseException) -> str:
     if isinstance(error, TooSlow):
         return f"there was {error}"
     if isinstance(error, ssl.SSLError):
-        return f"the TLS handshake failed: {error.reason or error}"
+        is_alert = str(error.reason).startswith(("TLSV1", "SSLV3"))
+        return f"the TLS handshake {'was rejected' if is_alert else 'failed'}: {error.reason or error}"
     if number in NO_DESCRIPTORS:
         return "the load has no descriptor left"
     if number == errno.EADDRNOTAVAIL:

@@ -100,10 +100,14 @@ def make_certificate(path: pathlib.Path) -> None:
     )
 
 
+def family(host: str) -> socket.AddressFamily:
+    """Of an IP address."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def listener(place: tuple[str, int]) -> socket.socket:
     """One of several on the same port, among which the kernel spreads what comes. Raises OSError."""
-    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
-    sock = socket.create_server(place, family=family, backlog=BACKLOG, reuse_port=True)
+    sock = socket.create_server(place, family=family(place[0]), backlog=BACKLOG, reuse_port=True)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it
     sock.setblocking(False)
     return sock

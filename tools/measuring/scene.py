@@ -1,6 +1,7 @@
 """What agents are let loose on: a gateway, and a server behind it, of this machine or another."""
 
 import contextlib
+import os
 import pathlib
 import socket
 import tempfile
@@ -13,7 +14,7 @@ from measuring.crew import Crew, serve
 from measuring.fleet import Fleet, Work
 from measuring.loop import Loop
 from measuring.machine import listeners_at, processes
-from measuring.origin import NAME, listener, make_certificate
+from measuring.origin import NAME, family, listener, make_certificate
 from measuring.program import Failed, OwnGateway, loopback
 from measuring.tally import Pids
 from measuring.tunnel import Way
@@ -57,12 +58,12 @@ def scene(asked: Asked) -> Iterator[Scene]:
     Raises Failed.
     """
     with contextlib.ExitStack() as stack:
-        made = (_beside if asked.gateway is None else _before)(asked, stack)
+        made = (_own if asked.gateway is None else _running)(asked, stack)
         _probe(made.work)
         yield made
 
 
-def _beside(asked: Asked, stack: contextlib.ExitStack) -> Scene:
+def _own(asked: Asked, stack: contextlib.ExitStack) -> Scene:
     """A gateway of this clone."""
     target, origin, dns = asked.target, Crew(), None
     if target is None:
@@ -81,16 +82,19 @@ def _beside(asked: Asked, stack: contextlib.ExitStack) -> Scene:
     return Scene(_work(asked, gateway.place, target), kinds, [told, _told_load(asked, target)])
 
 
-def _before(asked: Asked, stack: contextlib.ExitStack) -> Scene:
+def _running(asked: Asked, stack: contextlib.ExitStack) -> Scene:
     """A gateway that runs already."""
     assert asked.gateway is not None
     there, here = _reach(asked.gateway)
+    is_here = here == there[0] or ip_address(there[0]).is_loopback
     target, origin = asked.target, Crew()
     if target is None:
+        # On loopback, an address that no other load uses.
+        here = loopback() if there[0].startswith("127.") else here
         origin = _origin(asked, here, stack)
         target = Target(here, asked.origin_port, ip_address(here))
     told = f"gateway: {asked.gateway}, "
-    pids = listeners_at(*there) if here == there[0] or ip_address(there[0]).is_loopback else []
+    pids = listeners_at(*there) if is_here else []
     told += f"{sum(len(processes(pid)) for pid in pids)} processes on this machine" if pids else "whose CPU is not seen"
     kinds: dict[str, Pids] = {
         GATEWAY: lambda: [one for pid in pids for one in processes(pid)],
@@ -116,10 +120,13 @@ def _origin(asked: Asked, host: str, stack: contextlib.ExitStack, dns: Optional[
     make_certificate(folder / "certificate.pem")
     crew = stack.enter_context(Crew())
     try:
+        socket.create_server((host, asked.origin_port), family=family(host)).close()  # is another load there?
         doors = [listener((host, asked.origin_port)) for _turn in range(asked.processes)]
     except OSError as error:
         at = place(host, asked.origin_port)
-        raise Failed(f"the load's server cannot listen at {at}: {error.strerror}; see --origin-port") from None
+        raise Failed(
+            f"the load's server cannot listen at {at}: {os.strerror(error.errno or 0).lower()}; see --origin-port"
+        ) from None
     for number, door in enumerate(doors):
         crew.start(serve, folder / "certificate.pem", {"uploads": door}, None if number else dns)
     for door in doors:
@@ -141,6 +148,13 @@ def _reach(gateway: Target) -> tuple[tuple[str, int], str]:
     return (there[0], there[1]), here[0]
 
 
+def _reach_from(gateway: tuple[str, int]) -> str:
+    """The address of this machine that leads there."""
+    with socket.socket(socket.AF_INET6 if ":" in gateway[0] else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(gateway)
+        return str(sock.getsockname()[0])
+
+
 def _probe(work: Work) -> None:
     """One upload, before thousands fail alike."""
     loop = Loop()
@@ -157,13 +171,16 @@ def _probe(work: Work) -> None:
 def _remedy(error: str, work: Work) -> str:
     target = work.way.target
     if "client-not-allowed" in error:
-        return "On the gateway's machine, let this one in: ogw allowed-client add ADDRESS --reload"
-    if "not-allowed" in error or "TLS handshake" in error:
+        network = "127.0.0.0/8" if work.own_place else _reach_from(work.way.gateway)
+        return f"On the gateway's machine, let this one in: ogw allowed-client add {network} --reload"
+    if "not-allowed" in error or "was rejected" in error:
         more = "" if work.name else f" --to {str(target).rpartition(':')[0].strip('[]')} --no-server-name"
         return (
-            f"On the gateway's machine, allow where the load goes:\n"
+            "On the gateway's machine, allow where the load goes:\n"
             f"    ogw allowed-host add {target}{more} --until 2h --note tools/agents --reload"
         )
+    if "TLS handshake" in error:
+        return f"Does {target} speak TLS 1.2 or 1.3?"
     if "answered 50" in error:
         return (
             f"The gateway must reach {target}: open the firewalls on the way, see --origin-port, or name a TLS "
