@@ -60,10 +60,19 @@ class _Waits(enum.Enum):
     NOTHING = enum.auto()
 
 
+# By its class, Python 3.11 takes 0.1 µs to find each of these, and a handshake asks for some twenty.
+_CLIENT_HELLO, _SERVER_HELLO, _SECOND_HELLO = _Waits.CLIENT_HELLO, _Waits.SERVER_HELLO, _Waits.SECOND_HELLO
+_SERVER_FLIGHT, _SERVER_DONE, _CERTIFICATE = _Waits.SERVER_FLIGHT, _Waits.SERVER_DONE, _Waits.CERTIFICATE
+_NOTHING = _Waits.NOTHING
+_A_CLIENT_HELLO, _A_SERVER_HELLO = MessageKind.CLIENT_HELLO, MessageKind.SERVER_HELLO
+_CLIENT_CLOSED, _UPSTREAM_CLOSED = Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED
+_ENFORCE = Mode.ENFORCE
+
+
 class Handshake:
     """Watches one handshake. After each call, `take_up` and `take_down` give the bytes that may be passed on.
 
-    Once one of these is set, it is settled:
+    Once it is `settled`, one of these is set:
 
     verified   nothing is to be watched any more
     rejection  the rules say no
@@ -78,9 +87,9 @@ class Handshake:
         self._target = target
         self._client_ip = client_ip
         self._take(policy, no_server_name)
-        self._waits = _Waits.CLIENT_HELLO
-        self._client = Side("the client", Reason.CLIENT_CLOSED, rules.max_size)
-        self._server = Side("the server", Reason.UPSTREAM_CLOSED, rules.max_size)
+        self._waits = _CLIENT_HELLO
+        self._client = Side("the client", _CLIENT_CLOSED, rules.max_size)
+        self._server = Side("the server", _UPSTREAM_CLOSED, rules.max_size)
         self._names: Optional[tuple[bytes, ...]] = None
         self._asked = False
         self._session_id = b""
@@ -90,6 +99,7 @@ class Handshake:
         self.subject = ""
         self.pattern = ""  # that would allow its client certificate, where none does
         self.certificate: Optional[bytes] = None  # as in policy/recheck.py's Session
+        self.settled = False
         self.verified = False
         self.rejection: Optional[Rejection] = None
         self.ended: Optional[Ending] = None
@@ -97,7 +107,7 @@ class Handshake:
     def _take(self, policy: Policy, no_server_name: bool) -> None:
         self._policy = policy
         self._rules = policy.tls
-        self._only_reports = policy.tls.mode is not Mode.ENFORCE
+        self._only_reports = policy.tls.mode is not _ENFORCE
         self._no_server_name = no_server_name
         self._subjects = policy.tls.subjects_for(self._target, self._client_ip)
 
@@ -112,17 +122,13 @@ class Handshake:
             self._subjects = policy.tls.subjects_for(other, self._client_ip)
         decision = judge_hello(policy, self._client_ip, self._target, no_server_name, seen)
         if not decision.allowed:
-            self.rejection = Rejection(decision.reason, decision.detail)
+            self._settle(Rejection(decision.reason, decision.detail))
 
     @property
     def session(self) -> Session:
         """What was seen, as policy/recheck.py judges it."""
         broken = None if self.rejection is None else self.rejection.reason
         return Session(self.server_name, self.version, self.ech_seen, self.certificate, broken)
-
-    @property
-    def settled(self) -> bool:
-        return self.verified or self.rejection is not None or self.ended is not None
 
     def client_said(self, data: bytes) -> None:
         """Bytes of the client, in order."""
@@ -143,12 +149,12 @@ class Handshake:
     @property
     def held(self) -> int:
         """How many bytes of both sides are held."""
-        return self._client.reader.held + self._server.reader.held
+        return len(self._client.held) + len(self._server.held)
 
     @property
     def awaits_client(self) -> bool:
         """It is the client's turn to say what is judged next: the order of a recording whose directions are apart."""
-        return self._waits in (_Waits.CLIENT_HELLO, _Waits.SECOND_HELLO, _Waits.CERTIFICATE)
+        return self._waits in (_CLIENT_HELLO, _SECOND_HELLO, _CERTIFICATE)
 
     @property
     def passes(self) -> bool:
@@ -173,70 +179,76 @@ class Handshake:
         reason = side.ending
         if reset:
             reason = Reason.CLIENT_RESET if client else Reason.UPSTREAM_RESET
-        self.ended = Ending(reason, f"{side.name} {'reset' if reset else 'closed'} before its TLS session was verified")
+        done = "reset" if reset else "closed"
+        self._settle(ended=Ending(reason, f"{side.name} {done} before its TLS session was verified"))
 
     def timed_out(self, seconds: float) -> None:
         """The time for the handshake is over: that is a rejection, too."""
-        awaited = "ServerHello" if self._waits is _Waits.SERVER_HELLO else "end of the handshake"
-        if self._waits in (_Waits.CLIENT_HELLO, _Waits.SECOND_HELLO):
+        awaited = "ServerHello" if self._waits is _SERVER_HELLO else "end of the handshake"
+        if self._waits in (_CLIENT_HELLO, _SECOND_HELLO):
             awaited = "complete ClientHello"
-        self.rejection = Rejection(
-            Reason.HANDSHAKE_TIMEOUT, f"there was no {awaited} after {seconds:g} s (handshake-timeout)"
-        )
+        detail = f"there was no {awaited} after {seconds:g} s (handshake-timeout)"
+        self._settle(Rejection(Reason.HANDSHAKE_TIMEOUT, detail))
 
     def gave_way(self, most: int) -> None:
         """What its worker holds of handshakes is too much, and its client holds most of it: a rejection, too."""
-        self.rejection = Rejection(
-            Reason.TOO_MANY_HANDSHAKE_BYTES,
+        detail = (
             f"the worker held more than {most} bytes of unfinished handshakes, and this client most of them "
-            "(handshake-memory)",
+            "(handshake-memory)"
         )
+        self._settle(Rejection(Reason.TOO_MANY_HANDSHAKE_BYTES, detail))
 
     def let_go(self) -> None:
         """Nothing of what is held will pass: do not hold it while the client is let finish."""
         for side in (self._client, self._server):
-            side.reader.let_go()
+            side.let_go()
 
     def _take_of(self, side: Side) -> bytes:
-        reader = side.reader
-        if self.verified or self._only_reports:
-            return reader.take(reader.end)
-        return b"" if self.rejection is not None else reader.take(side.passed)
+        if self.verified:
+            return side.take_all()
+        if self._only_reports:
+            return side.take(side.end)
+        return b"" if self.rejection is not None else side.take(side.passed)
 
     def _judge(self, side: Side, data: bytes, judge: Callable[[Message], None]) -> None:
-        if self.settled:
-            side.reader.hold(data)
-            return
+        side.hold(data)
         try:
-            for message in side.reader.feed(data):
-                judge(message)
-                if self.settled:
+            while not self.settled:
+                message = side.next_message()
+                if message is not None:
+                    judge(message)
+                elif side.kept > self._rules.max_size + LARGEST_RECORD:
+                    raise TooLarge(f"{side.kept} bytes of a handshake and no end of it")
+                else:
                     return
-            if side.kept > self._rules.max_size + LARGEST_RECORD:
-                raise TooLarge(f"{side.kept} bytes of a handshake and no end of it")
         except Reject as reject:
-            self.rejection = reject.rejection
+            self._settle(reject.rejection)
         except TlsError as error:
-            self.rejection = unreadable(error, side.name)
+            self._settle(unreadable(error, side.name))
+
+    def _settle(self, rejection: Optional[Rejection] = None, ended: Optional[Ending] = None) -> None:
+        self.rejection, self.ended = rejection, ended
+        self.verified = rejection is None and ended is None
+        self.settled = True
 
     # The client's messages.
 
     def _client_message(self, message: Message) -> None:
         waits = self._waits
-        if message.type == ALERT and waits is not _Waits.CLIENT_HELLO:
+        if message.type == ALERT and waits is not _CLIENT_HELLO:
             self._alert(message, self._client)
-        elif waits in (_Waits.CLIENT_HELLO, _Waits.SECOND_HELLO):
-            if message.type == HANDSHAKE and message.kind == MessageKind.CLIENT_HELLO:
+        elif waits in (_CLIENT_HELLO, _SECOND_HELLO):
+            if message.type == HANDSHAKE and message.kind == _A_CLIENT_HELLO:
                 self._client_hello(message.body)
-            elif waits is _Waits.CLIENT_HELLO or message.type == HANDSHAKE:
+            elif waits is _CLIENT_HELLO or message.type == HANDSHAKE:
                 raise Malformed(f"{message.name} where a ClientHello belongs")
             else:
                 self._pass_behind_its_hello()
         elif message.type == HANDSHAKE:
-            if waits is not _Waits.CERTIFICATE or message.kind != MessageKind.CERTIFICATE:
+            if waits is not _CERTIFICATE or message.kind != MessageKind.CERTIFICATE:
                 raise Malformed(f"{message.name} out of its order")
             self._client_certificate(message.body)
-        elif waits is _Waits.CERTIFICATE:
+        elif waits is _CERTIFICATE:
             raise Malformed(f"{message.name} where a Certificate belongs")
         else:
             self._pass_behind_its_hello()
@@ -248,7 +260,7 @@ class Handshake:
 
     def _client_hello(self, body: bytes) -> None:
         hello = read_client_hello(body)
-        second = self._waits is _Waits.SECOND_HELLO
+        second = self._waits is _SECOND_HELLO
         if second and hello.server_names != self._names:
             raise Reject(Reason.SERVER_NAME_MISMATCH, "the second ClientHello names another server than the first")
         if not second:
@@ -264,7 +276,7 @@ class Handshake:
                 )
         self._names = hello.server_names
         self._session_id = hello.session_id
-        self._waits = _Waits.SERVER_HELLO
+        self._waits = _SERVER_HELLO
         self._client.end_turn()
 
     def _offers_too_little(self, hello: ClientHello) -> Reject:
@@ -324,26 +336,26 @@ class Handshake:
         waits = self._waits
         if message.type == ALERT:
             self._alert(message, self._server)
-        elif waits is _Waits.SERVER_HELLO:
+        elif waits is _SERVER_HELLO:
             if message.type == CHANGE_CIPHER_SPEC and self.version:
                 self._server.pass_to_here()  # behind a HelloRetryRequest it means nothing (RFC 8446, appendix D.4)
                 return
-            if message.type != HANDSHAKE or message.kind != MessageKind.SERVER_HELLO:
+            if message.type != HANDSHAKE or message.kind != _A_SERVER_HELLO:
                 raise Malformed(f"{message.name} where a ServerHello belongs")
             self._server_hello(message.body)
-        elif waits is _Waits.SERVER_FLIGHT:
+        elif waits is _SERVER_FLIGHT:
             # A server may resume without that id; then there is no certificate, no key exchange: only a fresh ticket,
             # or nothing at all, before it changes to encryption (RFC 5077, section 3.1).
             if message.type == CHANGE_CIPHER_SPEC or message.kind == MessageKind.NEW_SESSION_TICKET:
                 self._unseen("the session is resumed, and its client certificate was shown before")
                 return
-            self._waits = _Waits.SERVER_DONE
+            self._waits = _SERVER_DONE
             self._server_message(message)
-        elif waits is _Waits.SERVER_DONE:
+        elif waits is _SERVER_DONE:
             self._server_flight(message)
-        elif message.type == HANDSHAKE or waits is _Waits.CLIENT_HELLO:
+        elif message.type == HANDSHAKE or waits is _CLIENT_HELLO:
             raise Malformed(f"{message.name} out of its order")
-        elif message.type == CHANGE_CIPHER_SPEC and waits is _Waits.SECOND_HELLO:
+        elif message.type == CHANGE_CIPHER_SPEC and waits is _SECOND_HELLO:
             self._server.pass_to_here()
 
     def _server_hello(self, body: bytes) -> None:
@@ -360,7 +372,7 @@ class Handshake:
             )
         if hello.retry:
             self._server.end_turn()
-            self._waits = _Waits.SECOND_HELLO
+            self._waits = _SECOND_HELLO
         elif self._subjects is None:
             self._done()
         elif hello.version >= TLS_1_3:
@@ -369,7 +381,7 @@ class Handshake:
             # A server that resumes says the client's own id back, also one that resumes from a ticket (RFC 5077, 3.4).
             self._unseen("the session is resumed, and its client certificate was shown before")
         else:
-            self._waits = _Waits.SERVER_FLIGHT
+            self._waits = _SERVER_FLIGHT
 
     def _server_flight(self, message: Message) -> None:
         """TLS 1.0-1.2, not resumed: does the server ask for a client certificate before it is done?"""
@@ -381,7 +393,7 @@ class Handshake:
         elif message.kind == MessageKind.SERVER_HELLO_DONE:
             if self._asked:
                 self._server.end_turn()
-                self._waits = _Waits.CERTIFICATE
+                self._waits = _CERTIFICATE
             else:
                 self.certificate = b""
                 self._done()
@@ -406,9 +418,9 @@ class Handshake:
             name = f" ({Alert(description).name.lower()})"
         except ValueError:
             name = ""
-        self.ended = Ending(side.ending, f"{side.name} ended the handshake with alert {description}{name}")
+        self._settle(ended=Ending(side.ending, f"{side.name} ended the handshake with alert {description}{name}"))
         side.pass_to_here()
 
     def _done(self) -> None:
-        self._waits = _Waits.NOTHING
-        self.verified = True
+        self._waits = _NOTHING
+        self._settle()

@@ -470,6 +470,27 @@ def test_cuts_and_records_never_change_a_verdict(data):
     assert passed[0] == (b"" if whole.rejection else made)
 
 
+def changed(recording, draw):
+    """A recording with a few wrong bytes, most of them where the lengths and the kinds of its first message stand."""
+    data = bytearray(recording)
+    for _change in range(draw(st.integers(0, 3))):
+        at = draw(st.one_of(st.integers(0, 10), st.integers(0, len(data) - 1)))
+        data[at] = (draw(st.one_of(st.just(0), st.just(data[at]))) + draw(st.integers(-3, 255))) % 256
+    return bytes(data)
+
+
+@given(st.data(), st.sampled_from(RECORDED))
+def test_a_record_that_comes_whole_is_judged_as_one_that_comes_byte_by_byte(data, name):
+    """The first is read in a shorter way."""
+    mode, max_size = data.draw(st.sampled_from([Mode.ENFORCE, Mode.REPORT])), data.draw(st.sampled_from([300, 65536]))
+    up, down = (changed(recording, data.draw) for recording in recorded(name))
+    whole, slow = (watch(mode=mode, max_size=max_size) for _way in range(2))
+    passed = [replay(whole, up, down), replay(slow, up, down, piece=1)]
+    seen = [(each.rejection, each.ended, each.verified, each.session, each.awaits_client) for each in (whole, slow)]
+    assert seen[0] == seen[1]
+    assert passed[0] == passed[1] or mode is Mode.REPORT  # there, what is not judged yet passes in pieces
+
+
 @given(st.lists(st.tuples(st.sampled_from(["up", "down"]), st.binary(max_size=60)), max_size=6), st.booleans())
 def test_anything_at_all_is_settled_once_or_waits(said, listed):
     handshake = watch(subjects=subjects("till-7") if listed else None)
