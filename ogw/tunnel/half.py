@@ -212,6 +212,13 @@ class Half:
         self.error = error.with_traceback(None)  # which would hold on to this half
         return end
 
+    def half_close(self) -> None:
+        """An act of the burst: the sink hears that no more comes."""
+        try:
+            self.sink.shutdown(_socket.SHUT_WR)
+        except OSError:
+            pass  # the sink is gone already, and its own half says so; or it was closed meanwhile, which says it, too
+
     def close(self) -> None:
         """Give up the watcher, before its socket is closed."""
         self.readable.stop()

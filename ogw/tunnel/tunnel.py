@@ -266,7 +266,7 @@ class Tunnel:
 
     def _serve(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
         shared = self.shared
-        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets)
+        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets, shared.burst)
         self.answered = True
         try:
             if shared.policy.tls.mode is Mode.OFF:

@@ -151,10 +151,10 @@ class Going:
     def __init__(self, rest_up=b"", seconds=20.0):
         self.ours_client, self.client = tcp_pair()
         self.ours_upstream, self.upstream = tcp_pair()
-        self.duplex = Duplex(self.ours_client, self.ours_upstream, Pipes(), Greenlets())
+        self.burst, self.raised = Burst(), []
+        self.duplex = Duplex(self.ours_client, self.ours_upstream, Pipes(), Greenlets(), self.burst)
         policy = Policy(parse_rules("www.example.com", "here")[0], tls=TlsRules())
         self.handshake = Handshake(policy, parse_target(b"www.example.com:443"), "127.0.0.1", False)
-        self.burst, self.raised = Burst(), []
         self.greenlet = greenlet(lambda: self._run(rest_up, seconds), get_hub())
         self.over = gevent.event.Event()
 
