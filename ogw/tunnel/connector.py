@@ -11,7 +11,7 @@ from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
 from ogw.tunnel.attempt import UNDER_WAY, AttemptFailed, failure, keep_alive, open_socket, settle
 from ogw.tunnel.burst import Burst
-from ogw.tunnel.loop import WRITE, Deadline, Expired
+from ogw.tunnel.loop import WRITE, Deadline, Expired, Limit
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import local_port_range
 from ogw.tunnel.race import MOST_TOLD, Race
@@ -55,6 +55,7 @@ class Connector:
     ) -> None:
         self._resolver = resolver
         self._dial_timeout = dial_timeout
+        self._dial_limit = Limit(dial_timeout)
         self._dns_timeout = dns_timeout
         self._keepalive = keepalive
         self._ports = local_port_range()
@@ -98,7 +99,7 @@ class Connector:
         try:
             sock = open_socket(address, self._ports)
             try:
-                with Deadline(self._dial_timeout):
+                with self._dial_limit:
                     _Connecting(sock, (address, target.port), mailbox).go_with(self._burst)
             except BaseException:
                 sock.close()

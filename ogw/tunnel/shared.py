@@ -10,6 +10,7 @@ from ogw.tunnel.burst import Burst
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.ledger import Ledger
+from ogw.tunnel.loop import Limit
 from ogw.tunnel.pipes import Pipes
 
 
@@ -42,6 +43,9 @@ class Shared:
     via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
     budget: Budget = field(default_factory=Budget)  # what all unfinished handshakes may hold
     burst: Burst = field(default_factory=Burst)  # what goes out at the end of the turn
+
+    def __post_init__(self) -> None:
+        self.handshake_limit = Limit(self.handshake_timeout)
 
     def become(self, other: "Shared") -> None:
         """Take a new configuration."""

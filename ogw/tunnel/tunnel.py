@@ -303,8 +303,8 @@ class Tunnel:
         self.handshake = handshake
         began = time.monotonic()
         shared = self.shared
-        rests, seconds = (rest, upstream.rest), shared.handshake_timeout
-        verify(handshake, duplex, *rests, seconds, shared.budget, shared.burst, self.network)
+        rests, limit = (rest, upstream.rest), shared.handshake_limit
+        verify(handshake, duplex, *rests, limit, shared.budget, shared.burst, self.network)
         self.handshake, grounds.session = None, handshake.session
         ledger = self.shared.ledger
         if handshake.verified:

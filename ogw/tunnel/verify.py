@@ -17,7 +17,7 @@ from ogw.tunnel.budget import Budget
 from ogw.tunnel.burst import Burst
 from ogw.tunnel.duplex import Duplex
 from ogw.tunnel.half import Half
-from ogw.tunnel.loop import WRITE, Deadline, Expired
+from ogw.tunnel.loop import WRITE, Expired, Limit
 from ogw.wire.connect import ESTABLISHED
 
 RECEIVE_SIZE = 16 * 1024
@@ -33,7 +33,7 @@ def verify(
     duplex: Duplex,
     rest_up: bytes,
     rest_down: bytes,
-    seconds: float,
+    limit: Limit,
     budget: Budget,
     burst: Burst,
     client: str,
@@ -44,18 +44,18 @@ def verify(
 
     rest_up    what the client sent behind its head
     rest_down  what came behind the relay proxy's
-    seconds    the limit of all of it; then the handshake is rejected
+    limit      of all of it; then the handshake is rejected
     budget     what all handshakes of the worker may hold
     burst      what goes out at the end of the turn
     client     for whom
     """
     verification = _Verification(handshake, duplex, budget, burst, client)
     try:
-        with Deadline(seconds):
+        with limit:
             verification.run(rest_up, rest_down)
     except Expired:
         if not handshake.settled:
-            handshake.timed_out(seconds)
+            handshake.timed_out(limit.seconds)
     except GaveWay:
         if not handshake.settled:
             handshake.gave_way(budget.most)

@@ -20,6 +20,7 @@ from ogw.tunnel.burst import Burst
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.duplex import Duplex
 from ogw.tunnel.greenlets import Greenlets
+from ogw.tunnel.loop import Limit
 from ogw.tunnel.mailbox import ClientGone, Mailbox
 from ogw.tunnel.pipes import Pipes
 from ogw.tunnel.resolve import Resolver
@@ -160,7 +161,7 @@ class Going:
 
     def _run(self, rest_up, seconds):
         try:
-            verify(self.handshake, self.duplex, rest_up, b"", seconds, Budget(), self.burst, "127.0.0.1")
+            verify(self.handshake, self.duplex, rest_up, b"", Limit(seconds), Budget(), self.burst, "127.0.0.1")
         except BaseException as error:
             self.raised.append(error)
         finally:
