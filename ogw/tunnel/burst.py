@@ -33,5 +33,10 @@ class Burst:
 
     def _run(self) -> None:
         acts, self._acts = self._acts, []
-        for tell in [told for act in acts if (told := act()) is not None]:
+        told = []
+        for act in acts:
+            tell = act()
+            if tell is not None:
+                told.append(tell)
+        for tell in told:
             tell()

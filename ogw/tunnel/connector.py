@@ -159,12 +159,14 @@ class Connector:
 class _Connecting:
     """A socket that connects with the burst."""
 
+    __slots__ = ("_code", "_mailbox", "_place", "_sock", "_watcher")
+
     def __init__(self, sock: _socket.socket, place: tuple[str, int], mailbox: Mailbox) -> None:
         self._sock = sock
         self._place = place
         self._mailbox = mailbox
         self._watcher: Any = mailbox.loop.io(sock.fileno(), WRITE)
-        self._code = 0  # what connect(2) said
+        self._code: Optional[int] = None  # what connect(2) said
 
     def go_with(self, burst: Burst) -> None:
         """Come back when it is writable. Raises AttemptFailed, and what the mailbox does."""
@@ -173,10 +175,12 @@ class _Connecting:
             while self._mailbox.wait() is not self:
                 pass  # the look-up's last word may come late
         finally:
-            burst.remove(self._act)
+            if self._code is None:
+                burst.remove(self._act)
             self._watcher.stop()
             self._watcher.close()
         if self._code not in UNDER_WAY:
+            assert self._code is not None
             raise failure(self._code)
 
     def _act(self) -> Optional[Callable[[], None]]:
@@ -184,7 +188,7 @@ class _Connecting:
         if self._code not in UNDER_WAY:
             return self._heard
         # Not before it connects: a socket that is not connected is ready for everything.
-        self._watcher.start(self._heard)
+        self._watcher.start(self._mailbox.tell, self)
         return None
 
     def _heard(self) -> None:

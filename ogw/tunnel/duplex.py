@@ -68,7 +68,7 @@ class Duplex:
         try:
             if down.rest:
                 down.readable.stop()
-                self._loop.run_callback(self._more, down, Flow.WEAK)
+                self._burst.add(down.begin)
             else:
                 down.readable.start(down.pump)
             self._copy(up, Flow.WEAK)
@@ -94,8 +94,8 @@ class Duplex:
         return self.up.ended is not None and self.down.ended is not None
 
     def _more(self, half: Half, came: Union[Flow, HalfEnd]) -> None:
-        # Runs in the hub: the pump came upon more than a message.
-        if half.ended is not None:
+        # Runs in the hub: the pump came upon more than a message, or the sink did not take all of the first rest.
+        if half.ended is not None or self._main is None:
             return  # it was asked to end before its rest was sent
         if isinstance(came, HalfEnd):
             self._finish(half, came)

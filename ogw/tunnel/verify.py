@@ -1,8 +1,8 @@
 """Steps 4 and 5 of the path: the 200, then the handshake goes by, and each piece of it is judged before it passes.
 
-One greenlet owns both sockets meanwhile; the pair of the duplex starts when there is nothing to judge any more. What
-passes is sent with the burst at the end of the turn; where a peer does not take all of it at once, the greenlet sends
-the rest as the peer takes it, and reads nothing meanwhile.
+One greenlet owns both sockets meanwhile; the duplex starts when there is nothing to judge any more. What passes is sent
+with the burst at the end of the turn; where a peer does not take all of it at once, the greenlet sends the rest as the
+peer takes it, and reads nothing meanwhile.
 """
 
 from collections.abc import Callable
@@ -138,18 +138,16 @@ class _Verification:
         self._down.readable.start(self._switch, self._down)
 
     def _pass_on(self) -> None:
-        """Let the burst send what may pass. If that is the end of the handshake, come back when it was sent."""
+        """Let the burst send what may pass; what settles the handshake goes with the duplex' first burst."""
         handshake, up, down = self._handshake, self._up, self._down
         up.rest += handshake.take_up()
         down.rest += handshake.take_down()
-        if not self._in_burst and (up.rest or down.rest):
+        if (up.rest or down.rest) and not self._in_burst and not handshake.settled:
             self._in_burst = True
             self._burst.add(self._act)
-        while self._in_burst and handshake.settled and handshake.passes:
-            self._wait()
 
     def _act(self) -> Optional[Callable[[], None]]:
-        """What the burst calls: send. The greenlet hears of it where something is left, or it waits for the end."""
+        """What the burst calls: send. The greenlet hears of it where something is left, or a peer is gone."""
         self._in_burst = False
         self._send_both()
         return self._tell if self._up.rest or self._down.rest or self._handshake.settled else None
@@ -159,9 +157,10 @@ class _Verification:
             self._switch(self._burst)
 
     def _send_both(self) -> None:
-        for half in (self._up, self._down):
-            if half.rest:
-                self._send(half)
+        if self._up.rest:
+            self._send(self._up)
+        if self._down.rest:
+            self._send(self._down)
 
     def _send(self, half: Half) -> None:
         try:
@@ -211,7 +210,8 @@ class _Verification:
         """It is over: nothing waits for the burst, the budget forgets it, and nobody throws into it any more."""
         if self._in_burst:
             self._burst.remove(self._act)
-            self._send_both()
+        if self._down.copied < 0 or not self._handshake.passes:
+            self._send_both()  # the 200, and what was allowed before the rest was not
         self._down.copied = max(0, self._down.copied)
         if self._held and not self.gives_way:
             self._budget.forget(self)

@@ -274,3 +274,110 @@ def test_a_client_that_comes_back_byte_by_byte_is_answered_as_one_that_says_all_
         gevent.sleep(0)
     assert read_exactly(one.upstream, len(HELLO)) == HELLO
     one.kill()
+
+
+# The duplex.
+
+
+class Copying:
+    """A duplex that begins with something to say down."""
+
+    def __init__(self, rest):
+        self.ours_client, self.client = tcp_pair()
+        self.ours_upstream, self.upstream = tcp_pair()
+        self.burst = Burst()
+        self.duplex = Duplex(self.ours_client, self.ours_upstream, Pipes(), Greenlets(), self.burst)
+        self.duplex.down.rest = rest
+        self.greenlet = greenlet(self._run, get_hub())
+        self.over, self.raised = gevent.event.Event(), []
+
+    def _run(self):
+        try:
+            self.duplex.run()
+        except BaseException as error:
+            self.raised.append(error)
+        finally:
+            self.ours_client.close()
+            self.ours_upstream.close()
+            self.over.set()
+
+
+@pytest.fixture
+def copying():
+    made = []
+
+    def make(rest):
+        made.append(Copying(rest))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.client.close()
+        one.upstream.close()
+
+
+def test_the_first_rest_goes_at_the_end_of_the_turn_and_what_follows_behind_it(copying):
+    one = copying(b"first")
+    send_all(one.upstream, b"second")
+
+    def turn():
+        one.greenlet.switch()
+        with pytest.raises(BlockingIOError):
+            one.client.recv(1)
+
+    in_one_turn(turn)
+    assert read_exactly(one.client, 11) == b"firstsecond"
+    one.duplex.end(Reason.KILLED)
+    assert one.over.wait(10) and one.duplex.down.copied == 11
+
+
+def test_what_does_not_fit_of_the_first_rest_follows_in_its_order(copying):
+    one = copying(bytes(100_000))
+    before = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            before += one.ours_client.send(b"x" * 65536)
+    send_all(one.upstream, b"second")
+    in_one_turn(one.greenlet.switch)
+    assert one.duplex.down.copied < 100_000
+    assert read_exactly(one.client, before) == b"x" * before
+    assert read_exactly(one.client, 100_006) == bytes(100_000) + b"second"
+    one.duplex.end(Reason.KILLED)
+    assert one.over.wait(10)
+
+
+def test_a_first_rest_that_nobody_takes_any_more_ends_its_half(copying):
+    one = copying(b"first")
+
+    def turn():
+        one.greenlet.switch()
+        reset(one.client)
+
+    in_one_turn(turn)
+    assert one.over.wait(10)
+    assert (one.duplex.reason, one.duplex.down.copied, one.raised) == (Reason.CLIENT_RESET, 0, [])
+
+
+@pytest.mark.parametrize("way", ["asked", "thrown"])
+def test_a_duplex_that_is_over_before_the_end_of_the_turn_writes_to_nobody(way, copying):
+    """Its descriptors are closed then, and their numbers may be those of another client."""
+    one, others = copying(b"first"), []
+
+    def turn():
+        one.greenlet.switch()
+        if way == "thrown":
+            one.greenlet.throw(Killed)
+            others.extend(tcp_pair() for _pair in range(4))  # they get the numbers that are free
+        else:
+            one.duplex._stop_halves()
+            others.extend(tcp_pair() for _pair in range(4))
+
+    in_one_turn(turn)
+    assert one.over.is_set() and len(others) == 4
+    assert [bool(one.raised), one.duplex.down.copied] == [way == "thrown", 0]
+    both = [sock for pair in others for sock in pair]
+    for sock in both:
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+    for sock in both:
+        sock.close()
