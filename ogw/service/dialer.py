@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Optional
 
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
@@ -10,6 +11,7 @@ from ogw.report.log import Log
 from ogw.settings.password_file import read_password
 from ogw.settings.settings import Config
 from ogw.settings.trust import relay_context
+from ogw.tunnel.burst import Burst
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.local import OwnPlaces
@@ -19,11 +21,19 @@ from ogw.tunnel.resolve import Resolver
 from ogw.wire.relay_proxy import credentials
 
 
-def dialer_of(config: Config, policy: Policy, log: Log, via: bytes, own: Iterable[tuple[str, int]]) -> Dialer:
+def dialer_of(
+    config: Config,
+    policy: Policy,
+    log: Log,
+    via: bytes,
+    own: Iterable[tuple[str, int]],
+    burst: Optional[Burst] = None,
+) -> Dialer:
     """Ready to dial. Raises OSError or ValueError where a file that the settings name cannot be read.
 
-    via  how the gateway names itself to relay proxies
-    own  (IP text, port) of all that it listens on
+    via    how the gateway names itself to relay proxies
+    own    (IP text, port) of all that it listens on
+    burst  what goes out at the end of the turn; None: it has one of its own
     """
     connector = Connector(
         Resolver(config.dns_servers, config.dns_timeout),
@@ -31,6 +41,7 @@ def dialer_of(config: Config, policy: Policy, log: Log, via: bytes, own: Iterabl
         config.dns_timeout,
         config.tcp_keepalive,
         log.cells,
+        burst,
     )
     places = OwnPlaces(own)
     relays = _relays(config, connector, log, via, places) if config.relay_proxy else None

@@ -31,6 +31,7 @@ from ogw.service.limits import SPARE_DESCRIPTORS, Limits
 from ogw.service.messages import FindTunnel, ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
+from ogw.tunnel.burst import Burst
 from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.ledger import Ledger
 from ogw.tunnel.pipes import Pipes
@@ -79,6 +80,7 @@ class Tunnels:
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
         self._draining = Draining()
         self._budget = Budget(config.handshake_memory)
+        self._burst = Burst()
         self._shared = self.build(config, config.policy)
         log.policy = self._shared.policy.hash
         self._open: set[Tunnel] = set()
@@ -90,7 +92,7 @@ class Tunnels:
 
     def build(self, config: Config, policy: Policy) -> Shared:
         """What they would share under this one. Raises OSError or ValueError where a file cannot be read."""
-        dialer = dialer_of(config, policy, self._log, self._via, self._own)
+        dialer = dialer_of(config, policy, self._log, self._via, self._own, self._burst)
         return Shared(
             policy,
             dialer,
@@ -104,6 +106,7 @@ class Tunnels:
             self._lingers,
             self._via if dialer.relays is not None else b"",
             self._budget,
+            self._burst,
         )
 
     def take_over(self, config: Config, shared: Shared, recheck: bool) -> None:

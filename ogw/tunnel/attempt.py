@@ -29,8 +29,11 @@ class AttemptFailed(Exception):
         self.detail = detail
 
 
-def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
-    """A socket that connects; it is writable once it did, or could not. Raises AttemptFailed.
+UNDER_WAY = (0, errno.EINPROGRESS)  # connect(2): it is writable once it is connected, or could not be
+
+
+def open_socket(address: str, ports: Optional[bytes]) -> _socket.socket:
+    """A socket that may connect to the address. Raises AttemptFailed.
 
     ports  the local ports to choose from (tunnel/ports.py); None: those of the kernel
     """
@@ -44,8 +47,14 @@ def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
     sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     if ports is not None:
         sock.setsockopt(_socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, ports)
+    return sock
+
+
+def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
+    """A socket that connects; it is writable once it did, or could not. Raises AttemptFailed."""
+    sock = open_socket(address, ports)
     code = sock.connect_ex((address, port))
-    if code in (0, errno.EINPROGRESS):
+    if code in UNDER_WAY:
         return sock
     sock.close()
     raise failure(code)

@@ -9,8 +9,9 @@ from gevent.hub import get_hub
 
 from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
-from ogw.tunnel.attempt import AttemptFailed, begin, keep_alive, settle
-from ogw.tunnel.loop import WRITE, Deadline, Expired
+from ogw.tunnel.attempt import UNDER_WAY, AttemptFailed, failure, keep_alive, open_socket, settle
+from ogw.tunnel.burst import Burst
+from ogw.tunnel.loop import WRITE, Deadline, Expired, Limit
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import local_port_range
 from ogw.tunnel.race import MOST_TOLD, Race
@@ -40,17 +41,26 @@ class Connector:
 
     keepalive  seconds; given by `keep_alive` to a connection that lasts
     cells      where the times of look-ups are counted
+    burst      what goes out at the end of the turn
     """
 
     def __init__(
-        self, resolver: Resolver, dial_timeout: float, dns_timeout: float, keepalive: float, cells: Any
+        self,
+        resolver: Resolver,
+        dial_timeout: float,
+        dns_timeout: float,
+        keepalive: float,
+        cells: Any,
+        burst: Optional[Burst] = None,
     ) -> None:
         self._resolver = resolver
         self._dial_timeout = dial_timeout
+        self._dial_limit = Limit(dial_timeout)
         self._dns_timeout = dns_timeout
         self._keepalive = keepalive
         self._ports = local_port_range()
         self._cells = cells
+        self._burst = burst or Burst()
 
     def close(self) -> None:
         """It is replaced by another; tunnels that have it still may go on with it."""
@@ -87,10 +97,10 @@ class Connector:
         if not decision.allowed:
             raise DialError(decision.reason, f"{address}: {decision.detail}", addresses=(address,))
         try:
-            sock = begin(address, target.port, self._ports)
+            sock = open_socket(address, self._ports)
             try:
-                with Deadline(self._dial_timeout):
-                    _await_writable(sock, mailbox)
+                with self._dial_limit:
+                    _Connecting(sock, (address, target.port), mailbox).go_with(self._burst)
             except BaseException:
                 sock.close()
                 raise
@@ -146,15 +156,43 @@ class Connector:
         return lookup
 
 
-def _await_writable(sock: _socket.socket, mailbox: Mailbox) -> None:
-    watcher: Any = mailbox.loop.io(sock.fileno(), WRITE)
-    watcher.start(mailbox.tell, sock)
-    try:
-        while mailbox.wait() is not sock:
-            pass  # the look-up's last word may come late
-    finally:
-        watcher.stop()
-        watcher.close()
+class _Connecting:
+    """A socket that connects with the burst."""
+
+    __slots__ = ("_code", "_mailbox", "_place", "_sock", "_watcher")
+
+    def __init__(self, sock: _socket.socket, place: tuple[str, int], mailbox: Mailbox) -> None:
+        self._sock = sock
+        self._place = place
+        self._mailbox = mailbox
+        self._watcher: Any = mailbox.loop.io(sock.fileno(), WRITE)
+        self._code: Optional[int] = None  # what connect(2) said
+
+    def go_with(self, burst: Burst) -> None:
+        """Come back when it is writable. Raises AttemptFailed, and what the mailbox does."""
+        burst.add(self._act)
+        try:
+            while self._mailbox.wait() is not self:
+                pass  # the look-up's last word may come late
+        finally:
+            if self._code is None:
+                burst.remove(self._act)
+            self._watcher.stop()
+            self._watcher.close()
+        if self._code not in UNDER_WAY:
+            assert self._code is not None
+            raise failure(self._code)
+
+    def _act(self) -> Optional[Callable[[], None]]:
+        self._code = self._sock.connect_ex(self._place)
+        if self._code not in UNDER_WAY:
+            return self._heard
+        # Not before it connects: a socket that is not connected is ready for everything.
+        self._watcher.start(self._mailbox.tell, self)
+        return None
+
+    def _heard(self) -> None:
+        self._mailbox.tell(self)
 
 
 def _growth_teller(mailbox: Mailbox) -> Callable[[], None]:

@@ -24,6 +24,7 @@ from gevent.hub import get_hub
 from greenlet import getcurrent
 
 from ogw.policy.decision import Reason
+from ogw.tunnel.burst import Burst
 from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.half import Flow, Half, HalfEnd, HalfEnded
 from ogw.tunnel.pipes import Pipes
@@ -39,9 +40,12 @@ class Duplex:
     `run` came back. Then `reason` says who ended it and why, `error` is the OSError behind a reset.
     """
 
-    __slots__ = ("_greenlets", "_loop", "_main", "down", "error", "reason", "up")
+    __slots__ = ("_burst", "_greenlets", "_loop", "_main", "down", "error", "reason", "up")
 
-    def __init__(self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes, greenlets: Greenlets) -> None:
+    def __init__(
+        self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes, greenlets: Greenlets, burst: Burst
+    ) -> None:
+        self._burst = burst
         self._greenlets = greenlets
         self._loop = get_hub().loop
         self._main: Any = None
@@ -64,7 +68,7 @@ class Duplex:
         try:
             if down.rest:
                 down.readable.stop()
-                self._loop.run_callback(self._more, down, Flow.WEAK)
+                self._burst.add(down.begin)
             else:
                 down.readable.start(down.pump)
             self._copy(up, Flow.WEAK)
@@ -90,8 +94,8 @@ class Duplex:
         return self.up.ended is not None and self.down.ended is not None
 
     def _more(self, half: Half, came: Union[Flow, HalfEnd]) -> None:
-        # Runs in the hub: the pump came upon more than a message.
-        if half.ended is not None:
+        # Runs in the hub: the pump came upon more than a message, or the sink did not take all of the first rest.
+        if half.ended is not None or self._main is None:
             return  # it was asked to end before its rest was sent
         if isinstance(came, HalfEnd):
             self._finish(half, came)
@@ -147,7 +151,7 @@ class Duplex:
                 end = HalfEnd.SOURCE_FAILED
             else:
                 if other.ended is not HalfEnd.CLOSED:  # else both ended, and the close that follows says it
-                    self._half_close(half.sink)
+                    self._burst.add(half.half_close)
                 if self.reason is None:
                     self.reason = Reason.CLIENT_CLOSED if is_up else Reason.UPSTREAM_CLOSED
         half.ended = end
@@ -159,13 +163,6 @@ class Duplex:
         elif end is HalfEnd.SINK_FAILED:
             # The other half goes on: what was read from the peer before its reset is still delivered.
             self._was_reset(client=not is_up)
-
-    @staticmethod
-    def _half_close(sink: _socket.socket) -> None:
-        try:
-            sink.shutdown(_socket.SHUT_WR)
-        except OSError:
-            pass  # the sink is gone already: its own half says so
 
     def _was_reset(self, client: bool) -> None:
         if self.reason in ENDED_IN_ORDER:

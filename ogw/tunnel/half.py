@@ -10,6 +10,7 @@ import _socket
 import enum
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Optional, Union
 
 from gevent.hub import get_hub
@@ -88,6 +89,23 @@ class Half:
         self.error: Optional[OSError] = None  # behind a failure
         self._pipes = pipes
         self._more: Any = more
+
+    def begin(self) -> Optional[Callable[[], None]]:
+        """An act of the burst: send the rest and start the pump. Where the sink does not take all, `copy` is to."""
+        if self.ended is not None or self._more is None:
+            return None  # it was asked to end before, or closed: the numbers may be others' by now
+        try:
+            sent = os.write(self._sink_fd, self.rest)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            return partial(self._more, self, self._failed(HalfEnd.SINK_FAILED, error))
+        self.copied += sent
+        self.rest = self.rest[sent:]
+        if self.rest:
+            return partial(self._more, self, Flow.WEAK)
+        self.readable.start(self.pump)
+        return None
 
     def pump(self) -> None:
         """Pass one message on. Law 6: in the hub, where nothing may be raised or waited for."""
@@ -211,6 +229,13 @@ class Half:
     def _failed(self, end: HalfEnd, error: OSError) -> HalfEnd:
         self.error = error.with_traceback(None)  # which would hold on to this half
         return end
+
+    def half_close(self) -> None:
+        """An act of the burst: the sink hears that no more comes."""
+        try:
+            self.sink.shutdown(_socket.SHUT_WR)
+        except OSError:
+            pass  # the sink is gone already, and its own half says so; or it was closed meanwhile, which says it, too
 
     def close(self) -> None:
         """Give up the watcher, before its socket is closed."""

@@ -58,9 +58,9 @@ class Lookup:
 
     @property
     def addresses(self) -> list[str]:
-        six, four = (self.by_family.get(family, []) for family in FAMILIES)
+        six, four = self.by_family.get(_socket.AF_INET6), self.by_family.get(_socket.AF_INET)
         if not six or not four:
-            return six or four
+            return six or four or []
         both = [address for pair in zip(six, four, strict=False) for address in pair]
         shorter = min(len(six), len(four))
         return both + six[shorter:] + four[shorter:]

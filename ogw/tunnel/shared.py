@@ -6,9 +6,11 @@ from typing import Any
 
 from ogw.policy.hosts import Policy
 from ogw.tunnel.budget import Budget
+from ogw.tunnel.burst import Burst
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.ledger import Ledger
+from ogw.tunnel.loop import Limit
 from ogw.tunnel.pipes import Pipes
 
 
@@ -40,6 +42,10 @@ class Shared:
     lingers: Callable[[Any], None]
     via: bytes = b""  # how the gateway names itself to relay proxies, if it has any
     budget: Budget = field(default_factory=Budget)  # what all unfinished handshakes may hold
+    burst: Burst = field(default_factory=Burst)  # what goes out at the end of the turn
+
+    def __post_init__(self) -> None:
+        self.handshake_limit = Limit(self.handshake_timeout)
 
     def become(self, other: "Shared") -> None:
         """Take a new configuration."""

@@ -266,15 +266,11 @@ class Tunnel:
 
     def _serve(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
         shared = self.shared
-        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets)
+        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets, shared.burst)
         self.answered = True
         try:
-            # The first bytes on a fresh connection: they fit into its buffer. If the client is gone, its half says so.
-            self.client.send(ESTABLISHED)
-        except OSError:
-            pass
-        try:
             if shared.policy.tls.mode is Mode.OFF:
+                self._say_established()
                 duplex.up.rest, duplex.down.rest = rest, upstream.rest
                 self.grounds.session = UNWATCHED
             else:
@@ -292,15 +288,23 @@ class Tunnel:
             finally:
                 self._account(upstream, duplex, dial_seconds)
 
+    def _say_established(self) -> None:
+        try:
+            # The first bytes on a fresh connection: they fit into its buffer. If the client is gone, its half says so.
+            self.client.send(ESTABLISHED)
+        except OSError:
+            pass
+
     def _verify(self, duplex: Duplex, upstream: Upstream, rest: bytes) -> None:
-        """Let the handshake go by. Where the tunnel ends with it, set `duplex.reason`."""
+        """Say 200 and let the handshake go by. Where the tunnel ends with it, set `duplex.reason`."""
         grounds = self.grounds
         assert grounds.target is not None
         handshake = Handshake(self.shared.policy, grounds.target, self.client_ip, grounds.decision.no_server_name)
         self.handshake = handshake
         began = time.monotonic()
         shared = self.shared
-        verify(handshake, duplex, rest, upstream.rest, shared.handshake_timeout, shared.budget, self.network)
+        rests, limit = (rest, upstream.rest), shared.handshake_limit
+        verify(handshake, duplex, *rests, limit, shared.budget, shared.burst, self.network)
         self.handshake, grounds.session = None, handshake.session
         ledger = self.shared.ledger
         if handshake.verified:

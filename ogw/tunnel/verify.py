@@ -1,19 +1,24 @@
-"""Step 5 of the path: the handshake goes by, and each piece of it is judged before it is passed on.
+"""Steps 4 and 5 of the path: the 200, then the handshake goes by, and each piece of it is judged before it passes.
 
-One greenlet owns both sockets meanwhile; the pair of the duplex starts when there is nothing to judge any more.
+One greenlet owns both sockets meanwhile; the duplex starts when there is nothing to judge any more. What passes is sent
+with the burst at the end of the turn; where a peer does not take all of it at once, the greenlet sends the rest as the
+peer takes it, and reads nothing meanwhile.
 """
 
+from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, Optional
 
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
 from ogw.policy.handshake import Handshake
 from ogw.tunnel.budget import Budget
+from ogw.tunnel.burst import Burst
 from ogw.tunnel.duplex import Duplex
 from ogw.tunnel.half import Half
-from ogw.tunnel.loop import WRITE, Deadline, Expired
+from ogw.tunnel.loop import WRITE, Expired, Limit
+from ogw.wire.connect import ESTABLISHED
 
 RECEIVE_SIZE = 16 * 1024
 _numbers = count()  # of handshakes: an older one has a lesser number
@@ -28,26 +33,32 @@ def verify(
     duplex: Duplex,
     rest_up: bytes,
     rest_down: bytes,
-    seconds: float,
+    limit: Limit,
     budget: Budget,
+    burst: Burst,
     client: str,
 ) -> None:
-    """Pass the handshake on as far as it may go, until it is settled. What passes and is not sent is the duplex's rest.
+    """Say 200 and pass the handshake on as far as it may go, until it is settled.
+
+    What passes and is not sent is the duplex's rest.
 
     rest_up    what the client sent behind its head
     rest_down  what came behind the relay proxy's
-    seconds    the limit of all of it; then the handshake is rejected
+    limit      of all of it; then the handshake is rejected
     budget     what all handshakes of the worker may hold
+    burst      what goes out at the end of the turn
     client     for whom
     """
-    verification = _Verification(handshake, duplex, budget, client)
+    verification = _Verification(handshake, duplex, budget, burst, client)
     try:
-        with Deadline(seconds):
+        with limit:
             verification.run(rest_up, rest_down)
     except Expired:
-        handshake.timed_out(seconds)
+        if not handshake.settled:
+            handshake.timed_out(limit.seconds)
     except GaveWay:
-        handshake.gave_way(budget.most)
+        if not handshake.settled:
+            handshake.gave_way(budget.most)
     finally:
         verification.let_go()
 
@@ -55,10 +66,12 @@ def verify(
 class _Verification:
     __slots__ = (
         "_budget",
+        "_burst",
         "_down",
         "_greenlet",
         "_handshake",
         "_held",
+        "_in_burst",
         "_switch",
         "_up",
         "_wait",
@@ -67,7 +80,7 @@ class _Verification:
         "gives_way",
     )
 
-    def __init__(self, handshake: Handshake, duplex: Duplex, budget: Budget, client: str) -> None:
+    def __init__(self, handshake: Handshake, duplex: Duplex, budget: Budget, burst: Burst, client: str) -> None:
         self._handshake = handshake
         self._up, self._down = duplex.up, duplex.down
         self._wait = get_hub().switch
@@ -75,41 +88,49 @@ class _Verification:
         self._switch = self._greenlet.switch
         self._budget = budget
         self._held = 0  # bytes that the budget knows of
+        self._burst = burst
+        self._in_burst = False  # its acts wait for the end of the turn
         self.client = client
         self.began = next(_numbers)
         self.gives_way = False
 
     def run(self, rest_up: bytes, rest_down: bytes) -> None:
-        handshake, up = self._handshake, self._up
+        handshake = self._handshake
+        down = self._down
+        down.rest, down.copied = ESTABLISHED, -len(ESTABLISHED)  # it goes the way of all that goes down, uncounted
         if rest_up:
             handshake.client_said(rest_up)
-            self._pass_on()
         if rest_down:
             handshake.server_said(rest_down)
-            self._pass_on()
         self._watch_both()
+        self._pass_on()
         while not handshake.settled:
             if handshake.held != self._held:
                 self._tell_the_budget()
-            half = self._wait()
-            if half is None:  # another policy judges it, and may let more of it pass
-                self._pass_on()
-                continue
+            self._hear(self._wait())
+
+    def _hear(self, word: Any) -> None:
+        """What woke the greenlet: a half whose source is readable, the burst, or None: another policy judges it."""
+        if word is self._burst:
+            self._send_slowly()
+            return
+        if word is not None:
+            handshake, is_up = self._handshake, word is self._up
             try:
-                data = half.source.recv(RECEIVE_SIZE)
+                data = word.source.recv(RECEIVE_SIZE)
             except BlockingIOError:
-                continue
+                return
             except OSError:
-                handshake.left(client=half is up, reset=True)
+                handshake.left(client=is_up, reset=True)
                 return
             if not data:
-                handshake.left(client=half is up, reset=False)
+                handshake.left(client=is_up, reset=False)
                 return
-            if half is up:
+            if is_up:
                 handshake.client_said(data)
             else:
                 handshake.server_said(data)
-            self._pass_on()
+        self._pass_on()
 
     def _watch_both(self) -> None:
         # The duplex's own watchers: at the hand-over it takes them as they are.
@@ -117,17 +138,29 @@ class _Verification:
         self._down.readable.start(self._switch, self._down)
 
     def _pass_on(self) -> None:
-        up, down = self._up, self._down
-        up.rest, down.rest = self._handshake.take_up(), self._handshake.take_down()
-        while True:
-            if up.rest:
-                self._send(up)
-            if down.rest:
-                self._send(down)
-            if not (up.rest or down.rest) or self._handshake.settled:
-                return
-            self._tell_the_budget()
-            self._await_sink(up if up.rest else down)
+        """Let the burst send what may pass; what settles the handshake goes with the duplex' first burst."""
+        handshake, up, down = self._handshake, self._up, self._down
+        up.rest += handshake.take_up()
+        down.rest += handshake.take_down()
+        if (up.rest or down.rest) and not self._in_burst and not handshake.settled:
+            self._in_burst = True
+            self._burst.add(self._act)
+
+    def _act(self) -> Optional[Callable[[], None]]:
+        """What the burst calls: send. The greenlet hears of it where something is left, or a peer is gone."""
+        self._in_burst = False
+        self._send_both()
+        return self._tell if self._up.rest or self._down.rest or self._handshake.settled else None
+
+    def _tell(self) -> None:
+        if self._greenlet is not None:  # else it was ended by what another one was told
+            self._switch(self._burst)
+
+    def _send_both(self) -> None:
+        if self._up.rest:
+            self._send(self._up)
+        if self._down.rest:
+            self._send(self._down)
 
     def _send(self, half: Half) -> None:
         try:
@@ -140,8 +173,15 @@ class _Verification:
         half.copied += sent
         half.rest = half.rest[sent:]
 
+    def _send_slowly(self) -> None:
+        """A peer did not take all: send it the rest as it takes it. Nothing is read meanwhile."""
+        up, down = self._up, self._down
+        while (up.rest or down.rest) and not self._handshake.settled:
+            self._tell_the_budget()
+            self._await_sink(up if up.rest else down)
+            self._send_both()
+
     def _await_sink(self, half: Half) -> None:
-        """Wait until a slow peer takes more; nothing is read meanwhile."""
         self._up.readable.stop()
         self._down.readable.stop()
         writable: Any = get_hub().loop.io(half.sink.fileno(), WRITE)
@@ -167,7 +207,12 @@ class _Verification:
             raise GaveWay
 
     def let_go(self) -> None:
-        """It is over: the budget forgets it, and nobody throws into it any more."""
+        """It is over: nothing waits for the burst, the budget forgets it, and nobody throws into it any more."""
+        if self._in_burst:
+            self._burst.remove(self._act)
+        if self._down.copied < 0 or not self._handshake.passes:
+            self._send_both()  # the 200, and what was allowed before the rest was not
+        self._down.copied = max(0, self._down.copied)
         if self._held and not self.gives_way:
             self._budget.forget(self)
         self._greenlet = None

@@ -14,6 +14,7 @@ from greenlet import getcurrent, greenlet
 from harness.sockets import count_until_end_or_reset, read_exactly, reset, send_all, tcp_pair
 
 from ogw.policy.decision import Reason
+from ogw.tunnel.burst import Burst
 from ogw.tunnel.duplex import Duplex
 from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.half import Flow, Half
@@ -31,7 +32,7 @@ class Pair:
         self.ours_client, self.client = tcp_pair()
         self.ours_upstream, self.upstream = tcp_pair()
         self.greenlets = greenlets or Greenlets()
-        self.duplex = Duplex(self.ours_client, self.ours_upstream, self.pipes, self.greenlets)
+        self.duplex = Duplex(self.ours_client, self.ours_upstream, self.pipes, self.greenlets, Burst())
         self.ended = gevent.event.Event()
         self.rest = rest
         self.rest_down = rest_down

@@ -7,7 +7,7 @@ import pytest
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.tunnel.loop import Deadline, Expired
+from ogw.tunnel.loop import Deadline, Expired, Limit
 
 
 def wait_a_turn():
@@ -52,3 +52,38 @@ def test_a_block_that_waits_for_longer_is_left():
 
     with gevent.Timeout(20):
         assert gevent.spawn(run).get()
+
+
+def test_a_limit_ends_the_waits_of_those_who_are_due_each_at_its_time():
+    limit, order = Limit(0.05), []
+
+    def run(name, waits):
+        gevent.sleep(waits)
+        began = time.monotonic()
+        try:
+            with limit:
+                get_hub().switch()
+        except Expired:
+            order.append((name, time.monotonic() - began >= 0.049))
+
+    with gevent.Timeout(20):
+        gevent.joinall([gevent.spawn(run, name, waits) for name, waits in (("b", 0.02), ("a", 0.0), ("c", 0.2))])
+    assert order == [("a", True), ("b", True), ("c", True)]
+
+
+def test_a_limit_leaves_those_alone_who_came_out_in_time_and_counts_anew_for_who_comes_again():
+    limit, ended = Limit(0.1), []
+
+    def run():
+        for _turn in range(5):
+            with limit:
+                gevent.sleep(0.04)
+        ended.append("in time")
+        with pytest.raises(Expired), limit:
+            get_hub().switch()
+        ended.append("expired")
+        gevent.sleep(0.2)
+
+    with gevent.Timeout(20):
+        gevent.spawn(run).get()
+    assert ended == ["in time", "expired"]
