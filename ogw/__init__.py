@@ -32,6 +32,7 @@ The path of a connection, accept to close:
       tunnel/verify.py     5. let the handshake go by   (policy/handshake.py, wire/records.py, tls.py)
       tunnel/duplex.py     6. copy both ways   (tunnel/half.py: one of them; tunnel/linger.py: its last moments)
       tunnel/ledger.py     7. account for it   (report/table.py, report/log.py)
+    tunnel/burst.py      what they all connect to, answer and pass on in steps 3 to 6: at the end of the loop's turn
 """
 
 __version__ = "0.1.0"
