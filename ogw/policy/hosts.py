@@ -50,6 +50,7 @@ class Policy:
     ) -> None:
         self._allowed = HostIndex(allowed)
         self._denied = HostIndex(denied)
+        self._denies = bool(denied)
         self._denies_networks = any(rule.network is not None for rule in denied)
         self.ports = frozenset(ports)
         self._clients: Optional[Networks[bool]] = Networks((network, True) for network in clients) if clients else None
@@ -73,22 +74,19 @@ class Policy:
     def judge_target(self, target: Target, client: str, now: Optional[float] = None) -> Decision:
         """May this client go to this target? `now` is in Unix seconds; None reads the clock where an end is set."""
         clock = time.time if now is None else lambda: now
-        for rule in self._denied.find(target, in_any_form=True):
-            if (rule.port is None or rule.port == target.port) and holds(rule, client, clock):
+        port = target.port
+        for rule in self._denied.find(target, in_any_form=True) if self._denies else ():
+            if (rule.port is None or rule.port == port) and holds(rule, client, clock):
                 return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target} is denied by {rule} ({rule.source})")
         rules = self._allowed.find(target)
-        holding = [rule for rule in rules if self._port_fits(rule, target.port) and holds(rule, client, clock)]
+        usual = port in self.ports
+        holding = [r for r in rules if (usual if r.port is None else r.port == port) and holds(r, client, clock)]
         if not holding:
             refusal = self._refusal(target, client, rules, clock)
             if self._report_until is None or clock() >= self._report_until:
                 return refusal
             return Decision(True, Reason.ALLOWED, refusal.detail, reported=refusal, until=self._report_until)
-        only = holding[0]
-        if len(holding) == 1 and not only.to and not only.no_server_name and only.until is None:
-            return ALLOW
-        to = tuple(dict.fromkeys(network for rule in holding for network in rule.to))
-        until = min((rule.until for rule in holding if rule.until is not None), default=math.inf)
-        return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in holding), until=until)
+        return _union(holding)
 
     def judge_address(
         self, address: str, port: int, client: str, to: tuple[Network, ...] = (), now: Optional[float] = None
@@ -172,6 +170,20 @@ class Policy:
         else:
             why = f"its rule {rule} ({rule.source}) is for other clients than {client}"
         return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not allowed: {why}")
+
+
+def _union(rules: list[Rule]) -> Decision:
+    """What rules that hold allow together."""
+    more = [rule for rule in rules if rule.to or rule.no_server_name or rule.until is not None]  # than to go there
+    if not more:
+        return ALLOW
+    if len(more) == 1:
+        (only,) = more
+        until = math.inf if only.until is None else only.until
+        return Decision(True, Reason.ALLOWED, "", only.to, only.no_server_name, until=until)
+    to = tuple(dict.fromkeys(network for rule in more for network in rule.to))
+    until = min((rule.until for rule in more if rule.until is not None), default=math.inf)
+    return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in more), until=until)
 
 
 def _obstacle(rule: Rule, port_fits: bool, client: str, clock: Callable[[], float]) -> str:

@@ -48,6 +48,15 @@ def test_a_recorded_head_of_a_real_client_is_read(path):
     assert got.rest == b""
 
 
+def test_what_is_no_target_is_not_remembered():
+    """It may be as large as a head."""
+    before = parse_target.cache_info().currsize
+    for host in (b"a" * 16000, b"a." * 8000 + b"a", b"[" + b"0" * 16000 + b"::1]", b"0" * 16000 + b"1.1.1.1"):
+        with pytest.raises(BadTarget):
+            parse_target(host + b":443")
+    assert parse_target.cache_info().currsize == before
+
+
 def test_there_are_recorded_heads_of_all_clients():
     assert {path.stem for path in HEADS} >= {"curl", "git", "http.client", "openssl", "requests", "wget", "wininet"}
 
@@ -59,7 +68,8 @@ def test_what_comes_behind_the_head_is_the_rest():
 
 def test_names_are_lower_case_and_values_without_white_space_around():
     got = request(b"CONNECT A.Example.:443 HTTP/1.0\r\nX-A: \t b c\t \r\nEMPTY:\r\n\r\n")
-    assert got == Request(Target("a.example", 443), "1.0", [(b"x-a", b"b c"), (b"empty", b"")], b"")
+    assert got == Request(Target("a.example", 443), b"X-A: \t b c\t \r\nEMPTY:\r\n", b"")
+    assert got.headers == [(b"x-a", b"b c"), (b"empty", b"")]
 
 
 @pytest.mark.parametrize(

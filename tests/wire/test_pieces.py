@@ -25,7 +25,8 @@ STATUS = b"HTTP/1.1 200 OK\r\n"
 READERS = [(RequestReader, read_request, REQUEST), (ResponseReader, read_response, STATUS)]
 PIECES = st.sampled_from(
     [b"CONNECT", b" ", b"a.example:443", b" HTTP/1.1", b"\r\n", b"\r", b"\n", b"Host: a", b"Content-Length: 0", b"A:b",
-     b"\x00", b"\xff", b"\t", b":", REQUEST, STATUS, b"\r\n\r\n", b"X : y\r\n", b"Via: 1.1 a\r\n"]
+     b"\x00", b"\xff", b"\t", b":", REQUEST, STATUS, b"\r\n\r\n", b"X : y\r\n", b"Via: 1.1 a\r\n", b"HOST:b\r\n",
+     b"hosts: 2\r\n", b"Content-Length:\t0 \r\n", b"content-length: 00\r\n", b"Transfer-encoding:x\r\n", b"0"]
 )  # fmt: skip
 
 
