@@ -14,8 +14,6 @@ from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
-from gevent import socket as gevent_socket
-
 from ogw.policy.hosts import Policy
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
@@ -121,13 +119,9 @@ class _Stream(io.RawIOBase):
 
 
 def _dial(dialer: Dialer, target: Target) -> Upstream:
-    ours, theirs = gevent_socket.socketpair()  # the dialer watches a client that might leave
     try:
-        return dialer.dial(target, EVERYWHERE, theirs._sock, OWN_CLIENT)
+        return dialer.dial(target, EVERYWHERE, None, OWN_CLIENT)
     except DialError as error:
         straight = dialer.goes_straight(target, OWN_CLIENT)
         where = str(target) if straight else "no connection through the relay proxy"
         raise Unreached(f"{where}: {error.detail}") from None
-    finally:
-        ours.close()
-        theirs.close()

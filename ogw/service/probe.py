@@ -3,7 +3,6 @@
 For commands; no tunnel of the gateway goes through here.
 """
 
-import _socket
 import ssl
 import time
 import warnings
@@ -114,13 +113,7 @@ class Probe:
         return reached._replace(version=version, certificate=certificate)
 
     def _dial(self, target: Target, to: tuple[Any, ...], client_ip: str) -> Upstream:
-        ours, theirs = _socket.socketpair()  # the dialer watches a client that might leave
-        theirs.setblocking(False)
-        try:
-            return self._dialer.dial(target, to, theirs, client_ip)
-        finally:
-            ours.close()
-            theirs.close()
+        return self._dialer.dial(target, to, None, client_ip)
 
     def _handshake(self, upstream: Upstream, host: str, context: ssl.SSLContext) -> tuple[str, bytes]:
         """Version and certificate. Raises OSError, of which ssl.SSLError is one."""

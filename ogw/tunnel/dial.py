@@ -52,27 +52,26 @@ class Dialer:
         self,
         target: Target,
         to: tuple[Any, ...],
-        client: _socket.socket,
+        client: Optional[ClientWatch],
         client_ip: str,
         via: Sequence[bytes] = (),
     ) -> Upstream:
         """Connect to the target, whose addresses may also lie in the networks `to`.
 
-        via  the request's own Via, for a relay proxy
+        client  sees it leave; None where nobody may
+        via     the request's own Via, for a relay proxy
 
         Raises DialError, or ClientGone when the client resets its connection meanwhile.
         """
         mailbox = Mailbox()
-        client_watch = ClientWatch(client, mailbox)
-        try:
-            if self.relays is None or self.goes_straight(target, client_ip):
-                return self._connector.connect(target, partial(self._judge, target.port, to, client_ip), mailbox)
-            survey = self._survey_behind_relay(target, to, client_ip)
-            if survey.failure is not None:
-                raise survey.failure
-            return self.relays.dial(target, mailbox, via)
-        finally:
-            client_watch.close()
+        if client is not None:
+            client.tell(mailbox)
+        if self.relays is None or self.goes_straight(target, client_ip):
+            return self._connector.connect(target, partial(self._judge, target.port, to, client_ip), mailbox)
+        survey = self._survey_behind_relay(target, to, client_ip)
+        if survey.failure is not None:
+            raise survey.failure
+        return self.relays.dial(target, mailbox, via)
 
     def keep_alive(self, upstream: _socket.socket) -> None:
         """The tunnel lasts: its upstream gets TCP keepalive, as tcp-keepalive says."""

@@ -36,21 +36,28 @@ ENDED_IN_ORDER = (None, Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
 class Duplex:
     """Copies between two connected, non-blocking sockets until both directions ended or one failed.
 
-    It owns its watchers and what it borrowed, a greenlet and pipes; the sockets are the caller's, who closes them after
-    `run` came back. Then `reason` says who ended it and why, `error` is the OSError behind a reset.
+    It owns its watchers (the one of the client, `readable`, it may be given) and what it borrowed, a greenlet and
+    pipes; the sockets are the caller's, who closes them after `run` came back. Then `reason` says who ended it and why,
+    `error` is the OSError behind a reset.
     """
 
     __slots__ = ("_burst", "_greenlets", "_loop", "_main", "down", "error", "reason", "up")
 
     def __init__(
-        self, client: _socket.socket, upstream: _socket.socket, pipes: Pipes, greenlets: Greenlets, burst: Burst
+        self,
+        client: _socket.socket,
+        upstream: _socket.socket,
+        pipes: Pipes,
+        greenlets: Greenlets,
+        burst: Burst,
+        readable: Any = None,
     ) -> None:
         self._burst = burst
         self._greenlets = greenlets
         self._loop = get_hub().loop
         self._main: Any = None
         more = self._more
-        self.up = Half(client, upstream, pipes, more)
+        self.up = Half(client, upstream, pipes, more, readable)
         self.down = Half(upstream, client, pipes, more)
         self.reason: Optional[Reason] = None
         self.error: Optional[OSError] = None

@@ -51,8 +51,9 @@ class HalfEnded(BaseException):
 class Half:
     """One direction: what `source` says is told to `sink`, behind `rest`: what was received and not sent yet.
 
-    more  told, in the hub, what the pump came upon: a rest or a strong flow, for which `copy` is to run in a greenlet,
-          or how the half ended
+    more      told, in the hub, what the pump came upon: a rest or a strong flow, for which `copy` is to run in a
+              greenlet, or how the half ended
+    readable  a watcher of the source, where there is one already
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Half:
         sink: _socket.socket,
         pipes: Pipes,
         more: Callable[["Half", Union[Flow, HalfEnd]], None],
+        readable: Any = None,
     ) -> None:
         self.source = source
         self.sink = sink
@@ -83,7 +85,9 @@ class Half:
         self.copied = 0  # bytes handed to the sink's kernel buffer
         # Numbers: a call on them costs 500 instructions less than on a socket, whose time limit it need not look at.
         self._source_fd, self._sink_fd = source.fileno(), sink.fileno()
-        self.readable: Any = get_hub().loop.io(self._source_fd, READ)  # the standing watcher
+        self.readable = (
+            get_hub().loop.io(self._source_fd, READ) if readable is None else readable
+        )  # the standing watcher
         self.greenlet: Any = None  # the one that is in `copy`; while there is none, the pump runs
         self.ended: Optional[HalfEnd] = None
         self.error: Optional[OSError] = None  # behind a failure

@@ -2,7 +2,6 @@
 
 import _socket
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -24,7 +23,6 @@ class Mailbox:
         self._greenlet = getcurrent()
         self._mail: deque[Any] = deque()
         self._waits = False
-        self.before_wait: Optional[Callable[[], None]] = None
 
     def tell(self, what: Any) -> None:
         self._mail.append(what)
@@ -37,9 +35,6 @@ class Mailbox:
 
     def wait(self) -> Any:
         """The next thing that happened; raises ClientGone when it was that."""
-        if self.before_wait is not None:
-            self.before_wait()
-            self.before_wait = None
         while not self._mail:
             self._waits = True
             try:
@@ -53,30 +48,29 @@ class Mailbox:
 
 
 class ClientWatch:
-    """Sees a client that resets while we dial. Early bytes and a half-close are no reason to stop: they stay unread."""
+    """Sees a client that resets while we dial. Early bytes and a half-close are no reason to stop: they stay unread.
 
-    def __init__(self, client: _socket.socket, mailbox: Mailbox) -> None:
+    readable  the watcher; who dialed takes it over as it is, or closes it
+    """
+
+    __slots__ = ("_client", "_mailbox", "readable")
+
+    def __init__(self, client: _socket.socket) -> None:
         self._client = client
+        self._mailbox: Optional[Mailbox] = None
+        self.readable: Any = get_hub().loop.io(client.fileno(), READ)
+
+    def tell(self, mailbox: Mailbox) -> None:
+        """From now on."""
         self._mailbox = mailbox
-        self._watcher: Any = None
-        mailbox.before_wait = self._start
+        self.readable.start(self._heard)
 
-    def _start(self) -> None:
-        self._watcher = get_hub().loop.io(self._client.fileno(), READ)
-        self._watcher.start(self._readable)
-
-    def _readable(self) -> None:
+    def _heard(self) -> None:
         try:
             self._client.recv(1, _socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
-            self._watcher.stop()
+            assert self._mailbox is not None
             self._mailbox.tell(ClientGone)
-            return
-        self._watcher.stop()
-
-    def close(self) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
+        self.readable.stop()

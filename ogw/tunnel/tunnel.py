@@ -18,7 +18,7 @@ from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
 from ogw.tunnel.grounds import Grounds
 from ogw.tunnel.head import read_head, target_of
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
-from ogw.tunnel.mailbox import ClientGone
+from ogw.tunnel.mailbox import ClientGone, ClientWatch
 from ogw.tunnel.refusal import Left, Refused, refusal
 from ogw.tunnel.shared import Shared
 from ogw.tunnel.upstream import DialError, Upstream
@@ -63,6 +63,7 @@ class Tunnel:
         "told_down",
         "told_up",
         "upstream",
+        "watch",
     )
 
     def __init__(
@@ -84,6 +85,7 @@ class Tunnel:
         self.detail = ""  # of its last line
         self.greenlet: Any = None
         self.answered = False  # the 200 was sent: no HTTP answer exists any more
+        self.watch: Optional[ClientWatch] = None  # while it dials, and behind that where it was refused
         self.duplex: Optional[Duplex] = None  # once it copies both ways
         self.told_up = self.told_down = 0  # bytes that the ledger knows of
         self.progress = 0  # bytes copied when the sweep last looked, and when they last changed
@@ -107,6 +109,8 @@ class Tunnel:
             self._report_own(error)
         finally:
             self.greenlet = None
+            if self.watch is not None:
+                self.watch.readable.close()
             self.client.close()
 
     def end(self, reason: Reason) -> None:
@@ -243,9 +247,10 @@ class Tunnel:
         began = time.monotonic()
         grounds = self.grounds
         policy = grounds.policy
+        self.watch = watch = ClientWatch(self.client)
         try:
             via = to_pass_on(request.headers, shared.via) if shared.via else ()
-            upstream = shared.dialer.dial(request.target, grounds.decision.to, self.client, self.client_ip, via)
+            upstream = shared.dialer.dial(request.target, grounds.decision.to, watch, self.client_ip, via)
         except Loop as loop:
             raise Refused(Reason.RELAY_LOOP, loop.detail) from None
         except DialError as error:
@@ -266,7 +271,9 @@ class Tunnel:
 
     def _serve(self, upstream: Upstream, dial_seconds: float, rest: bytes) -> None:
         shared = self.shared
-        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets, shared.burst)
+        assert self.watch is not None
+        readable, self.watch = self.watch.readable, None
+        duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets, shared.burst, readable)
         self.answered = True
         try:
             if shared.policy.tls.mode is Mode.OFF:
