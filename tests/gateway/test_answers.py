@@ -4,7 +4,7 @@ import re
 import socket
 
 import pytest
-from harness.gateway import Gateway, assert_no_gap, read_all, read_head
+from harness.gateway import Gateway, assert_no_gap, free_port, read_all, read_head
 from harness.upstreams import Server, echo
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
@@ -13,7 +13,7 @@ LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 @pytest.fixture(scope="module")
 def gateway():
     with (
-        Server(echo, host="127.9.9.9", port=8443) as upstream,
+        Server(echo, host="127.9.9.9", port=free_port("127.9.9.9")) as upstream,
         Gateway(
             "--allowed-host", f"127.9.9.0/24, 127.9.9.9:{upstream.port}, 10.0.0.0/8, ok.example, *.ok.example",
             "--allowed-target-network", "127.0.0.0/8",

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from harness.dns import AAAA, NXDOMAIN, SERVFAIL, SILENT, A, Dns
-from harness.gateway import ROOT, Gateway, read_exactly, read_head
+from harness.gateway import ROOT, Gateway, free_port, read_exactly, read_head
 from harness.upstreams import Server, echo
 from harness.waiting import until
 
@@ -69,37 +69,39 @@ def test_an_allowed_address_behind_thousands_of_refused_ones_is_found():
 
 
 def test_sixteen_addresses_of_a_family_are_tried_and_no_more():
-    addresses = [f"127.66.0.{number}" for number in range(1, 31)]
+    addresses, port = [f"127.66.0.{number}" for number in range(1, 31)], free_port("127.66.0.1")
     with (
-        Server(echo, port=8443, host=addresses[15]) as sixteenth,
+        Server(echo, port=port, host=addresses[15]) as sixteenth,
         Dns({"a.example": ["10.1.1.1", *addresses], "b.example": ["10.1.1.1", "127.66.1.1", *addresses]}) as dns,
-        Gateway("--allowed-host", "a.example:8443, b.example:8443", *LOOPBACK, *dns.flags) as gateway,
+        Gateway("--allowed-host", f"a.example:{port}, b.example:{port}", *LOOPBACK, *dns.flags) as gateway,
     ):
-        gateway.tunnel("a.example:8443").close()
+        gateway.tunnel(f"a.example:{port}").close()
         assert gateway.closed()["upstream"] == sixteenth.target
-        status, line = refused(gateway, "b.example:8443")
+        status, line = refused(gateway, f"b.example:{port}")
         assert status == "HTTP/1.1 502 Bad Gateway: connection-refused"
         assert "; and 27 more" in line["message"] and "127.66.0.5" not in line["message"]
 
 
 def test_thousands_of_closed_addresses_are_not_dialed():
+    port = free_port("127.66.0.1")
     with (
         Dns({"a.example": many("127.66", 4000)}, ttl=600) as dns,
-        Gateway("--allowed-host", "a.example:8443", *LOOPBACK, *dns.flags) as gateway,
+        Gateway("--allowed-host", f"a.example:{port}", *LOOPBACK, *dns.flags) as gateway,
     ):
         for _turn in range(3):
-            status, line = refused(gateway, "a.example:8443")
+            status, line = refused(gateway, f"a.example:{port}")
             assert status == "HTTP/1.1 502 Bad Gateway: connection-refused"
             assert "; and 3995 more" in line["message"] and len(line["message"]) < 1000
 
 
 def test_ipv6_and_ipv4_have_their_turns_however_many_there_are_of_one():
+    port = free_port("127.66.2.1")
     with (
-        Server(echo, port=8443, host="127.66.2.1") as upstream,
+        Server(echo, port=port, host="127.66.2.1") as upstream,
         Dns({"a.example": [*(f"::ffff:127.66.3.{number}" for number in range(1, 200)), "127.66.2.1"]}) as dns,
-        Gateway("--allowed-host", "a.example:8443", *LOOPBACK, *dns.flags) as gateway,
+        Gateway("--allowed-host", f"a.example:{port}", *LOOPBACK, *dns.flags) as gateway,
     ):
-        gateway.tunnel("a.example:8443").close()
+        gateway.tunnel(f"a.example:{port}").close()
         assert gateway.closed()["upstream"] == upstream.target
 
 
@@ -251,11 +253,11 @@ def test_a_long_answer_comes_in_one_datagram_where_there_is_no_tcp(door):
 def test_one_family_failing_leaves_the_other(kind):
     names = {"a.example": lambda asked, number: SERVFAIL if asked == kind else ["127.0.0.1", "::1"]}
     with (
-        Server(echo, port=8443, host="127.0.0.1" if kind == AAAA else "::1") as upstream,
+        Server(echo, port=free_port("::1"), host="127.0.0.1" if kind == AAAA else "::1") as upstream,
         Dns(names) as dns,
-        Gateway("--allowed-host", "a.example:8443", *LOOPBACK, *dns.flags) as gateway,
+        Gateway("--allowed-host", f"a.example:{upstream.port}", *LOOPBACK, *dns.flags) as gateway,
     ):
-        gateway.tunnel("a.example:8443").close()
+        gateway.tunnel(f"a.example:{upstream.port}").close()
         assert gateway.closed()["upstream"] == upstream.target
 
 

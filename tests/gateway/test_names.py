@@ -7,7 +7,7 @@ import time
 
 import pytest
 from harness.dns import AAAA, NXDOMAIN, SERVFAIL, SILENT, A, Dns
-from harness.gateway import Gateway, read_exactly
+from harness.gateway import Gateway, free_port, read_exactly
 from harness.load import Load
 from harness.upstreams import Server, echo, reset
 from harness.waiting import until
@@ -56,7 +56,7 @@ def test_a_name_without_an_address_is_told(answer, status, reason, error):
 def test_a_server_that_is_silent_on_one_family_does_not_delay_the_other(silent):
     names = {"a.example": lambda kind, _: SILENT if kind == silent else ["127.0.0.1", "::1"]}
     with (
-        Server(echo, port=8443, host="127.0.0.1" if silent == AAAA else "::1") as upstream,
+        Server(echo, port=free_port("::1"), host="127.0.0.1" if silent == AAAA else "::1") as upstream,
         Dns(names) as dns,
         Gateway(
             "--allowed-host", f"a.example:{upstream.port}", *LOOPBACK, *dns.flags, "--dns-timeout", "20s"

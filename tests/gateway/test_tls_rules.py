@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from harness.certificates import with_common_names
 from harness.dns import Dns
-from harness.gateway import Gateway, read_all, read_exactly
+from harness.gateway import Gateway, free_port, read_all, read_exactly
 from harness.hellos import certificates, client_hello, extension, hello, message, records, server_hello, server_names
 from harness.upstreams import Server
 
@@ -217,8 +217,8 @@ def test_the_version_that_is_chosen(version, passes):
 @pytest.mark.parametrize("host", [None, "::1"])
 @pytest.mark.parametrize("rule", ["no-server-name", ""])
 def test_the_targets_own_address_as_a_server_name(host, rule):
-    with Scripted(host=host, port=443 if host is None else 8443) as upstream:
-        bare = f"[{upstream.host}]:8443" if host else upstream.host
+    with Scripted(host=host, port=443 if host is None else free_port(host)) as upstream:
+        bare = upstream.target if host else upstream.host
         flags = "--allowed-host", f"{bare} to={upstream.host} {rule}"
         data = hello(upstream.host.encode())
         with Gateway(*flags, tls_rules=None) as gateway, gateway.tunnel(upstream.target, rest=data) as sock:

@@ -9,7 +9,7 @@ import threading
 import pytest
 from harness.admin import ask
 from harness.dns import SILENT, Dns
-from harness.gateway import ROOT, Gateway, address
+from harness.gateway import ROOT, Gateway, address, free_port
 from harness.lists import ListServer, say
 from harness.netns import Namespace
 from harness.peers import peer
@@ -50,10 +50,11 @@ def test_the_dns_servers_of_the_settings_are_asked(start, server):
 
 
 def test_a_server_with_an_ipv6_address_is_asked_by_it(start, authority):
-    with ListServer(authority, name="::1", host="::1", port=8444) as server:
-        with start("--allowed-host-source", "https://[::1]:8444/hosts.txt") as gateway:
+    port = free_port("::1")
+    with ListServer(authority, name="::1", host="::1", port=port) as server:
+        with start("--allowed-host-source", f"https://[::1]:{port}/hosts.txt") as gateway:
             assert gateway.wait_for(event=111)["count"] == 1
-        assert "\r\nHost: [::1]:8444\r\n" in server.heads[0]
+        assert f"\r\nHost: [::1]:{port}\r\n" in server.heads[0]
 
 
 def test_a_server_beside_the_gateway_on_the_same_port_is_reached(start, authority):
