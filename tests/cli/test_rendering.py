@@ -30,6 +30,7 @@ allowed-host =
     agent*.a-rather-long-name-of-a-department.example.com:8443 from=2001:db8:aaaa:bbbb::/64 until=2099-01-31T18:00:00Z
 denied-host = evil.example
 preset = azure-arc
+relay-proxy = http://a-rather-long-name-of-a-proxy.a-rather-long-name-of-a-department.example.com:3128
 """
 OUTPUTS = """\
 config show
@@ -142,4 +143,5 @@ def test_an_answer_breaks_no_word_and_no_locale_ends_it_in_an_error(where, line)
 
 # A table that does not fit has the names of its columns before each value.
 BELOW_EACH_OTHER = {*("tunnel:", "client:", "target:", "state:", "open", "for:", "up:", "down:", "event:", "name:"),
-                    *("level:", "reasons:", "preset:", "date:", "clouds:", "parameters:")}  # fmt: skip
+                    *("relay", "proxy:", "level:", "reasons:", "preset:", "date:"),
+                    *("clouds:", "parameters:")}  # fmt: skip

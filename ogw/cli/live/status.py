@@ -189,7 +189,7 @@ def _workers(status: Status) -> Table:
 
 
 def _relay_proxies(status: Status) -> Table:
-    shown = table(_("relay proxy"), "")
+    shown = table(_("relay proxy"), _("state"), folds=(1,))
     for relay in status["relay_proxies"]:
         shown.add_row(Text(relay["proxy"]), _relay_state(relay))
     return shown

@@ -21,7 +21,7 @@ from ogw.cli.live.gateway import Gateway, NoGateway, add_gateway, gateway_of
 from ogw.cli.live.rates import COUNTERS, Rates, Sample, rates, was_restarted
 from ogw.cli.live.top_screen import screen
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import clean, console_of, plain
+from ogw.cli.screen import UNLIMITED, clean, console_of, plain
 
 LEAST, MOST = 0.1, 3600.0  # seconds between two frames
 ANSWER_SECONDS = 5.0  # keys wait for so long, at most
@@ -100,7 +100,7 @@ class Watch:
 def _frames(watch: Watch, console: Console, interval: float, most: Optional[int]) -> None:
     """Below each other, for a file, a pipe or a terminal that cannot draw."""
     drawn = 0
-    width = console.width if console.is_terminal else 200
+    width = console.width if console.is_terminal else UNLIMITED
     while True:
         if drawn:
             time.sleep(interval)

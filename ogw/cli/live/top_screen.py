@@ -1,20 +1,29 @@
-"""The screen of `ogw top`: what it draws for a status of the gateway, at a given size."""
+"""The screen of `ogw top`: what it draws for a status of the gateway, at a given size.
 
+Nothing is cut: what is too long for its column, or for the screen, goes on below, and there are fewer rows. Only on a
+screen of very few lines the head is.
+"""
+
+from collections.abc import Sequence
 from gettext import gettext as _
 from typing import Optional
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.live.rates import Counter, Rates
 from ogw.cli.live.status import refused_reload
-from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, size, table
+from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, indented, plain, size, table
 from ogw.report.status import Status
 
 LISTED = 10  # clients and hosts
+FEW = 6  # lines for the tables, for which the head is cut rather than folded
 MISTAKES = 2  # of a refused reload
 WIDE = 120  # columns, from which on there is room for more of everything
+CLIENT, HOST = 39, 60  # characters of an address at most, and of most hosts
+LEAST = 10  # of a column that gives way
 BAD_ONES: tuple[Counter, ...] = ("refused", "tls_rejections", "errors")
 MARKS = {"serving": GOOD, "draining": WARN, "starting": WARN, "partly": BAD}
 
@@ -27,16 +36,48 @@ def screen(status: Status, rates: Rates, note: str, width: int, height: Optional
     height  in lines; None where there is no limit
     """
     left = 10_000 if height is None else height
-    head: list[RenderableType] = [_headline(status, note), *_refused_reload(status)]
+    head: list[RenderableType] = [_headline(status, note), *_refused_reload(status, width, left // 4)]
     head += [_totals(status), Text(), _rates(rates), Text()]
-    left -= len(head) + 2  # the rates are a heading and a line; the last line is kept free
+    lines = sum(_lines(part, width) for part in head) + 1  # the last line is kept free
+    if left < lines + FEW:
+        head = [_one_line(part) if isinstance(part, Text) else part for part in head]
+        lines = sum(_lines(part, width) for part in head) + 1
+    left -= lines
     workers = min(len(status["workers"]), max(1, left // 5))
-    refusals = min(len(status["refusals"]), max(0, (left - workers - 4) // 3))
-    lists = max(1, min(LISTED, left - workers - 3 - (refusals + 2 if refusals else 0)))
-    body: list[RenderableType] = [_lists(status, lists, width), Text(), _workers(status, workers)]
-    if refusals:
-        body += [Text(), _refusals(status, refusals, width)]
-    return Group(*head, *body)
+    body: list[RenderableType] = [Text(), _workers(status, workers)]
+    if refusals := _refusals(status, (left - workers - 4) // 3, width):
+        body += [Text(), refusals]
+    lists = _lists(status, left - sum(_lines(part, width) for part in body), width)
+    return Group(*head, lists, *body)
+
+
+def _lines(part: RenderableType, width: int) -> int:
+    """That it takes of the screen."""
+    return plain(part, width=width).count("\n")
+
+
+def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Of columns, as their longest text needs; where there is no room for that, the widest give way."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) > room and max(widths) > LEAST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _folded(shown: Table, places: Sequence[int], widths: Sequence[int]) -> None:
+    """Columns with these widths: what is longer goes on below, also in the middle of a word."""
+    for place, width in zip(places, widths, strict=True):
+        column = shown.columns[place]
+        column.width, column.no_wrap, column.overflow = width, False, "fold"
+
+
+def _number_that_fits(rows: Sequence[Sequence[str]], widths: Sequence[int], lines: int) -> int:
+    """How many of the first rows of these columns have no more lines than that."""
+    for number, row in enumerate(rows):
+        lines -= max(-(-cell_len(text) // width) or 1 for text, width in zip(row, widths, strict=True))
+        if lines < 0:
+            return number
+    return len(rows)
 
 
 def _headline(status: Status, note: str) -> Text:
@@ -53,31 +94,32 @@ def _headline(status: Status, note: str) -> Text:
         told = Text.assemble((said, f"{BOLD} {BAD}"), "  ", told)
     if note:
         told = Text.assemble((note, f"{BOLD} {BAD}"), "  ", told)
-    return _one_line(told)
+    return told
 
 
-def _refused_reload(status: Status) -> list[Text]:
-    """What `ogw status` says of it, with the first mistakes."""
+def _refused_reload(status: Status, width: int, most: int) -> list[RenderableType]:
+    """What `ogw status` says of it, with the first mistakes, where they have no more lines than `most`."""
     refused = status.get("reload_refused")
     if not refused:
         return []
     said, *lines = refused_reload(refused, status.get("flags", ""), MISTAKES)
-    return [_one_line(Text(said, style=f"{BOLD} {BAD}")), *(_one_line(Text(f"  {line}")) for line in lines)]
+    told = [indented(Text(line)) for line in lines]
+    if sum(_lines(one, width) for one in told) > most:
+        told = [indented(Text(_("`ogw status{flags}` tells why").format(flags=status.get("flags", ""))))]
+    return [Text(said, style=f"{BOLD} {BAD}"), *told]
 
 
 def _totals(status: Status) -> Text:
     counted = status["counters"]
     told = _("tunnels {open} of {most}, clients {clients}, refused {refused}, rejected {rejected}, errors {errors}")
-    return _one_line(
-        Text(
-            told.format(
-                open=count(counted["tunnels"]),
-                most=count(status["max_tunnels"]),
-                clients=count(counted["clients"]),
-                refused=count(counted["refused"]),
-                rejected=count(counted["tls_rejections"]),
-                errors=count(counted["errors"]),
-            )
+    return Text(
+        told.format(
+            open=count(counted["tunnels"]),
+            most=count(status["max_tunnels"]),
+            clients=count(counted["clients"]),
+            refused=count(counted["refused"]),
+            rejected=count(counted["tls_rejections"]),
+            errors=count(counted["errors"]),
         )
     )
 
@@ -92,22 +134,23 @@ def _rates(rates: Rates) -> Table:
 
 
 def _lists(status: Status, lines: int, width: int) -> Table:
-    """The clients and the hosts with most tunnels, beside each other."""
+    """The clients and the hosts with most tunnels, beside each other; its heading is one of the lines."""
     names = (_("top clients"), _("tunnels"), _("top hosts"), _("tunnels"))
     shown = table(*names, numbers=(1, 3))
-    clients, hosts = status["top_clients"][:lines], status["top_hosts"][:lines]
-    # An address has at most 39 characters, a host 253: the columns keep their places while names come and go.
-    shown.columns[0].width = 39 if width >= WIDE else 20
-    shown.columns[2].width = max(10, min(60, width - shown.columns[0].width - 2 * 9 - 4))
-    for place in range(max(len(clients), len(hosts), 1)):
-        client = clients[place] if place < len(clients) else None
-        host = hosts[place] if place < len(hosts) else None
-        shown.add_row(
-            Text(client["client"] if client else ""),
-            Text(count(client["tunnels"]) if client else ""),
-            Text(host["host"] if host else ""),
-            Text(count(host["tunnels"]) if host else ""),
-        )
+    clients = [(one["client"], count(one["tunnels"])) for one in status["top_clients"][:LISTED]]
+    hosts = [(one["host"], count(one["tunnels"])) for one in status["top_hosts"][:LISTED]]
+    # The columns keep their places while names come and go.
+    room = width - 2 * (len(names[1]) + 2) - 2
+    client = CLIENT if width >= WIDE else min(20, max(len(names[0]), room // 2))
+    host = max(1, min(room - client, max([HOST, *(cell_len(name) for name, _tunnels in hosts)])))
+    _folded(shown, (0, 2), (client, host))
+    rows = [
+        (*(clients[place] if place < len(clients) else ("", "")), *(hosts[place] if place < len(hosts) else ("", "")))
+        for place in range(max(len(clients), len(hosts), 1))
+    ]
+    fit = _number_that_fits([(row[0], row[2]) for row in rows], (client, host), lines - 1)
+    for row in rows[: max(1, fit)]:
+        shown.add_row(*map(Text, row))
     return shown
 
 
@@ -123,22 +166,23 @@ def _workers(status: Status, lines: int) -> Table:
     return shown
 
 
-def _refusals(status: Status, lines: int, width: int) -> Table:
-    """The target gives way where there is no room."""
+def _refusals(status: Status, lines: int, width: int) -> Optional[Table]:
+    """The latest, in so many lines beside the heading; None where there are none, or no room for them."""
     names = (_("refused at"), _("client"), _("target"), _("reason"), _("times"))
     shown = table(*names, numbers=(4,))
     rows = [
         (one["last"][11:19], one["client"], one["target"] or "?", one["reason"], count(one["count"]))
-        for one in status["refusals"][:lines]
+        for one in status["refusals"]
     ]
-    for row in rows:
+    room = width - len(names[0]) - max(map(len, (names[4], *(row[4] for row in rows)))) - 2 * (len(names) - 1)
+    texts = [row[1:4] for row in rows]
+    widths = _widths([names[1:4], *texts], room)
+    fit = _number_that_fits(texts, widths, lines)
+    if fit <= 0:
+        return None
+    _folded(shown, (1, 2, 3), widths)
+    for row in rows[:fit]:
         shown.add_row(*map(Text, row))
-    left = width - 2 * len(names)
-    for place, column in enumerate(shown.columns):
-        if place != 2:
-            column.min_width = max(len(names[place]), *(len(row[place]) for row in rows))
-            left -= column.min_width
-    shown.columns[2].max_width = max(10, left)
     return shown
 
 

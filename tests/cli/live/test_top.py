@@ -1,5 +1,6 @@
 """`ogw top` in a real terminal, on a real gateway."""
 
+import json
 import re
 import signal
 
@@ -8,6 +9,11 @@ from harness.commands import OGW, ogw
 from harness.gateway import Gateway
 from harness.terminal import Terminal
 from harness.upstreams import Server, echo
+
+from ogw.cli.live.rates import COUNTERS
+from ogw.cli.live.status import screen as of_status
+from ogw.cli.live.top_screen import screen
+from ogw.cli.screen import UNLIMITED, plain
 
 COLOURS = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;]*)?m")
 ALTERNATE, BACK = b"\x1b[?1049h", b"\x1b[?1049l"
@@ -135,6 +141,16 @@ def test_frames_in_a_file_are_plain_text(served):
     assert "\x1b" not in done.stdout and not re.search(" $", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("environment", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}])
+def test_where_only_ascii_is_to_be_had_nothing_else_is_written(served, environment):
+    plain = {"PYTHONCOERCECLOCALE": "0", "NO_COLOR": "1", **environment}
+    with top(served[0], "--count", "1", **plain) as terminal:
+        assert terminal.end() == 0
+    assert terminal.raw.isascii() and b"top clients" in terminal.raw and b"host-not-allowed" in terminal.raw
+    done = ogw("top", "--count", "1", "--run-dir", served[0].run_dir, **plain)
+    assert done.returncode == 0 and done.stdout.isascii() and "host-not-allowed" in done.stdout
+
+
 @pytest.mark.parametrize(
     "words", [("--interval", "0"), ("--interval", "x"), ("--count", "0"), ("--count", "x"), ("x",)]
 )
@@ -168,3 +184,83 @@ def test_a_small_screen_shows_the_first_lines(served):
         assert shown[0].startswith("ogw ")
         terminal.press(b"q")
         assert terminal.end() == 0
+
+
+HOST = "a-rather-long-name-of-a-host-of-the-cash-desks.a-department-with-a-long-name.branch.example.net:8443"
+CLIENT = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"
+MISTAKE = "/etc/ogw/ogw.ini:17: there is no setting 'alowed-host'; did you mean allowed-host?"
+
+
+def crowded(gateway):
+    """The status of a gateway, with long names in it."""
+    status = json.loads(ogw("status", "--json", "--run-dir", gateway.run_dir).stdout)
+    (refusal,) = status["refusals"]
+    long = {**refusal, "client": CLIENT, "target": HOST, "reason": "client-certificate-not-allowed", "count": 12345}
+    return status | {
+        "machine": "gateway-of-the-cash-desks.branch.example.net",
+        "listen": ["10.20.30.40:8080", f"[{CLIENT}]:8080"],
+        "top_clients": [{"client": CLIENT, "tunnels": 1234}, *status["top_clients"]],
+        "top_hosts": [{"host": HOST, "tunnels": 999}] * 12,
+        "refusals": [long, refusal] * 8,
+        "reload_refused": {"time": "2026-11-26T10:00:00Z", "age": 60, "mistakes": [MISTAKE], "count": 1},
+    }
+
+
+NOTHING = dict.fromkeys(COUNTERS, 0.0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 50), (100, 40), (160, 50), (UNLIMITED, None), (80, None)])
+def test_nothing_is_cut_and_the_columns_are_straight(served, width, height):
+    status = crowded(served[0])
+    shown = plain(screen(status, NOTHING, "", width, height), width=width)
+    lines = shown.splitlines()
+    assert "\u2026" not in shown and len(lines) <= (height or 1000) - 1 and max(map(len, lines)) <= width
+    words = shown.split()
+    for name in (status["machine"], f"[{CLIENT}]:8080", "'alowed-host';", f"{status['max_tunnels']:,},"):
+        assert name in words
+    for heading, column in (("top clients", CLIENT), ("top hosts", HOST), ("client", CLIENT), ("target", HOST)):
+        if heading in ("client", "target") and height == 24:
+            continue  # no room for any
+        assert column in column_of(lines, heading), shown
+    if height is None:
+        assert shown.count("www.example.org") == 8
+
+
+def column_of(lines, heading):
+    """What stands below a heading up to the next blank line, with what was folded put together."""
+    first = next(number for number, line in enumerate(lines) if f"  {heading}  " in f"  {line}  ")
+    start = f"  {lines[first]}  ".index(f"  {heading}  ")
+    width = re.match(r".\S*(?: \S+)* *", lines[first][start:]).end()
+    rest = lines[first + 1 :]
+    rest = rest[: rest.index("")] if "" in rest else rest
+    cells = [line[start : start + width].rstrip() for line in rest]
+    assert all(line[start - 2 : start].isspace() or len(line) < start or not start for line in rest), lines
+    return "".join(cells)
+
+
+def test_a_mistake_that_would_fill_the_screen_is_left_to_status(served):
+    status = crowded(served[0])
+    status["reload_refused"]["mistakes"] = ["x " * 400]
+    shown = plain(screen(status, NOTHING, "", 80, 24), width=80)
+    assert "`ogw status" in shown and "top hosts" in shown and "x x" not in shown
+
+
+def test_a_relay_proxy_and_its_reason_are_shown_whole(served):
+    status = crowded(served[0])
+    url = "https://a-rather-long-name-of-a-proxy.a-department-with-a-long-name.example.net:3128"
+    why = "relay-refused: it answers 503 Service Unavailable, and says nothing of what is the matter with it"
+    relay = {"proxy": url, "state": "resting", "resting": True, "why": why, "age": 5.0}
+    for proxies in ([relay], [relay, {**relay, "proxy": "http://10.1.2.3:3128"}], [{**relay, "proxy": "http://p:1"}]):
+        for width in (80, UNLIMITED):
+            shown = plain(*of_status(status | {"relay_proxies": proxies}), width=width)
+            assert "\u2026" not in shown
+            assert {*why.split(), *(one["proxy"] for one in proxies)} <= {*shown.split()}
+            assert (
+                width > 80
+                or max(
+                    len(line)
+                    for line in shown.splitlines()
+                    if url not in line and "->" not in line and "to allow it" not in line
+                )
+                <= 80
+            )
