@@ -98,7 +98,7 @@ def test_an_alert_has_a_test_that_it_fires_and_that_it_does_not_and_says_what_to
     tests = yaml.safe_load((CONF / "ogw.rules.test.yml").read_text("utf-8"))["tests"]
     (test,) = [test for test in tests if test["name"] == alert["alert"]]
     assert all(f'alertname="{alert["alert"]}"' in one["expr"] for one in test["promql_expr_test"])
-    assert [len(one["exp_samples"]) for one in test["promql_expr_test"]] == [0, 1]
+    assert [len(one["exp_samples"]) for one in test["promql_expr_test"]][:2] == [0, 1]
     assert {'instance="a"', 'instance="b"'} <= set(re.findall(r'instance="."', json.dumps(test).replace("\\", "")))
     said = alert["annotations"]
     assert alert["labels"]["severity"] in ("critical", "warning")
