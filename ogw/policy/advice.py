@@ -141,11 +141,17 @@ REASONS = {
     "bad-target": Advice(_("The CONNECT names a target that cannot be one."), _NOT_HTTP_CONNECT),
     "client-not-allowed": Advice(
         _("The client's address is in no network of `allowed-client`."),
-        _("add the client's network to `allowed-client`"),
+        _(
+            "add the client's network to `allowed-client`; nothing was looked up for it: `ogw explain` (with "
+            "--client) does, and names what the host's addresses need, too"
+        ),
     ),
     "host-not-allowed": Advice(
         _("No host rule that is in force for this client names the host, or `denied-host` does."),
-        _("add the host, or the port to its rule (`host:8084`); where `denied-host` names it, remove it from there"),
+        _(
+            "add the host, or the port to its rule (`host:8084`); where `denied-host` names it, remove it from there; "
+            "nothing was looked up for it: `ogw explain` does, and names what its addresses need, too"
+        ),
     ),
     "port-not-allowed": Advice(
         _("The host is allowed, but not on this port."), _("add the host, or the port to its rule (`host:8084`)")

@@ -32,7 +32,8 @@ class Asked(NamedTuple):
     reason     its token
     client     IP text
     target     host:port; "" for none, or for many
-    addresses  those of the target that may not be dialed, as IP text; none where it was refused before that
+    addresses  those of the target that may not be dialed, as IP text; none where they are not known: for a refusal
+               before that nothing is looked up, unless somebody asks who may (`ogw explain`)
     at         Unix seconds for which it is asked; None: now
     named      what else is to be allowed: as in report/refusals.py
     """
@@ -91,8 +92,16 @@ def _edits_of_client(policy: Policy, asked: Asked, is_own: Callable[[str, int], 
     except BadTarget:
         return [edit]
     decision = policy.judge_target(target, asked.client, asked.at)
-    if decision.allowed and target.address is not None:
-        decision = policy.judge_address(target.host, target.port, asked.client, decision.to, asked.at)
+    addresses = asked.addresses or ([target.host] if target.address is not None else [])
+    if decision.allowed and addresses:
+        judged = [
+            policy.judge_address(one, target.port, asked.client, decision.to, asked.at)
+            for one in addresses
+            if not is_own(one, target.port)
+        ]
+        if not judged:
+            return []
+        decision = next((one for one in judged if one.allowed), judged[0])
     if decision.allowed:
         return [edit]
     more = _edits(policy, asked._replace(reason=decision.reason.token, target=asked.named), is_own)

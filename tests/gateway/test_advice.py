@@ -216,6 +216,41 @@ def test_explain_gives_the_same_command(case, two, server, dns):
     assert two.paste(shlex.join(words)).returncode == 0
 
 
+# The same where the addresses would be refused next: without a refused client's causing it nobody looks them up.
+BEHIND = {
+    "no rule": ("", "host-not-allowed"),
+    "a strange client": (f"allowed-client = 10.0.0.0/8\nallowed-host = {NAME}", "client-not-allowed"),
+    "a strange client, no rule": ("allowed-client = 10.0.0.0/8", "client-not-allowed"),
+    "a strange client, its address denied": (
+        f"{OPEN}allowed-client = 10.0.0.0/8\nallowed-host = {NAME}\ndenied-host = 127.0.0.0/8",
+        "client-not-allowed",
+    ),
+    "denied": (f"allowed-host = {NAME}\ndenied-host = {NAME}", "host-not-allowed"),
+    "another port": (f"allowed-host = {NAME}:8443", "port-not-allowed"),
+    "a strange client, a network that is enough": (
+        f"allowed-client = 10.0.0.0/8\nallowed-host = {NAME} to=127.0.0.0/8",
+        "client-not-allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BEHIND)
+def test_explain_names_at_once_what_the_addresses_need_too(case, two, server):
+    text, reason = BEHIND[case]
+    file = two.folder / "own.ini"
+    file.write_text(f"[ogw]\n{text}\n")
+    with Dns({NAME: [server.host]}) as dns, Gateway("--config", str(file), *dns.flags) as gateway:
+        assert answer(gateway, f"{NAME}:443") == f"HTTP/1.1 403 Forbidden: {reason}"
+        assert not dns.asked, "a look-up was caused by who was refused"
+        words = ["ogw", "explain", NAME, "--config", str(file), *dns.flags, "--json"]
+        words += ["--run-dir", gateway.run_dir, "--tls-rules", "off"]
+        told = json.loads(two.paste(shlex.join(words)).stdout)
+        assert told["reason"] == reason and ("to=" in told["command"]) == (OPEN not in text and "to=" not in text)
+        done = two.paste(told["command"])
+        assert done.returncode == 0, (told["command"], done.stderr)
+        assert answer(gateway, f"{NAME}:443").startswith("HTTP/1.1 200 "), told["command"]
+
+
 def test_a_session_without_a_server_name_passes(two, authority):
     with (
         TlsServer(serving(authority, NAME), port=443) as server,

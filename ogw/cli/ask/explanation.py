@@ -24,7 +24,7 @@ from ogw.settings.named import flags_without_gateway
 from ogw.settings.settings import Config
 from ogw.tunnel.connector import Survey
 from ogw.tunnel.head import HEAD_REASONS, target_of
-from ogw.wire.connect import HeadError, Target, read_request
+from ogw.wire.connect import BadTarget, HeadError, Target, parse_target, read_request
 from ogw.wire.place import place
 from ogw.wire.tls import version_name
 
@@ -114,7 +114,20 @@ class Explainer:
         """The command that would allow it, where there is one."""
         if self._config.file == os.devnull:
             return None  # no command can write there
-        return command_for(self.policy, asked, flags_without_gateway(self._config), self._dialer.is_own)
+        flags = flags_without_gateway(self._config)
+        command = command_for(self.policy, asked, flags, self._dialer.is_own)
+        if command is None or asked.addresses or not (addresses := self._guarded(asked)):
+            return command
+        return command_for(self.policy, asked._replace(addresses=addresses), flags, self._dialer.is_own)
+
+    def _guarded(self, asked: Asked) -> Sequence[str]:
+        """The addresses that would be refused next, where the client or the host was refused before a look-up."""
+        try:
+            target = parse_target((asked.target or asked.named).encode())
+        except BadTarget:
+            return ()
+        failure = self._dialer.survey(target, (), asked.client, _clock(asked.at)).failure
+        return () if failure is None else failure.addresses
 
     def _way(self, target: Target, client: str, at: Optional[float]) -> dict[str, Any]:
         config, clock = self._config, _clock(at)
