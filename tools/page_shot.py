@@ -1,7 +1,7 @@
 """Make docs/page.png, the picture of the page in docs/running.md: tools/page_shot.py [--all FOLDER] [--seconds SECONDS]
 
-A real gateway, real TLS sessions through two relay proxies and real refusals, in a network of its own whose addresses
-all lie on its loopback (unshare from util-linux; Chromium and its driver; the font Inter makes it look the same each
+A real gateway, real TLS sessions through two relay proxies and real refusals, on a machine of its own as far as the
+network, /run and the name go, all of whose addresses lie on its loopback (unshare from util-linux; Chromium and its driver; the font Inter makes it look the same each
 time, pngquant makes it small). --all makes pictures of both themes, of a phone and of blocked scripts, too.
 """
 
@@ -39,6 +39,7 @@ FLAGS = (
     *("--admin-address", f"{GATEWAY}:9180", "--admin-page", "yes", "--log-every-refusal", "no"),
     *("--relay-proxy", f"http://proxy-a.hospital.example:{PORT}"),
     *("--relay-proxy", f"http://proxy-b.hospital.example:{PORT}"),
+    *("--run-dir", "/run/ogw"),  # the usual one, so that no command of the page has to name it
 )
 
 
@@ -133,6 +134,8 @@ def shoot(chrome: Any, path: pathlib.Path) -> None:
 def inside(seconds: float, folder: pathlib.Path | None) -> None:
     for words in ("link set lo up", "address add 10.20.0.0/15 dev lo", "address add 198.51.100.0/24 dev lo"):
         subprocess.run(["ip", *words.split()], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+    socket.sethostname("gateway-1")
     with busy_gateway() as stop, browser() as chrome:
         look(chrome, WIDTH)
         chrome.get(f"http://{GATEWAY}:9180/")
@@ -159,7 +162,17 @@ def main() -> None:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if not given.inside:
-        own = ["unshare", "--map-root-user", "--net", sys.executable, __file__, "--inside", *sys.argv[1:]]
+        own = [
+            "unshare",
+            "--map-root-user",
+            "--net",
+            "--mount",
+            "--uts",
+            sys.executable,
+            __file__,
+            "--inside",
+            *sys.argv[1:],
+        ]
         os.execvp(own[0], own)
     inside(given.seconds, given.all)
 
