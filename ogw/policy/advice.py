@@ -142,8 +142,8 @@ REASONS = {
     "client-not-allowed": Advice(
         _("The client's address is in no network of `allowed-client`."),
         _(
-            "add the client's network to `allowed-client`; nothing was looked up for it: `ogw explain` (with "
-            "--client) does, and names what the host's addresses need, too"
+            "add the client's network to `allowed-client`; nothing was looked up for it: `ogw explain` does, "
+            "and names what the host's addresses need, too"
         ),
     ),
     "host-not-allowed": Advice(
