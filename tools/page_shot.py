@@ -1,9 +1,9 @@
 """Make docs/page.png, the picture of the page in docs/running.md: tools/page_shot.py [--all FOLDER] [--seconds SECONDS]
 
-A real gateway, real TLS sessions through two relay proxies and real refusals, on a machine of its own as far as the
-network, /run and the name go, all of whose addresses lie on its loopback (unshare from util-linux; Chromium and its
-driver; the font Inter makes it look the same each time, pngquant makes it small). --all makes pictures of both
-themes, of a phone and of blocked scripts, too.
+A real gateway, real TLS sessions through two relay proxies and real refusals, on a machine of its own as far as its
+network, /run and its name go; all addresses lie on its loopback (unshare from util-linux; Chromium and its driver; the
+font Inter makes it look the same each time, pngquant makes it small). --all makes pictures of both themes, of a phone
+and of blocked scripts, too.
 """
 
 import argparse

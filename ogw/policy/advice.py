@@ -142,15 +142,15 @@ REASONS = {
     "client-not-allowed": Advice(
         _("The client's address is in no network of `allowed-client`."),
         _(
-            "add the client's network to `allowed-client`; nothing was looked up for it: `ogw explain HOST "
-            "--client IP` does, and names what the host's addresses need, too"
+            "add the client's network to `allowed-client`; nothing was looked up for it: `ogw explain` does, "
+            "and names what the host's addresses need, too"
         ),
     ),
     "host-not-allowed": Advice(
         _("No host rule that is in force for this client names the host, or `denied-host` does."),
         _(
             "add the host, or the port to its rule (`host:8084`); where `denied-host` names it, remove it from there; "
-            "nothing was looked up for it: `ogw explain HOST` does, and names what its addresses need, too"
+            "nothing was looked up for it: `ogw explain` does, and names what its addresses need, too"
         ),
     ),
     "port-not-allowed": Advice(
