@@ -60,7 +60,7 @@ class _Waits(enum.Enum):
     NOTHING = enum.auto()
 
 
-# By its class, Python 3.11 takes 0.1 µs to find each of these, and a handshake asks for some twenty.
+# By its class, Python 3.11 takes 0.1 µs to find each of these, and a handshake asks for a dozen.
 _CLIENT_HELLO, _SERVER_HELLO, _SECOND_HELLO = _Waits.CLIENT_HELLO, _Waits.SERVER_HELLO, _Waits.SECOND_HELLO
 _SERVER_FLIGHT, _SERVER_DONE, _CERTIFICATE = _Waits.SERVER_FLIGHT, _Waits.SERVER_DONE, _Waits.CERTIFICATE
 _NOTHING = _Waits.NOTHING

@@ -47,12 +47,12 @@ class HostIndex:
             return self.find_networks(address) if in_any_form else self._networks.find(address)
         host = target.host
         rules = list(self._names.get(host, ()))
-        dot = host.find(".")
-        if dot > 0 and self._starred:
-            rules += self._find_starred(host[:dot], host[dot + 1 :])
-        while dot > 0 and self._below:
-            rules += self._below.get(host[dot + 1 :], ())
-            dot = host.find(".", dot + 1)
+        label, dot, name = host.partition(".")
+        if dot and self._starred:
+            rules += self._find_starred(label, name)
+        while dot and self._below:
+            rules += self._below.get(name, ())
+            _label, dot, name = name.partition(".")
         return rules
 
     def find_networks(self, address: Address) -> list[Rule]:
