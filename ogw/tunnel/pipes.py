@@ -11,7 +11,7 @@ class Pipes:
     """The pipes that splice(2) goes through, shared by all tunnels; one is held only while bytes are in it.
 
     With `limit` 0, where splice(2) does not exist, or when the kernel gives no more, `take` says None and the tunnel
-    copies with read and write.
+    copies with recv and send.
     """
 
     def __init__(self, limit: int = 200) -> None:

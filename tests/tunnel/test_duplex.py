@@ -17,7 +17,7 @@ from ogw.policy.decision import Reason
 from ogw.tunnel.burst import Burst
 from ogw.tunnel.duplex import Duplex
 from ogw.tunnel.greenlets import Greenlets
-from ogw.tunnel.half import READ_SIZE, Flow, Half
+from ogw.tunnel.half import BUFFER_SIZE, Flow, Half
 from ogw.tunnel.linger import pass_reset_on, unsent
 from ogw.tunnel.pipes import Pipes
 
@@ -72,7 +72,7 @@ def no_error_in_the_hub(monkeypatch):
     assert not errors
 
 
-@pytest.fixture(params=["splice", "read and write"])
+@pytest.fixture(params=["splice", "recv and send"])
 def pair(request):
     pair = Pair(Pipes() if request.param == "splice" else Pipes(limit=0))
     with gevent.Timeout(30):
@@ -389,7 +389,7 @@ def test_law_6_the_pump_runs_in_the_hub_and_only_while_its_half_has_no_greenlet(
     for reader in readers:
         assert hashlib.sha256(reader.get()).digest() == hashlib.sha256(data).digest()
     gevent.joinall(senders)
-    for size in (READ_SIZE, 1, 90_000, 1):  # a flow that pauses while it is strong
+    for size in (BUFFER_SIZE, 1, 90_000, 1):  # a flow that pauses while it is strong
         send_all(pair.client, bytes(size))
         read_exactly(pair.upstream, size)
     assert set(pumped) == {(True, False)}
@@ -454,7 +454,7 @@ def test_a_message_needs_no_greenlet_and_what_a_strong_flow_borrowed_goes_back_w
     pair.close()
 
 
-def test_no_pipe_to_be_had_means_read_and_write():
+def test_no_pipe_to_be_had_means_recv_and_send():
     pipes = Pipes(limit=1)
     borrowed = pipes.take()
     pair = Pair(pipes)
