@@ -19,6 +19,7 @@ from ogw.policy.hosts import Policy
 from ogw.policy.rules import parse_rules
 from ogw.policy.tls_rules import TlsRules
 from ogw.report.log import Account, Log
+from ogw.tunnel.burst import Burst
 from ogw.tunnel.duplex import Duplex
 from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.pipes import Pipes
@@ -82,7 +83,7 @@ def ends():
     ours_client, client = tcp_pair()
     ours_upstream, upstream = tcp_pair()
     pipes, ended = Pipes(), gevent.event.Event()
-    duplex = Duplex(ours_client, ours_upstream, pipes, Greenlets())
+    duplex = Duplex(ours_client, ours_upstream, pipes, Greenlets(), Burst())
 
     def run():
         duplex.run()

@@ -423,7 +423,7 @@ def test_workers_tell_what_they_hold_on_sigusr1_when_the_level_is_debug(upstream
             assert read_exactly(sock, 1) == b"x"
         among = gateway.census()
         assert (before["tunnels"], among["tunnels"]) == (0, 10)
-        assert among["greenlets"] - among["idle"] == before["greenlets"] - before["idle"] + 2 * 10
+        assert among["greenlets"] - among["idle"] == before["greenlets"] - before["idle"] + 10
         for sock in socks:
             sock.close()
         until(lambda: len(gateway.events(108)) == 10)

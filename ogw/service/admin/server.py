@@ -50,14 +50,18 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         """Its request is in the hands of a thread: nothing is awaited of the other side."""
         return bool(self.requests)
 
+    @property
+    def is_idle(self) -> bool:
+        """It has had an answer, and has not begun its next request."""
+        return self.said_something and self.request is None
+
     def is_late(self, now: float, request_seconds: float) -> bool:
         """It has had its time, for a request or for the answer to one."""
-        reading = self.request is not None or not self.said_something
-        return not self.is_answered and now - self.since >= (request_seconds if reading else IDLE_SECONDS)
+        return not self.is_answered and now - self.since >= (IDLE_SECONDS if self.is_idle else request_seconds)
 
 
 class _Patient:
-    """What both kinds of server do: close whoever is late, and who has been awaited longest where there is no room."""
+    """What both kinds of server do: close whoever is late, and where there is no room, an idle one or the oldest."""
 
     request_seconds = 10.0
     channel_class = Connection
@@ -89,7 +93,8 @@ class _Patient:
     def _make_room(self) -> None:
         awaited = [channel for channel in self.active_channels.values() if not channel.is_answered]
         if awaited:
-            min(awaited, key=lambda channel: channel.since).handle_close()
+            # Those that were answered go first: they may have been just now, by which who has not spoken yet is older.
+            min(awaited, key=lambda channel: (not channel.is_idle, channel.since)).handle_close()
         elif self.is_full:
             time.sleep(PAUSE)  # accepting again at once would spin
         self.is_full = False
