@@ -15,8 +15,8 @@ from pythonjsonlogger.json import JsonFormatter
 
 from ogw.report.events import CATALOGUE, Event, Field
 from ogw.report.lines import LONGEST
-from ogw.report.losses import DIED, why_all
-from ogw.report.metrics import CELLS, EVENTS, LINES, LINES_LOST, LINES_SAID, LINES_TOLD, LOST_WHY
+from ogw.report.losses import ASTRAY, DIED, why_all
+from ogw.report.metrics import CELLS, EVENTS, LINES, LINES_LOST, LINES_SAID, LINES_TOLD, LOG_TROUBLE, LOST_WHY
 from ogw.report.printable import cut, cut_front, encodable, plain, printable, printable_lines
 from ogw.report.sinks import Nowhere
 from ogw.report.writers import Direct, Writer
@@ -321,13 +321,17 @@ class Log:
         self._writer.look()
 
     def take_over(self, cells: Any) -> None:
-        """The process that counted there is dead: what it said and did not write is lost, and told of here."""
+        """The process that counted there is dead: what it said and did not write is lost, and told of here.
+
+        Where it could not write, that is why.
+        """
         untold = max(0, cells[LINES_LOST] - cells[LINES_TOLD])
         died = max(0, cells[LINES_SAID] - cells[LINES] - cells[LINES_LOST])
-        self._causes |= ({cells[LOST_WHY]} if untold else set()) | ({DIED} if died else set())
+        why = trouble if 0 < (trouble := cells[LOG_TROUBLE]) < ASTRAY else DIED
+        self._causes |= ({cells[LOST_WHY]} if untold else set()) | ({why} if died else set())
         cells[LINES_LOST] += died
         cells[LINES_TOLD] = cells[LINES_LOST]
-        cells[LOST_WHY] = DIED if died else cells[LOST_WHY]
+        cells[LOST_WHY] = why if died else cells[LOST_WHY]
         self._taken_over += untold + died
 
     def set_level(self, level: str) -> None:

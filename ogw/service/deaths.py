@@ -48,10 +48,11 @@ class Deaths:
         if child.row is not None:
             lost = child.row.tunnels
             self._state[CLOSED + Reason.WORKER_DIED.index] += lost
-            child.row.clear()
             what += f", and {lost} tunnels with it"
             self._early = 0 if was_ready else self._early + 1
         self._log.take_over((self._table.admin if child.row is None else child.row).cells)
+        if child.row is not None:
+            child.row.clear()
         if not self._children.replaces:
             self.cut += 0 if child in self._drained else lost
             for sock in child.sockets:

@@ -10,6 +10,7 @@ from ogw.tunnel.descriptors import NO_DESCRIPTORS
 from ogw.tunnel.ports import IP_LOCAL_PORT_RANGE
 
 KEEPALIVE_PROBES = 4
+UNDER_WAY = (0, errno.EINPROGRESS)  # connect(2): it is writable once it is connected, or could not be
 NO_PORTS = "every local port is in use for this address; widen net.ipv4.ip_local_port_range (sysctl)"
 
 _REASONS = {
@@ -27,9 +28,6 @@ class AttemptFailed(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
-
-
-UNDER_WAY = (0, errno.EINPROGRESS)  # connect(2): it is writable once it is connected, or could not be
 
 
 def open_socket(address: str, ports: Optional[bytes]) -> _socket.socket:
@@ -53,11 +51,19 @@ def open_socket(address: str, ports: Optional[bytes]) -> _socket.socket:
 def begin(address: str, port: int, ports: Optional[bytes]) -> _socket.socket:
     """A socket that connects; it is writable once it did, or could not. Raises AttemptFailed."""
     sock = open_socket(address, ports)
-    code = sock.connect_ex((address, port))
+    code = connect(sock, address, port)
     if code in UNDER_WAY:
         return sock
     sock.close()
     raise failure(code)
+
+
+def connect(sock: _socket.socket, address: str, port: int) -> int:
+    """What connect(2) says, as an errno. It never raises."""
+    try:
+        return sock.connect_ex((address, port))
+    except _socket.gaierror:
+        return errno.ENXIO  # an IPv6 address of the hosts file, with the zone of an interface that is not there
 
 
 def settle(sock: _socket.socket) -> None:

@@ -3,13 +3,14 @@
 import _socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Optional
 
 from gevent.hub import get_hub
 
 from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
-from ogw.tunnel.attempt import UNDER_WAY, AttemptFailed, failure, keep_alive, open_socket, settle
+from ogw.tunnel.attempt import UNDER_WAY, AttemptFailed, connect, failure, keep_alive, open_socket, settle
 from ogw.tunnel.burst import Burst
 from ogw.tunnel.loop import WRITE, Deadline, Expired, Limit
 from ogw.tunnel.mailbox import Mailbox
@@ -184,15 +185,12 @@ class _Connecting:
             raise failure(self._code)
 
     def _act(self) -> Optional[Callable[[], None]]:
-        self._code = self._sock.connect_ex(self._place)
+        self._code = connect(self._sock, *self._place)
         if self._code not in UNDER_WAY:
-            return self._heard
+            return partial(self._mailbox.tell, self)
         # Not before it connects: a socket that is not connected is ready for everything.
         self._watcher.start(self._mailbox.tell, self)
         return None
-
-    def _heard(self) -> None:
-        self._mailbox.tell(self)
 
 
 def _growth_teller(mailbox: Mailbox) -> Callable[[], None]:

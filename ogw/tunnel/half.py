@@ -75,7 +75,7 @@ class Half:
         self.sink = sink
         self.rest = b""
         self.copied = 0  # bytes handed to the sink's kernel buffer
-        # the standing watcher
+        # The standing watcher.
         self.readable: Any = get_hub().loop.io(source.fileno(), READ) if readable is None else readable
         self.greenlet: Any = None  # the one that is in `copy`; while there is none, the pump runs
         self.ended: Optional[HalfEnd] = None

@@ -71,6 +71,8 @@ class ClientWatch:
         except BlockingIOError:
             return
         except OSError:
+            self.readable.stop()  # before the tunnel is told, which closes it
             assert self._mailbox is not None
             self._mailbox.tell(ClientGone)
+            return
         self.readable.stop()

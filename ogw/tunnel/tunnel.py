@@ -274,14 +274,14 @@ class Tunnel:
         assert self.watch is not None
         readable, self.watch = self.watch.readable, None
         duplex = Duplex(self.client, upstream.socket, shared.pipes, shared.greenlets, shared.burst, readable)
+        duplex.up.rest, duplex.down.rest = rest, upstream.rest
         self.answered = True
         try:
             if shared.policy.tls.mode is Mode.OFF:
                 self._say_established()
-                duplex.up.rest, duplex.down.rest = rest, upstream.rest
                 self.grounds.session = UNWATCHED
             else:
-                self._verify(duplex, upstream, rest)
+                self._verify(duplex, upstream)
             if duplex.reason is None:
                 self.duplex = duplex  # from here on it is the one to ask for an end
                 duplex.run()
@@ -302,7 +302,7 @@ class Tunnel:
         except OSError:
             pass
 
-    def _verify(self, duplex: Duplex, upstream: Upstream, rest: bytes) -> None:
+    def _verify(self, duplex: Duplex, upstream: Upstream) -> None:
         """Say 200 and let the handshake go by. Where the tunnel ends with it, set `duplex.reason`."""
         grounds = self.grounds
         assert grounds.target is not None
@@ -310,8 +310,7 @@ class Tunnel:
         self.handshake = handshake
         began = time.monotonic()
         shared = self.shared
-        rests, limit = (rest, upstream.rest), shared.handshake_limit
-        verify(handshake, duplex, *rests, limit, shared.budget, shared.burst, self.network)
+        verify(handshake, duplex, shared.handshake_limit, shared.budget, shared.burst, self.network)
         self.handshake, grounds.session = None, handshake.session
         ledger = self.shared.ledger
         if handshake.verified:

@@ -31,8 +31,6 @@ class GaveWay(BaseException):
 def verify(
     handshake: Handshake,
     duplex: Duplex,
-    rest_up: bytes,
-    rest_down: bytes,
     limit: Limit,
     budget: Budget,
     burst: Burst,
@@ -40,19 +38,17 @@ def verify(
 ) -> None:
     """Say 200 and pass the handshake on as far as it may go, until it is settled.
 
-    What passes and is not sent is the duplex's rest.
+    The rests of the duplex are first what came behind the heads, and in the end what passes and is not sent.
 
-    rest_up    what the client sent behind its head
-    rest_down  what came behind the relay proxy's
-    limit      of all of it; then the handshake is rejected
-    budget     what all handshakes of the worker may hold
-    burst      what goes out at the end of the turn
-    client     for whom
+    limit   of all of it; then the handshake is rejected
+    budget  what all handshakes of the worker may hold
+    burst   what goes out at the end of the turn
+    client  for whom
     """
     verification = _Verification(handshake, duplex, budget, burst, client)
     try:
         with limit:
-            verification.run(rest_up, rest_down)
+            verification.run()
     except Expired:
         if not handshake.settled:
             handshake.timed_out(limit.seconds)
@@ -94,9 +90,9 @@ class _Verification:
         self.began = next(_numbers)
         self.gives_way = False
 
-    def run(self, rest_up: bytes, rest_down: bytes) -> None:
-        handshake = self._handshake
-        down = self._down
+    def run(self) -> None:
+        handshake, up, down = self._handshake, self._up, self._down
+        rest_up, rest_down, up.rest = up.rest, down.rest, b""
         down.rest, down.copied = ESTABLISHED, -len(ESTABLISHED)  # it goes the way of all that goes down, uncounted
         if rest_up:
             handshake.client_said(rest_up)

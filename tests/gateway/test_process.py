@@ -26,6 +26,7 @@ from harness.load import Load
 from harness.netns import Namespace
 from harness.peers import peer, without
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 OGW = [sys.executable, "-m", "ogw"]
 
@@ -384,10 +385,13 @@ def test_tunnels_that_closed_leave_nothing_behind(count):
         burst(gateway, upstream, count)  # pools fill, caches warm, and the allocator has what it needs
         while len(gateway.events(108)) < count:
             gateway.wait_for(event=108)
-        descriptors, memory = gateway.descriptors(), gateway.memory()
-        burst(gateway, upstream, count)
-        while len(gateway.events(108)) < 2 * count:
-            threading.Event().wait(0.01)
-        assert gateway.descriptors() <= descriptors
-        assert gateway.memory() - memory < 2 << 20
-        assert len({line["tunnel"] for line in gateway.events(108)}) == 2 * count
+        descriptors, memories = gateway.descriptors(), [gateway.memory()]
+        for rounds in range(2, 5):  # a leak shows in each, a machine with much else to do in the first
+            burst(gateway, upstream, count)
+            until(lambda total=rounds * count: len(gateway.events(108)) >= total)
+            assert gateway.descriptors() <= descriptors
+            memories.append(gateway.memory())
+            if memories[-1] - memories[-2] < 1 << 20:
+                break
+        assert memories[-1] - memories[-2] < 1 << 20, memories
+        assert len({line["tunnel"] for line in gateway.events(108)}) == rounds * count

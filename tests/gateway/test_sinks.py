@@ -52,6 +52,11 @@ def lives(gateway, upstream):
     reload(gateway)
 
 
+def tried(gateway):
+    """How many lines were written or lost: what has not been tried yet is neither."""
+    return gateway.metric("ogw_log_lines_total") + gateway.lost
+
+
 def ends(gateway, number=signal.SIGTERM):
     assert gateway.stop(number, seconds=SECONDS) == 0
 
@@ -278,6 +283,10 @@ def test_a_disk_that_is_full_and_then_is_not(upstream, given):
                 until(lambda: path.read_bytes().endswith(b"\n"))
                 with contextlib.suppress(OSError):
                     ballast.write_bytes(b"x" * (1 << 20))
+                for _turn in range(2):  # the last page of the log has room; then each worker knows of it
+                    before = tried(gateway)
+                    talk(gateway, upstream.target, 40)
+                    until(lambda said=before + 40: tried(gateway) >= said, SECONDS)
                 lives(gateway, upstream)
                 until(lambda: gateway.lost > 10, SECONDS)
                 says_why(gateway, "No space left on device")

@@ -1,6 +1,7 @@
 """What goes out at the end of a turn of the loop, what comes back from it, and tunnels that end before it."""
 
 import socket
+from ipaddress import IPv6Address
 
 import gevent
 import pytest
@@ -111,6 +112,18 @@ def test_an_error_that_connect_has_at_once_comes_back_to_the_tunnel(address):
     assert address.strip("[]") in told.value.detail
 
 
+def test_the_zone_of_an_interface_that_is_not_there_ends_its_own_tunnel_and_no_other_act():
+    """As the hosts file may have it: the system does not even begin to connect, and Python says so otherwise."""
+    burst, acted = Burst(), []
+    target = Target("fe80::1%nowhere", 443, IPv6Address("fe80::1"))
+    get_hub().loop.run_callback(lambda: burst.add(lambda: acted.append(True)))
+    with pytest.raises(DialError) as told:
+        dial(connector(burst), Mailbox(), target)
+    gevent.sleep(0.01)
+    assert told.value.reason is Reason.UNREACHABLE and "fe80::1%nowhere" in told.value.detail
+    assert acted == [True]
+
+
 def test_a_tunnel_that_ends_before_the_end_of_the_turn_connects_to_nobody():
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
@@ -160,8 +173,9 @@ class Going:
         self.over = gevent.event.Event()
 
     def _run(self, rest_up, seconds):
+        self.duplex.up.rest = rest_up
         try:
-            verify(self.handshake, self.duplex, rest_up, b"", Limit(seconds), Budget(), self.burst, "127.0.0.1")
+            verify(self.handshake, self.duplex, Limit(seconds), Budget(), self.burst, "127.0.0.1")
         except BaseException as error:
             self.raised.append(error)
         finally:
