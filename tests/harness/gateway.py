@@ -61,6 +61,7 @@ class Gateway:
     tls_rules  what most tests do not need: their servers speak plain bytes; None leaves the default
     workers    one, where a test does not ask for more
     forgets    events that are counted in `counts` like all, but whose lines are not kept: there are millions
+    leaves     names of settings that are left as they are, where a gateway of a test would have them otherwise
     stdout     where its standard output goes instead; then its lines are the test's to read
     """
 
@@ -74,6 +75,7 @@ class Gateway:
         tls_rules="off",
         workers=1,
         forgets=(),
+        leaves=(),
         stdout=subprocess.PIPE,
     ):
         self.address = address() if listen is None else listen
@@ -83,7 +85,7 @@ class Gateway:
         self.run_dir = self._folder.name
         given = {flag.partition("=")[0] for flag in flags}
         defaults = {"run-dir": self.run_dir, "state-dir": self.run_dir, "admin-address": "", "log-every-refusal": "yes"}
-        for flag, value in ((f"--{name}", value) for name, value in defaults.items()):
+        for flag, value in ((f"--{name}", value) for name, value in defaults.items() if name not in leaves):
             if flag not in given:
                 words += [flag, value]
         if tls_rules is not None:

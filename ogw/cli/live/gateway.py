@@ -1,5 +1,7 @@
 """The running gateway as commands see it: found by its unix socket, asked over HTTP.
 
+Whether it is ready is asked over TCP, too, where it could make no socket or the socket is not for us.
+
 Whatever goes wrong on the way there is one sentence that says what to do.
 """
 
@@ -8,7 +10,7 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from gettext import gettext as _
 from io import StringIO
 from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
@@ -20,9 +22,11 @@ from ogw.settings import named, run_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file, read_ini
 from ogw.settings.loader import DEFAULT_FILE
+from ogw.wire.place import place as place_text
 
 SECONDS = 10.0  # for an answer
 Shape = TypeVar("Shape")
+Addresses = Callable[[], Iterable[tuple[str, int]]]  # (IP text, port); called where it comes to them
 NO_GATEWAY_MEANS = _("no gateway answers; the message says where it was looked for")
 
 
@@ -30,6 +34,10 @@ class NoGateway(Failed):
     """Nobody answers, and why."""
 
     code = NO_GATEWAY
+
+
+def _nowhere() -> Iterable[tuple[str, int]]:
+    return ()
 
 
 def add_gateway(parser: argparse.ArgumentParser) -> None:
@@ -116,10 +124,22 @@ class Gateway:
         """An answer that is no JSON, such as that of /metrics. Raises NoGateway."""
         return self._fetch(path, "GET", seconds)[2].decode("utf-8", "replace")
 
-    def _fetch(self, path: str, method: str, seconds: float, body: Optional[bytes] = None) -> tuple[str, int, bytes]:
+    def not_ready(self, also: Addresses, seconds: float = SECONDS) -> str:
+        """Why no client should be sent to it, as /readyz says; "" where one may be. Raises NoGateway.
+
+        also  where to ask a gateway that has no socket for us. One whose run-dir was named has one.
+        """
+        place, code, body = self._fetch("/readyz", "GET", seconds, also=also if not self._named else _nowhere)
+        said = ascii(body[:200].decode("utf-8", "replace").strip())[1:-1]
+        if code == 503 or (code, said) == (200, "ok"):
+            return said if code == 503 else ""
+        raise _not_understood(place, code, said)
+
+    def _fetch(
+        self, path: str, method: str, seconds: float, body: Optional[bytes] = None, also: Addresses = _nowhere
+    ) -> tuple[str, int, bytes]:
         """Where it was asked, the HTTP status and the body of its answer. Raises NoGateway."""
-        sock = self._connect(seconds)
-        place = sock.getpeername()
+        place, sock = self._connect(seconds, also)
         connection = http.client.HTTPConnection("localhost", timeout=seconds)
         connection.sock = sock
         try:
@@ -136,12 +156,11 @@ class Gateway:
             connection.close()
         return place, code, said
 
-    def _connect(self, seconds: float) -> socket.socket:
-        places = self._places()
+    def _connect(self, seconds: float, also: Addresses) -> tuple[str, socket.socket]:
         looked: list[str] = []
-        for place in places:
+        for place in self._places():
             try:
-                return _connected(place, seconds)
+                return place, _connected(place, seconds)
             except PermissionError:
                 looked.append(
                     _("{place}: not yours to open; try it with sudo, or as the gateway's user").format(place=place)
@@ -152,6 +171,12 @@ class Gateway:
                 looked.append(_("{place}: is left from a gateway that ended").format(place=place))
             except TimeoutError:
                 looked.append(_("{place}: is not taking connections").format(place=place))
+            except OSError as error:
+                looked.append(f"{place}: {error.strerror or error}")
+        for address in also():
+            place = place_text(*address)
+            try:
+                return place, socket.create_connection(address, seconds)
             except OSError as error:
                 looked.append(f"{place}: {error.strerror or error}")
         told = _(
@@ -219,5 +244,9 @@ def _value(place: str, code: int, body: bytes) -> dict[str, Any]:
         if isinstance(value, dict) and code in (200, 404, 409):
             return value
         said = ascii(body[:200].decode("utf-8", "replace"))[1:-1]
+    raise _not_understood(place, code, said)
+
+
+def _not_understood(place: str, code: int, said: str) -> NoGateway:
     told = _("the gateway at {place} answered {status}, which this command does not understand: {said}")
-    raise NoGateway(told.format(place=place, status=code, said=said))
+    return NoGateway(told.format(place=place, status=code, said=said))

@@ -52,7 +52,7 @@ def http(body, status="200 OK"):
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
 
 
-@pytest.mark.parametrize("words", ASKING)
+@pytest.mark.parametrize("words", [*ASKING, "ready"])
 def test_without_a_gateway_each_command_is_3_and_says_where_it_looked(tmp_path, words):
     done = ogw(*words.split(), "--run-dir", tmp_path)
     assert (done.returncode, done.stdout) == (3, "")

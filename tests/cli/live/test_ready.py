@@ -1,0 +1,67 @@
+"""`ogw ready` says by its exit code what /readyz says, wherever the gateway can be asked."""
+
+import os
+import signal
+
+import pytest
+from harness.admin import ask
+from harness.commands import ogw
+from harness.gateway import ALLOW, Gateway, address, read_head
+from harness.upstreams import Server
+from harness.waiting import until
+
+
+def answer(*words, **environment):
+    done = ogw("ready", *words, **environment)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def test_it_is_0_while_it_serves_and_1_while_it_drains(upstream):
+    with Gateway(*ALLOW) as gateway:
+        assert answer("--run-dir", gateway.run_dir) == (0, "ready")
+        with gateway.tunnel(upstream.target):
+            gateway.process.terminate()
+            gateway.wait_for(event=110)
+            assert answer("--run-dir", gateway.run_dir) == (1, "not ready: draining")
+
+
+def test_it_is_1_while_a_worker_does_not_answer():
+    with Gateway(*ALLOW, "--hung-timeout", "4s", workers=2) as gateway:
+        os.kill(gateway.workers[0], signal.SIGSTOP)
+        _status, _headers, why = until(lambda: (said := ask(gateway, "/readyz"))[0] == 503 and said)
+        assert answer("--run-dir", gateway.run_dir) == (1, f"not ready: {why.decode().strip()}")
+        gateway.wait_for(event=405)
+        until(lambda: answer("--run-dir", gateway.run_dir) == (0, "ready"))
+
+
+@pytest.mark.parametrize("name", ["admin-address", "health-address"])
+def test_without_a_socket_it_asks_where_the_configuration_says(tmp_path, name):
+    """A container with a read-only root and nothing mounted to write to."""
+    places = {"OGW_ADMIN_ADDRESS": "", f"OGW_{name.upper().replace('-', '_')}": f"{address()}:9181"}
+    environment = {"RUNTIME_DIRECTORY": f"{tmp_path}/no/folder", **places}
+    with Gateway(*ALLOW, leaves=("run-dir", "admin-address"), environment=environment) as gateway:
+        until(lambda: any(line["message"].startswith("run-dir: ") for line in gateway.events(100)))
+        assert answer(**environment) == (0, "ready")
+        code, told = answer("--run-dir", tmp_path, **environment)
+        assert code == 3 and f"{tmp_path}/admin.sock: is not there" in told  # that one would have a socket
+
+
+def test_what_cannot_be_asked_is_said_with_each_place(tmp_path):
+    place = f"{address()}:9181"
+    nowhere = {"RUNTIME_DIRECTORY": f"{tmp_path}/run", "OGW_ADMIN_ADDRESS": "", "OGW_HEALTH_ADDRESS": place}
+    code, told = answer(**nowhere)
+    assert code == 3 and f"{tmp_path}/run/admin.sock: is not there" in told
+    assert f"{place}: Connection refused" in told
+
+
+@pytest.mark.parametrize("said", [b"<html>", b"\xff", b""])
+def test_another_program_at_the_address_is_no_yes(tmp_path, said):
+    answered = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
+    with Server(lambda sock: (read_head(sock), sock.sendall(answered))) as server:
+        code, told = answer(RUNTIME_DIRECTORY=str(tmp_path), OGW_ADMIN_ADDRESS=server.target)
+    assert code == 3 and f"{server.target} answered 200, which this command does not understand" in told
+
+
+def test_a_wrong_configuration_is_told_where_it_would_say_where_to_ask(tmp_path):
+    code, told = answer(RUNTIME_DIRECTORY=str(tmp_path), OGW_ADMIN_ADDRESS="nowhere")
+    assert code == 2 and "OGW_ADMIN_ADDRESS: 'nowhere'" in told
