@@ -70,29 +70,44 @@ def workers_of(config: Config) -> int:
 
 
 def cores() -> int:
-    """The cores that this process may use: its affinity, and what its control groups grant (cgroup v2, cpu.max)."""
+    """The cores that this process may use: its affinity, and what its control groups grant."""
     return max(1, min([len(os.sched_getaffinity(0)), *granted_cores(CGROUPS, OWN_CGROUP)]))
 
 
 def granted_cores(root: pathlib.Path, own: pathlib.Path) -> list[int]:
-    """What the group of this process and each one above it grants, rounded up; those without a limit are left out.
+    """What the groups of this process and each one above them grant, rounded up; those without a limit are left out.
 
-    root  where the groups are mounted
-    own   the file that names the group of this process: a line "0::/its/path"
+    root  where the groups are mounted, those of version 1 in a folder for each controller
+    own   the file that names the groups of this process: lines "0::/its/path" (v2) and "4:cpu,cpuacct:/its/path" (v1)
     """
     granted: list[int] = []
+    for mount, path in _groups(root, own):
+        group = mount / path.lstrip("/")
+        while True:
+            granted += _grant(group)
+            if group == mount or mount not in group.parents:
+                break
+            group = group.parent
+    return granted
+
+
+def _groups(root: pathlib.Path, own: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
+    """(where a hierarchy that may grant cores is mounted, the group of this process in it)."""
     try:
-        path = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        path = "/"
-    group = root / path.lstrip("/")
-    while True:
+        lines = [line.split(":", 2)[1:] for line in own.read_text().splitlines()]
+    except OSError:
+        lines = [["", "/"]]
+    version_2 = [(root, path) for controllers, path in lines if not controllers]
+    return version_2 + [(root / "cpu", path) for controllers, path in lines if "cpu" in controllers.split(",")]
+
+
+def _grant(group: pathlib.Path) -> list[int]:
+    """What one group grants, in whole cores; nothing where it has no limit."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
-            quota, period = (group / "cpu.max").read_text().split()
-            if quota != "max":
-                granted.append(-(-int(quota) // int(period)))
-        except (OSError, ValueError):
-            pass  # the root has none, and a container may not see its own
-        if group == root or root not in group.parents:
-            return granted
-        group = group.parent
+            quota, period = " ".join((group / name).read_text() for name in names).split()
+            if int(quota) > 0:  # "max" is no number, and -1 no limit
+                return [-(-int(quota) // int(period))]
+        except (OSError, ValueError, ZeroDivisionError):
+            pass  # a root has none, and a container may not see its own, or see it as the root
+    return []

@@ -401,7 +401,7 @@ class Config:
         "auto",
         number_or_auto(1, 128),
         "NUMBER",
-        _("processes that serve; auto is one for each core"),
+        _("processes that serve; auto is one for each core that its affinity and its CPU quota allow"),
         restart=True,
     )
     hung_timeout: float = _processes(

@@ -30,6 +30,29 @@ def test_the_control_groups_of_the_process_and_above_it_count(tmp_path, limits, 
     assert granted_cores(tmp_path, tmp_path / "own") == granted
 
 
+@pytest.mark.parametrize(
+    ("limits", "granted"),
+    [
+        ({}, []),
+        ({"": "-1 100000"}, []),
+        ({"a/b": "150000 100000", "a": "-1 100000"}, [2]),
+        ({"a/b": "50000 100000", "a": "400000 100000"}, [1, 4]),
+        ({"": "50000 100000"}, [1]),  # a container that sees its own group as the root of all
+        ({"a/b": "150000 0"}, []),
+        ({"a/b": "nonsense 100000"}, []),
+    ],
+)
+def test_those_of_version_1_count_too(tmp_path, limits, granted):
+    for path, text in limits.items():
+        group = tmp_path / "cpu" / path
+        group.mkdir(parents=True, exist_ok=True)
+        quota, period = text.split()
+        (group / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (group / "cpu.cfs_period_us").write_text(f"{period}\n")
+    (tmp_path / "own").write_text("9:memory:/else\n4:cpu,cpuacct:/a/b\n3:cpuset:/else\n0::/\n")
+    assert granted_cores(tmp_path, tmp_path / "own") == granted
+
+
 def test_a_group_that_cannot_be_seen_is_no_limit(tmp_path):
     assert granted_cores(tmp_path, tmp_path / "none") == []
     (tmp_path / "own").write_text("0::/../../elsewhere\n")
