@@ -11,7 +11,10 @@ import secrets
 import time
 from typing import Any, NamedTuple, Optional
 
-from pythonjsonlogger.json import JsonFormatter
+try:
+    from pythonjsonlogger.json import JsonFormatter
+except ImportError:  # before 3.1, which Debian 12 has not
+    from pythonjsonlogger.jsonlogger import JsonFormatter
 
 from ogw.report.events import CATALOGUE, Event, Field
 from ogw.report.lines import LONGEST
