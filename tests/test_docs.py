@@ -15,7 +15,7 @@ from generate_docs import PAGES, TABLES, with_tables
 from ogw.cli.commands import COMMANDS, find, is_cmdlet, of_group
 from ogw.policy.decision import Reason
 from ogw.settings.loader import load
-from ogw.settings.settings import SETTINGS
+from ogw.settings.settings import FILE_VARIABLES, SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONF = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file())
@@ -121,7 +121,7 @@ def test_every_flag_is_somebodys(page, helps):
 
 @by_page
 def test_every_setting_and_variable_is_there(page):
-    variables = {setting.variable for setting in SETTINGS.values()} | {"OGW_CONFIG"}
+    variables = {"OGW_CONFIG", *(setting.variable for setting in SETTINGS.values()), *FILE_VARIABLES}
     for code in code_of(text_of(page)):
         assert set(re.findall(r"\bOGW_(?!TEST_)[A-Z_]+\b", code)) <= variables, code
         key = re.fullmatch(r"([a-z]+(?:-[a-z]+)+) =(?: .*)?", code)

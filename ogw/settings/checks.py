@@ -213,7 +213,8 @@ def _check_relay_proxy(values: dict[str, Any], mistakes: Mistakes, warnings: lis
         values["relay_proxy_password"] = _of_password_file(file, mistakes, warnings)
     if values["relay_proxy_ca_file"]:
         values["relay_proxy_ca_file"] = _of_ca_file(values["relay_proxy_ca_file"], mistakes)
-    if (file or password not in (None, none)) and user == none:
+    has_user = user != none or "relay-proxy-username" in mistakes.wrong
+    if (file or password not in (None, none)) and not has_user:
         mistakes.near(given, _("relay-proxy-username: set it, too; there is a password for it"))
     if not values["relay_proxy"] and (user != none or values["relay_proxy_bypass"]):
         warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))

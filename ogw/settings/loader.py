@@ -19,8 +19,9 @@ from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.mistakes import Mistakes
+from ogw.settings.password_file import read_password, read_values
 from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, shown_as
-from ogw.settings.settings import GROUPS, SETTINGS, Config
+from ogw.settings.settings import FILE_VARIABLES, GROUPS, SETTINGS, Config
 from ogw.wire.relay_proxy import HIDDEN
 
 LONGEST_SHOWN = 200  # characters of a wrong value
@@ -155,7 +156,7 @@ class _Loader:
 
     def _from_variables(self) -> dict[str, list[Given]]:
         texts, _unknown = self._parse(_parser(), [], self._environment)
-        known = {setting.variable for setting in SETTINGS.values()} | {PREFIX + "CONFIG"}
+        known = {PREFIX + "CONFIG", *(setting.variable for setting in SETTINGS.values()), *FILE_VARIABLES}
         for variable in sorted(self._environment.keys() - known):
             # A warning only: Kubernetes sets OGW_PORT and OGW_SERVICE_* for a Service that is named ogw.
             self._warnings.append(
@@ -163,10 +164,31 @@ class _Loader:
                     variable=_short(ascii(variable)[1:-1]), near=self._near(variable, PREFIX)
                 )
             )
-        return {
+        given = {
             name: [Given(PREFIX + name.upper().replace("-", "_"), text or "") for text in values]
             for name, values in texts.items()
         }
+        for variable, name in FILE_VARIABLES.items():
+            given[name] += self._from_named_file(variable, SETTINGS[name])
+        return given
+
+    def _from_named_file(self, variable: str, setting: Setting) -> list[Given]:
+        """What stands in the file that a variable names, as secrets are handed to containers."""
+        path = self._environment.get(variable, "")
+        if not path:
+            return []
+        if self._environment.get(setting.variable):
+            told = _("{variable} is set, too; only one of them can be").format(variable=setting.variable)
+            self._mistakes.at(variable, setting.name, told)
+            return []
+        try:
+            return [Given(variable, read_values(path) if setting.listed else read_password(path))]
+        except OSError as error:
+            why = error.strerror or str(error)
+        except ValueError as error:
+            why = str(error)
+        self._mistakes.at(variable, setting.name, f"{_short(ascii(path)[1:-1])}: {why}")
+        return []
 
     def _from_file(self, asked: Optional[Given]) -> dict[str, list[Given]]:
         try:

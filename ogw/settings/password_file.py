@@ -1,4 +1,4 @@
-"""The file with the password for relay proxies: what in it is the password, and the one that commands write."""
+"""Files with secrets: what in one is the password, or another value, and the password file that commands write."""
 
 import codecs
 import errno
@@ -12,6 +12,7 @@ from ogw.machine.files import read_file
 from ogw.settings.files import replace
 
 LARGEST = 4096  # bytes, without a byte order mark and the end of the line
+LARGEST_LIST = 1 << 16
 MOST_KEPT = 1 << 20  # bytes of what somebody put in its place
 NAME = "relay-proxy.password"  # of the one beside an INI file
 SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes
@@ -20,6 +21,14 @@ SERVICE_GROUP = "ogw"  # of the service that `ogw setup` makes
 def read_password(path: str) -> str:
     """The password in a file. Raises OSError, or ValueError where it is none; neither shows anything of it."""
     return password_in(read_file(path, LARGEST + len(codecs.BOM_UTF8) + len("\r\n")))
+
+
+def read_values(path: str) -> str:
+    """The same of a file with the values of a list, one a line."""
+    data = read_file(path, LARGEST_LIST)
+    if len(data) > LARGEST_LIST:
+        raise ValueError(_("is larger than {most} bytes").format(most=LARGEST_LIST))
+    return "\n".join(password_in(line) for line in data.split(b"\n"))
 
 
 def password_in(data: bytes) -> str:

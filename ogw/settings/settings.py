@@ -590,3 +590,10 @@ SETTINGS: dict[str, Setting] = {
 }
 
 GROUPS = tuple(dict.fromkeys(setting.group for setting in SETTINGS.values()))  # headings, in their order
+
+# Variables that name a file with the value of what may hold a secret, and whose. That of the password is a setting.
+FILE_VARIABLES = {
+    f"{setting.variable}_FILE": setting.name
+    for setting in SETTINGS.values()
+    if setting.hides and f"{setting.name}-file" not in SETTINGS
+}
