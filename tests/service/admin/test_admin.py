@@ -1,5 +1,6 @@
 """The admin process: what it counts, who may ask what, and that its end, or a question, costs nobody a tunnel."""
 
+import contextlib
 import json
 import os
 import signal
@@ -316,7 +317,12 @@ def fails_to_start(*flags):
 
 
 def test_an_admin_address_that_is_in_use_is_an_error_where_it_was_set_and_else_a_warning():
-    with Gateway("--admin-address", "127.0.0.1:9180") as first:
+    with Gateway() as first, contextlib.closing(socket.socket()) as taken:
+        try:
+            taken.bind(("127.0.0.1", 9180))
+            taken.listen()
+        except OSError:
+            pass  # by somebody else, which is as good
         said = fails_to_start("--admin-address", "127.0.0.1:9180", "--run-dir", first.run_dir + "/other")
         assert "OGW-401 admin-address: cannot listen on 127.0.0.1:9180: port 9180 is in use" in said
         script = "from ogw.settings.loader import load; from ogw.service.admin.sockets import open_sockets; "
