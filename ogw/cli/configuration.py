@@ -11,6 +11,7 @@ from typing import Optional
 from ogw.cli.parser import Formatter, Parser, epilog, filled, parser_of
 from ogw.report.events import Event
 from ogw.report.standard import say
+from ogw.service.notify import tell_of_mistakes
 from ogw.settings.loader import DEFAULT_FILE, ConfigError, help_text, load
 from ogw.settings.setting import PREFIX
 from ogw.settings.settings import SETTINGS, Config
@@ -114,6 +115,8 @@ def load_or_tell(words: Sequence[str], log: bool = False) -> Optional[Config]:
     try:
         return load(words, os.environ, to_start=log)
     except ConfigError as error:
+        if log:
+            tell_of_mistakes(error.mistakes)
         for mistake in error.mistakes:
             message = _("wrong configuration: {mistake}").format(mistake=mistake)
             say(f"ogw: OGW-{Event.WRONG_CONFIGURATION:d} {message}", sys.stderr)

@@ -54,7 +54,7 @@ class Notices:
         sockets  of one worker: they listen where those of all do
         """
         cells = self._table.gateway.cells
-        places = [place_of(sock) for sock in sockets]
+        places = list(dict.fromkeys(place_of(sock) for sock in sockets))
         self._log.event(
             Event.SERVICE_STARTED,
             f"ogw {__version__} listens on {', '.join(places)}",

@@ -4,12 +4,17 @@ import os
 import re
 import socket
 import time
+from array import array
+from collections.abc import Sequence
 
+from ogw.report.printable import printable
+
+LONGEST = 500  # characters of a mistake
 LEAST_SECONDS = 0.01  # between two signs of life: whoever wants them faster gets no process that does nothing else
 _MICROSECONDS = re.compile(r"[1-9][0-9]{0,17}\Z")
 
 
-def notify(*lines: str) -> None:
+def notify(*lines: str, descriptors: Sequence[int] = ()) -> None:
     """Such as "READY=1". Never blocks, never fails: whoever listens may be gone."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
@@ -18,9 +23,21 @@ def notify(*lines: str) -> None:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-            sock.sendto("\n".join(lines).encode(), address)
+            handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+            sock.sendmsg(["\n".join(lines).encode()], handed, 0, address)
     except OSError:
         pass
+
+
+def tell_of_mistakes(mistakes: Sequence[str]) -> None:
+    """Why it does not start."""
+    notify(f"STATUS=wrong configuration: {in_a_line(mistakes)}")
+
+
+def in_a_line(mistakes: Sequence[str]) -> str:
+    """The first, and how many more there are."""
+    first = printable(mistakes[0])[:LONGEST]
+    return f"{first} (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else first
 
 
 def reloading() -> None:

@@ -6,6 +6,8 @@ package was upgraded underneath.
 """
 
 import gc
+import logging
+import math
 import os
 import selectors
 import signal
@@ -13,7 +15,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 from ogw.policy.decision import Reason
@@ -29,6 +31,7 @@ from ogw.report.metrics import (
 from ogw.report.standard import say
 from ogw.report.table import Table
 from ogw.report.writers import Direct
+from ogw.service import fd_store
 from ogw.service.admin.sockets import open_sockets
 from ogw.service.births import Births
 from ogw.service.child import Child
@@ -60,12 +63,13 @@ from ogw.service.messages import (
     Taken,
 )
 from ogw.service.notices import Notices
-from ogw.service.notify import notify, reloading, watchdog_seconds
+from ogw.service.notify import notify, reloading, tell_of_mistakes, watchdog_seconds
 from ogw.service.questions import Questions
 from ogw.service.refresh import Refresh
 from ogw.service.reload import InForce
 from ogw.service.signals import SIGNALS
 from ogw.service.signs import Signs, silent
+from ogw.service.standing import Standing
 from ogw.service.wishes import Wish, Wishes
 from ogw.service.worker import END_SECONDS
 from ogw.settings.settings import Config
@@ -86,13 +90,17 @@ def run(config: Config, again: Again) -> int:
 
     again  reads the configuration anew, for a reload, given the one in force
     """
+    left, closed = fd_store.take(config)
     try:
         log = open_log(config, Direct)
     except OSError as error:
         return _cannot_start(f"the log cannot be written: {error.filename or config.syslog}: {error.strerror}")
+    for sentence in closed:
+        log.event(Event.INFORMATION, sentence, level=logging.WARNING)
     try:
-        supervisor = Supervisor(config, again, log)
+        supervisor = Supervisor(config, again, log, left)
     except (StartError, ListenError, OSError, MemoryError) as error:
+        tell_of_mistakes([str(error)])
         log.event(Event.WRONG_CONFIGURATION, str(error))
         if not sys.stdout.isatty() or config.log_file or config.syslog:
             say(f"ogw: OGW-401 {error}", sys.stderr)
@@ -108,6 +116,7 @@ def run(config: Config, again: Again) -> int:
 
 
 def _cannot_start(message: str) -> int:
+    tell_of_mistakes([message])
     say(f"ogw: OGW-401 {message}", sys.stderr)
     if not sys.stdout.isatty():
         say(one_line(Event.WRONG_CONFIGURATION, message), sys.stdout)
@@ -115,13 +124,16 @@ def _cannot_start(message: str) -> int:
 
 
 class Supervisor:
-    """Owns its children and the control channels to them."""
+    """Owns its children and the control channels to them.
 
-    def __init__(self, config: Config, again: Again, log: Log) -> None:
+    left  listening sockets of the one before
+    """
+
+    def __init__(self, config: Config, again: Again, log: Log, left: Sequence[socket.socket] = ()) -> None:
         self._log = log
         count = workers_of(config)
         limits = limits_of(config, count)
-        sockets = listen_everywhere(config, count)
+        sockets = listen_everywhere(config, count, left)
         self._admin_sockets = open_sockets(config)
         every = [*(sock for own in sockets for sock in own), *self._admin_sockets.all]
         own_places = sorted({sock.getsockname()[:2] for sock in every if sock.family != socket.AF_UNIX})
@@ -130,6 +142,7 @@ class Supervisor:
         log.count_in(self._state)
         self._in_force = InForce(config, log, self._state, limits)
         self._notices = Notices(log, self._table, config)
+        self._standing = Standing(self._table)
         births = Births(self._in_force, log, self._table, limits, own_places, self._admin_sockets)
         self._selector = selectors.DefaultSelector()
         workers = [
@@ -233,6 +246,7 @@ class Supervisor:
         self._children.replaces = False
         failed = self._deaths.failed
         if failed:
+            fd_store.release()
             self._kill_workers()
             self._log.event(Event.WRONG_CONFIGURATION, failed)
             say(f"ogw: OGW-401 {failed}", sys.stderr)
@@ -278,7 +292,12 @@ class Supervisor:
     def _say_started(self) -> None:
         self._notices.say_started(self._children.workers[0].sockets, self._admin_sockets)
         notify("READY=1", f"MAINPID={os.getpid()}")
+        self._keep_door()
         self._refresh = Refresh(self._config, self._log, self._children.start_aside)
+
+    def _keep_door(self) -> None:
+        if not self._draining:
+            fd_store.keep([sock for worker in self._children.workers for sock in worker.sockets])
 
     # Waiting, for what signals, workers and clocks say.
 
@@ -309,6 +328,8 @@ class Supervisor:
                 child.ready = True
                 if child is not self._children.admin:
                     self._deaths.became_ready(child)
+                if self._state[STARTED.cell]:
+                    self._keep_door()  # systemd forgets a queue that was closed for as long as nobody served it
             case Prepared() | Taken():
                 self._wishes.heard(child, saying)
             case Answered() | NotAnswered():
@@ -325,6 +346,8 @@ class Supervisor:
     def _give_signs_of_life(self, now: float) -> None:
         """The supervisor's own: for whoever asks about health, and for systemd's watchdog."""
         self._state[ALIVE] = int(now)
+        if self._state[STARTED.cell]:
+            self._standing.work(now, self._in_force.mistakes)
         if self._watchdog and now >= self._next_sign:
             self._next_sign = now + self._watchdog
             notify("WATCHDOG=1")
@@ -376,7 +399,9 @@ class Supervisor:
             self._refresh = None
         self._wishes.refuse(DRAINS)
         self._state[DRAINING] = 1  # not ready any more, for whoever asks
-        notify("STOPPING=1")
+        fd_store.release()
+        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={math.ceil((self._stop_by + LEAVE_SECONDS - now) * 1e6)}")
+        self._standing.tell(())
         count = self._table.tunnels
         self._log.event(
             Event.DRAINING,
@@ -404,6 +429,7 @@ class Supervisor:
                 self._refresh.take(self._config)
         if self._refresh is not None and any(wish.by_hand for wish in wishes):
             self._refresh.ask_now()
+        self._standing.tell(self._in_force.mistakes)
         notify("READY=1")
         answer = {"mistakes": mistakes, "changed": changed, "policy": self._log.policy}
         for wish in wishes:

@@ -26,7 +26,7 @@ def unit_text(program: Sequence[str], port: int) -> str:
     text = resources.files("ogw.cli.setup").joinpath(NAME).read_text(encoding="utf-8")
     # Behind the line on copying it: whoever reads the installed one must not adapt what is right.
     text = "# Written by `ogw setup`.\n" + text[text.index("\n[Unit]") :]
-    text = text.replace("ExecStart=/usr/bin/ogw run", f"ExecStart={' '.join(map(_quoted, program))} run")
+    text = text.replace("=/usr/bin/ogw ", f"={' '.join(map(_quoted, program))} ")
     return text.replace(LOW_PORTS, LOW_PORTS[1:]) if port < 1024 else text
 
 
