@@ -27,7 +27,7 @@ LINK = re.compile(r"(?<!\!)\[[^\]]+\]\(([^)\s]+)\)|!\[[^\]]+\]\(([^)\s]+)\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 OF_OTHERS = {  # flags of the programs that pages name, and of what is in tools/
     *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id", "--no-index", "--find-links"),
-    *("--wheel-dir", "--since", "--find", "--gateway", "--only", "--benchmark-save"),
+    *("--wheel-dir", "--since", "--find", "--gateway", "--only", "--benchmark-save", "--proxy", "--global"),
 }
 
 by_page = pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))

@@ -168,7 +168,10 @@ REASONS = {
     ),
     "not-connect": Advice(
         _("The request has another method than CONNECT: the gateway does not fetch pages."),
-        _("let the client use the gateway for https only: it sent plain HTTP"),
+        _(
+            "let the client use the gateway for https only: it sent plain HTTP; revocation lists and certificates over "
+            "plain http are refused by design"
+        ),
     ),
     "head-timeout": Advice(_("The head of the request did not end within `head-timeout`."), _TOO_SLOW_OR_LARGE),
     "head-too-large": Advice(

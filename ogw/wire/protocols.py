@@ -7,6 +7,7 @@ import re
 from typing import Optional
 
 LONGEST_SIGN = 64  # bytes that are looked at
+LONGEST_URL = 1024  # the same of what a client asks for by another method
 
 _AS_HTTP = "give the client the gateway as an HTTP proxy (http://)"
 _ELSEWHERE = "only HTTP's CONNECT is spoken here, so that client must go another way"
@@ -16,6 +17,10 @@ _PROXY_PROTOCOL = (
 _TLS = "the client must be given the gateway as http://, not https://, and as its proxy, not as the server itself"
 WEBSOCKET = "a WebSocket goes through a tunnel (wss://)"
 _HTTP_2 = "HTTP/2.0 is not spoken here, HTTP/1.0 and HTTP/1.1 are; the client must not begin with it (h2c, plain gRPC)"
+_REVOCATION = (
+    "it asks for a revocation list, an OCSP answer or a certificate over plain http, which is refused by design: a "
+    "client that cannot do without must find the host without the gateway (no_proxy), or be handed what it wants"
+)
 _BINARY = "PostgreSQL, SMB, Kafka, Kerberos and DNS over TCP begin so"
 
 # In order: the first that fits. A pattern needs no byte behind the first that is forbidden in a line (wire/connect.py),
@@ -78,6 +83,14 @@ _OF_SERVERS: tuple[tuple[bytes, str], ...] = (
 _CLIENTS = [(re.compile(sign, re.DOTALL), who, do) for sign, who, do in _OF_CLIENTS]
 _SERVERS = [(re.compile(sign, re.DOTALL), who) for sign, who in _OF_SERVERS]
 
+# What libraries of TLS fetch beside a session (RFC 5280, sections 4.2.1.13 and 4.2.2.1; RFC 6960, appendix A), and the
+# lists of authorities that Windows fetches: hosts are named after it, or files are.
+_OF_CERTIFICATES = re.compile(
+    rb"http://(?:[^/]*[./])?(?:[^./]*(?:ocsp|crl)[0-9]*|pki|aia|cacerts?)(?:[./]|\Z)"
+    rb"|http://[^?]*(?:\.(?:crl|crt|cer|der|p7[bcs])|stl\.cab)(?:\?|\Z)",
+    re.IGNORECASE,
+)
+
 # The first byte alone tells less, where no second one is waited for: behind the 200, in place of TLS.
 _FIRST_BYTES = {
     **dict.fromkeys(b"GHDOTC", "plain HTTP"),
@@ -118,6 +131,8 @@ def instead_of_connect(target: bytes) -> str:
         return WEBSOCKET
     if scheme == b"https":
         return "the client must open a tunnel to the host of an https:// URL, not ask the gateway for the URL"
+    if _OF_CERTIFICATES.match(target, 0, LONGEST_URL):
+        return _REVOCATION
     if scheme == b"http":
         return f"use the gateway for https, not for http (https_proxy, not http_proxy); {WEBSOCKET}"
     return "the gateway is a proxy for https, not a web server; health checks ask for /healthz at the admin port"

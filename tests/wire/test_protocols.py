@@ -53,6 +53,7 @@ SPOKEN = {
     "a WebSocket": (WEBSOCKET, "WebSocket", "wss://", 0),
     "a proxied page": (b"GET http://a.example/?" + SECRET + b" HTTP/1.1\r\n\r\n", "only CONNECT", "https_proxy", 0),
     "a proxied https page": (b"GET https://a.example/ HTTP/1.1\r\n\r\n", "only CONNECT", "open a tunnel", 0),
+    "a revocation list": (b"GET http://a.example/" + SECRET + b".crl HTTP/1.1\r\n\r\n", "only CONNECT", "by design", 0),
     "a page": (b"GET /" + SECRET + b" HTTP/1.1\r\nHost: a\r\n\r\n", "only CONNECT", "/healthz", 0),
     "a page by POST": (b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx", "only CONNECT", "admin port", 0),
 }
@@ -99,3 +100,34 @@ def test_what_is_no_connect_stays_so_whatever_its_headers_are(end):
 def test_what_is_no_connect_and_too_large_is_no_connect():
     kind, _text = every_way(lambda piece: read_request(piece, 100), b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 40)
     assert kind is NotConnect
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "crl3.a.example/Root.crl",
+        "crl.a.example/",
+        "mscrl.a.example/pki/mscorp/x",
+        "www.a.example/pkiops/certs/Azure%20Issuing%20CA%2001.crt",
+        "cacerts.a.example/x",
+        "ocsp.a.example",
+        "ocsp2.a.example/MFQwUjBQ",
+        "oneocsp.a.example/ocsp/MFQ/x==",
+        "x1.i.a.example:80/x.DER?y",
+        "x.a.example/issuer.p7c",
+        "ctldl.a.example/msdownload/update/v3/static/trustedr/en/disallowedcertstl.cab",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_libraries_of_tls_fetch_over_plain_http_is_said_to_be_refused_by_design(place, method):
+    head = f"{method} http://{place} HTTP/1.1\r\n\r\n".encode()
+    with pytest.raises(NotConnect, match="a revocation list, an OCSP answer or a certificate over plain http"):
+        read_request(head, LIMIT)
+
+
+@pytest.mark.parametrize(
+    "place", ["a.example/", "a.example/crlf", "www.crl-shop.example/", "a.example/x.cert", "a.example/?x=y.crl", ""]
+)
+def test_other_plain_http_is_not_taken_for_that(place):
+    with pytest.raises(NotConnect, match="use the gateway for https, not for http"):
+        read_request(f"GET http://{place} HTTP/1.1\r\n\r\n".encode(), LIMIT)
