@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Optional
 try:
     from pythonjsonlogger.json import JsonFormatter
 except ImportError:  # before 3.1, which Debian 12 has not
-    from pythonjsonlogger.jsonlogger import JsonFormatter
+    from pythonjsonlogger.jsonlogger import JsonFormatter  # type: ignore[attr-defined]
 
 from ogw.report.events import CATALOGUE, Event, Field
 from ogw.report.lines import LONGEST
