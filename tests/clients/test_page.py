@@ -8,7 +8,7 @@ from harness.pages import rows
 
 # Its name in the tests, and what the page says of it.
 ROWS = {re.search(r"([\w.]+?)(?:\.js)?\]", row[0])[1].lower(): row[3] for row in rows("clients.md", "The variables")}
-TESTS = "".join(path.read_text(encoding="utf-8") for path in pathlib.Path(__file__).parent.glob("test_[dlp]*.py"))
+TESTS = "".join(path.read_text(encoding="utf-8") for path in pathlib.Path(__file__).parent.glob("test_[dlps]*.py"))
 
 
 @pytest.mark.parametrize("name", ROWS)
