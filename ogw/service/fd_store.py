@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ogw.service.listener import place_of
 from ogw.service.notify import notify
 from ogw.settings.settings import Config
+from ogw.tunnel.attempt import keep_alive
 
 NAME = "listen"  # of all that are kept
 FIRST = 3  # of the descriptors that systemd gives (sd_listen_fds(3))
@@ -34,9 +35,11 @@ def take(config: Config) -> tuple[list[socket.socket], list[str]]:
             _close(descriptor)
             wrong = f"is no socket: {error.strerror}"
         else:
-            sock.set_inheritable(False)
             wrong = why_not(sock, config)
             if not wrong:
+                sock.set_inheritable(False)
+                sock.setblocking(False)
+                keep_alive(sock, config.tcp_keepalive)  # the one setting that it has of the configuration
                 sockets.append(sock)
                 continue
             sock.close()

@@ -42,22 +42,16 @@ def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: b
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not (probe or alone))
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock, keepalive)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
         sock.bind((host, port))
         if not probe:  # whoever connected to one that is closed at once would be reset
-            _open(sock, keepalive)
+            sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise ListenError(f"cannot listen on {place(host, port)}: {advice(error, port)}") from error
     return sock
-
-
-def _open(sock: socket.socket, keepalive: float) -> None:
-    """Raises OSError. Also for one that listens already, as one before us wanted it."""
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    keep_alive(sock, keepalive)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
-    sock.listen(BACKLOG)
 
 
 def place_of(sock: socket.socket) -> str:
@@ -66,39 +60,39 @@ def place_of(sock: socket.socket) -> str:
     return place(host, port)
 
 
-def listen_everywhere(config: Config, slots: int, there: Sequence[socket.socket] = ()) -> list[list[socket.socket]]:
-    """For each worker slot a socket on every listen address. Raises ListenError.
+def listen_everywhere(config: Config, slots: int, given: Sequence[socket.socket] = ()) -> list[list[socket.socket]]:
+    """For each worker slot a socket on every listen address, or several. Raises ListenError.
 
     A family that the kernel has switched off is an error only where it was asked for.
 
-    there  those that listen on these addresses already, since one before us left them: they are the slots' first, and
-           where there are more than slots, some have several, for clients wait in each
+    given  sockets that are here already: each that listens where one is wanted has a slot, even where there are more
+           than slots, for clients wait in its queue; what is not in the result is not needed
     """
     sockets: list[list[socket.socket]] = [[] for _slot in range(slots)]
+    fresh: list[socket.socket] = []
     missing: Optional[ListenError] = None
     try:
         for host, port in config.listen:
-            left = [sock for sock in there if sock.getsockname()[:2] == (host, port)]
-            for number, sock in enumerate(left):
-                _open(sock, config.tcp_keepalive)
-                sockets[number % slots].append(sock)
-            try:
-                if not left:
+            here = [sock for sock in given if sock.getsockname()[:2] == (host, port)]
+            if not here:
+                try:
                     listen(host, port, 0, probe=True).close()
-            except ListenError as error:
-                cause = error.__cause__
-                if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):
-                    raise
-                missing = error
-                continue
-            for own in sockets[len(left) :]:
-                own.append(listen(host, port, config.tcp_keepalive))
+                except ListenError as error:
+                    cause = error.__cause__
+                    if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):
+                        raise
+                    missing = error
+                    continue
+            while len(here) < slots:
+                here.append(listen(host, port, config.tcp_keepalive))
+                fresh.append(here[-1])
+            for number, sock in enumerate(here):
+                sockets[number % slots].append(sock)
         if not sockets[0] and missing is not None:
             raise missing
     except ListenError:
-        for own in sockets:
-            for sock in own:
-                sock.close()
+        for sock in fresh:
+            sock.close()
         raise
     return sockets
 

@@ -7,7 +7,7 @@ from ogw.report.metrics import DRAINING, SILENT_WORKERS
 from ogw.report.table import Table
 from ogw.service.notify import in_a_line, notify
 
-SECONDS = 5.0  # between two that only tell of other numbers
+SECONDS = 4.0  # between two that only tell of other numbers; less than between the supervisor's own signs of life
 
 
 class Standing:
