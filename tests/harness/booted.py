@@ -115,15 +115,9 @@ class Booted:
     def sh(self, script, **more):
         return self.run("sh", "-c", script, **more)
 
-    @contextlib.contextmanager
     def network(self):
         """Sockets that this thread opens meanwhile, and those of threads that it starts, are on its network."""
-        with open("/proc/thread-self/ns/net") as own, open(f"/proc/{self.leader}/ns/net") as theirs:
-            _enter_network(theirs)
-            try:
-                yield
-            finally:
-                _enter_network(own)
+        return network_of(self.leader)
 
     def unit(self, name, *properties):
         """What systemd knows of a unit: {property: text}."""
@@ -140,6 +134,17 @@ class Booted:
         until(
             lambda: self.sh(script, check=False).returncode == 0, what=lambda: f"{what}: {self.sh(script, check=False)}"
         )
+
+
+@contextlib.contextmanager
+def network_of(pid):
+    """Sockets that this thread opens meanwhile, and those of threads that it starts, are on a process' network."""
+    with open("/proc/thread-self/ns/net") as own, open(f"/proc/{pid}/ns/net") as theirs:
+        _enter_network(theirs)
+        try:
+            yield
+        finally:
+            _enter_network(own)
 
 
 def _enter_network(file):

@@ -35,6 +35,11 @@ class Namespace:
         self._holder.communicate("", timeout=10)
 
     @property
+    def pid(self):
+        """Of a process in it."""
+        return self._holder.pid
+
+    @property
     def command(self):
         """What to put in front of a command line so that it runs in here, and with these sources: it would run in /."""
-        return [self._nsenter, "--target", str(self._holder.pid), "--net", "--mount", f"--wd={ROOT}", "--"]
+        return [self._nsenter, "--target", str(self.pid), "--net", "--mount", f"--wd={ROOT}", "--"]

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/lib/podman"])
 
 
 def peer(name):
