@@ -33,7 +33,7 @@ class GatewayParser(Parser):
 
     def _require_no_typo(self, flag: str) -> None:
         """A flag of the command itself, mistyped, is no mistake of the configuration."""
-        known = [*self._option_string_actions, *(setting.flag for setting in SETTINGS.values())]
+        known = [*self._option_string_actions, *(flag for setting in SETTINGS.values() for flag in setting.flags)]
         near = difflib.get_close_matches(flag, known, n=1)
         if near and near[0] in self._option_string_actions:
             message = _("{flag}: there is no such flag; did you mean {near}?")
@@ -82,7 +82,7 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words of a command itself, and the gateway's flags with their values."""
     own: list[str] = []
     flags: list[str] = []
-    known = {"--config", *(setting.flag for setting in SETTINGS.values())}
+    known = {"--config", *(flag for setting in SETTINGS.values() for flag in setting.flags)}
     left = list(words)
     while left:
         word = left.pop(0)

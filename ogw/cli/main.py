@@ -103,7 +103,7 @@ def hide_passwords(words: Sequence[str]) -> None:
         _show_as([commands.whole_name(words)[0].split()[0], HIDDEN])
         return
     shown: list[str] = []
-    secret = {setting.flag: setting for setting in SETTINGS.values() if setting.hides}
+    secret = {flag: setting for setting in SETTINGS.values() if setting.hides for flag in setting.flags}
     installer = {setting.installer: setting for setting in SETTINGS.values() if setting.installer}
     edited = secret.get(f"--{words[2]}") if len(words) > 3 and words[0] == "config" else None
     if words[:2] == ["relay-proxy", "set"]:

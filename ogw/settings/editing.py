@@ -18,6 +18,7 @@ from ogw.policy.rules import Rule, parse_rules, split_rules
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
+from ogw.settings.renames import name_now
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS, Config
 
@@ -125,6 +126,7 @@ class Editor:
         A host rule that is there with another note or another end gets the new one.
         """
         wanted = meaning(setting, value)
+        self._rename(setting)
         if isinstance(wanted, Rule):
             return self._add_rule(setting, value, wanted)
         if any(meaning_or_none(setting, entry.text) == wanted for entry in self.entries(setting)):
@@ -169,6 +171,7 @@ class Editor:
 
     def remove(self, setting: Setting, value: str) -> bool:
         """Remove a value from a list; False where it is not there. A host rule without an end is meant with any."""
+        self._rename(setting)
         # What is wrong in the file must be removable by its text.
         as_text = [entry for entry in self.entries(setting) if entry.text == value.strip()]
         wanted = meaning_or_none(setting, value) if as_text else meaning(setting, value)
@@ -194,6 +197,7 @@ class Editor:
 
     def set(self, setting: Setting, values: Sequence[str]) -> bool:
         """Make these its only values; False where they are."""
+        self._rename(setting)
         before = self._texts(setting)
         for value in values:
             if value or setting.listed:
@@ -220,6 +224,13 @@ class Editor:
         self._text.unset(setting.name)
         self._replaced(setting, before, ())
         return True
+
+    def _rename(self, setting: Setting) -> None:
+        """What is edited has its new name from then on."""
+        old = self._text.rename(setting.name)
+        if old:
+            told = _("{old} is called {new} now, and so it is in the file").format(old=old, new=setting.name)
+            self.when_done(lambda: self.say(told))
 
     def _texts(self, setting: Setting) -> list[str]:
         return [entry.text for entry in self.entries(setting)]
@@ -410,8 +421,8 @@ def _without_line(mistake: str) -> str:
 
 
 def setting_of(name: str) -> Setting:
-    """The setting with this name. Raises EditError, which says what may be meant."""
-    found = SETTINGS.get(name)
+    """The setting with this name, or with this old one. Raises EditError, which says what may be meant."""
+    found = SETTINGS.get(name_now(name))
     if found is None:
         near = difflib.get_close_matches(name.lower().replace("_", "-"), list(SETTINGS), 1, 0.6)
         hint = _("; did you mean {name}?").format(name=near[0]) if near else ""

@@ -20,8 +20,9 @@ from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import read_password, read_values
-from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, shown_as
-from ogw.settings.settings import FILE_VARIABLES, GROUPS, SETTINGS, Config
+from ogw.settings.renames import RENAMES, name_now
+from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, flag_of, shown_as, variable_of
+from ogw.settings.settings import FILE, FILE_VARIABLES, GROUPS, SETTINGS, Config
 from ogw.wire.relay_proxy import HIDDEN
 
 LONGEST_SHOWN = 200  # characters of a wrong value
@@ -92,6 +93,8 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
         groups[setting.group].add_argument(
             setting.flag, metavar=setting.placeholder, env_var=setting.variable, help=text, **shared
         )
+    for old in RENAMES:
+        parser.add_argument(flag_of(old), env_var=variable_of(old), help=argparse.SUPPRESS, **shared)
     return parser
 
 
@@ -110,6 +113,8 @@ class _Loader:
         flags = self._from_flags()
         variables = self._from_variables()
         file = self._from_file(_last(flags["config"]) or _last(variables["config"]))
+        for old in RENAMES:
+            self._take_by_new_name(old, [flags, variables, file])
         values: dict[str, Any] = {}
         origins: dict[str, list[Given]] = {}
         for name, setting in SETTINGS.items():
@@ -152,11 +157,12 @@ class _Loader:
         for name in [name for name, values in texts.items() if None in values]:
             self._mistakes.add(_("--{name}: its value is missing").format(name=name))
             texts[name] = [text for text in texts[name] if text is not None]
-        return {name: [Given(f"--{name}", text or "") for text in values] for name, values in texts.items()}
+        return {name: [Given(flag_of(name), text or "") for text in values] for name, values in texts.items()}
 
     def _from_variables(self) -> dict[str, list[Given]]:
         texts, _unknown = self._parse(_parser(), [], self._environment)
-        known = {PREFIX + "CONFIG", *(setting.variable for setting in SETTINGS.values()), *FILE_VARIABLES}
+        files = _file_variables()
+        known = {PREFIX + "CONFIG", *(one for setting in SETTINGS.values() for one in setting.variables), *files}
         for variable in sorted(self._environment.keys() - known):
             # A warning only: Kubernetes sets OGW_PORT and OGW_SERVICE_* for a Service that is named ogw.
             self._warnings.append(
@@ -164,12 +170,9 @@ class _Loader:
                     variable=_short(ascii(variable)[1:-1]), near=self._near(variable, PREFIX)
                 )
             )
-        given = {
-            name: [Given(PREFIX + name.upper().replace("-", "_"), text or "") for text in values]
-            for name, values in texts.items()
-        }
-        for variable, name in FILE_VARIABLES.items():
-            given[name] += self._from_named_file(variable, SETTINGS[name])
+        given = {name: [Given(variable_of(name), text or "") for text in values] for name, values in texts.items()}
+        for variable, name in files.items():
+            given[name] += self._from_named_file(variable, SETTINGS[name_now(name)])
         return given
 
     def _from_named_file(self, variable: str, setting: Setting) -> list[Given]:
@@ -177,8 +180,8 @@ class _Loader:
         path = self._environment.get(variable, "")
         if not path:
             return []
-        if self._environment.get(setting.variable):
-            told = _("{variable} is set, too; only one of them can be").format(variable=setting.variable)
+        if self._environment.get(variable.removesuffix(FILE)):
+            told = _("{variable} is set, too; only one of them can be").format(variable=variable.removesuffix(FILE))
             self._mistakes.at(variable, setting.name, told)
             return []
         try:
@@ -205,23 +208,24 @@ class _Loader:
         ini = IniParser()
         ini.parse(StringIO(contents))
         at_lines = list(ini.mistakes)
-        unknown = sorted((line, key) for key, line in ini.keys.items() if key not in SETTINGS)
+        unknown = sorted((line, key) for key, line in ini.keys.items() if name_now(key) not in SETTINGS)
         for number, (line, key) in enumerate(unknown):
             near = self._near(key, "") if number < MOST_TOLD else ""
             at_lines.append((line, _("there is no setting {key}{near}").format(key=_short(ascii(key)), near=near)))
         self._mistakes.told += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
         self._warn_of_blanks(path, ini)
         for key, values in ini.again.items():
-            if key in SETTINGS and SETTINGS[key].listed:
+            if name_now(key) in SETTINGS and SETTINGS[name_now(key)].listed:
                 ini.values[key] += values
         return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
 
     def _warn_of_blanks(self, path: str, ini: IniParser) -> None:
         for key, values in ini.values.items():
-            if key not in SETTINGS or not SETTINGS[key].secret:
+            setting = SETTINGS.get(name_now(key))
+            if setting is None or not setting.secret:
                 continue
             told = _("{where}: {key}: the blanks around its value are cut off; if it has them, put it into {better}")
-            better = SETTINGS[key].better or SETTINGS[key].variable
+            better = setting.better or setting.variable
             self._warnings += [
                 told.format(where=f"{path}:{line}", key=key, better=better) for line, _text in values if line in ini.cut
             ]
@@ -230,13 +234,39 @@ class _Loader:
         self, parser: ArgumentParser, arguments: list[str], environment: Mapping[str, str]
     ) -> tuple[dict[str, list[Optional[str]]], list[str]]:
         """What configargparse finds in one source: setting name -> texts, and the words that it does not know."""
-        namespace = argparse.Namespace(**{name.replace("-", "_"): [] for name in ("config", *SETTINGS)})
+        namespace = argparse.Namespace(**{name.replace("-", "_"): [] for name in ("config", *SETTINGS, *RENAMES)})
         _same, unknown = parser.parse_known_args(
             arguments, namespace=namespace, config_file_contents="", env_vars=environment
         )
         return {name.replace("_", "-"): texts for name, texts in vars(namespace).items()}, unknown
 
     # All sources together.
+
+    def _take_by_new_name(self, old: str, sources: Sequence[dict[str, list[Given]]]) -> None:
+        """What is given by an old name is given by the new one, unless that is given, too: only one can be meant."""
+        new = RENAMES[old].new
+        by_old_name = [source.pop(old, []) for source in sources]
+        found = [given[0].source for given in by_old_name if given]
+        others = [given[0].source for source in sources if (given := source.get(new))]
+        if found and others:
+            told = _("{what} is the old name of {name}, which {other} gives, too; leave the old one out")
+            self._mistakes.wrong.add(new)
+            self._mistakes.add(told.format(what=_named(found[0], old), name=new, other=others[0]))
+            return
+        for source, given in zip(sources, by_old_name, strict=True):
+            source[new] = given or source.get(new, [])
+        self._warnings += [self._call_for_new_name(source, old) for source in found]
+
+    @staticmethod
+    def _call_for_new_name(source: str, old: str) -> str:
+        renamed = RENAMES[old]
+        new = source.replace(flag_of(old), flag_of(renamed.new)).replace(variable_of(old), variable_of(renamed.new))
+        return _("{what} is called {new} since version {version}; its old name is taken until {until} at least").format(
+            what=_named(source, old),
+            new=new if new != source else renamed.new,
+            version=renamed.version,
+            until=renamed.until,
+        )
 
     def _weigh(self, setting: Setting, flags: list[Given], variables: list[Given], file: list[Given]) -> list[Given]:
         """The values that count: for a list those of all sources, else the one of the strongest."""
@@ -278,7 +308,7 @@ class _Loader:
 
     def _warn_of_flag(self, setting: Setting, given: list[Given]) -> None:
         for source, text in given:
-            if source == setting.flag and setting.better and shown_as(setting, text) != text:
+            if source in setting.flags and setting.better and shown_as(setting, text) != text:
                 self._warnings.append(
                     _("{flag}: every user of this machine can read a password in a command line, if only for a moment; "
                       "{better} is the better place").format(flag=source, better=setting.better)
@@ -335,6 +365,17 @@ def _beside(given: Given, path: str) -> str:
     """A path that the INI file names; a relative one is meant from its folder, not from wherever somebody is."""
     file, colon, _line = given.source.rpartition(":")
     return os.path.join(os.path.dirname(os.path.abspath(file)), path) if colon else path
+
+
+def _named(source: str, name: str) -> str:
+    """Where a setting is given, with its name where that does not say it."""
+    return source if source.startswith(("--", PREFIX)) else f"{source}: {name}"
+
+
+def _file_variables() -> dict[str, str]:
+    """Variables that name a file with the value of a setting, and the name that they say; by old names, too."""
+    old = {variable_of(old) + FILE: old for old in RENAMES if variable_of(name_now(old)) + FILE in FILE_VARIABLES}
+    return {**FILE_VARIABLES, **old}
 
 
 def _default(name: str) -> Any:

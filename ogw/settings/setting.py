@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
 
+from ogw.settings.renames import names_before
 from ogw.wire.relay_proxy import HIDDEN
 
 PREFIX = "OGW_"  # of environment variables
@@ -15,6 +16,14 @@ class Given(NamedTuple):
 
     source: str
     text: str
+
+
+def flag_of(name: str) -> str:
+    return f"--{name}"
+
+
+def variable_of(name: str) -> str:
+    return PREFIX + name.upper().replace("-", "_")
 
 
 def by_comma(text: str) -> list[str]:
@@ -81,11 +90,21 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        return f"--{self.name}"
+        return flag_of(self.name)
 
     @property
     def variable(self) -> str:
-        return PREFIX + self.name.upper().replace("-", "_")
+        return variable_of(self.name)
+
+    @property
+    def flags(self) -> list[str]:
+        """All that it is taken by: its own, and those of its old names."""
+        return [flag_of(name) for name in (self.name, *names_before(self.name))]
+
+    @property
+    def variables(self) -> list[str]:
+        """The same in the environment."""
+        return [variable_of(name) for name in (self.name, *names_before(self.name))]
 
     @property
     def attribute(self) -> str:

@@ -592,8 +592,9 @@ SETTINGS: dict[str, Setting] = {
 GROUPS = tuple(dict.fromkeys(setting.group for setting in SETTINGS.values()))  # headings, in their order
 
 # Variables that name a file with the value of what may hold a secret, and whose. That of the password is a setting.
+FILE = "_FILE"
 FILE_VARIABLES = {
-    f"{setting.variable}_FILE": setting.name
+    setting.variable + FILE: setting.name
     for setting in SETTINGS.values()
     if setting.hides and f"{setting.name}-file" not in SETTINGS
 }

@@ -188,9 +188,10 @@ def _how(outcome: Outcome, flags: str) -> str:
 def _overridden(outcome: Outcome) -> list[str]:
     """Single settings of the change that a variable of this environment beats."""
     return [
-        _("{variable} is set in this environment, and beats the file").format(variable=SETTINGS[name].variable)
+        _("{variable} is set in this environment, and beats the file").format(variable=variable)
         for name in outcome.names
-        if not SETTINGS[name].listed and SETTINGS[name].variable in os.environ
+        for variable in SETTINGS[name].variables
+        if not SETTINGS[name].listed and variable in os.environ
     ]
 
 

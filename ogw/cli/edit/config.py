@@ -235,9 +235,12 @@ def must(asked: argparse.Namespace, change: Callable[[Editor], bool]) -> int:
 def setting_or_fail(name: str) -> Setting:
     """Raises Wrong."""
     try:
-        return setting_of(name)
+        setting = setting_of(name)
     except EditError as error:
         raise Wrong(str(error)) from None
+    if name != setting.name:
+        print(_("ogw: {old} is called {new} now").format(old=name, new=setting.name), file=sys.stderr)
+    return setting
 
 
 def text_of(path: str) -> IniText:

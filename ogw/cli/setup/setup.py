@@ -67,6 +67,8 @@ def parser() -> Parser:
         if name not in NOT_FLAGS:
             text = setting.help.replace("%", "%%") if name in SHOWN_FLAGS else argparse.SUPPRESS
             made.add_argument(setting.flag, dest=f"={name}", action="append", metavar=setting.placeholder, help=text)
+            for flag in setting.flags[1:]:
+                made.add_argument(flag, dest=f"={name}", action="append", help=argparse.SUPPRESS)
     made.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help=_("of the original's installer"))
     made.intermixed = True
     return made

@@ -26,5 +26,5 @@ def beaten_in(settings: Settings) -> dict[str, str]:
     return {
         name: source
         for name, source in first.items()
-        if not SETTINGS[name].listed and source in (SETTINGS[name].flag, SETTINGS[name].variable)
+        if not SETTINGS[name].listed and source in (*SETTINGS[name].flags, *SETTINGS[name].variables)
     }

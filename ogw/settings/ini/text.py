@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from io import StringIO
 
 from ogw.settings.ini.parser import HEADER, SECTION, IniParser
+from ogw.settings.renames import names_before
 
 BOM = "\ufeff"
 INDENT = "    "
@@ -35,14 +36,31 @@ class IniText:
         self._ini.parse(StringIO("\n".join(self._lines)))
 
     def texts(self, key: str) -> list[tuple[int, str]]:
-        """(line number, text) of each of its values that is not empty."""
-        return [(line, text) for line, text in self._ini.values.get(key, []) if text]
+        """(line number, text) of each of its values that is not empty; they may stand under its old name."""
+        return [(line, text) for line, text in self._ini.values.get(self._key_of(key), []) if text]
 
     @property
     def is_foreign(self) -> bool:
         """Something stands in it, and no section of ours: it is the file of somebody else, or no INI file."""
         texts = (line.strip() for line in self._lines)
         return SECTION not in self._ini.sections and any(text and text[0] not in "#;" for text in texts)
+
+    def _keys_of(self, key: str) -> list[str]:
+        """What it is called in the file: by its name, or by old ones."""
+        return [name for name in (key, *names_before(key)) if name in self._ini.keys]
+
+    def _key_of(self, key: str) -> str:
+        return (self._keys_of(key) or [key])[0]
+
+    def rename(self, key: str) -> str:
+        """Let it have its new name, where it has an old one in the file: that; "" for none."""
+        old = self._key_of(key)
+        if old == key:
+            return ""
+        at = self._ini.keys[old] - 1
+        self._lines[at] = key + self._lines[at].removeprefix(old)
+        self._read()
+        return old
 
     def set(self, key: str, texts: Sequence[str]) -> None:
         """Make these its values, and no others; [] makes it empty."""
@@ -84,13 +102,15 @@ class IniText:
 
     def unset(self, key: str) -> None:
         """Take the key and its values away; comments between them stay."""
-        lines = {self._ini.keys[key], *(line for line, _text in self._ini.values[key])}
+        lines: set[int] = set()
+        for name in self._keys_of(key):
+            lines |= {self._ini.keys[name], *(line for line, _text in self._ini.values[name])}
         for line in sorted(lines, reverse=True):
             del self._lines[line - 1]
         self._read()
 
     def __contains__(self, key: str) -> bool:
-        return key in self._ini.keys
+        return self._key_of(key) in self._ini.keys
 
     def _set_behind_key(self, line: int, text: str) -> None:
         old = self._lines[line - 1]
