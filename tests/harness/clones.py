@@ -2,9 +2,11 @@
 
 import shutil
 import subprocess
+import sys
 
 from harness.commands import ROOT, clean
 from harness.peers import peer, without
+from harness.waiting import PATIENCE
 
 WHO = ["-c", "user.name=A test", "-c", "user.email=test@ogw.example", "-c", "commit.gpgsign=false"]
 WHEN = {"GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z"}
@@ -44,3 +46,13 @@ def commit(folder):
 
 def git(folder, *words):
     subprocess.run([peer("git"), "-C", folder, *words], env=clean(**WHEN), check=True, stdout=subprocess.DEVNULL)
+
+
+def package(tree, *words, check=True):
+    """tools/package in a clone: its end, with `stdout` and `stderr`."""
+    done = subprocess.run(
+        [sys.executable, tree / "tools" / "package.py", *words],
+        capture_output=True, text=True, env=clean(), cwd="/", timeout=300 * PATIENCE,
+    )  # fmt: skip
+    assert not check or done.returncode == 0, done.stderr
+    return done

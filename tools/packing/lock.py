@@ -5,6 +5,7 @@ Each must be there for every Python and architecture. Then look at the differenc
 """
 
 import argparse
+import importlib.metadata
 import json
 import pathlib
 import re
@@ -16,7 +17,7 @@ from ogw.cli.exits import OK
 from packing.calls import NotBuilt, called
 from packing.machines import GLIBC, MACHINES, OLDEST, PYTHONS, Machine
 from packing.source import ROOT
-from packing.toolbox import BUILD, pip
+from packing.toolbox import BUILD, HOOK, pip, toolbox
 
 GATEWAY = pathlib.Path("conf") / "lock" / "gateway.txt"
 BUILT_WITH = ("cyclonedx-bom", "pip", "setuptools")
@@ -38,9 +39,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(asked: argparse.Namespace) -> int:
-    write(GATEWAY, "What a bundle installs beside ogw", [str(ROOT)])
+    write(GATEWAY, "What a bundle installs beside ogw", needs())
     write(BUILD, "What a bundle is made with; pip goes into it, too", BUILT_WITH)
     return OK
+
+
+def needs() -> list[str]:
+    """What setup.py of this tree asks for, tests and tools left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = called([toolbox(), "-c", HOOK, "prepare_metadata_for_build_wheel", folder], ROOT)
+        found = importlib.metadata.Distribution.at(pathlib.Path(folder) / said.splitlines()[-1])
+        return [text for text in found.requires or () if "extra ==" not in text]
 
 
 def write(path: pathlib.Path, what: str, needed: Sequence[str]) -> None:
@@ -55,7 +64,7 @@ def write(path: pathlib.Path, what: str, needed: Sequence[str]) -> None:
 
 
 def resolved(machine: Machine, needed: Sequence[str]) -> list[Wheel]:
-    """Whatever is needed there, ogw itself left out. Raise NotBuilt with pip's words."""
+    """What would be installed there. Raise NotBuilt with pip's words."""
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report"
         flags = ["--quiet", "--dry-run", "--ignore-installed", "--target", folder, "--report", str(report)]
@@ -68,7 +77,6 @@ def resolved(machine: Machine, needed: Sequence[str]) -> list[Wheel]:
             entry["download_info"]["archive_info"]["hashes"]["sha256"],
         )
         for entry in found
-        if "archive_info" in entry["download_info"]
     ]
 
 

@@ -9,6 +9,8 @@ from packing.calls import called
 from packing.source import ROOT
 
 BUILD = pathlib.Path("conf") / "lock" / "build.txt"
+# For the Python that has them, in a folder of sources: a name of PEP 517, and where its result goes; its name is said.
+HOOK = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 
 
 def pip(python: pathlib.Path = pathlib.Path(sys.executable)) -> list[str]:

@@ -2,7 +2,6 @@
 
 import argparse
 import pathlib
-import tarfile
 import tempfile
 
 from ogw.cli.exits import OK
@@ -10,14 +9,13 @@ from packing.archive import pack
 from packing.calls import called
 from packing.results import deliver, flags
 from packing.source import Source, clean_tree
-from packing.toolbox import toolbox
+from packing.toolbox import HOOK, toolbox
 
 EXAMPLES = """
 examples:
   tools/package wheel                            dist/ogw-VERSION-py3-none-any.whl and dist/ogw-VERSION.tar.gz
   pip install dist/ogw-VERSION-py3-none-any.whl  into a virtual environment; it takes the rest from your index
 """
-HOOK = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,8 +38,7 @@ def sdist(source: Source, folder: pathlib.Path) -> pathlib.Path:
     """The same; what setuptools packs has the time of now, so it is packed again."""
     archive = built("build_sdist", source, folder)
     name = archive.name.removesuffix(".tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder)
+    called(["tar", "-x", "-f", archive, "-C", folder])
     pack(folder / name, name, source.epoch, archive)
     return archive
 

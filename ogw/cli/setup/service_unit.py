@@ -43,9 +43,11 @@ def find_program(root: str) -> list[str]:
     if root:
         return [f"/{path}" for path in IN_IMAGE if os.path.exists(os.path.join(root, path))][:1]
     beside = os.path.join(os.path.dirname(sys.executable), "ogw")
-    if os.path.exists(beside):
-        return [beside]
     found = shutil.which("ogw")
+    if os.path.exists(beside):
+        # By a name that leads there, if there is one: a bundle's lasts from one version to the next.
+        called = [path for path in (sys.argv[0], found) if path and os.path.exists(path)]
+        return [os.path.abspath(path) for path in called if os.path.samefile(path, beside)][:1] or [beside]
     return [os.path.abspath(found)] if found else [sys.executable, "-m", "ogw"]
 
 
