@@ -15,6 +15,7 @@ from harness.bundles import Machine, python
 from harness.clones import become, clone, package
 from harness.gateway import Gateway
 from harness.peers import root
+from harness.roots import RELEASES, Copy, run
 from harness.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -133,6 +134,22 @@ def test_root_installs_it_without_a_network_sets_it_up_and_takes_it_away(machine
         "/opt:",
         "/usr/local/bin:",
     ]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_clean_debian_needs_no_more_than_its_python(tree, built, tmp_path, release):
+    with Copy(release) as copy:
+        version = copy.run("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout.strip()
+        assert not (copy.folder / f"usr/lib/python{version}/ensurepip").exists()
+        made = built if version == python() else bundle(tree, tmp_path, version=version)
+        run(["tar", "-xzf", str(made), "-C", str(copy.folder / "srv")])
+        cut_off = ["unshare", "--net", "chroot", str(copy.folder)]
+        done = run([*cut_off, f"/srv/{made.name.removesuffix('.tar.gz')}/install"])
+        assert done.stdout.endswith(f" is installed: {LINK}\nnext: {LINK} setup\n") and done.stderr == "", done
+        run([*cut_off, "ogw", "setup", "--yes", "--allowed-host", "www.example.com"])
+        assert f"\nExecStart={LINK} run\n" in (copy.folder / "etc/systemd/system/ogw.service").read_text()
+        run([*cut_off, "ogw", "setup", "--uninstall", "--purge", "--yes"])
+        assert run([*cut_off, "/opt/ogw/uninstall"]).stdout == "ogw is removed\n"
 
 
 def test_what_is_installed_is_readable_for_every_user_whatever_root_hides(machine, built):
