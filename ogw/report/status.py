@@ -10,6 +10,13 @@ them harmless (cli/screen.py: clean).
 
 from typing import Literal, NotRequired, Optional, TypedDict
 
+# What is spoken over the socket in run-dir, here and in service/admin/shapes.py. It gets the next number where a path
+# goes, or a required key goes, comes or changes its meaning; new paths, and what is NotRequired, may come any time.
+# Commands understand PROTOCOLS, this number and the one before: they ask the older gateway until it was upgraded.
+PROTOCOL = 1
+PROTOCOLS = (1,)
+PROTOCOL_HEADER = "Ogw-Protocol"  # of each answer there
+
 # How the gateway fares. partly: a worker does not answer, and its share of the clients waits.
 State = Literal["serving", "starting", "draining", "partly"]
 # How a relay proxy fares: RelayState of report/metrics.py in words.

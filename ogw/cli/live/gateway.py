@@ -13,11 +13,11 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from gettext import gettext as _
 from io import StringIO
-from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NamedTuple, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from ogw import __version__
 from ogw.cli.exits import NO_GATEWAY, Failed, Wrong
-from ogw.report.status import Status
+from ogw.report.status import PROTOCOL, PROTOCOL_HEADER, PROTOCOLS, Status
 from ogw.settings import named, run_dir
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file, read_ini
@@ -34,6 +34,15 @@ class NoGateway(Failed):
     """Nobody answers, and why."""
 
     code = NO_GATEWAY
+
+
+class _Answer(NamedTuple):
+    """Where it was asked, the HTTP status and the body of its answer, and the number of what it speaks."""
+
+    place: str
+    code: int
+    body: bytes
+    protocol: int
 
 
 def _nowhere() -> Iterable[tuple[str, int]]:
@@ -95,9 +104,10 @@ class Gateway:
 
         An answer may also say no: /kill that nothing was killed, /reload what is wrong. Raises NoGateway.
         """
-        value = self.value(path, method, seconds, body)
-        if not _has(value, shape):
-            raise _other_version(value)
+        answer = self._fetch(path, method, seconds, body)
+        value = _value(answer)
+        if answer.protocol not in PROTOCOLS or not _has(value, shape):
+            raise _other_version(value, answer.protocol)
         return cast(Shape, value)
 
     def status(self, seconds: float = SECONDS) -> Status:
@@ -109,43 +119,45 @@ class Gateway:
 
         These are "" of a gateway that does not say. Raises NoGateway.
         """
-        value = self.value("/status", seconds=seconds)
+        answer = self._fetch("/status", "GET", seconds)
+        value = _value(answer)
         if "policy" not in value:
-            raise _other_version(value)
+            raise _other_version(value, answer.protocol)
         return str(value["policy"]), str(value.get("flags", ""))
 
     def value(
         self, path: str, method: str = "GET", seconds: float = SECONDS, body: Optional[bytes] = None
     ) -> dict[str, Any]:
         """Its answer as it is, whatever is in it. Raises NoGateway."""
-        return _value(*self._fetch(path, method, seconds, body))
+        return _value(self._fetch(path, method, seconds, body))
 
     def text(self, path: str, seconds: float = SECONDS) -> str:
         """An answer that is no JSON, such as that of /metrics. Raises NoGateway."""
-        return self._fetch(path, "GET", seconds)[2].decode("utf-8", "replace")
+        return self._fetch(path, "GET", seconds).body.decode("utf-8", "replace")
 
     def not_ready(self, also: Addresses, seconds: float = SECONDS) -> str:
         """Why no client should be sent to it, as /readyz says; "" where one may be. Raises NoGateway.
 
         also  where to ask a gateway that has no socket for us. One whose run-dir was named has one.
         """
-        place, code, body = self._fetch("/readyz", "GET", seconds, also=also if not self._named else _nowhere)
-        said = ascii(body[:200].decode("utf-8", "replace").strip())[1:-1]
-        if code == 503 or (code, said) == (200, "ok"):
-            return said if code == 503 else ""
-        raise _not_understood(place, code, said)
+        answer = self._fetch("/readyz", "GET", seconds, also=also if not self._named else _nowhere)
+        said = ascii(answer.body[:200].decode("utf-8", "replace").strip())[1:-1]
+        if answer.code == 503 or (answer.code, said) == (200, "ok"):
+            return said if answer.code == 503 else ""
+        raise _not_understood(answer, said)
 
     def _fetch(
         self, path: str, method: str, seconds: float, body: Optional[bytes] = None, also: Addresses = _nowhere
-    ) -> tuple[str, int, bytes]:
-        """Where it was asked, the HTTP status and the body of its answer. Raises NoGateway."""
+    ) -> _Answer:
+        """Raises NoGateway."""
         place, sock = self._connect(seconds, also)
         connection = http.client.HTTPConnection("localhost", timeout=seconds)
         connection.sock = sock
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
-            code, said = answer.status, answer.read()
+            number = answer.getheader(PROTOCOL_HEADER, "1")
+            return _Answer(place, answer.status, answer.read(), int(number) if number.isdecimal() else 0)
         except TimeoutError:
             told = _("the gateway at {place} did not answer within {seconds:g} s; its log may say why")
             raise NoGateway(told.format(place=place, seconds=seconds)) from None
@@ -154,7 +166,6 @@ class Gateway:
             raise NoGateway(told.format(place=place, error=ascii(str(error))[1:-1] or type(error).__name__)) from None
         finally:
             connection.close()
-        return place, code, said
 
     def _connect(self, seconds: float, also: Addresses) -> tuple[str, socket.socket]:
         looked: list[str] = []
@@ -228,25 +239,26 @@ def _has(value: Any, shape: Any) -> bool:
     return all(_has(value[name], part) for name, part in get_type_hints(shape).items() if name in value)
 
 
-def _other_version(value: dict[str, Any]) -> NoGateway:
+def _other_version(value: dict[str, Any], protocol: int) -> NoGateway:
     theirs = ascii(value.get("version", "?"))[1:-1]
-    told = _("the gateway is version {theirs}, this command {ours}, and they do not understand each other")
-    return NoGateway(told.format(theirs=theirs, ours=__version__))
+    told = _("the gateway is version {theirs} (protocol {protocol}), this command {ours} (protocol {own}), and they do "
+             "not understand each other; ask with the ogw of its version, or upgrade the gateway")  # fmt: skip
+    return NoGateway(told.format(theirs=theirs, protocol=protocol, ours=__version__, own=PROTOCOL))
 
 
-def _value(place: str, code: int, body: bytes) -> dict[str, Any]:
+def _value(answer: _Answer) -> dict[str, Any]:
     """The JSON of an answer. Raises NoGateway where there is none."""
     try:
-        value = json.loads(body)
+        value = json.loads(answer.body)
     except ValueError:
-        said = ascii(body[:200].decode("utf-8", "replace").strip())[1:-1]
+        said = ascii(answer.body[:200].decode("utf-8", "replace").strip())[1:-1]
     else:
-        if isinstance(value, dict) and code in (200, 404, 409):
+        if isinstance(value, dict) and answer.code in (200, 404, 409):
             return value
-        said = ascii(body[:200].decode("utf-8", "replace"))[1:-1]
-    raise _not_understood(place, code, said)
+        said = ascii(answer.body[:200].decode("utf-8", "replace"))[1:-1]
+    raise _not_understood(answer, said)
 
 
-def _not_understood(place: str, code: int, said: str) -> NoGateway:
+def _not_understood(answer: _Answer, said: str) -> NoGateway:
     told = _("the gateway at {place} answered {status}, which this command does not understand: {said}")
-    return NoGateway(told.format(place=place, status=code, said=said))
+    return NoGateway(told.format(place=answer.place, status=answer.code, said=said))

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ogw.report.recent import TUNNEL_ID
+from ogw.report.status import PROTOCOL, PROTOCOL_HEADER
 from ogw.service.admin.orders import Orders
 from ogw.service.admin.page import NONE_OPEN, rendered
 from ogw.service.admin.response import HTML, Response, json_of, text_of
@@ -50,6 +51,7 @@ class App:
         self._views = views
         self._orders = orders = Orders(views, supervisor)
         self._is_local = is_local
+        self._headers = [(PROTOCOL_HEADER, str(PROTOCOL))] if is_local else []
         self._shows = is_local or page
         self._names = names
         self._report = report
@@ -79,7 +81,8 @@ class App:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         waits = environ["PATH_INFO"] not in self._open
         if waits and not self._may_wait.acquire(blocking=False):
-            return text_of(503, "too many ask at the same time; ask again in a moment").given(environ, start_response)
+            busy = text_of(503, "too many ask at the same time; ask again in a moment")
+            return busy.given(environ, start_response, self._headers)
         try:
             response = self._response(environ)
         except OSError as error:
@@ -90,7 +93,7 @@ class App:
         finally:
             if waits:
                 self._may_wait.release()
-        return response.given(environ, start_response)
+        return response.given(environ, start_response, self._headers)
 
     def _response(self, environ: Environ) -> Response:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]

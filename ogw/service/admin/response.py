@@ -27,9 +27,12 @@ class Response(NamedTuple):
     body: bytes
     allow: str = "GET, HEAD"
 
-    def given(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """What a WSGI app gives back; a HEAD gets no body."""
+    def given(
+        self, environ: dict[str, Any], start_response: Callable[..., Any], more: Iterable[tuple[str, str]] = ()
+    ) -> Iterable[bytes]:
+        """What a WSGI app gives back; a HEAD gets no body. `more` are headers of its own."""
         headers = [
+            *more,
             ("Content-Type", self.media_type),
             ("Content-Length", str(len(self.body))),
             ("Cache-Control", "no-store"),

@@ -140,7 +140,7 @@ def test_a_gateway_that_hangs_is_waited_for_only_so_long():
         (http([]), "does not understand"),
         (http(b"the supervisor is gone", "503 Service Unavailable"), "answered 503, which"),
         (http(b"\x1b[2J", "500 Internal Server Error"), "answered 500, which"),
-        (http({"version": "9.9\x1b", "counters": {}}), "the gateway is version 9.9\\x1b, this command"),
+        (http({"version": "9.9\x1b", "counters": {}}), "the gateway is version 9.9\\x1b (protocol"),
         (http({"counters": []}), "the gateway is version ?"),
         (http({"version": [1]}), "the gateway is version 1"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "left without an answer"),
