@@ -17,9 +17,9 @@ KEPT = pathlib.Path(os.environ.get("OGW_TEST_ROOTS") or ROOT / ".tox" / "roots")
 RELEASES = ("bookworm", "trixie")
 # A small machine with a service manager, and the libraries of ogw as Debian has them.
 PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "nftables", "curl", "openssl", "iproute2", "python3", "python3-gevent"),
-    *("python3-configargparse", "python3-pythonjsonlogger", "python3-prometheus-client", "python3-waitress"),
-    *("python3-rich", "python3-cryptography", "python3-setproctitle"),
+    *("systemd", "systemd-sysv", "dbus", "passwd", "nftables", "curl", "openssl", "iproute2", "python3"),
+    *("python3-gevent", "python3-configargparse", "python3-pythonjsonlogger", "python3-prometheus-client"),
+    *("python3-waitress", "python3-rich", "python3-cryptography", "python3-setproctitle"),
 )
 CLEAN = {"HOME": "/root", "LANG": "C.UTF-8", "TERM": "dumb", "DEBIAN_FRONTEND": "noninteractive",
          "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}  # fmt: skip

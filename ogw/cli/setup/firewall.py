@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from gettext import gettext as _
 from typing import Any, Optional
 
+from ogw.cli.setup.service_unit import quoted
+
 SECONDS = 90  # firewalld takes its time
 COMMENT = "ogw"
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
@@ -59,11 +61,11 @@ def program(name: str) -> Optional[str]:
 class Firewall:
     """A firewall that runs here. Its commands are lists of words.
 
-    lasts  what it opens is still open after a reboot; otherwise a sentence says what to do
+    keeper  the file that lets what it opens last beyond a reboot, where it takes one
     """
 
     name = ""
-    lasts = ""
+    keeper = ""
 
     def is_open(self, port: int) -> bool:
         """Raises CallFailed."""
@@ -76,6 +78,14 @@ class Firewall:
     def closing(self, port: int) -> list[list[str]]:
         """What undoes it. Raises CallFailed."""
         raise NotImplementedError
+
+    def keeping(self, port: int) -> str:
+        """What `keeper` has to say; "" where it lasts by itself, or cannot be made to. Raises CallFailed."""
+        return ""
+
+    def forgets(self, port: int) -> str:
+        """What to do so that it lasts, as a sentence, where `keeping` does not help; "" for nothing."""
+        return ""
 
 
 class Firewalld(Firewall):
@@ -109,8 +119,7 @@ class Nftables(Firewall):
     against a drop in another."""
 
     name = "nftables"
-
-    lasts = _("nftables forgets this rule at a reboot: put `tcp dport {port} accept` into your /etc/nftables.conf")
+    keeper = "/etc/systemd/system/nftables.service.d/ogw.conf"
 
     def chains(self) -> list[tuple[str, str, str]]:
         """(family, table, name) of those that filter what comes in. Raises CallFailed."""
@@ -127,11 +136,33 @@ class Nftables(Firewall):
 
     def opening(self, port: int) -> list[list[str]]:
         there = {place for place, _handle in self._ours(port)}
-        rule = ["tcp", "dport", str(port), "accept", "comment", f'"{COMMENT}"']
-        return [["nft", "insert", "rule", *place, *rule] for place in self.chains() if place not in there]
+        return [self._insertion(place, port) for place in self.chains() if place not in there]
 
     def closing(self, port: int) -> list[list[str]]:
         return [["nft", "delete", "rule", *place, "handle", str(handle)] for place, handle in self._ours(port)]
+
+    def keeping(self, port: int) -> str:
+        """Its service flushes all rules and reads its file, at a boot and at a reload: ours is inserted behind that."""
+        if not self._is_service():
+            return ""
+        nft = program("nft") or "nft"
+        commands = [" ".join(map(quoted, [nft, *self._insertion(place, port)[1:]])) for place in self.chains()]
+        lines = [f"{when}=-{command}" for when in ("ExecStartPost", "ExecReload") for command in commands]
+        return "\n".join(["# Written by `ogw setup`, to open its port.", "[Service]", *lines, ""])
+
+    def forgets(self, port: int) -> str:
+        if self._is_service():
+            return ""
+        told = _("nftables forgets this rule at a reboot: put `tcp dport {port} accept` where your rules are")
+        return told.format(port=port)
+
+    @staticmethod
+    def _is_service() -> bool:
+        return succeeds("systemctl", "is-enabled", "--quiet", "nftables")
+
+    @staticmethod
+    def _insertion(place: tuple[str, str, str], port: int) -> list[str]:
+        return ["nft", "insert", "rule", *place, "tcp", "dport", str(port), "accept", "comment", f'"{COMMENT}"']
 
     def _ours(self, port: int) -> Iterator[tuple[tuple[str, str, str], int]]:
         for rule in self._list("rule"):

@@ -23,6 +23,8 @@ from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
 
 USER = kept.SERVICE_GROUP  # the service's user has a group of its name
+# Of the configuration, and what systemd makes for the service: links, and under private/ what they lead to.
+FOLDERS = ("/etc/ogw", "/var/lib/ogw", "/var/lib/private/ogw", "/var/log/ogw", "/var/log/private/ogw")
 
 
 @dataclass
@@ -293,9 +295,22 @@ def _firewall(place: Place, port: int) -> list[Step]:
         does = _("if another firewall guards this machine, open TCP port {port} in it")
         return [Step(does.format(port=port), lambda: False, None)]
     firewall = place.firewall
-    details = (firewall.lasts.format(port=port),) if firewall.lasts else ()
+    details = (forgets,) if (forgets := firewall.forgets(port)) else ()
     does = _("open TCP port {port} in {firewall}").format(port=port, firewall=firewall.name)
-    return [_command(place, does, lambda: firewall.is_open(port), firewall.opening(port), details)]
+    opening = _command(place, does, lambda: firewall.is_open(port), firewall.opening(port), details)
+    return [opening, _keeper(firewall, text)] if (text := firewall.keeping(port)) else [opening]
+
+
+def _keeper(firewall: Firewall, text: str) -> Step:
+    path = firewall.keeper
+
+    def do() -> None:
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        replace(path, text.encode(), mode=0o644)
+        call("systemctl", "daemon-reload")
+
+    does = _("let that last beyond a reboot: write {file}").format(file=path)
+    return Step(does, lambda: _contents(path) == text, do, details=tuple(text.splitlines()))
 
 
 def _close(firewall: Firewall, port: int) -> Step:
@@ -352,11 +367,15 @@ def undo(place: Place, purge: bool) -> list[Step]:
     there = os.path.exists(unit)
     steps.append(_remove(unit))
     if place.systemd and not place.root:
-        steps.append(_command(place, _("let systemd forget it"), lambda: not there, [["systemctl", "daemon-reload"]]))
+        steps.append(_forget(place, lambda: not there))
     if place.firewall is not None and place.port:
         steps.append(_close(place.firewall, place.port))
+        if place.firewall.keeper and os.path.exists(place.firewall.keeper):
+            folder, name = os.path.split(place.firewall.keeper)
+            steps += [_remove(folder if os.listdir(folder) == [name] else place.firewall.keeper), _forget(place)]
     if purge:
-        steps += [_remove(path) for path in (place.password_file, place.ini, f"{unit}.old")]
+        paths = (f"{unit}.old", *(place.root + path for path in FOLDERS))
+        steps += [_remove(path) for path in paths if os.path.lexists(path)]
         if not place.root:
             steps.append(
                 _command(
@@ -366,9 +385,20 @@ def undo(place: Place, purge: bool) -> list[Step]:
     return steps
 
 
+def _forget(place: Place, is_so: Callable[[], bool] = lambda: False) -> Step:
+    return _command(place, _("let systemd forget it"), is_so, [["systemctl", "daemon-reload"]])
+
+
 def _remove(path: str) -> Step:
-    return Step(_("remove {file}").format(file=path), lambda: not os.path.lexists(path), lambda: os.unlink(path),
-                (shlex.join(["rm", path]),))  # fmt: skip
+    """With all that is in it, if it is a folder."""
+    is_folder = os.path.isdir(path) and not os.path.islink(path)
+    details = tuple(sorted(os.listdir(path))) if is_folder else ()
+
+    def do() -> None:
+        shutil.rmtree(path) if is_folder else os.unlink(path)
+
+    by_hand = shlex.join(["rm", *(["-r"] if is_folder else []), path])
+    return Step(_("remove {file}").format(file=path), lambda: not os.path.lexists(path), do, (by_hand,), details)
 
 
 def _text_of(path: str) -> IniText:

@@ -26,11 +26,11 @@ def unit_text(program: Sequence[str], port: int) -> str:
     text = resources.files("ogw.cli.setup").joinpath(NAME).read_text(encoding="utf-8")
     # Behind the line on copying it: whoever reads the installed one must not adapt what is right.
     text = "# Written by `ogw setup`.\n" + text[text.index("\n[Unit]") :]
-    text = text.replace("=/usr/bin/ogw ", f"={' '.join(map(_quoted, program))} ")
+    text = text.replace("=/usr/bin/ogw ", f"={' '.join(map(quoted, program))} ")
     return text.replace(LOW_PORTS, LOW_PORTS[1:]) if port < 1024 else text
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
     """As systemd reads it: `%` begins a specifier, `$` a variable."""
     word = word.replace("%", "%%").replace("$", "$$")
     if any(character in word for character in " \t\"'\\;"):

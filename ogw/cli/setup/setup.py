@@ -62,7 +62,9 @@ def parser() -> Parser:
     made.add_argument("--password-stdin", action="store_true", help=_("read its password from standard input"))
     made.add_argument("--uninstall", action="store_true",
                         help=_("stop and remove unit and firewall rule; the INI file stays"))  # fmt: skip
-    made.add_argument("--purge", action="store_true", help=_("with --uninstall: remove the INI file, too"))
+    made.add_argument(
+        "--purge", action="store_true", help=_("with --uninstall: remove configuration, state and logs, too")
+    )
     for name, setting in SETTINGS.items():
         if name not in NOT_FLAGS:
             text = setting.help.replace("%", "%%") if name in SHOWN_FLAGS else argparse.SUPPRESS
