@@ -28,7 +28,10 @@ def advice(error: OSError, port: int) -> str:
             "port {port} is in use, perhaps by another gateway; stop that one or choose another listen-port"
         ).format(port=port)
     if error.errno == errno.EACCES:
-        told = _("port {port} needs root or CAP_NET_BIND_SERVICE; choose a listen-port above 1023")
+        told = _(
+            "port {port} needs root or CAP_NET_BIND_SERVICE (AmbientCapabilities=CAP_NET_BIND_SERVICE in the service's "
+            "unit); or choose a listen-port above 1023"
+        )
         return told.format(port=port)
     if error.errno == errno.EADDRNOTAVAIL:
         return _("this machine does not have that address; see `ip address` for those it has")
