@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 
 import pytest
+from harness.booted import Booted
 from harness.bundles import Machine, python
 from harness.clones import become, clone, package
 from harness.gateway import Gateway
@@ -23,6 +24,10 @@ HERE = platform.machine()
 ELSEWHERE = "aarch64" if HERE == "x86_64" else "x86_64"
 NEXT = "99.0"
 LINK = "/usr/local/bin/ogw"
+UPSTREAM = """
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=www.example.com -keyout /run/key -out /run/certificate &&
+exec openssl s_server -accept 127.0.4.4:443 -key /run/key -cert /run/certificate -www
+"""
 
 
 def bundle(tree, output, architecture=HERE, version=None):
@@ -143,13 +148,17 @@ def test_a_clean_debian_needs_no_more_than_its_python(tree, built, tmp_path, rel
         assert not (copy.folder / f"usr/lib/python{version}/ensurepip").exists()
         made = built if version == python() else bundle(tree, tmp_path, version=version)
         run(["tar", "-xzf", str(made), "-C", str(copy.folder / "srv")])
-        cut_off = ["unshare", "--net", "chroot", str(copy.folder)]
-        done = run([*cut_off, f"/srv/{made.name.removesuffix('.tar.gz')}/install"])
-        assert done.stdout.endswith(f" is installed: {LINK}\nnext: {LINK} setup\n") and done.stderr == "", done
-        run([*cut_off, "ogw", "setup", "--yes", "--allowed-host", "www.example.com"])
-        assert f"\nExecStart={LINK} run\n" in (copy.folder / "etc/systemd/system/ogw.service").read_text()
-        run([*cut_off, "ogw", "setup", "--uninstall", "--purge", "--yes"])
-        assert run([*cut_off, "/opt/ogw/uninstall"]).stdout == "ogw is removed\n"
+        (copy.folder / "etc" / "hosts").write_text("127.0.0.1 localhost\n127.0.4.4 www.example.com\n")
+        with Booted(copy.folder) as machine:
+            done = machine.run(f"/srv/{made.name.removesuffix('.tar.gz')}/install")
+            assert done.stdout.endswith(f" is installed: {LINK}\nnext: {LINK} setup\n") and done.stderr == "", done
+            machine.run("ogw", "setup", "--yes", "--allowed-host", "www.example.com to=127.0.0.0/8")
+            assert f"path={LINK} ;" in machine.unit("ogw", "ExecStart")["ExecStart"]
+            machine.run("systemd-run", "--unit=upstream", "sh", "-c", UPSTREAM)
+            machine.until("curl -sSfk -x http://127.0.0.1:8080 https://www.example.com/", "no client passes")
+            assert machine.sh("/opt/ogw/uninstall", check=False).stderr.startswith("uninstall: a service runs it")
+            machine.run("ogw", "setup", "--uninstall", "--purge", "--yes")
+            assert machine.run("/opt/ogw/uninstall").stdout == "ogw is removed\n"
 
 
 def test_what_is_installed_is_readable_for_every_user_whatever_root_hides(machine, built):
