@@ -9,7 +9,6 @@ import ssl
 import tarfile
 
 import pytest
-import yaml
 from harness.clones import clone, package
 from harness.containers import Container, Podman, is_zombie, numbers_of
 from harness.gateway import address, read_head

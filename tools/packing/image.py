@@ -1,7 +1,7 @@
 """Build the container image, with podman, buildah or docker: a bundle on a base that has its Python.
 
-The base is any image that the engine has or can pull; where none can be had, one is made of Debian's packages. The image
-stays with the engine, and is a file, too, for machines without a registry (podman load, docker load).
+The base is any image that the engine has or can pull; where none can be had, one is made of Debian's packages. What is
+built stays with the engine, and is a file, too, for machines that reach no registry (podman load, docker load).
 """
 
 import argparse
@@ -61,10 +61,10 @@ class Engine:
 
     def save(self, image: str, archive: pathlib.Path) -> None:
         """As a file that each of them loads."""
-        words = {
-            "podman": ["save", "--format", "docker-archive", "--output", archive, image],
+        words: dict[str, list[str]] = {
+            "podman": ["save", "--format", "docker-archive", "--output", str(archive), image],
             "buildah": ["push", image, f"docker-archive:{archive}:{image}"],
-            "docker": ["save", "--output", archive, image],
+            "docker": ["save", "--output", str(archive), image],
         }
         called([self.name, *words[self.name]])
 
