@@ -144,7 +144,7 @@ def test_nothing_need_be_writable(podman, image):
         assert container.wait() == 0
 
 
-@pytest.mark.parametrize("name", ["relay-proxy-password", "relay-proxy-username"])
+@pytest.mark.parametrize("name", ["relay-proxy-password", "relay-proxy-username", "relay-proxy-ca"])
 def test_a_secret_that_cannot_be_read_is_said(podman, image, tmp_path, name):
     secret = tmp_path / "secret"
     secret.write_text("5ecret")
