@@ -20,6 +20,7 @@ log_driver = "k8s-file"
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+tmp_dir = "{folder}/tmp"
 [network]
 network_config_dir = "{folder}/networks"
 """
