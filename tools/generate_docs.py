@@ -19,6 +19,7 @@ from ogw.policy.decision import Reason
 from ogw.policy.rules import parse_rules
 from ogw.report.events import CATALOGUE
 from ogw.service import messages
+from ogw.settings.renames import RENAMES
 from ogw.settings.settings import SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -197,6 +198,13 @@ def _shown(words: str, text: str) -> str:
     return f"### ogw {words}\n\n{shown}{more}"
 
 
+def renames() -> str:
+    if not RENAMES:
+        return "No setting was renamed so far."
+    rows = ((f"`{old}`", f"`{one.new}`", one.version, one.until) for old, one in sorted(RENAMES.items()))
+    return _table(("old name", "new name", "since version", "taken at least until"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "rules": rules,
     "wrong rules": wrong_rules,
@@ -210,6 +218,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sayings": sayings,
     "questions": questions,
     "commands": commands,
+    "renames": renames,
 }
 
 
