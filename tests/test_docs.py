@@ -18,7 +18,8 @@ from ogw.settings.loader import load
 from ogw.settings.settings import FILE_VARIABLES, SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
-CONF = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file())
+PACKED = [ROOT / "conf" / name for name in ("bundle", "debian", "lock")]  # what packages are made of
+CONF = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file() and not {*path.parents} & {*PACKED})
 READ = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / "conf").rglob("*.md")})
 GENERATE = "run .venv/bin/python tools/generate_docs.py, which writes what has changed"
 
@@ -26,8 +27,9 @@ GATEWAYS_OWN = re.compile(r"\[FLAGS\]|settings\.md|`ogw run`")  # in the help of
 LINK = re.compile(r"(?<!\!)\[[^\]]+\]\(([^)\s]+)\)|!\[[^\]]+\]\(([^)\s]+)\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 OF_OTHERS = {  # flags of the programs that pages name, and of what is in tools/
-    *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id", "--no-index", "--find-links"),
-    *("--wheel-dir", "--since", "--find", "--gateway", "--only", "--benchmark-save", "--proxy", "--global"),
+    *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id"),
+    *("--since", "--find", "--gateway", "--only", "--benchmark-save", "--proxy", "--global", "--debian", "--base"),
+    *("--read-only", "--cap-drop"),
 }
 
 by_page = pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
