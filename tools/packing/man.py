@@ -13,19 +13,23 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from gettext import gettext as _
 
+from ogw import __version__
+from ogw.cli.commands import COMMANDS, Command
+from ogw.cli.completion import parser_for
+from ogw.cli.exits import FAILED, INTERRUPTED, NO_GATEWAY, OK, OWN_ERROR, WRONG
+from ogw.cli.parser import Parser
+from ogw.cli.usage import usage
+from ogw.settings.loader import DEFAULT_FILE
+from ogw.settings.settings import SETTINGS
+
 WIDTH = "5000"  # columns of the screen that helps are made for: man breaks the lines
-os.environ["COLUMNS"] = WIDTH
-
-from ogw import __version__  # noqa: E402
-from ogw.cli.commands import COMMANDS, Command  # noqa: E402
-from ogw.cli.completion import parser_for  # noqa: E402
-from ogw.cli.exits import FAILED, INTERRUPTED, NO_GATEWAY, OK, OWN_ERROR, WRONG  # noqa: E402
-from ogw.cli.parser import Parser  # noqa: E402
-from ogw.settings.loader import DEFAULT_FILE  # noqa: E402
-from ogw.settings.settings import SETTINGS  # noqa: E402
-
 ABOUT = _("a CONNECT-only gateway for machines that may not reach the internet")
-HEADINGS = {"positional arguments": "ARGUMENTS", "options": "OPTIONS", "examples": "EXAMPLES", "exit codes": "EXIT STATUS"}
+HEADINGS = {
+    "positional arguments": "ARGUMENTS",
+    "options": "OPTIONS",
+    "examples": "EXAMPLES",
+    "exit codes": "EXIT STATUS",
+}
 ENTRY = re.compile(r"  (?! )(.+?)(?:  +(.*))?")
 CODES = {
     OK: _("done; or the answer is yes"),
@@ -59,23 +63,21 @@ def _page(name: str, section: int, does: str, body: Iterable[str]) -> str:
 
 
 def _of_all() -> Iterator[str]:
-    yield from (".SH SYNOPSIS", _strong("ogw"), _plain("COMMAND [FLAGS]"))
-    yield from (".SH DESCRIPTION", _plain(
-        _("ogw lets machines without internet access reach the hosts that you allow, and no others. It is an HTTP "
-          "proxy that speaks only CONNECT; it looks at the TLS handshake that goes by, and decrypts nothing.")))  # fmt: skip
+    about = usage().split("\n\n")[1]
+    yield from (".SH SYNOPSIS", _plain("ogw COMMAND [FLAGS]"), ".SH DESCRIPTION", _plain(about))
     yield ".SH COMMANDS"
     for heading, group in itertools.groupby(COMMANDS, lambda command: command.group):
         yield f".SS {_plain(heading)}"
         for command in group:
-            yield from _entry(rf"\fBogw {_plain(command.words)}\fP {_plain(command.takes)}".rstrip(), command.does)
+            yield from _entry(f"{_strong(f'ogw {command.words}')} {_plain(command.takes)}".rstrip(), command.does)
     yield ".SH FILES"
-    yield from _entry(_strong(DEFAULT_FILE, inline=True), _("the configuration: see ogw.ini(5)"))
+    yield from _entry(_strong(DEFAULT_FILE), _("the configuration: see ogw.ini(5)"))
     yield ".SH ENVIRONMENT"
-    yield from _entry(_strong("OGW_CONFIG", inline=True), _("another INI file"))
-    yield from _entry(_strong("OGW_...", inline=True), _("each setting: see ogw.ini(5)"))
+    yield from _entry(_strong("OGW_CONFIG"), _("another INI file"))
+    yield from _entry(_strong("OGW_..."), _("each setting: see ogw.ini(5)"))
     yield ".SH EXIT STATUS"
     for code, meaning in CODES.items():
-        yield from _entry(_strong(str(code), inline=True), meaning)
+        yield from _entry(_strong(str(code)), meaning)
     yield ".SH SEE ALSO"
     yield _plain(", ".join([*(f"{_name(command)}(1)" for command in COMMANDS), "ogw.ini(5)"]))
 
@@ -137,26 +139,29 @@ def _literal(lines: str) -> Iterator[str]:
 
 
 def _of_settings() -> Iterator[str]:
-    yield from (".SH DESCRIPTION", _plain(
-        _("The file has one section, [ogw], and lines such as `listen-port = 8080`. A value ends with its line: a "
-          "comment has a line of its own, which begins with #. Lists take one value a line, further ones on "
-          "indented lines below. Durations are written 10s, 500ms, 5m, 1h, sizes 16384, 16KiB, 1MiB.")))  # fmt: skip
-    yield from (".PP", _plain(
-        _("Each setting is also a flag of `ogw run`, such as --listen-port, and an environment variable, such as "
-          "OGW_LISTEN_PORT. Flags beat variables beat the file; lists add up over all three. `ogw config show` says "
-          "what is in force and where it came from, `ogw check` what is wrong, `ogw config set` and the like change "
-          "the file, and `ogw reload` lets the running gateway take it.")))  # fmt: skip
+    form = _(
+        "The file has one section, [ogw], and lines such as `listen-port = 8080`. A value ends with its line: a "
+        "comment has a line of its own, which begins with #. Lists take one value a line, further ones on indented "
+        "lines below. Durations are written 10s, 500ms, 5m, 1h, sizes 16384, 16KiB, 1MiB."
+    )
+    around = _(
+        "Each setting is also a flag of `ogw run`, such as --listen-port, and an environment variable, such as "
+        "OGW_LISTEN_PORT. Flags beat variables beat the file; lists add up over all three. `ogw config show` says what "
+        "is in force and where it came from, `ogw check` what is wrong, `ogw config set` and the like change the file, "
+        "and `ogw reload` lets the running gateway take it."
+    )
+    yield from (".SH DESCRIPTION", _plain(form), ".PP", _plain(around))
     for heading, group in itertools.groupby(SETTINGS.values(), key=lambda setting: setting.group):
         yield f'.SH "{_plain(heading.upper())}"'
         for setting in group:
             default = _("default: {default}").format(default=setting.default) if setting.default else ""
             remarks = [_("a list") * setting.listed, default, _("needs a restart") * setting.restart]
             told = "; ".join(filter(None, remarks))
-            yield from _entry(rf"\fB{_plain(setting.name)}\fP = {_plain(setting.placeholder)}",
-                              f"{setting.help} ({told})" if told else setting.help)  # fmt: skip
+            words = f"{_strong(setting.name)} = {_plain(setting.placeholder)}"
+            yield from _entry(words, f"{setting.help} ({told})" if told else setting.help)
     yield ".SH FILES"
-    yield from _entry(_strong(DEFAULT_FILE, inline=True), _("the configuration, unless --config or OGW_CONFIG names another"))
-    yield from _entry(_strong("/usr/share/ogw/ogw.ini", inline=True), _("one with every setting, explained"))
+    yield from _entry(_strong(DEFAULT_FILE), _("the configuration, unless --config or OGW_CONFIG names another"))
+    yield from _entry(_strong("/usr/share/ogw/ogw.ini"), _("one with every setting, explained"))
     yield from (".SH SEE ALSO", "ogw(1), ogw-check(1), ogw-config-show(1), ogw-config-set(1), ogw-reload(1)")
 
 
@@ -167,8 +172,8 @@ def _entry(words: str, means: str) -> Iterator[str]:
     yield from (".TP", words, _plain(means) or r"\&")
 
 
-def _strong(text: str, inline: bool = False) -> str:
-    return rf"\fB{_plain(text)}\fP" if inline else f".B {_plain(text)}"
+def _strong(text: str) -> str:
+    return rf"\fB{_plain(text)}\fP"
 
 
 def _plain(text: str) -> str:
@@ -178,6 +183,7 @@ def _plain(text: str) -> str:
 
 
 if __name__ == "__main__":
+    os.environ["COLUMNS"] = WIDTH
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages():

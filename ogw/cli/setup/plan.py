@@ -12,7 +12,15 @@ from typing import Optional
 
 from ogw.cli.edit.relay_proxy import forget, use
 from ogw.cli.setup.firewall import CallFailed, Firewall, call, succeeds
-from ogw.cli.setup.service_unit import UNIT, systemd_runs, unit_text
+from ogw.cli.setup.service_unit import (
+    LOW_PORTS_FILE,
+    PACKAGED,
+    UNIT,
+    beside_packaged,
+    is_packaged,
+    systemd_runs,
+    unit_text,
+)
 from ogw.settings import password_file as kept
 from ogw.settings.editing import Editor, Outcome, edit
 from ogw.settings.files import replace
@@ -178,7 +186,9 @@ def plan(answers: Answers, place: Place) -> list[Step]:
         steps.append(_user(place))
     steps.append(_ini(answers, place))
     if answers.service:
-        steps += [_readable(answers, place), _unit(answers, place, new)]
+        steps.append(_readable(answers, place))
+        steps += _beside_packaged(place, new) if is_packaged(answers.program, place.root) else [
+            _unit(answers, place, new)]  # fmt: skip
     if answers.firewall:
         steps += _firewall(place, new)
         if place.firewall and old != new and place.firewall.is_open(old) and os.path.exists(place.ini):
@@ -280,6 +290,19 @@ def _unit(answers: Answers, place: Place, port: int) -> Step:
         replace(place.unit, text.encode(), mode=0o644)
 
     return Step(_("write {file}").format(file=place.unit), lambda: _contents(place.unit) == text, do, details=details)
+
+
+def _beside_packaged(place: Place, port: int) -> list[Step]:
+    path, text = place.root + LOW_PORTS_FILE, beside_packaged(port)
+    kept = Step(_("{file} of the package").format(file=PACKAGED), lambda: True, lambda: None)
+    if not text:
+        return [kept, _remove(path)] if os.path.exists(path) else [kept]
+
+    def do() -> None:
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        replace(path, text.encode(), mode=0o644)
+
+    return [kept, Step(_("write {file}").format(file=path), lambda: _contents(path) == text, do)]
 
 
 def _contents(path: str) -> str:

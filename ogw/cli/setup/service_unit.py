@@ -9,6 +9,8 @@ from gettext import gettext as _
 from importlib import resources
 
 UNIT = "/etc/systemd/system/ogw.service"
+PACKAGED, PACKAGED_PROGRAM = "/usr/lib/systemd/system/ogw.service", "/usr/bin/ogw"  # of the distribution's package
+LOW_PORTS_FILE = f"{UNIT}.d/low-ports.conf"
 NAME = "ogw.service"
 IN_IMAGE = ("usr/bin/ogw", "usr/local/bin/ogw", "opt/ogw/bin/ogw")
 # What ProtectHome and PrivateTmp of the unit hide from it.
@@ -28,6 +30,16 @@ def unit_text(program: Sequence[str], port: int) -> str:
     text = "# Written by `ogw setup`.\n" + text[text.index("\n[Unit]") :]
     text = text.replace("=/usr/bin/ogw ", f"={' '.join(map(quoted, program))} ")
     return text.replace(LOW_PORTS, LOW_PORTS[1:]) if port < 1024 else text
+
+
+def is_packaged(program: Sequence[str], root: str) -> bool:
+    """Whether the distribution's package has a unit for this program, which is then left to it."""
+    return list(program) == [PACKAGED_PROGRAM] and os.path.exists(root + PACKAGED)
+
+
+def beside_packaged(port: int) -> str:
+    """What stands beside that unit for this port; "" for nothing."""
+    return f"# For ports below 1024.\n[Service]\n{LOW_PORTS[1:]}CAP_NET_BIND_SERVICE\n" if port < 1024 else ""
 
 
 def quoted(word: str) -> str:
