@@ -36,6 +36,11 @@ _ogw_file() {  # $1: the list, $2: what was typed of a value
     done
 }
 """
+# Its shtab (1.5) offers the first of several words only.
+_BASH_OF_DEBIAN_12 = {
+    '_choices_var="${current_action}_choices"\n': '_choices_var="${current_action}_choices[@]"\n',
+    '-W "${current_action_choices}"': '-W "${current_action_choices// /$IFS}"',
+}
 _ZSH = r"""
 _ogw_file() {
     local list=$1 values more
@@ -145,6 +150,8 @@ def _pattern(argument: argparse.Action) -> Any:
 def _bash(root: argparse.ArgumentParser) -> str:
     more = "".join(f'_ogw_file_{one.attribute}() {{ _ogw_file {one.name} "$1"; }}\n' for one in _lists())
     script = shtab.complete(root, "bash", preamble=_BASH + more)
+    for old, new in _BASH_OF_DEBIAN_12.items():
+        script = script.replace(old, new)
     return f"# For this shell: source <(ogw completion bash); for all, a file in /etc/bash_completion.d.\n{script}\n"
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from gettext import gettext as _
 from gettext import ngettext
 from typing import Optional
@@ -125,6 +126,7 @@ def _outside(config: Config, hosts: Optional[list[Target]], seconds: float) -> l
         outside = Outside(config, wanted, wide)
     except (OSError, ValueError) as error:
         raise Failed(str(error)) from None
+    is_seen = sys.stderr is not None and sys.stderr.isatty()
     progress = Progress(
         TextColumn(_("examining")),
         BarColumn(),
@@ -132,9 +134,9 @@ def _outside(config: Config, hosts: Optional[list[Target]], seconds: float) -> l
         console=console_of(sys.stderr),
         transient=True,
         auto_refresh=False,
-        disable=sys.stderr is None or not sys.stderr.isatty(),
+        disable=not is_seen,
     )
-    with progress:
+    with progress if is_seen else nullcontext():  # Debian 12's ends with an empty line, seen or not
         bar = progress.add_task("", total=len(outside.jobs))
 
         def finished() -> None:
