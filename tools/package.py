@@ -45,6 +45,9 @@ def main() -> int:
     except NotBuilt as error:
         print(f"tools/package: {error}", file=sys.stderr)
         return FAILED
+    except OSError as error:
+        print(f"tools/package: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -2,13 +2,14 @@
 
 import shutil
 import subprocess
+import sys
 import zipfile
 
 import pytest
 from harness.bundles import PYTHON
 from harness.clones import clone, package
 from harness.commands import ROOT, clean
-from harness.peers import peer
+from harness.peers import peer, root
 from harness.waiting import PATIENCE
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -95,6 +96,22 @@ def test_what_is_no_clone_and_what_cannot_be_written_are_told_in_a_line(tree, tm
     )
     done = package(tree, "nothing", check=False)
     assert done.returncode == 2 and "invalid choice: 'nothing'" in done.stderr
+
+
+@pytest.mark.parametrize(("size", "full"), [("64k", "dist"), ("64k", "small"), ("6m", "small")])
+def test_a_full_disk_is_told_in_a_line_and_leaves_nothing(tree, built, tmp_path, size, full):
+    root()
+    for name in ("small", "dist"):
+        (tmp_path / name).mkdir()
+    script = (
+        f"mount -t tmpfs -o size={size} none {tmp_path}/{full} && export TMPDIR={tmp_path}/small"
+        f"; {sys.executable} {tree}/tools/package.py wheel --output {tmp_path}/dist; ls -A {tmp_path}/*"
+    )
+    done = called("unshare", "--mount", "sh", "-c", script)
+    said, _, left = done.stdout.partition(f"{tmp_path}/dist:\n")
+    assert said.startswith("tools/package: ") and str(tmp_path / full) in said, done.stdout
+    assert "No space left on device" in said and "Traceback" not in said, done.stdout
+    assert left == f"\n{tmp_path}/small:\n"
 
 
 def test_the_lock_is_written_anew(tree):
