@@ -158,6 +158,17 @@ def test_a_secret_that_cannot_be_read_is_said(podman, image, tmp_path, name):
         assert all(json.loads(line)["event"] == 401 for line in done.stdout.splitlines()) and done.stdout
 
 
+def test_an_ini_file_is_mounted_and_read_again(podman, image, tmp_path):
+    folder = tmp_path / "ogw"
+    folder.mkdir()
+    (folder / "ogw.ini").write_text("[ogw]\nallowed-host = one.example.com\n")
+    with Container(podman, image, *BARE, *TMP, "--volume", f"{folder}:/etc/ogw:ro") as container:
+        before = container.wait_for(101)["policy"]
+        (folder / "ogw.ini").write_text("[ogw]\nallowed-host = two.example.com\n")
+        assert container.run("ogw", "reload").stdout.startswith("reloaded, changed: allowed-host; policy ")
+        assert container.wait_for(109)["policy"] != before
+
+
 def test_any_command_of_ogw_runs_in_it(podman, image):
     assert podman("run", "--rm", *BARE, "--network", "none", image, "version").stdout == f"ogw {__version__}\n"
     done = podman("run", "--rm", *BARE, "--network", "none", image, "check", "--allowed-host", "*", check=False)
