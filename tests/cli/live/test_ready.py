@@ -2,17 +2,25 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 from harness.admin import ask
-from harness.commands import ogw
+from harness.commands import OGW, ROOT, clean
 from harness.gateway import ALLOW, Gateway, address, read_head
+from harness.peers import peer
 from harness.upstreams import Server
-from harness.waiting import until
+from harness.waiting import PATIENCE, until
 
 
 def answer(*words, **environment):
-    done = ogw("ready", *words, **environment)
+    """The exit code, and what was said; a gateway of this machine in its usual place, /run/ogw, is hidden from it."""
+    hidden = [peer("unshare"), "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$@"', "sh"]
+    done = subprocess.run(
+        [*(hidden if os.geteuid() == 0 else ()), *OGW, "ready", *map(str, words)],
+        cwd=ROOT, env=clean(**environment), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=60 * PATIENCE,
+    )  # fmt: skip
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
