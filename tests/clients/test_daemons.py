@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import tarfile
+import tempfile
 
 import pytest
 from harness.peers import peer, root
@@ -107,3 +108,12 @@ def test_ctr_of_containerd_pulls_through_the_gateway(service, start, registry):
     answers(service, *ctr, "version")
     service.run(*ctr, "images", "pull", "--snapshotter", "native", IMAGE)
     assert IMAGE in service.run(*ctr, "images", "list", "--quiet")
+
+
+def test_podman_pulls_through_the_gateway_by_itself(told, registry):
+    root()
+    with tempfile.TemporaryDirectory() as folder:  # it takes no long path
+        own = ("--root", f"{folder}/data", "--runroot", f"{folder}/run", "--tmpdir", f"{folder}/tmp")
+        podman = (peer("podman"), *own, "--storage-driver", "vfs")
+        told.run(*podman, "pull", "--quiet", IMAGE)
+        assert IMAGE.partition(":")[0] in told.run(*podman, "images")

@@ -1,12 +1,13 @@
 """Programs are told to use the gateway as docs/clients.md says, and fetch what a real server behind it has."""
 
 import hashlib
+import importlib.util
 import subprocess
 import sys
 import zipfile
 
 import pytest
-from harness.peers import peer
+from harness.peers import peer, without
 from harness.waiting import until
 
 NAME = "www.example.com"
@@ -86,11 +87,13 @@ def with_apt(home, source, setting):
     """Give apt folders of its own, and a source that nobody signed."""
     for folder in ("etc/apt.conf.d", "etc/preferences.d", "lists/partial", "cache/archives/partial"):
         (home.folder / folder).mkdir(parents=True)
-    own = f'Dir "{home.folder}/"; Dir::Etc "etc"; Dir::State "."; Dir::State::status "/dev/null"; Dir::Cache "cache";'
+    places = {"Dir::Etc": "etc", "Dir::State": "", "Dir::Cache": "cache"}
+    own = "".join(f'{name} "{home.folder}/{place}";\n' for name, place in places.items())
+    own += 'Dir::State::status "/dev/null";\n'
     trust = f'Acquire::https::CAInfo "{home.environment["SSL_CERT_FILE"]}"; APT::Sandbox::User "";'
     home.write("etc/apt.conf.d/30gateway", setting)
     home.write("etc/sources.list", source.replace("deb ", "deb [trusted=yes] "))
-    home.environment["APT_CONFIG"] = home.write("apt.conf", f"{own}\n{trust}\n")
+    home.environment["APT_CONFIG"] = home.write("apt.conf", own + trust)
 
 
 def dnf(home, setting=""):
@@ -102,6 +105,8 @@ def dnf(home, setting=""):
 
 
 def pip(home, setting="[global]\n"):
+    if importlib.util.find_spec("pip") is None:
+        without("pip is not installed for this Python")
     home.write(".config/pip/pip.conf", f"{setting}index-url = {URL}simple\nextra-index-url =\nfind-links =\n")
     home.run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "tiny")
     assert (home.folder / "tiny-1-py3-none-any.whl").exists()
