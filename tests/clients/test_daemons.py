@@ -96,6 +96,10 @@ def test_docker_pulls_through_the_gateway(service, start, registry, site):
     said = service.run(*ask, "-X", "POST", f"http://docker/images/create?fromImage={IMAGE.replace(':', '&tag=')}")
     assert "Downloaded newer image" in said
     assert IMAGE in service.run(*ask, "http://docker/images/json")
+    service.write(".docker/config.json", service.page("Docker and containerd", 1))
+    docker = (peer("docker"), "--host", f"unix://{folder}/sock")
+    made = service.run(*docker, "create", IMAGE, "/file").strip()
+    assert "HTTPS_PROXY=http://127." in service.run(*docker, "inspect", "--format", "{{.Config.Env}}", made)
     assert ("GET", "/v2/tiny/manifests/1") in site.asked or ("HEAD", "/v2/tiny/manifests/1") in site.asked
 
 
