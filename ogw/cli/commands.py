@@ -119,6 +119,9 @@ COMMANDS = [
     Command(RUNNING, "tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:list"),
     Command(RUNNING, "tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:kill"),
     Command(RUNNING, "reload", "[--json]", _("let the gateway read its configuration again"), "live.orders:reload"),
+    Command(
+        RUNNING, "upgrade", "[--now] [--json]", _("let a new version take over, with no client refused"), "live.upgrade"
+    ),
     Command(RUNNING, "drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
 ]
 CMDLET = Command("", "", "", "", "original.cmdlets")  # of the original: all words are its own

@@ -80,6 +80,13 @@ EVENTS = {
         _("A client came from a network that `allowed-client` does not name."),
         _("add its network, if it is one of yours; if not, keep it away from the gateway's port with a firewall"),
     ),
+    113: Advice(
+        _(
+            "An upgrade: a successor serves, and the process before it keeps only the tunnels that are open, for "
+            "`upgrade-drain-timeout` at most."
+        ),
+        _("nothing; `ogw status` shows what is left, until its end"),
+    ),
     300: Advice(
         _("The agent whose endpoints the gateway should allow is not set up on this machine."),
         _("install it, or list the hosts yourself in `allowed-host`"),
@@ -118,6 +125,10 @@ EVENTS = {
     405: Advice(
         _("A worker died, and its tunnels with it; another took its place and serves those that waited."),
         _("look for `out of memory` in the system's log; else please report it"),
+    ),
+    406: Advice(
+        _("An upgrade was refused, or its successor failed. The running gateway goes on as before."),
+        _("see why in the line, and in the successor's own lines before it; `ogw check` tells the settings' mistakes"),
     ),
 }
 

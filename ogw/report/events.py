@@ -20,6 +20,7 @@ class Event(enum.IntEnum):
     DRAINING = 110
     SOURCE_REFRESHED = 111
     CLIENT_REFUSED = 112
+    HANDED_OVER = 113
     AGENT_NOT_FOUND = 300
     SOURCE_UNREACHABLE = 301
     LIMIT_REACHED = 302
@@ -29,6 +30,7 @@ class Event(enum.IntEnum):
     NETWORK_ERROR = 403
     RELAY_REFUSED = 404
     WORKER_DIED = 405
+    UPGRADE_FAILED = 406
 
 
 # Event -> level, what the line is called. The level is the default one of the event.
@@ -46,6 +48,7 @@ CATALOGUE: dict[int, tuple[int, str]] = {
     Event.DRAINING: (logging.INFO, "draining"),
     Event.SOURCE_REFRESHED: (logging.INFO, "allow list source refreshed"),
     Event.CLIENT_REFUSED: (logging.WARNING, "client refused"),
+    Event.HANDED_OVER: (logging.INFO, "handed over to a successor"),
     Event.AGENT_NOT_FOUND: (logging.WARNING, "agent not found or not configured on this machine"),
     Event.SOURCE_UNREACHABLE: (logging.WARNING, "allow list source unreachable, last good list kept"),
     Event.LIMIT_REACHED: (logging.WARNING, "a limit is reached"),
@@ -55,6 +58,7 @@ CATALOGUE: dict[int, tuple[int, str]] = {
     Event.NETWORK_ERROR: (logging.WARNING, "network error"),
     Event.RELAY_REFUSED: (logging.WARNING, "relay proxy refused"),
     Event.WORKER_DIED: (logging.ERROR, "a worker died and was replaced"),
+    Event.UPGRADE_FAILED: (logging.ERROR, "upgrade failed"),
 }
 
 

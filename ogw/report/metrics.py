@@ -7,20 +7,29 @@ import enum
 import itertools
 import time
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Any
 
 from ogw.report.events import CATALOGUE
 
 SET_SECONDS = 2.0  # by so much the wall clock and the others come apart only where somebody sets it
 _next = itertools.count()
+NAMES: dict[str, int] = {}  # every cell by the name that it keeps, by which another version finds it
+
+
+def _cell(name: str) -> int:
+    NAMES[name] = next(_next)
+    return NAMES[name]
+
+
+def _cells(name: str, keys: Iterable[object]) -> int:
+    """The first of one cell for each key."""
+    return min([_cell(f"{name} {key}") for key in keys])
 
 
 def _reserve(count: int) -> int:
-    """The first of so many cells."""
-    first = next(_next)
-    for _cell in range(count - 1):
-        next(_next)
-    return first
+    """The first of so many cells, which are named elsewhere."""
+    return min([next(_next) for _cell in range(count)])
 
 
 class Moment:
@@ -29,9 +38,13 @@ class Moment:
     `cells[moment.cell]` is in Unix seconds; 0 for never.
     """
 
-    def __init__(self) -> None:
-        self.cell = next(_next)
-        self._since_boot = next(_next)  # ms
+    def __init__(self, name: str) -> None:
+        self.cell = _cell(name)
+        self._since_boot = _cell(f"{name} since boot")  # ms
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        return self.cell, self._since_boot
 
     def mark(self, cells: Any) -> None:
         cells[self._since_boot] = int(_since_boot() * 1000)
@@ -58,36 +71,38 @@ def _since_boot() -> float:
 
 
 # Of a worker, while it lives: they are cleared when it dies.
-TUNNELS = next(_next)  # open ones
-PROCESS = next(_next)  # its process id
-LOG_TROUBLE = next(_next)  # a gauge: a cause, of what its log has now; 0 for none (report/losses.py)
+TUNNELS = _cell("tunnels")  # open ones
+PROCESS = _cell("process")  # its process id
+LOG_TROUBLE = _cell("log trouble")  # a gauge: a cause, of what its log has now; 0 for none (report/losses.py)
 
 # Of the supervisor, in the last row: the state of the whole gateway.
-STARTED = Moment()  # when all workers were ready for the first time
-DRAINING = next(_next)
-READY_WORKERS = next(_next)
-SILENT_WORKERS = next(_next)  # that do not answer, or are not replaced yet
-ALIVE = next(_next)  # seconds of the monotonic clock: the supervisor's last sign of life
-POLICY = next(_next)  # the hash, as a number
-RELOADED = Moment()  # when the last reload was taken
-RELOAD_REFUSED = Moment()  # when the last one was refused; never, where one was taken since
-RELOADS_TAKEN = next(_next)
-RELOADS_REFUSED = next(_next)
-DEATHS = next(_next)  # of workers
-MOST_TUNNELS = next(_next)
-MOST_DESCRIPTORS = next(_next)  # of a worker
-RELAYS = next(_next)  # relay proxies that are set
-REPORT_UNTIL = next(_next)  # Unix seconds until when the policy only reports; 0 where it is enforced
+STARTED = Moment("started")  # when all workers were ready for the first time
+DRAINING = _cell("draining")
+READY_WORKERS = _cell("ready workers")
+SILENT_WORKERS = _cell("silent workers")  # that do not answer, or are not replaced yet
+ALIVE = _cell("alive")  # seconds of the monotonic clock: the supervisor's last sign of life
+POLICY = _cell("policy")  # the hash, as a number
+RELOADED = Moment("reloaded")  # when the last reload was taken
+RELOAD_REFUSED = Moment("reload refused")  # when the last one was refused; never, where one was taken since
+RELOADS_TAKEN = _cell("reloads taken")
+RELOADS_REFUSED = _cell("reloads refused")
+DEATHS = _cell("deaths")  # of workers
+MOST_TUNNELS = _cell("most tunnels")
+MOST_DESCRIPTORS = _cell("most descriptors")  # of a worker
+RELAYS = _cell("relays")  # relay proxies that are set
+PREDECESSOR = _cell("predecessor")  # its process id while it drains; 0 for none
+PREDECESSOR_UNTIL = _cell("predecessor until")  # seconds of the monotonic clock
+REPORT_UNTIL = _cell("report until")  # Unix seconds until when the policy only reports; 0 where it is enforced
 
 # Counters: they outlive the worker that wrote them.
-ALLOWED = next(_next)  # CONNECTs that were answered with 200
-BYTES_UP = next(_next)
-BYTES_DOWN = next(_next)
-LINES_SAID = next(_next)  # log lines: each is written or lost in the end
-LINES = next(_next)  # written
-LINES_LOST = next(_next)
-LINES_TOLD = next(_next)  # of the lost ones: so many a line tells of
-LOST_WHY = next(_next)  # why the last ones were lost: report/losses.py
+ALLOWED = _cell("allowed")  # CONNECTs that were answered with 200
+BYTES_UP = _cell("bytes up")
+BYTES_DOWN = _cell("bytes down")
+LINES_SAID = _cell("lines said")  # log lines: each is written or lost in the end
+LINES = _cell("lines")  # written
+LINES_LOST = _cell("lines lost")
+LINES_TOLD = _cell("lines told")  # of the lost ones: so many a line tells of
+LOST_WHY = _cell("lost why")  # why the last ones were lost: report/losses.py
 
 MOST_REASONS = 96
 REFUSED = _reserve(MOST_REASONS)  # + index of the reason
@@ -95,15 +110,16 @@ PASSED = _reserve(MOST_REASONS)  # with policy-mode = report: would have been re
 REJECTED = _reserve(MOST_REASONS)
 REPORTED = _reserve(MOST_REASONS)  # with tls-rules = report: would have been rejected
 CLOSED = _reserve(MOST_REASONS)
-EVENTS = {number: next(_next) for number in CATALOGUE}
+OF_REASONS = {"refused": REFUSED, "passed": PASSED, "rejected": REJECTED, "reported": REPORTED, "closed": CLOSED}
+EVENTS = {number: _cell(f"event {number:d}") for number in CATALOGUE}
 TLS_VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", 0x0304: "1.3", 0: "other"}
-VERIFIED = {version: next(_next) for version in TLS_VERSIONS}  # by the protocol's number
+VERIFIED = {version: _cell(f"verified {name}") for version, name in TLS_VERSIONS.items()}  # by the protocol's number
 
 MOST_RELAYS = 16  # of those that are counted apart
-RELAY_STATE = _reserve(MOST_RELAYS)  # a gauge: a RelayState
-RELAY_SINCE = _reserve(MOST_RELAYS)  # when it last did what that says, in seconds of the monotonic clock
-RELAY_OPENED = _reserve(MOST_RELAYS)
-RELAY_FAILED = _reserve(MOST_RELAYS)
+RELAY_STATE = _cells("relay state", range(MOST_RELAYS))  # a gauge: a RelayState
+RELAY_SINCE = _cells("relay since", range(MOST_RELAYS))  # when it last did what that says, by the monotonic clock
+RELAY_OPENED = _cells("relay opened", range(MOST_RELAYS))
+RELAY_FAILED = _cells("relay failed", range(MOST_RELAYS))
 
 
 class RelayState(enum.IntEnum):
@@ -118,10 +134,10 @@ class RelayState(enum.IntEnum):
 class Histogram:
     """A histogram of seconds: a cell for each bucket, one for what is over the last edge, one for the sum in us."""
 
-    def __init__(self, *edges: float) -> None:
+    def __init__(self, name: str, *edges: float) -> None:
         self.edges = edges
-        self.first = _reserve(len(edges) + 1)
-        self.sum = next(_next)
+        self.first = _cells(name, (*edges, "over"))
+        self.sum = _cell(f"{name} sum")
 
     def observe(self, cells: Any, seconds: float) -> None:
         cells[self.first + bisect_left(self.edges, seconds)] += 1
@@ -129,10 +145,11 @@ class Histogram:
 
 
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-DNS = Histogram(*QUICK)
-DIAL = Histogram(*QUICK)
-HANDSHAKE = Histogram(*QUICK)
-DURATION = Histogram(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+DNS = Histogram("dns", *QUICK)
+DIAL = Histogram("dial", *QUICK)
+HANDSHAKE = Histogram("handshake", *QUICK)
+DURATION = Histogram("duration", 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 CELLS = next(_next)
+CONTINUED = (*STARTED.cells, *RELOADED.cells, RELOADS_TAKEN, RELOADS_REFUSED, DEATHS)  # of the state: by a successor
 GAUGES = (TUNNELS, PROCESS, LOG_TROUBLE, *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS))  # what dies with its worker

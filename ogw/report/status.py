@@ -181,6 +181,19 @@ class LatestRefusal(CountedRefusal):
     command: Optional[str]
 
 
+class PredecessorStatus(TypedDict):
+    """The process that handed over at the last upgrade, while it drains. Its tunnels are in all counts and lists.
+
+    pid      its process id
+    tunnels  open ones that are still its own; None where it is of a version that counts otherwise
+    seconds  that they have at most (upgrade-drain-timeout)
+    """
+
+    pid: int
+    tunnels: Optional[int]
+    seconds: float
+
+
 class WorkersPart(TypedDict):
     """What only the workers know, of all that answered in time.
 
@@ -212,6 +225,7 @@ class Status(WorkersPart):
     admin            host:port of metrics and health; None for none
     health           host:port where there is nothing but health and readiness; None for none
     workers          those that there are to be
+    predecessor      what the last upgrade left to drain; None for nothing
     worker_deaths    processes, the admin process too, that died and were replaced
     max_tunnels      how many may be open; beyond that clients get 503
     max_descriptors  open files that each worker may have
@@ -234,6 +248,7 @@ class Status(WorkersPart):
     admin: Optional[str]
     health: NotRequired[Optional[str]]
     workers: list[WorkerStatus]
+    predecessor: NotRequired[Optional[PredecessorStatus]]
     worker_deaths: int
     max_tunnels: int
     max_descriptors: int

@@ -27,7 +27,10 @@ class Births:
     in_force       a worker begins with the configuration of that moment
     own            where the whole gateway listens: (IP text, port)
     admin_sockets  where the admin process answers
+    opens          workers accept at once
     """
+
+    opens = True
 
     def __init__(
         self,
@@ -51,6 +54,8 @@ class Births:
     def leave_behind(self) -> None:
         """First of all: what is the supervisor's alone."""
         SIGNALS.close()
+        for descriptor in self._table.descriptors:
+            os.close(descriptor)
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -62,7 +67,7 @@ class Births:
         report_uncaught_errors(log)
         config, table = self._in_force.config, self._table
         tunnels = Tunnels(config, log, table, child.row, self._limits, self._via, self._own, self._flags)
-        return Worker(log, child.sockets, channel, tunnels).serve()
+        return Worker(log, child.sockets, channel, tunnels, self.opens).serve()
 
     def be_admin(self, _child: Child, channel: Channel) -> int:
         """Until the supervisor is gone; the exit code."""

@@ -23,12 +23,15 @@ class ListenError(Exception):
     """An address cannot be listened on; the sentence says why and what to do."""
 
 
-def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: bool = False) -> socket.socket:
+def listen(
+    host: str, port: int, keepalive: float, probe: bool = False, alone: bool = False, later: bool = False
+) -> socket.socket:
     """A listening socket. What tunnels' client sockets need is set here, since accepted sockets inherit it.
 
     probe  bind only, and bind alone. The others share their place, and the kernel spreads clients over them
            (SO_REUSEPORT): without a probe a second gateway of the same user would silently share our clients.
     alone  share the place with nobody
+    later  bind only: whoever serves it opens the queue
 
     Raises ListenError; its __cause__ is the OSError.
     """
@@ -46,7 +49,7 @@ def listen(host: str, port: int, keepalive: float, probe: bool = False, alone: b
         keep_alive(sock, keepalive)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
         sock.bind((host, port))
-        if not probe:  # whoever connected to one that is closed at once would be reset
+        if not (probe or later):  # whoever connected to one that is closed at once would be reset
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
@@ -60,13 +63,16 @@ def place_of(sock: socket.socket) -> str:
     return place(host, port)
 
 
-def listen_everywhere(config: Config, slots: int, given: Sequence[socket.socket] = ()) -> list[list[socket.socket]]:
+def listen_everywhere(
+    config: Config, slots: int, given: Sequence[socket.socket] = (), later: bool = False
+) -> list[list[socket.socket]]:
     """For each worker slot a socket on every listen address, or several. Raises ListenError.
 
     A family that the kernel has switched off is an error only where it was asked for.
 
     given  sockets that are here already: each that listens where one is wanted has a slot, even where there are more
            than slots, for clients wait in its queue; what is not in the result is not needed
+    later  new ones take no clients before a worker opens them
     """
     sockets: list[list[socket.socket]] = [[] for _slot in range(slots)]
     fresh: list[socket.socket] = []
@@ -84,7 +90,7 @@ def listen_everywhere(config: Config, slots: int, given: Sequence[socket.socket]
                     missing = error
                     continue
             while len(here) < slots:
-                here.append(listen(host, port, config.tcp_keepalive))
+                here.append(listen(host, port, config.tcp_keepalive, later=later))
                 fresh.append(here[-1])
             for number, sock in enumerate(here):
                 sockets[number % slots].append(sock)

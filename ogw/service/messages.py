@@ -1,8 +1,8 @@
 """Every message between the processes, as a type: who sends it to whom, and what comes of it.
 
-    supervisor -> worker   Drain, End, DoorClosed, Ping, Reopen, Prepare, Take, Forget, AskWorker
+    supervisor -> worker   Open, Drain, Retire, End, DoorClosed, Ping, Reopen, Prepare, Take, Forget, AskWorker
     worker -> supervisor   Ready, Pong, Prepared, Taken, Answered, NotAnswered, Closing, Drained
-    supervisor -> admin    Ping, Reply, NoReply
+    supervisor -> admin    Ping, Reply, NoReply, Leave
     admin -> supervisor    Ready, Pong, AskSupervisor
 
 The admin process and the workers never speak to each other: a question about tunnels goes through the supervisor, which
@@ -69,6 +69,15 @@ class DrainNow(NamedTuple):
     """Drain the gateway, as SIGTERM does; answered at once: {}"""
 
 
+class UpgradeNow(NamedTuple):
+    """Hand over to a successor, as SIGUSR2 does; answered once it serves, or not: {"why", "pid", "version", "tunnels"}
+
+    now  what the upgrade before has left open is ended first, instead of refusing another
+    """
+
+    now: bool
+
+
 class NoteChange(NamedTuple):
     """Log that somebody changed the configuration with a command; the fields of the line. {}"""
 
@@ -84,10 +93,27 @@ class ShowConfig(NamedTuple):
 
 
 ForWorkers = Union[Overview, ListTunnels, ListRefusals, FindTunnel, KillTunnel]
-Question = Union[ForWorkers, ReloadNow, DrainNow, NoteChange, ShowMistakes, ShowConfig]
+Question = Union[ForWorkers, ReloadNow, DrainNow, UpgradeNow, NoteChange, ShowMistakes, ShowConfig]
 
 
 # Orders: from the supervisor to a child.
+
+
+class Open(NamedTuple):
+    """To all workers of a successor: the door is theirs now, accept."""
+
+
+class Retire(NamedTuple):
+    """To all workers, after a handover: close the door, which the successor holds open, and serve whom you have.
+
+    seconds  that their tunnels have from now on. It may come again, with fewer.
+    """
+
+    seconds: float
+
+
+class Leave(NamedTuple):
+    """To the admin process, after a handover: answer what was asked, and end."""
 
 
 class Drain(NamedTuple):
@@ -156,7 +182,9 @@ class NoReply(NamedTuple):
     error: str
 
 
-Order = Union[Drain, End, DoorClosed, Ping, Reopen, Prepare, Take, Forget, AskWorker, Reply, NoReply]
+Order = Union[
+    Open, Drain, Retire, End, DoorClosed, Ping, Reopen, Prepare, Take, Forget, AskWorker, Reply, NoReply, Leave
+]
 
 
 # Sayings: from a child to the supervisor.
@@ -220,7 +248,9 @@ Saying = Union[Ready, Pong, Prepared, Taken, Answered, NotAnswered, Closing, Dra
 # How they travel: the name stands under "order", "said" or "what", the fields beside it.
 
 ORDERS: Mapping[str, type[Order]] = {
+    "open": Open,
     "drain": Drain,
+    "retire": Retire,
     "end": End,
     "door closed": DoorClosed,
     "ping": Ping,
@@ -231,6 +261,7 @@ ORDERS: Mapping[str, type[Order]] = {
     "ask": AskWorker,
     "reply": Reply,
     "no reply": NoReply,
+    "leave": Leave,
 }
 SAYINGS: Mapping[str, type[Saying]] = {
     "ready": Ready,
@@ -254,6 +285,7 @@ QUESTIONS: Mapping[str, type[Question]] = {
     **FOR_WORKERS,
     "reload": ReloadNow,
     "drain": DrainNow,
+    "upgrade": UpgradeNow,
     "changed": NoteChange,
     "mistakes": ShowMistakes,
     "config": ShowConfig,
@@ -282,6 +314,12 @@ def saying_of(fields: Fields) -> Saying:
     """What a child says. Raises ValueError where it is no saying."""
     message: Saying = _unpacked(fields, "said", SAYINGS)
     return message
+
+
+def question_of(fields: Any) -> ForWorkers:
+    """What the workers are asked. Raises ValueError where it is no question that they know."""
+    question: ForWorkers = _unpacked(fields, "what", FOR_WORKERS)
+    return question
 
 
 def _unpacked(fields: Any, key: str, known: Mapping[str, Any]) -> Any:

@@ -75,6 +75,10 @@ class Notices:
         self._next_report = time.monotonic() + config.log_interval
         self.tell_of_mode()
 
+    def stop_reporting(self) -> None:
+        """The successor does that from now on, for both; what goes wrong here is still told here."""
+        self._next_report = self._next_mode_report = math.inf
+
     def next_time(self, now: float) -> float:
         lost = now + TELL_SECONDS if self._log.untold else math.inf
         return min(self._next_report, self._next_mode_report, lost)

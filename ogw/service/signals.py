@@ -9,7 +9,7 @@ import socket
 from typing import Any, Optional
 
 STOP = (signal.SIGTERM, signal.SIGINT)
-HEARD = (*STOP, signal.SIGUSR1, signal.SIGHUP)  # the most urgent first
+HEARD = (*STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)  # the most urgent first
 MOST_STOPS = 2  # the second means at once, and no further one means more
 
 

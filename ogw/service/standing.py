@@ -28,6 +28,11 @@ class Standing:
             self._next = now + SECONDS
             self.tell(mistakes)
 
+    def tell_anew(self, mistakes: Sequence[str]) -> None:
+        """Whatever was told before nobody heard."""
+        self._told = ""
+        self.tell(mistakes)
+
     def tell(self, mistakes: Sequence[str]) -> None:
         text = self._text(mistakes)
         if text != self._told:

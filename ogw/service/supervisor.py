@@ -14,32 +14,27 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Optional
 
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
-from ogw.report.log import Log, one_line
-from ogw.report.metrics import (
-    ALIVE,
-    DRAINING,
-    READY_WORKERS,
-    SILENT_WORKERS,
-    STARTED,
-)
+from ogw.report.log import Log
+from ogw.report.metrics import DRAINING
 from ogw.report.standard import say
 from ogw.report.table import Table
-from ogw.report.writers import Direct
 from ogw.service import fd_store
-from ogw.service.admin.sockets import open_sockets
 from ogw.service.births import Births
 from ogw.service.child import Child
 from ogw.service.children import Children
 from ogw.service.deaths import Deaths
-from ogw.service.limits import StartError, limits_of, workers_of
-from ogw.service.listener import ListenError, listen_everywhere
-from ogw.service.log import open_log
+from ogw.service.doors import doors_of
+from ogw.service.ending import LEAVE_SECONDS, Ending
+from ogw.service.handover.generations import DRAINS, Generations, Parts
+from ogw.service.handover.predecessor import Predecessor
+from ogw.service.handover.program import Program
+from ogw.service.handover.succession import CELLS
+from ogw.service.limits import limits_of, workers_of
 from ogw.service.messages import (
     Answered,
     AskSupervisor,
@@ -61,100 +56,68 @@ from ogw.service.messages import (
     ShowConfig,
     ShowMistakes,
     Taken,
+    UpgradeNow,
 )
 from ogw.service.notices import Notices
-from ogw.service.notify import notify, reloading, tell_of_mistakes, watchdog_seconds
+from ogw.service.notify import notify, reloading
 from ogw.service.questions import Questions
+from ogw.service.readiness import Readiness
 from ogw.service.refresh import Refresh
 from ogw.service.reload import InForce
 from ogw.service.signals import SIGNALS
-from ogw.service.signs import Signs, silent
+from ogw.service.signs import Signs
 from ogw.service.standing import Standing
 from ogw.service.wishes import Wish, Wishes
-from ogw.service.worker import END_SECONDS
 from ogw.settings.settings import Config
 
 ANSWER_SECONDS = 30.0  # at a reload, for which somebody waits, a worker may be silent for no longer
-ALIVE_SECONDS = 5.0  # between the supervisor's own signs of life, for whoever asks about health
 REST_SECONDS = 0.5  # after an error of the system that nobody foresaw
-DRAINS = "the gateway is draining"
 MOST_MISTAKES, LONGEST_MISTAKE = 20, 1000  # of a refused reload that are shown; characters of each
-LEAVE_SECONDS = 2.0  # what the last processes have to be gone once they were killed
-STRAGGLER_SECONDS = 5.0  # what a worker has to leave, once its own time for the drain is over
 
 Again = Callable[[Config], Config]
 
 
-def run(config: Config, again: Again) -> int:
-    """Serve until a signal says to stop; the exit code. Everything that can be wrong at start is one line.
-
-    again  reads the configuration anew, for a reload, given the one in force
-    """
-    left, closed = fd_store.take(config)
-    try:
-        log = open_log(config, Direct)
-    except OSError as error:
-        return _cannot_start(f"the log cannot be written: {error.filename or config.syslog}: {error.strerror}")
-    for sentence in closed:
-        log.event(Event.INFORMATION, sentence, level=logging.WARNING)
-    try:
-        supervisor = Supervisor(config, again, log, left)
-    except (StartError, ListenError, OSError, MemoryError) as error:
-        tell_of_mistakes([str(error)])
-        log.event(Event.WRONG_CONFIGURATION, str(error))
-        if not sys.stdout.isatty() or config.log_file or config.syslog:
-            say(f"ogw: OGW-401 {error}", sys.stderr)
-        return 2
-    try:
-        return supervisor.serve()
-    except Exception as error:
-        # The workers notice the end of their channel, close the door and leave.
-        trace = "".join(traceback.format_exception(error))
-        log.event(Event.ERROR, f"{type(error).__name__}: {error}; this is an error of the gateway", traceback=trace)
-        say(f"ogw: OGW-400 {type(error).__name__}: {error}; please report it with the log", sys.stderr)
-        return 70
-
-
-def _cannot_start(message: str) -> int:
-    tell_of_mistakes([message])
-    say(f"ogw: OGW-401 {message}", sys.stderr)
-    if not sys.stdout.isatty():
-        say(one_line(Event.WRONG_CONFIGURATION, message), sys.stdout)
-    return 2
-
-
 class Supervisor:
-    """Owns its children and the control channels to them.
+    """Owns its children and the control channels to them."""
 
-    left  listening sockets of the one before
-    """
-
-    def __init__(self, config: Config, again: Again, log: Log, left: Sequence[socket.socket] = ()) -> None:
+    def __init__(
+        self,
+        config: Config,
+        again: Again,
+        log: Log,
+        program: Program,
+        left: Sequence[socket.socket] = (),
+        predecessor: Optional[Predecessor] = None,
+    ) -> None:
+        """
+        again        reads the configuration anew, given the one in force
+        program      that a successor is started as
+        left         listening sockets of one that died
+        predecessor  whose successor this is, None for none
+        """
         self._log = log
         count = workers_of(config)
         limits = limits_of(config, count)
-        sockets = listen_everywhere(config, count, left)
-        self._admin_sockets = open_sockets(config)
-        every = [*(sock for own in sockets for sock in own), *self._admin_sockets.all]
-        own_places = sorted({sock.getsockname()[:2] for sock in every if sock.family != socket.AF_UNIX})
-        self._table = Table(count)
+        doors = doors_of(config, count, left, predecessor)
+        self._admin_sockets = doors.admin
+        self._table = Table(count, CELLS, predecessor.tables(CELLS, self._odd) if predecessor is not None else ())
         self._state = self._table.gateway.cells
         log.count_in(self._state)
         self._in_force = InForce(config, log, self._state, limits)
         self._notices = Notices(log, self._table, config)
         self._standing = Standing(self._table)
-        births = Births(self._in_force, log, self._table, limits, own_places, self._admin_sockets)
+        self._births = births = Births(self._in_force, log, self._table, limits, doors.places, doors.admin)
         self._selector = selectors.DefaultSelector()
         workers = [
             Child(f"worker {number}", births.be_worker, own, self._table.rows[number])
-            for number, own in enumerate(sockets)
+            for number, own in enumerate(doors.workers)
         ]
-        admin_process = Child("admin", births.be_admin, self._admin_sockets.all)
+        admin_process = Child("admin", births.be_admin, doors.admin.all)
         self._children = Children(
             workers,
             admin_process,
             self._selector,
-            births.leave_behind,
+            self._leave_behind,
             self._heard,
             self._mourn,
             self._notices.tell_of_start,
@@ -173,9 +136,22 @@ class Supervisor:
             self._in_force.take,
             self._reload_ended,
         )
-        self._stop_by = 0.0  # while it drains: when the stragglers are killed
-        self._watchdog = watchdog_seconds()
-        self._next_sign = 0.0
+        self._ending = Ending(self._children)
+        self._readiness = Readiness(self._children, self._state, self._say_started)
+        parts = Parts(
+            self._selector,
+            log,
+            self._table,
+            self._children,
+            births,
+            self._deaths,
+            self._questions,
+            self._wishes,
+            self._ending,
+            doors.admin,
+        )
+        self._generations = Generations(parts, program, predecessor, self._retire, self._speak)
+        self._is_stopped = False
         SIGNALS.keep()
         self._selector.register(SIGNALS.listen(), selectors.EVENT_READ, lambda _mask: SIGNALS.drain())
 
@@ -185,13 +161,12 @@ class Supervisor:
 
     @property
     def _draining(self) -> bool:
-        return self._stop_by != 0.0
+        return self._ending.is_near
 
     def serve(self) -> int:
         """Keep the workers running until a signal says to stop; the exit code."""
         gc.collect()
         gc.freeze()  # what is here is shared with the workers, and a collection would touch and so copy it
-        self._state[ALIVE] = int(time.monotonic())
         self._hear_signals()  # one that came while we started: after a stop no worker is started at all
         while not self._is_over():
             try:
@@ -210,8 +185,9 @@ class Supervisor:
         # Before the wait, what the last turn has changed: whoever died in it is replaced at once, since clients wait in
         # its queue already; and health and readiness are read from cells that must not be older than the wait.
         children.start_due(now)
-        self._see_who_is_ready(now)
-        self._give_signs_of_life(now)
+        if self._readiness.has_begun:
+            self._standing.work(now, self._in_force.mistakes)
+        self._readiness.work(now, closes_queues=not (self._draining or self._generations.on_trial))
         self._notices.work(now)
         children.wait(self._until_next(now))
         # Signs of life are missed only now that all was heard that lay in the channels: where the supervisor itself was
@@ -226,10 +202,11 @@ class Supervisor:
         # the deaths, so that nobody is waited for who is gone.
         if self._refresh is not None and self._refresh.work(time.monotonic()):
             self._wishes.add(Wish())
-        self._wishes.go_on()
+        self._generations.work(time.monotonic())
+        if self._generations.may_reload:
+            self._wishes.go_on()
         self._questions.give_up_late_ones(time.monotonic())
-        if self._draining and time.monotonic() >= self._stop_by:
-            self._kill_workers()
+        self._ending.work(time.monotonic())
 
     def _survive(self, error: BaseException) -> None:
         """The system refused something: workers and tunnels go on, and so do we, after a rest."""
@@ -237,23 +214,27 @@ class Supervisor:
         time.sleep(REST_SECONDS)
 
     def _is_over(self) -> bool:
-        if not self._draining:
-            return bool(self._deaths.failed)
-        late = time.monotonic() >= self._stop_by + LEAVE_SECONDS  # killed, and still there: it waits for a disk
-        return bool(self._deaths.failed) or late or not any(worker.alive for worker in self._children.workers)
+        return bool(self._failed) or self._ending.is_over(self._generations.has_predecessor)
+
+    @property
+    def _failed(self) -> str:
+        """Why it cannot go on, "" while it can."""
+        return self._deaths.failed or self._generations.failed
 
     def _leave(self) -> int:
         self._children.replaces = False
-        failed = self._deaths.failed
+        failed = self._failed
         if failed:
             fd_store.release()
-            self._kill_workers()
+            self._ending.kill_workers()
             self._log.event(Event.WRONG_CONFIGURATION, failed)
             say(f"ogw: OGW-401 {failed}", sys.stderr)
         self._children.end(self._children.admin)  # it holds nothing that could be lost
         self._children.wait_for_end(LEAVE_SECONDS)
         cut = self._deaths.cut
-        self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {cut} tunnels were cut", count=cut)
+        self._generations.leave(failed, cut)
+        if not (self._generations.on_trial or self._generations.is_retired):
+            self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {cut} tunnels were cut", count=cut)
         try:
             self._admin_sockets.close()
             self._log.close()
@@ -267,27 +248,18 @@ class Supervisor:
 
     # Children: their birth and their death.
 
-    def _see_who_is_ready(self, now: float) -> None:
-        workers, admin_process = self._children.workers, self._children.admin
-        self._state[READY_WORKERS] = sum(worker.answers for worker in workers)
-        self._state[SILENT_WORKERS] = silent(workers)
-        admin_had_its_time = admin_process.ready or admin_process.has_died or admin_process.tries
-        if not self._state[STARTED.cell] and self._state[READY_WORKERS] == len(workers) and admin_had_its_time:
-            STARTED.mark(self._state)
-            self._say_started()
-        if self._state[READY_WORKERS] and not self._draining:
-            for worker in workers:
-                if worker.is_forsaken(now):
-                    worker.close_queue()
-
     def _mourn(self, child: Child, pid: int, was_ready: bool) -> None:
         self._signs.forget(child)
         self._questions.forget(child)
         self._deaths.mourn(child, pid, was_ready, self._signs.seconds)
 
-    def _kill_workers(self) -> None:
-        for worker in self._children.workers:
-            self._children.end(worker)
+    def _leave_behind(self) -> None:
+        """In a child."""
+        self._generations.leave_behind()
+        self._births.leave_behind()
+
+    def _odd(self, why: str) -> None:
+        self._log.event(Event.INFORMATION, why, level=logging.WARNING)
 
     def _say_started(self) -> None:
         self._notices.say_started(self._children.workers[0].sockets, self._admin_sockets)
@@ -299,19 +271,20 @@ class Supervisor:
         if not self._draining:
             fd_store.keep([sock for worker in self._children.workers for sock in worker.sockets])
 
+    def _speak(self) -> None:
+        """Systemd hears us by now: what it was told before it has not heard."""
+        self._keep_door()
+        self._standing.tell_anew(self._in_force.mistakes)
+
     # Waiting, for what signals, workers and clocks say.
 
     def _until_next(self, now: float) -> float:
-        if SIGNALS.waiting or self._unanswered or self._wishes.waiting:
+        if SIGNALS.waiting or self._unanswered or (self._wishes.waiting and self._generations.may_reload):
             return 0.0
-        times = [now + ALIVE_SECONDS, self._notices.next_time(now), self._signs.next_time()]
-        times += self._children.next_start()
-        if self._draining:
-            times.append(self._stop_by if now < self._stop_by else self._stop_by + LEAVE_SECONDS)
+        times = [self._notices.next_time(now), self._signs.next_time(), *self._readiness.next_times(now)]
+        times += [*self._children.next_start(), *self._ending.next_times(now), *self._generations.next_times()]
         if self._refresh is not None and (due := self._refresh.next_time()) is not None:
             times.append(due)
-        if self._watchdog:
-            times.append(self._next_sign)
         if self._wishes.running is not None:
             times.append(self._wishes.running.next_time())
         deadline = self._questions.next_deadline()
@@ -328,7 +301,7 @@ class Supervisor:
                 child.ready = True
                 if child is not self._children.admin:
                     self._deaths.became_ready(child)
-                if self._state[STARTED.cell]:
+                if self._readiness.has_begun:
                     self._keep_door()  # systemd forgets a queue that was closed for as long as nobody served it
             case Prepared() | Taken():
                 self._wishes.heard(child, saying)
@@ -343,15 +316,6 @@ class Supervisor:
             case Drained():
                 self._deaths.drained(child, saying.cut)
 
-    def _give_signs_of_life(self, now: float) -> None:
-        """The supervisor's own: for whoever asks about health, and for systemd's watchdog."""
-        self._state[ALIVE] = int(now)
-        if self._state[STARTED.cell]:
-            self._standing.work(now, self._in_force.mistakes)
-        if self._watchdog and now >= self._next_sign:
-            self._next_sign = now + self._watchdog
-            notify("WATCHDOG=1")
-
     # What the admin process asks.
 
     def _answer(self, number: int, question: Question) -> None:
@@ -363,6 +327,8 @@ class Supervisor:
             case DrainNow():
                 self._questions.reply(number, {})
                 self._stop()
+            case UpgradeNow(now):
+                self._generations.upgrade(self._readiness.has_begun, number, now)
             case NoteChange(change):
                 self._log.event(Event.INFORMATION, "the configuration was changed", **change)
                 self._questions.reply(number, {})
@@ -379,37 +345,63 @@ class Supervisor:
 
     def _hear_signals(self) -> None:
         while number := SIGNALS.take():
-            if number == signal.SIGTERM:
-                self._stop()
-            elif number == signal.SIGUSR1:
+            if number == signal.SIGUSR1:
                 self._children.tell_workers(Reopen())
+            elif self._generations.is_told:
+                continue  # it may have reached the whole group; what concerns us, too, the successor says
+            elif number == signal.SIGTERM:
+                self._stop()
+            elif number == signal.SIGUSR2:
+                self._generations.upgrade(self._readiness.has_begun)
             elif not self._draining:
                 self._wishes.add(Wish(by_hand=True))
 
     def _stop(self) -> None:
-        now, config = time.monotonic(), self._config
-        if self._draining:
-            self._stop_by = min(self._stop_by, now + END_SECONDS + STRAGGLER_SECONDS)
+        config = self._config
+        seconds = config.drain_delay + config.drain_timeout
+        if self._generations.on_trial:
+            self._ending.within(0.0)
+            self._ending.kill_workers()
+        elif self._is_stopped:
+            self._ending.within(0.0)
             self._children.tell_workers(End())
-            return
-        self._stop_by = now + config.drain_delay + config.drain_timeout + END_SECONDS + STRAGGLER_SECONDS
+            self._generations.end_now()
+        elif self._generations.is_retired:
+            self._generations.stop_alone(seconds)
+        else:
+            self._drain(seconds)
+        self._is_stopped = True
+
+    def _drain(self, seconds: float) -> None:
+        self._ending.within(seconds)
         self._children.replaces = False
-        if self._refresh is not None:
-            self._refresh.stop()
-            self._refresh = None
+        self._stop_refreshing()
         self._wishes.refuse(DRAINS)
         self._state[DRAINING] = 1  # not ready any more, for whoever asks
         fd_store.release()
-        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={math.ceil((self._stop_by + LEAVE_SECONDS - now) * 1e6)}")
+        until = self._ending.by + LEAVE_SECONDS - time.monotonic()
+        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={math.ceil(until * 1e6)}")
         self._standing.tell(())
-        count = self._table.tunnels
+        count, timeout = self._table.tunnels, self._config.drain_timeout
         self._log.event(
             Event.DRAINING,
-            f"{count} tunnels are open; they have {config.drain_timeout:g} s (drain-timeout)",
+            f"{count} tunnels are open; they have {timeout:g} s (drain-timeout)",
             Reason.DRAINING.token,
             count=count,
         )
         self._children.tell_workers(Drain())
+        self._generations.stop(seconds)
+
+    def _stop_refreshing(self) -> None:
+        if self._refresh is not None:
+            self._refresh.stop()
+            self._refresh = None
+
+    def _retire(self) -> float:
+        """A successor serves: here is only what is open, and it has so many seconds."""
+        self._stop_refreshing()
+        self._notices.stop_reporting()
+        return float(self._config.upgrade_drain_timeout)
 
     # A reload: all or nothing.
 
@@ -424,9 +416,11 @@ class Supervisor:
             self._in_force.tell_of_mistakes(mistakes)
         else:
             changed = self._in_force.announce()
-            self._notices.take(self._config)
+            if not self._generations.is_retired:
+                self._notices.take(self._config)
             if self._refresh is not None:
                 self._refresh.take(self._config)
+            self._generations.reload()
         if self._refresh is not None and any(wish.by_hand for wish in wishes):
             self._refresh.ask_now()
         self._standing.tell(self._in_force.mistakes)

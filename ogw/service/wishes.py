@@ -100,6 +100,11 @@ class Wishes:
         elif self._granted:
             self._end([why])
 
+    def take_back(self) -> list[Wish]:
+        """Those that wait: somebody else is to grant them."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
     def _begin(self) -> None:
         self._granted, self._waiting = self._waiting, []
         self._begins()

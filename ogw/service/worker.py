@@ -33,6 +33,7 @@ from ogw.service.messages import (
     Forget,
     ForWorkers,
     NotAnswered,
+    Open,
     Order,
     Ping,
     Pong,
@@ -40,6 +41,7 @@ from ogw.service.messages import (
     Prepared,
     Ready,
     Reopen,
+    Retire,
     Saying,
     Take,
     Taken,
@@ -57,7 +59,7 @@ ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
 CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
 LONGEST_MISTAKE = 1000  # characters
 REPEAT_SECONDS = 60.0  # a limit that stays reached is one line and a count
-IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # they reach the whole group
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # they reach the whole group
 
 
 class Worker:
@@ -65,9 +67,12 @@ class Worker:
 
     sockets  that it listens on
     tunnels  its own, of which none is open yet
+    opens    it accepts at once; else when the supervisor says so
     """
 
-    def __init__(self, log: Log, sockets: Sequence[socket.socket], channel: Channel, tunnels: Tunnels) -> None:
+    def __init__(
+        self, log: Log, sockets: Sequence[socket.socket], channel: Channel, tunnels: Tunnels, opens: bool = True
+    ) -> None:
         self._log = log
         self._channel = channel
         self._tunnels = tunnels
@@ -81,6 +86,9 @@ class Worker:
         self._door_closed = Flag()  # the supervisor's copies of the listening sockets are
         self._is_closed = Flag()  # and so are ours
         self._orphaned = False
+        self._opens = opens
+        self._lasts: Optional[float] = None  # seconds that tunnels have, instead of drain-timeout: it has a successor
+        self._until = math.inf  # by the monotonic clock, that they have in a drain
         self._shortages = 0  # of descriptors, that were not told yet
         self._shortage_told_at = -math.inf
         self._room: Any = None
@@ -94,9 +102,8 @@ class Worker:
         self._control.start(self._hear)
         self._room = self._hub.loop.io(self._channel.fileno(), WRITE)
         self._tunnels.begin_sweep()
-        for listener in self._listeners:
-            listener.open_queue()
-            listener.start()
+        if self._opens:
+            self._open_door()
         self._say(Ready())
         self._stop.wait()
         cut = self._drain()
@@ -110,6 +117,11 @@ class Worker:
             pass  # the supervisor is dead
         self._log.close()
         return 0
+
+    def _open_door(self) -> None:
+        for listener in self._listeners:
+            listener.open_queue()
+            listener.start()
 
     # What the supervisor says.
 
@@ -137,8 +149,17 @@ class Worker:
                     self._take_over(recheck)
             case Forget():
                 self._building, self._next = 0, None
+            case Open():
+                if not self._opens:
+                    self._opens = True
+                    self._open_door()
             case Drain():
                 self._stop.set()
+            case Retire(seconds):
+                self._lasts = seconds
+                self._stop.set()
+                self._delay_over.set()
+                self._end_within(seconds)
             case DoorClosed():
                 self._door_closed.set()
             case End():
@@ -182,7 +203,12 @@ class Worker:
         self._stop.set()
         # Where it drains already, it may have been given days for that.
         self._delay_over.set()
-        gevent.spawn_later(ORPHAN_SECONDS, self._tunnels.empty.set)
+        self._end_within(ORPHAN_SECONDS)
+
+    def _end_within(self, seconds: float) -> None:
+        """What is open has no longer, whatever it had."""
+        self._until = min(self._until, time.monotonic() + seconds)
+        self._tunnels.empty.set()  # whoever waits looks at the clock anew
 
     # A new configuration: built by all workers before any takes it.
 
@@ -240,11 +266,14 @@ class Worker:
         # connected, and what is left in a queue is reset.
         self._hub.loop.run_callback(self._close_door)
         self._is_closed.wait()
-        # Only now are new heads refused: whoever came through the door in time, and said its head, is served.
-        tunnels.refuse_new_ones()
-        tunnels.empty.clear()  # it may be set since the last time that there was none
-        if tunnels.are_open and not self._stop_now.is_set():
-            tunnels.empty.wait(min(ORPHAN_SECONDS, config.drain_timeout) if self._orphaned else config.drain_timeout)
+        # Only now are new heads refused: whoever came through the door in time, and said its head, is served; and where
+        # others serve on, whoever came through it at all.
+        if self._lasts is None:
+            tunnels.refuse_new_ones()
+            self._end_within(config.drain_timeout)
+        while tunnels.are_open and not self._stop_now.is_set() and (left := self._until - time.monotonic()) > 0:
+            tunnels.empty.clear()  # it may be set since the last time that there was none
+            tunnels.empty.wait(left)
         # They own their sockets and are only asked to end: an alert, their last bytes and their line take a moment.
         cut = tunnels.unfinished
         tunnels.end_all()
@@ -256,7 +285,7 @@ class Worker:
     def _close_door(self) -> None:
         # In the hub, from where tunnels are started: whoever else starts one waits for it and is never woken.
         for listener in self._listeners:
-            if not self._orphaned:
+            if self._opens and not self._orphaned:
                 listener.accept_what_is_queued()
             listener.close()
         self._is_closed.set()

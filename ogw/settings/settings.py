@@ -424,6 +424,13 @@ class Config:
     drain_timeout: float = _processes(
         "drain-timeout", "20s", duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
     )
+    upgrade_drain_timeout: float = _processes(
+        "upgrade-drain-timeout",
+        "12h",
+        duration(0),
+        "DURATION",
+        _("at an upgrade, what tunnels that are open have to finish, while the successor serves"),
+    )
     admin_address: Optional[tuple[str, int]] = _status(
         "admin-address",
         "127.0.0.1:9180",

@@ -59,7 +59,7 @@ class Gateway:
     """`ogw run` with its log read line by line. Use as a context manager: it is stopped at the end.
 
     tls_rules  what most tests do not need: their servers speak plain bytes; None leaves the default
-    workers    one, where a test does not ask for more
+    workers    one, where a test does not ask for more; None leaves it to the configuration
     forgets    events that are counted in `counts` like all, but whose lines are not kept: there are millions
     leaves     names of settings that are left as they are, where a gateway of a test would have them otherwise
     stdout     where its standard output goes instead; then its lines are the test's to read
@@ -80,7 +80,7 @@ class Gateway:
     ):
         self.address = address() if listen is None else listen
         words = [] if listen == "" else ["--listen-address", self.address, "--listen-port", "8080"]
-        words += ["--workers", str(workers)]
+        words += ["--workers", str(workers)] if workers is not None else []
         self._folder = tempfile.TemporaryDirectory()
         self.run_dir = self._folder.name
         given = {flag.partition("=")[0] for flag in flags}

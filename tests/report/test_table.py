@@ -1,11 +1,15 @@
 """The shared table: what processes count together."""
 
 import os
+import subprocess
+import sys
 
 import pytest
+from harness.gateway import ROOT
 
-from ogw.report.metrics import BYTES_UP, DIAL, TUNNELS
-from ogw.report.table import Table
+from ogw.report import table as ours
+from ogw.report.metrics import BYTES_UP, DEATHS, DIAL, NAMES, STARTED, TUNNELS
+from ogw.report.table import Earlier, OtherForm, Table
 
 
 def test_what_a_child_counts_its_parent_sees():
@@ -68,15 +72,14 @@ def test_a_count_is_cheap(benchmark):
 
 
 def test_a_client_may_have_more_tunnels_than_sixteen_bits_count():
-    row = Table(1).rows[0]
+    table = Table(2)
+    row, other = table.rows
     for _turn in range(70_000):
         row.opened("192.0.2.1")
     for _turn in range(1_000):
         row.closed("192.0.2.1")
-    table_says = Table(2)
-    for own in table_says.rows:
-        own.clients[:] = row.clients
-    assert table_says.tunnels_of("192.0.2.1") == 138_000
+    other.clients[:] = row.clients
+    assert table.tunnels_of("192.0.2.1") == 138_000
     for _turn in range(69_000):
         row.closed("192.0.2.1")
     assert not any(row.clients) and row.tunnels == 0
@@ -90,3 +93,98 @@ def test_addresses_of_one_network_are_one_client_to_the_limits_and_several_to_th
     for number in range(10):
         table.rows[0].closed("2001:db8::/64", f"2001:db8::{number}")
     assert (table.tunnels_of("2001:db8::/64"), table.clients()) == (0, 0)
+
+
+# A successor's, which goes on with its predecessor's.
+
+
+def test_a_successor_counts_on_with_its_predecessor():
+    old = Table(2)
+    for row in old.rows:
+        row.opened("192.0.2.1")
+        row.cells[BYTES_UP] += 5
+    old.gateway.cells[DEATHS] = 3
+    STARTED.mark(old.gateway.cells)
+    new = Table(1, before=[Earlier(old.descriptor)])
+    new.go_on()
+    new.rows[0].opened("192.0.2.1")
+    new.rows[0].opened("192.0.2.2")
+    assert (new.tunnels, new.tunnels_of("192.0.2.1"), new.tunnels_of("192.0.2.2"), new.clients()) == (4, 3, 1, 2)
+    assert new.sum(BYTES_UP) == 10 and new.gateway.cells[DEATHS] == 3
+    assert STARTED.unix(new.gateway.cells) == STARTED.unix(old.gateway.cells)
+    old.rows[1].closed("192.0.2.1")
+    old.rows[1].cells[BYTES_UP] += 1
+    assert (new.tunnels, new.tunnels_of("192.0.2.1"), new.sum(BYTES_UP)) == (3, 2, 11)
+    new.predecessor.clear()
+    assert (new.tunnels, new.tunnels_of("192.0.2.1"), new.sum(BYTES_UP)) == (2, 1, 11)
+
+
+def test_counters_go_on_over_many_upgrades_and_nothing_is_counted_twice():
+    tables = [Table(1)]
+    for generation in range(1, 6):
+        tables[-1].rows[0].cells[BYTES_UP] += generation
+        tables[-1].gateway.cells[BYTES_UP] += 100
+        tables.append(Table(1, before=[Earlier(one.descriptor) for one in tables[-1:-3:-1]]))
+        assert tables[-1].sum(BYTES_UP) == sum(range(generation + 1)) + 100 * generation
+
+
+OTHER_PROGRAM = """
+import sys
+from ogw.report.table import Earlier, Table
+table = Table(1, before=[Earlier(int(sys.argv[1]))])
+table.rows[0].opened("192.0.2.1")
+print(table.tunnels_of("192.0.2.1"), table.tunnels_of("192.0.2.2"), table.clients())
+"""
+
+
+def test_another_program_counts_the_same_clients_alike():
+    """Python's own hash of a text is another in each."""
+    old = Table(1)
+    for client in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+        old.rows[0].opened(client)
+    words = [sys.executable, "-c", OTHER_PROGRAM, str(old.descriptor)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, pass_fds=[old.descriptor])
+    assert done.stdout.split() == ["3", "1", "2"], done.stderr
+
+
+def test_what_another_version_counts_elsewhere_is_found_by_its_name():
+    renamed = {**NAMES, "bytes up": NAMES["bytes down"], "bytes down": NAMES["bytes up"]}
+    del renamed["deaths"]
+    old = Table(1, renamed)
+    old.rows[0].opened("192.0.2.1")
+    old.rows[0].cells[renamed["bytes up"]] = 7
+    old.gateway.cells[DEATHS] = 3
+    new = Table(1, before=[Earlier(old.descriptor)])
+    new.go_on()
+    assert (new.sum(BYTES_UP), new.gateway.cells[DEATHS], new.tunnels) == (7, 0, 1)
+
+
+def test_a_table_of_another_form_is_not_read(monkeypatch):
+    old = Table(1)
+    monkeypatch.setattr(ours, "FORM", 2)
+    with pytest.raises(OtherForm, match="form 1"):
+        Earlier(old.descriptor)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        b"",
+        b"{}",
+        b"{}\n" * 9000,
+        b"\xff" * 70_000,
+        b'{"form": 1, "key": 5, "rows": 3, "cells": 9, "names": {}}\n' + b" " * 70_000,
+    ],
+)
+def test_memory_that_is_no_table_is_not_read(tmp_path, memory):
+    path = tmp_path / "memory"
+    path.write_bytes(memory)
+    with path.open("r+b") as file, pytest.raises(OtherForm):
+        Earlier(file.fileno())
+
+
+def test_every_cell_has_a_name_and_the_description_has_room():
+    assert len(set(NAMES.values())) == len(NAMES)
+    assert NAMES["tunnels"] == TUNNELS == 0, "all versions must find it there"
+    longest = Table(1, {f"{name} {'x' * 40}": cell for name, cell in NAMES.items()})
+    assert Earlier(longest.descriptor).tunnels == 0

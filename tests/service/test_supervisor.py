@@ -53,10 +53,10 @@ def _watches_many(link):
 
 def test_no_gevent_hub_is_made_before_the_fork():
     script = (
-        "import sys, threading; from ogw.settings.loader import load; from ogw.service import supervisor; "
+        "import sys, threading; from ogw.settings.loader import load; from ogw.service import start, supervisor; "
         "import gevent.hub, gevent._hub_local as local; "
-        "made = supervisor.Supervisor(load(sys.argv[1:], {}), None, supervisor.open_log(load(sys.argv[1:], {}), "
-        "supervisor.Direct)); print(local.get_hub_if_exists(), threading.active_count())"
+        "made = supervisor.Supervisor(load(sys.argv[1:], {}), None, start.open_log(load(sys.argv[1:], {}), "
+        "start.Direct), start.own_program()); print(local.get_hub_if_exists(), threading.active_count())"
     )
     flags = ["--listen-address", address(), "--allowed-host", "a.example", "--workers", "2"]
     done = subprocess.run([sys.executable, "-c", script, *flags], cwd=ROOT, capture_output=True, text=True, timeout=30)

@@ -28,7 +28,7 @@ from ogw.cli.screen import (
     table,
     whole,
 )
-from ogw.report.status import RefusedReload, RelayProxyStatus, Status, state_of
+from ogw.report.status import PredecessorStatus, RefusedReload, RelayProxyStatus, Status, state_of
 
 NAMES = 12  # columns of the facts' names
 
@@ -126,6 +126,16 @@ def refused_reload(refused: RefusedReload, flags: str, most: int) -> list[str]:
     return [said, *shown, *([told.format(count=count(more), flags=flags)] if more > 0 else [])]
 
 
+def predecessor(before: PredecessorStatus) -> str:
+    """What the last upgrade left to drain."""
+    number = before["tunnels"]
+    tunnels = _("its tunnels") if number is None else ngettext("{number} tunnel", "{number} tunnels", number)
+    told = _("process {pid} drains since the upgrade, with {tunnels}, for at most {time} more")
+    return told.format(
+        pid=before["pid"], tunnels=tunnels.format(number=count(number or 0)), time=duration(before["seconds"])
+    )
+
+
 def _refused_reload(status: Status, refused: RefusedReload) -> list[RenderableType]:
     said, *lines = refused_reload(refused, status.get("flags", ""), len(refused["mistakes"]))
     return [Text(said, style=f"{BOLD} {BAD}"), *(indented(Text(line)) for line in lines)]
@@ -163,6 +173,8 @@ def _facts(status: Status) -> Table:
         (_("requests"), passed),
         (_("copied"), copied),
     ]
+    if before := status.get("predecessor"):
+        rows.append((_("predecessor"), predecessor(before)))
     log = status.get("log")
     if log and log["trouble"]:
         rows.append((_("log"), _("it cannot be written: {why}").format(why=log["trouble"])))

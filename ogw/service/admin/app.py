@@ -74,6 +74,7 @@ class App:
         self._changing: Answers = {
             "/reload": lambda query, environ: orders.reload(),
             "/drain": lambda query, environ: orders.drain(),
+            "/upgrade": lambda query, environ: orders.upgrade(query.get("now") == "1"),
             "/changed": self._changed,
             "/kill": lambda query, environ: orders.kill(query.get("tunnel", "")),
         }

@@ -87,6 +87,12 @@ class Exposition:
         yield _gauge("ogw_tunnels_active", "Open client connections.", counted["tunnels"])
         yield _gauge("ogw_tunnels_max", "How many there may be.", cells[metrics.MOST_TUNNELS])
         yield _gauge("ogw_clients_connected", "Distinct client addresses with a tunnel.", counted["clients"])
+        before = self._table.predecessor
+        yield _gauge(
+            "ogw_predecessor_tunnels",
+            "Those of them that the process before the last upgrade still has; ogw_worker_tunnels is without them.",
+            before.tunnels if before is not None and cells[metrics.PREDECESSOR] else 0,
+        )
         yield _counter("ogw_errors", "Events from 400 on.", counted["errors"])
         yield _counter("ogw_reloads", "Reloads that were asked for.", {
             ("taken",): cells[metrics.RELOADS_TAKEN], ("refused",): cells[metrics.RELOADS_REFUSED],

@@ -5,11 +5,12 @@ from typing import Any
 
 from ogw.service.admin.origins import beaten_in, file_read
 from ogw.service.admin.response import Response, json_of, text_of
-from ogw.service.admin.shapes import Changed, Killed, Reloaded
+from ogw.service.admin.shapes import Changed, Killed, Reloaded, Upgraded
 from ogw.service.admin.views import Asker, Views
-from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow
+from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow, UpgradeNow
 
 RELOAD_SECONDS = 60.0  # that whoever asked for a reload waits for it; a worker that hangs is found in half of it
+UPGRADE_SECONDS = 120.0  # and for an upgrade: the successor is given up before that
 MOST_CHANGES, LONGEST_CHANGE = 100, 300  # texts in each list of a change; characters of each
 
 
@@ -29,6 +30,16 @@ class Orders:
         asked = self._supervisor.ask(KillTunnel(tunnel))
         answer: Killed = {"killed": any(one["killed"] for one in asked["answers"])}
         return json_of(answer, 200 if answer["killed"] else 404)
+
+    def upgrade(self, now: bool) -> Response:
+        """As SIGUSR2 does; with `now`, what the upgrade before has left open is ended first."""
+        try:
+            asked = self._supervisor.ask(UpgradeNow(now), UPGRADE_SECONDS)
+        except TimeoutError:
+            told = f"it goes on after {UPGRADE_SECONDS:g} s; the log tells what comes of it (event 113 or 406)"
+            asked = {"why": told, "version": "", "pid": 0, "tunnels": 0}
+        answer: Upgraded = {name: asked[name] for name in ("why", "version", "pid", "tunnels")}  # type: ignore[assignment]
+        return json_of(answer, 409 if answer["why"] else 200)
 
     def reload(self) -> Response:
         """As SIGHUP does."""

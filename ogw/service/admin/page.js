@@ -133,7 +133,12 @@
       refused_total: say("refused_in_all", { count: count(refused) }),
       rejected_total: say("rejected_in_all", { count: count(c.tls_rejections) }),
       errors_total: say("errors_in_all", { count: count(c.errors) }),
+      predecessor: predecessor(status.predecessor),
     };
+  }
+  function predecessor(one) {
+    return one ? say("predecessor_drains", {
+      pid: one.pid, count: one.tunnels === null ? "?" : count(one.tunnels), time: lasting(one.seconds) }) : "";
   }
   function show() {
     const shown = values();

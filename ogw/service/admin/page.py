@@ -12,9 +12,9 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from string import Template
-from typing import Any
+from typing import Any, Optional
 
-from ogw.report.status import LatestRefusal, RelayProxyStatus, Status, WorkerStatus, state_of
+from ogw.report.status import LatestRefusal, PredecessorStatus, RelayProxyStatus, Status, WorkerStatus, state_of
 from ogw.service.admin.history import AT_START, SPAN, Point
 from ogw.service.admin.page_texts import texts
 from ogw.service.admin.shapes import OpenTunnel, Tunnels
@@ -117,7 +117,15 @@ def _values(status: Status, points: Sequence[Point], said: dict[str, str]) -> di
         "refused_total": said["refused_in_all"].format(count=_count(refused)),
         "rejected_total": said["rejected_in_all"].format(count=_count(c["tls_rejections"])),
         "errors_total": said["errors_in_all"].format(count=_count(c["errors"])),
+        "predecessor": _predecessor(status.get("predecessor"), said),
     }
+
+
+def _predecessor(one: Optional[PredecessorStatus], said: dict[str, str]) -> str:
+    if one is None:
+        return ""
+    count = "?" if one["tunnels"] is None else _count(one["tunnels"])
+    return said["predecessor_drains"].format(pid=one["pid"], count=count, time=_lasting(one["seconds"]))
 
 
 def _speed(counts: Sequence[tuple[float, int]]) -> float:

@@ -95,6 +95,9 @@ def texts() -> dict[str, str]:
         "client": _("Client"),
         "target": _("Target"),
         "workers_head": _("Workers"),
+        "predecessor_drains": _(
+            "Process {pid} drains since the upgrade; tunnels that are still its own: {count}, for at most {time} more."
+        ),
         "process": _("Process"),
         "not_running": _("none"),
         "files": _("Open files"),

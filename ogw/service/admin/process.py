@@ -22,6 +22,7 @@ from ogw.service.admin.views import Asker, Views
 from ogw.service.control import Channel, MessageTooLarge
 from ogw.service.messages import (
     AskSupervisor,
+    Leave,
     NoReply,
     Order,
     Ping,
@@ -36,6 +37,7 @@ from ogw.service.messages import (
 from ogw.settings.settings import Config
 
 THREADS = 8
+LEAVE_SECONDS = 0.1  # between looks whether all that were asked for are answered, at the end
 REST_SECONDS = 10  # after which it looks whether log lines were lost
 
 
@@ -52,12 +54,19 @@ def serve(channel: Channel, sockets: Sockets, table: Table, config: Config, log:
         ("local", sockets.unix, App(views, asker, True, shows, names, report)),
         ("health", sockets.health, Health(views)),
     ]
-    for name, sock, app in apps:
-        if sock is not None:
-            server = server_of(sock, app, THREADS, config.head_timeout)
-            threading.Thread(target=server.run, name=name, daemon=True).start()
+    servers = [
+        (name, server_of(sock, app, THREADS, config.head_timeout)) for name, sock, app in apps if sock is not None
+    ]
+    threads = [threading.Thread(target=server.run, name=name, daemon=True) for name, server in servers]
+    for thread in threads:
+        thread.start()
+
+    def leave() -> None:
+        for _name, server in servers:
+            server.leave()
+
     channel.send(packed(Ready()))
-    asker.listen(log.report_lost)
+    asker.listen(log.report_lost, leave, lambda: not any(thread.is_alive() for thread in threads))
     log.close()
     return 0
 
@@ -79,6 +88,7 @@ class ChannelAsker(Asker):
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple[threading.Event, list[Union[Reply, NoReply]]]] = {}
         self._last = 0
+        self._leaves = False
 
     def ask(self, question: Question, seconds: float = 5.0) -> dict[str, Any]:
         """Its answer. Raises TimeoutError, or OSError where it is gone, or has none."""
@@ -109,23 +119,31 @@ class ChannelAsker(Asker):
             if self._channel.wants_write:
                 self._channel.finish()
 
-    def listen(self, now_and_then: Callable[[], None]) -> None:
-        """Hear the answers, until there is nobody any more to give one."""
+    def listen(self, now_and_then: Callable[[], None], leave: Callable[[], None], has_left: Callable[[], bool]) -> None:
+        """Hear the answers, until there is nobody any more to give one; or, once told to leave, nobody who waits.
+
+        leave     take no more questions
+        has_left  all that were taken are answered
+        """
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
-        while True:
-            if not poll.poll(REST_SECONDS * 1000):
+        while not (self._leaves and has_left()):
+            if not poll.poll((LEAVE_SECONDS if self._leaves else REST_SECONDS) * 1000):
                 now_and_then()
             try:
                 for fields in self._channel.receive():
                     self._hear(order_of(fields))
             except (EOFError, OSError, ValueError):
                 return
+            if self._leaves:
+                leave()
 
     def _hear(self, order: Order) -> None:
         """Raises OSError."""
         if isinstance(order, Ping):
             self._say(Pong())
+        elif isinstance(order, Leave):
+            self._leaves = True
         elif isinstance(order, (Reply, NoReply)):
             waiting = self._waiting.get(order.number)
             if waiting is not None:  # who asked may have given up meanwhile

@@ -20,6 +20,7 @@ from ogw.tunnel.descriptors import NO_DESCRIPTORS
 MOST_CONNECTIONS = 100
 TURN_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what an answer has to be taken
+LEAVE_SECONDS = 2.0  # what a connection has at the end
 LARGEST_HEAD, LARGEST_BODY = 1 << 14, 1 << 16
 
 
@@ -67,16 +68,34 @@ class _Patient:
     channel_class = Connection
     active_channels: dict[int, Connection]
     is_full = False
+    leaves = False
+
+    def leave(self) -> None:
+        """Take nobody any more, answer what was asked, and let `run` return: other threads may call it."""
+        self.leaves = True
+        self.pull_trigger()  # type: ignore[attr-defined]
 
     def run(self) -> None:
-        """Answer for ever: the body of a thread."""
-        while True:
+        """Answer until it leaves: the body of a thread."""
+        while not self.leaves:
             # With poll(2): select(2) fails from descriptor 1,024 on.
             wasyncore.loop(timeout=TURN_SECONDS, use_poll=True, map=self._map, count=1)  # type: ignore[attr-defined]
             # Between two turns: in the middle of one, the number of a closed descriptor may be another connection's.
             self._close_late_ones(time.monotonic())
             if self.is_full or len(self.active_channels) > MOST_CONNECTIONS:
                 self._make_room()
+
+        self._finish(time.monotonic() + LEAVE_SECONDS)
+
+    def _finish(self, until: float) -> None:
+        """Those that were answered, or had their time, are closed; the socket is, and others may have it, too."""
+        self.del_channel()  # type: ignore[attr-defined]
+        self.socket.close()  # type: ignore[attr-defined]
+        while self.active_channels and time.monotonic() < until:
+            for channel in tuple(self.active_channels.values()):
+                if channel.is_idle and not channel.is_answered and not channel.total_outbufs_len:
+                    channel.handle_close()
+            wasyncore.loop(timeout=TURN_SECONDS / 10, use_poll=True, map=self._map, count=1)  # type: ignore[attr-defined]
 
     def accept(self) -> Any:
         try:

@@ -139,6 +139,21 @@ class Reloaded(TypedDict):
     running: NotRequired[bool]
 
 
+class Upgraded(TypedDict):
+    """POST /upgrade?now=; 409 where there is no successor.
+
+    why      why there is none: the running gateway goes on as it was; "" where there is one
+    version  of the successor
+    pid      its process id
+    tunnels  open ones that stay with the predecessor until their end
+    """
+
+    why: str
+    version: str
+    pid: int
+    tunnels: int
+
+
 class Changed(TypedDict):
     """POST /changed?file=&reload=: what the running gateway makes of a changed INI file.
 

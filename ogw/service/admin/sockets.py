@@ -2,7 +2,9 @@
 
 import os
 import socket
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Optional
 
 from ogw.service.listener import ListenError, listen, place_of
@@ -19,6 +21,7 @@ class Sockets:
     unix      admin.sock in run-dir: everything, and orders
     path      of that one, "" for none
     warnings  about those that could not be opened
+    is_ours   the path is to go with us, since no other gateway has it
     """
 
     tcp: Optional[socket.socket] = None
@@ -26,6 +29,7 @@ class Sockets:
     unix: Optional[socket.socket] = None
     path: str = ""
     warnings: list[str] = field(default_factory=list)
+    is_ours: bool = True
 
     @property
     def all(self) -> list[socket.socket]:
@@ -45,30 +49,43 @@ class Sockets:
         """For the supervisor, at its end."""
         for sock in self.all:
             sock.close()
-        if self.path:
+        if self.path and self.is_ours:
             try:
                 os.unlink(self.path)
             except OSError:
                 pass  # somebody was faster
 
+    @property
+    def named(self) -> dict[str, socket.socket]:
+        """Those that there are, for a successor."""
+        known = {"tcp": self.tcp, "health": self.health, "unix": self.unix}
+        return {name: sock for name, sock in known.items() if sock is not None}
 
-def open_sockets(config: Config) -> Sockets:
-    """Raises ListenError. What nobody asked for is a warning where it cannot be had: the gateway serves without it."""
+
+def open_sockets(config: Config, given: Mapping[str, socket.socket] = MappingProxyType({}), path: str = "") -> Sockets:
+    """Raises ListenError. What nobody asked for is a warning where it cannot be had: the gateway serves without it.
+
+    given  the predecessor's, by their names; those that listen where one is wanted are taken
+    path   where the local one of them is
+    """
     sockets = Sockets()
     if config.admin_address is not None:
         try:
-            sockets.tcp = listen(*config.admin_address, 0, alone=True)
+            sockets.tcp = _at(config.admin_address, given.values()) or listen(*config.admin_address, 0, alone=True)
         except ListenError as error:
             if not config.is_default("admin-address"):
                 raise ListenError(f"admin-address: {error}") from None
             sockets.warnings.append(f"admin-address: {error}; going on without metrics")
     if config.health_address is not None:
         try:
-            sockets.health = listen(*config.health_address, 0, alone=True)
+            sockets.health = _at(config.health_address, given.values()) or listen(*config.health_address, 0, alone=True)
         except ListenError as error:
             sockets.close()
             raise ListenError(f"health-address: {error}") from None
     folder = config.run_dir or run_dir.default_run_dirs(os.environ)[0]
+    if "unix" in given and path == os.path.join(folder, run_dir.SOCKET):
+        sockets.unix, sockets.path = given["unix"], path
+        return sockets
     try:
         _open_unix(sockets, folder)
     except OSError as error:
@@ -78,6 +95,11 @@ def open_sockets(config: Config) -> Sockets:
             raise ListenError(told) from None
         sockets.warnings.append(f"{told}; going on without the socket that commands such as ogw status ask")
     return sockets
+
+
+def _at(address: tuple[str, int], given: Iterable[socket.socket]) -> Optional[socket.socket]:
+    """The one that listens there already."""
+    return next((sock for sock in given if sock.getsockname()[:2] == address), None)
 
 
 def _open_unix(sockets: Sockets, folder: str) -> None:

@@ -22,6 +22,7 @@ from ogw.report.status import (
     Counters,
     LogStatus,
     PolicyMode,
+    PredecessorStatus,
     RefusedReload,
     State,
     Status,
@@ -123,6 +124,7 @@ class Views:
             "admin": self._sockets.place or None,
             "health": self._sockets.health_place or None,
             "workers": self._workers(),
+            "predecessor": self._predecessor(),
             "worker_deaths": cells[metrics.DEATHS],
             "max_tunnels": cells[metrics.MOST_TUNNELS],
             "max_descriptors": cells[metrics.MOST_DESCRIPTORS],
@@ -150,6 +152,16 @@ class Views:
             }
             for number, row in enumerate(self._table.rows)
         ]
+
+    def _predecessor(self) -> Optional[PredecessorStatus]:
+        cells, counted = self._table.gateway.cells, self._table.predecessor
+        if not cells[metrics.PREDECESSOR]:
+            return None
+        return {
+            "pid": cells[metrics.PREDECESSOR],
+            "tunnels": counted.tunnels if counted is not None else None,
+            "seconds": float(max(0, cells[metrics.PREDECESSOR_UNTIL] - int(time.monotonic()))),
+        }
 
     def _counters(self) -> Counters:
         table, cells = self._table, self._table.gateway.cells

@@ -1,0 +1,150 @@
+"""What a supervisor does beside being one once its successor serves: it drains, answers the successor, and obeys it."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Optional
+
+from ogw import __version__
+from ogw.report.events import Event
+from ogw.report.log import Log
+from ogw.report.table import Table
+from ogw.service.admin.sockets import Sockets
+from ogw.service.children import Children
+from ogw.service.control import MessageTooLarge
+from ogw.service.ending import Ending
+from ogw.service.handover.messages import (
+    PROTOCOL,
+    Asked,
+    Ended,
+    EndNow,
+    Message,
+    Offer,
+    ReloadToo,
+    Stop,
+    Told,
+    Yours,
+)
+from ogw.service.handover.program import keep_silent
+from ogw.service.handover.successor import Successor
+from ogw.service.messages import End, Leave, Retire, question_of
+from ogw.service.notify import notify
+from ogw.service.questions import EARLIER_SECONDS, Questions
+from ogw.service.wishes import Wish, Wishes
+
+UPGRADED = "the gateway was upgraded meanwhile; ask again"
+
+
+class Retirement:
+    """
+    successor  that serves; None before that
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        table: Table,
+        children: Children,
+        questions: Questions,
+        wishes: Wishes,
+        ending: Ending,
+        admin_sockets: Sockets,
+    ) -> None:
+        self._log = log
+        self._table = table
+        self._children = children
+        self._questions = questions
+        self._wishes = wishes
+        self._ending = ending
+        self._admin_sockets = admin_sockets
+        self.successor: Optional[Successor] = None
+
+    @property
+    def is_told(self) -> bool:
+        """What concerns us we hear from the successor."""
+        return self.successor is not None and self.successor.link is not None and self.successor.link.is_open
+
+    def offer(self) -> Offer:
+        """What a successor is given. Its workers share the sockets of ours, where they are fewer."""
+        workers = self._children.workers
+        most = max(len(worker.sockets) for worker in workers)
+        doors = [
+            worker.sockets[place].fileno() for place in range(most) for worker in workers if place < len(worker.sockets)
+        ]
+        named = {name: sock.fileno() for name, sock in self._admin_sockets.named.items()}
+        path, tables = self._admin_sockets.path, self._table.descriptors
+        return Offer(PROTOCOL, __version__, os.getpid(), doors, named, path, tables)
+
+    def begin(self, successor: Successor, seconds: float, answer: Callable[[int], None]) -> None:
+        """The successor serves: it is the gateway from now on, and here is only what is open.
+
+        seconds  that tunnels have
+        answer   tells whoever asked for the upgrade, given how many there are
+        """
+        self.successor = successor
+        count = self._table.tunnels
+        notify(f"MAINPID={successor.pid}")
+        keep_silent(os.environ)  # whatever is still to be said the successor says
+        self._say(Yours(seconds))
+        self._log.event(
+            Event.HANDED_OVER,
+            f"process {successor.pid} (ogw {successor.version}) serves; {count} tunnels stay with its predecessor, "
+            f"process {os.getpid()}, for at most {seconds:g} s (upgrade-drain-timeout)",
+            count=count,
+            version=successor.version,
+        )
+        answer(count)
+        self._admin_sockets.is_ours = False
+        self._children.replaces = False
+        self._hand_on_wishes()
+        self._ending.within(seconds)
+        self._ending.stay_a_moment()
+        self._children.tell_workers(Retire(seconds))
+        self._children.tell(self._children.admin, Leave())
+
+    def heard(self, message: Message) -> None:
+        """From the successor."""
+        match message:
+            case Asked(number, question):
+                self._answer(number, question)
+            case Stop(seconds):
+                self.stop(float(seconds))
+            case EndNow():
+                self._ending.within(0.0)
+                self._children.tell_workers(End())
+            case ReloadToo():
+                self._wishes.add(Wish())
+
+    def stop(self, seconds: float) -> None:
+        """Tunnels have only so long from now on."""
+        self._ending.within(seconds)
+        self._children.tell_workers(Retire(seconds))
+
+    def end(self, cut: int) -> None:
+        """All is over; so many tunnels had to be cut."""
+        message = f"the predecessor (process {os.getpid()}) has drained; {cut} tunnels were cut"
+        self._log.event(Event.INFORMATION, message, count=cut)
+        self._say(Ended(cut))
+        if self.successor is not None and self.successor.link is not None and self.is_told:
+            self.successor.link.finish()
+
+    def _hand_on_wishes(self) -> None:
+        """Reloads that waited for the end of the handover: the successor has read the configuration, perhaps before."""
+        waiting = self._wishes.take_back()
+        answer = {"mistakes": [UPGRADED], "changed": [], "policy": self._log.policy}
+        for wish in waiting:
+            if wish.question is not None:
+                self._questions.reply(wish.question, answer)
+        if waiting:
+            self._say(ReloadToo())
+
+    def _answer(self, number: int, question: dict[str, Any]) -> None:
+        try:
+            self._questions.ask_for(
+                question_of(question), lambda answer: self._say(Told(number, answer)), EARLIER_SECONDS
+            )
+        except (ValueError, MessageTooLarge):  # of a version that has other questions
+            self._say(Told(number, {"answers": [], "missing": len(self._children.workers)}))
+
+    def _say(self, message: Message) -> None:
+        if self.successor is not None and self.successor.link is not None:
+            self.successor.link.say(message)

@@ -1,0 +1,196 @@
+"""What a successor does beside being a supervisor: its trial, its beginning, and its predecessor's last hours.
+
+On trial its workers are there and accept nobody. When the predecessor says so they open the doors, which both have for
+a moment; then the predecessor closes its own and drains, and is asked and told what concerns the whole gateway.
+"""
+
+import math
+import os
+import selectors
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ogw import __version__
+from ogw.policy.decision import Reason
+from ogw.report.events import Event
+from ogw.report.log import Log
+from ogw.report.metrics import NAMES, OF_REASONS, PREDECESSOR, PREDECESSOR_UNTIL
+from ogw.report.table import Table
+from ogw.service import messages
+from ogw.service.admin.sockets import Sockets
+from ogw.service.births import Births
+from ogw.service.children import Children
+from ogw.service.deaths import Deaths
+from ogw.service.handover.messages import (
+    Asked,
+    Ended,
+    EndNow,
+    Go,
+    Message,
+    Ready,
+    ReloadToo,
+    Serving,
+    Stop,
+    Told,
+    Yours,
+)
+from ogw.service.handover.predecessor import ORPHANS_SECONDS, Predecessor
+from ogw.service.handover.program import speak
+from ogw.service.messages import ForWorkers, Open
+from ogw.service.notify import notify
+from ogw.service.questions import PREDECESSOR as ASKED
+from ogw.service.questions import Questions
+
+# Every cell's name, for a predecessor or a successor of another version.
+CELLS = {
+    **NAMES,
+    **{f"{what} {reason.token}": first + reason.index for what, first in OF_REASONS.items() for reason in Reason},
+}
+
+
+class Succession:
+    """Of a supervisor that has a predecessor.
+
+    on_trial  nothing is accepted yet
+    failed    why there is nothing to take over any more; "" while there is
+    wished    called where somebody wished for a reload meanwhile
+    speaks    called when systemd hears this process
+    """
+
+    def __init__(
+        self,
+        predecessor: Predecessor,
+        selector: selectors.BaseSelector,
+        log: Log,
+        table: Table,
+        children: Children,
+        births: Births,
+        deaths: Deaths,
+        questions: Questions,
+        admin_sockets: Sockets,
+        wished: Callable[[], None],
+        speaks: Callable[[], None],
+    ) -> None:
+        self._predecessor = predecessor
+        self._log = log
+        self._table = table
+        self._state: Any = table.gateway.cells
+        self._children = children
+        self._births = births
+        self._deaths = deaths
+        self._questions = questions
+        self._admin_sockets = admin_sockets
+        self._wished = wished
+        self._speaks = speaks
+        self._said_ready = False
+        self._said_farewell = False
+        self._has_spoken = False
+        self._clear_at = math.inf  # what a predecessor that was killed has left in the table
+        self.on_trial = True
+        self.failed = ""
+        births.opens = False
+        admin_sockets.is_ours = False
+        children.admin.start_at = math.inf
+        predecessor.watch(selector, self._heard, self._lost)
+
+    @property
+    def is_shared(self) -> bool:
+        """A predecessor is there, or what it left is not cleared yet."""
+        return self._predecessor.is_there or self._clear_at < math.inf
+
+    @property
+    def pid(self) -> int:
+        """Of the predecessor."""
+        return self._predecessor.offer.pid
+
+    def next_time(self) -> float:
+        return self._clear_at
+
+    def work(self, now: float) -> None:
+        if self.on_trial and not self._said_ready and all(worker.ready for worker in self._children.workers):
+            self._said_ready = True
+            self._predecessor.say(Ready(__version__, os.getpid()))
+        if now >= self._clear_at:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._clear_at = math.inf
+        if self._table.predecessor is not None:
+            self._table.predecessor.clear()
+
+    def refuse(self, why: str) -> None:
+        """We end on trial."""
+        self._predecessor.refuse(why)
+
+    def stop(self, seconds: float) -> None:
+        """The gateway stops; tunnels of the predecessor have as long as ours."""
+        self._predecessor.say(Stop(seconds))
+
+    def end_now(self) -> None:
+        self._predecessor.say(EndNow())
+
+    def reload(self) -> None:
+        """The configuration that is in force is another one."""
+        self._predecessor.say(ReloadToo())
+
+    def leave_behind(self) -> None:
+        """In a child."""
+        self._predecessor.leave_behind()
+
+    def _heard(self, message: Message) -> None:
+        match message:
+            case Go() if self.on_trial:
+                self._begin()
+            case Yours(seconds):
+                self._state[PREDECESSOR_UNTIL] = int(time.monotonic() + seconds)
+                self._speak()
+            case ReloadToo():
+                self._wished()
+            case Told(number, answer):
+                self._questions.predecessor_answered(number, answer)
+            case Ended(cut):
+                self._said_farewell = True
+                self._deaths.cut += cut
+
+    def _begin(self) -> None:
+        self.on_trial = False
+        self._table.go_on()
+        self._births.opens = True
+        self._children.admin.start_at = 0.0
+        self._children.tell_workers(Open())
+        self._predecessor.say(Serving())
+        self._state[PREDECESSOR] = self.pid
+        self._questions.predecessor = self._ask
+        path = self._predecessor.offer.path
+        self._admin_sockets.is_ours = True
+        if path and path != self._admin_sockets.path:
+            with suppress(OSError):
+                os.unlink(path)  # run-dir is another one now
+
+    def _ask(self, number: int, question: ForWorkers) -> None:
+        self._predecessor.say(Asked(number, messages.packed(question)))
+
+    def _speak(self) -> None:
+        """Systemd knows us by now."""
+        if not self._has_spoken:
+            self._has_spoken = True
+            speak(os.environ)
+            notify("READY=1", f"MAINPID={os.getpid()}")
+            self._speaks()
+
+    def _lost(self) -> None:
+        if self.on_trial:
+            self.failed = "the gateway that started this one as its successor has ended, or given it up"
+            return
+        self._speak()
+        self._questions.predecessor = None
+        self._questions.forget(ASKED)
+        self._state[PREDECESSOR] = 0
+        if self._said_farewell:
+            self._clear()
+        else:
+            self._clear_at = time.monotonic() + ORPHANS_SECONDS
+        how = "has ended" if self._said_farewell else "was killed, and its tunnels end"
+        self._log.event(Event.INFORMATION, f"the predecessor (process {self.pid}) {how}")

@@ -1,0 +1,102 @@
+"""A gateway that hands over to successors: the harness follows the process that serves."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+
+from harness.gateway import Gateway
+from harness.waiting import until
+
+# What a successor does otherwise than who started it, as code before the gateway begins; both are the same program.
+PROGRAM = """
+import os, sys
+SUCCESSOR = "_OGW_PREDECESSOR" in os.environ
+{code}
+from ogw.cli.main import main
+sys.exit(main(['run', *sys.argv[1:]]))
+"""
+
+
+def program(code):
+    """The command of a gateway with this code in front; SUCCESSOR says in whom it runs."""
+    import sys
+
+    return [sys.executable, "-c", PROGRAM.format(code=code)]
+
+
+def is_alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Upgraded(Gateway):
+    """One whose `pid` is that of the process that serves, also after upgrades.
+
+    pids  of all that served, the first one first
+    """
+
+    def __init__(self, *flags, **more):
+        super().__init__(*flags, **more)
+        self.pids = [self.process.pid]
+
+    @property
+    def pid(self):
+        return self.pids[-1]
+
+    def send(self, number):
+        """A signal to the one that serves."""
+        os.kill(self.pid, number)
+
+    def follow(self):
+        """Until one more successor serves: what is said of it in the log."""
+        count = len(self.pids)
+        until(lambda: len(self.events(113)) >= count, what=lambda: self.lines[-10:])
+        line = self.events(113)[count - 1]
+        self.pids.append(int(line["message"].split()[1]))
+        until(lambda: len(self.events(101)) >= count + 1, what=lambda: self.lines[-10:])
+        return line
+
+    def upgrade(self):
+        """By a signal."""
+        self.send(signal.SIGUSR2)
+        return self.follow()
+
+    def failed(self, count=1):
+        """The last line of an upgrade that failed, once there are so many."""
+        until(lambda: len(self.events(406)) >= count, what=lambda: self.lines[-10:])
+        return self.events(406)[count - 1]["message"]
+
+    def wait_for_end_of(self, pid):
+        """Of a predecessor; and until its successor knows."""
+        until(lambda: not is_alive(pid), what=lambda: self.lines[-10:])
+        self.wait_for(event=100, message=f"the predecessor (process {pid}) has ended")
+
+    def stop(self, number=signal.SIGTERM, seconds=30):
+        """The exit code of the first process; who serves is told to end, and all have."""
+        if len(self.pids) > 1:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+            until(lambda: not is_alive(self.pid), what=lambda: self.lines[-10:])
+        return super().stop(number, seconds)
+
+
+@contextlib.contextmanager
+def systemd(folder):
+    """The socket that systemd would listen on: (its path for NOTIFY_SOCKET, what was said so far, line by line)."""
+    path = pathlib.Path(folder) / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        sock.setblocking(False)
+        said = []
+
+        def heard():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    said.extend(sock.recv(65536).decode().split("\n"))
+            return said
+
+        yield str(path), heard

@@ -1,0 +1,397 @@
+"""An upgrade: a successor takes over, and no client notices."""
+
+import os
+import pathlib
+import signal
+import socket
+import sys
+import threading
+import time
+
+import pytest
+from harness.admin import ask, asked, metrics
+from harness.commands import ogw
+from harness.gateway import ALLOW, ROOT, read_exactly, read_head
+from harness.handover import Upgraded, is_alive, program, systemd
+from harness.load import Load
+from harness.waiting import until
+
+LONG = bool(os.environ.get("OGW_TEST_LONG"))
+
+
+def exchange(sock, data=b"x"):
+    sock.sendall(data)
+    assert read_exactly(sock, len(data)) == data
+
+
+class Steady:
+    """A client that opens `rate` tunnels a second, whatever becomes of them: what was refused, and what was lost."""
+
+    def __init__(self, gateway, target, rate=100):
+        self._place, self._target, self._rate = (gateway.address, 8080), target, rate
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._threads = []
+        self.done, self.failed = 0, []
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        self._thread.join(60)
+        for thread in self._threads:
+            thread.join(60)
+
+    def _run(self):
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due += 1 / self._rate
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            self._threads.append(threading.Thread(target=self._tunnel, daemon=True))
+            self._threads[-1].start()
+
+    def _tunnel(self):
+        try:
+            with socket.create_connection(self._place, timeout=30) as sock:
+                sock.sendall(f"CONNECT {self._target} HTTP/1.1\r\n\r\n".encode())
+                head = read_head(sock)
+                assert head.startswith(b"HTTP/1.1 200 "), head
+                exchange(sock, b"some bytes")
+        except (OSError, AssertionError) as error:
+            self.failed.append(repr(error))
+        else:
+            self.done += 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (1, 3), (3, 1)], ids=["same", "more", "fewer"])
+def test_a_client_that_opens_a_hundred_tunnels_a_second_and_holds_fifty_loses_none(upstream, tmp_path, before, after):
+    """Three upgrades, one after another; the number of workers changes with the first."""
+    ini = tmp_path / "ogw.ini"
+    write = "[ogw]\nallowed-host = 127.0.0.0/8\nallowed-target-network = 127.0.0.0/8\nworkers = {}\n".format
+    ini.write_text(write(before))
+    with Upgraded("--config", str(ini), workers=None) as gateway:
+        held = [gateway.tunnel(upstream.target) for _turn in range(50)]
+        with Steady(gateway, upstream.target) as steady:
+            until(lambda: steady.done > 50)
+            ini.write_text(write(after))
+            for turn in range(3):
+                assert gateway.upgrade()["count"] >= (50 if not turn else 0)
+                assert len(gateway.workers) == after
+                for sock in held:
+                    exchange(sock)
+                until(lambda enough=steady.done + 50: steady.done > enough)
+                if not turn:
+                    for sock in held:
+                        sock.close()
+                    held = []
+                gateway.wait_for_end_of(gateway.pids[-2])
+        assert steady.failed == [] and steady.done > 200
+        assert gateway.stop() == 0
+        assert not gateway.events(405) and not gateway.events(406)
+    assert {line["reason"] for line in gateway.events(108)} <= {"client-closed", "upstream-closed"}
+
+
+def test_systemd_is_told_whom_to_watch_and_hears_the_predecessor_no_more(upstream, tmp_path):
+    with systemd(tmp_path) as (path, heard):
+        environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}
+        with Upgraded(*ALLOW, environment=environment) as gateway, gateway.tunnel(upstream.target) as sock:
+            until(lambda: "READY=1" in heard())
+            gateway.upgrade()
+            old, new = gateway.pids
+            until(lambda: heard().count(f"MAINPID={new}") >= 2)  # the predecessor's word, and the successor's own
+            said = heard()[heard().index(f"MAINPID={new}") :]
+            until(lambda: "WATCHDOG=1" in heard()[-3:])
+            assert "READY=1" in said and f"MAINPID={old}" not in said
+            exchange(sock)
+            sock.close()
+            gateway.wait_for_end_of(old)
+            assert gateway.stop() == 0
+            assert heard().count("STOPPING=1") == 1
+
+
+def test_the_command_upgrades_and_tells_of_the_tunnels_that_stay(upstream):
+    with Upgraded(*ALLOW, workers=2) as gateway, gateway.tunnel(upstream.target) as sock:
+        done = ogw("upgrade", "--run-dir", gateway.run_dir)
+        gateway.follow()
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"upgraded: ogw 0.1.0 serves (process {gateway.pid})\n1 tunnel stays"), (
+            done.stdout
+        )
+        exchange(sock)
+        status = asked(gateway, "/status")
+        assert status["state"] == "serving" and status["counters"]["tunnels"] == 1
+        before = status["predecessor"]
+        assert (before["pid"], before["tunnels"]) == (gateway.pids[0], 1) and 43_000 < before["seconds"] <= 43_200
+        shown = ogw("status", "--run-dir", gateway.run_dir).stdout
+        assert f"process {gateway.pids[0]} drains since the upgrade" in shown
+        assert metrics(gateway)["ogw_predecessor_tunnels"] == metrics(gateway)["ogw_tunnels_active"] == 1
+        assert f"Process {gateway.pids[0]} drains since the upgrade" in ask(gateway, "/")[2].decode()
+        sock.close()
+        gateway.wait_for_end_of(gateway.pids[0])
+        assert asked(gateway, "/status")["predecessor"] is None
+        assert ask(gateway, "/readyz")[0] == 200
+
+
+def test_tunnels_of_the_predecessor_are_listed_found_and_killed(upstream):
+    with Upgraded(*ALLOW, workers=2) as gateway:
+        old = gateway.tunnel(upstream.target)
+        gateway.upgrade()
+        new = gateway.tunnel(upstream.target)
+        listed = asked(gateway, "/tunnels")
+        assert "drains since the upgrade" in ogw("top", "--count", "1", "--run-dir", gateway.run_dir).stdout
+        assert listed["total"] == 2 and listed["workers_missing"] == 0
+        first, second = (one["tunnel"] for one in listed["tunnels"])
+        assert first.partition("-")[0] != second.partition("-")[0]
+        assert asked(gateway, f"/tunnel?id={first}")["open"]["target"] == upstream.target
+        assert asked(gateway, "/status")["top_clients"] == [{"client": "127.0.0.1", "tunnels": 2}]
+        assert ogw("tunnel", "kill", first, "--run-dir", gateway.run_dir).returncode == 0
+        assert old.recv(1) == b""
+        old.close()
+        assert gateway.closed(tunnel=first)["reason"] == "killed"
+        exchange(new)
+        gateway.wait_for_end_of(gateway.pids[0])
+        new.close()
+
+
+def test_limits_cover_both(upstream):
+    flags = "--max-tunnels", "6", "--max-tunnels-per-client", "4"
+    with Upgraded(*ALLOW, *flags, workers=2) as gateway:
+        socks = [gateway.tunnel(upstream.target) for _turn in range(3)]
+        gateway.upgrade()
+        socks.append(gateway.tunnel(upstream.target))
+        refused, head = gateway.ask(upstream.target)
+        refused.close()
+        assert b": too-many-tunnels-for-client\r\n" in head
+        for place in ("127.0.0.2", "127.0.0.3"):
+            socks.append(socket.create_connection((gateway.address, 8080), source_address=(place, 0)))
+            socks[-1].sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
+            assert b" 200 " in read_head(socks[-1])
+        with socket.create_connection((gateway.address, 8080), source_address=("127.0.0.4", 0)) as sock:
+            sock.sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
+            assert b": too-many-tunnels\r\n" in read_head(sock)
+        assert asked(gateway, "/status")["counters"]["clients"] == 3
+        for sock in socks:
+            sock.close()
+        until(lambda: len(gateway.events(108)) == 6)
+        gateway.tunnel(upstream.target).close()
+
+
+def test_counters_and_the_start_go_on(upstream):
+    with Upgraded(*ALLOW) as gateway:
+        for _turn in range(5):
+            gateway.tunnel(upstream.target).close()
+        until(lambda: len(gateway.events(108)) == 5)
+        before = asked(gateway, "/status")
+        for turn in range(1, 3):
+            gateway.upgrade()
+            gateway.wait_for_end_of(gateway.pids[-2])
+            gateway.tunnel(upstream.target).close()
+            until(lambda enough=5 + turn: len(gateway.events(108)) == enough)
+        after = asked(gateway, "/status")
+        assert (before["counters"]["allowed"], after["counters"]["allowed"]) == (5, 7)
+        assert after["counters"]["closed"] == 7 and after["started"] == before["started"]
+        assert metrics(gateway)['ogw_requests_total{decision="allowed",reason="allowed"}'] == 7
+
+
+def test_a_stop_ends_both_and_waits_for_both(upstream):
+    with Upgraded(*ALLOW, "--drain-timeout", "1s") as gateway:
+        old = gateway.tunnel(upstream.target)
+        gateway.upgrade()
+        new = gateway.tunnel(upstream.target)
+        gateway.send(signal.SIGTERM)
+        assert gateway.wait_for(event=110)["count"] == 2
+        assert old.recv(1) == new.recv(1) == b""
+        old.close()
+        new.close()
+        until(lambda: not is_alive(gateway.pid))
+        assert not is_alive(gateway.pids[0]), "who was stopped is to end last"
+        assert gateway.wait_for(event=102)["count"] == 2
+        assert len([line for line in gateway.events(108) if line["reason"] == "drained"]) == 2
+
+
+def test_a_stop_of_the_whole_group_gives_the_predecessors_tunnels_their_time(upstream):
+    with Upgraded(*ALLOW, "--drain-timeout", "30s") as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.upgrade()
+        os.killpg(gateway.pids[0], signal.SIGTERM)
+        gateway.wait_for(event=110)
+        exchange(sock)
+        sock.close()
+        until(lambda: not is_alive(gateway.pid))
+        assert gateway.wait_for(event=102)["count"] == 0
+
+
+def test_a_second_stop_ends_what_both_have_at_once(upstream):
+    with Upgraded(*ALLOW, "--drain-timeout", "1h") as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.upgrade()
+        gateway.send(signal.SIGTERM)
+        gateway.wait_for(event=110)
+        exchange(sock)
+        gateway.send(signal.SIGTERM)
+        assert sock.recv(1) == b""
+        until(lambda: not is_alive(gateway.pid))
+
+
+def test_a_reload_is_for_both(upstream, tmp_path):
+    ini = tmp_path / "ogw.ini"
+    write = "[ogw]\nallowed-host = {}\nallowed-target-network = 127.0.0.0/8\nreload-rechecks-tunnels = yes\n".format
+    ini.write_text(write("127.0.0.0/8"))
+    with Upgraded("--config", str(ini)) as gateway, gateway.tunnel(upstream.target) as old:
+        gateway.upgrade()
+        with gateway.tunnel(upstream.target) as new:
+            exchange(old)
+            ini.write_text(write("192.0.2.1"))
+            gateway.send(signal.SIGHUP)
+            assert old.recv(1) == new.recv(1) == b""
+            until(lambda: len([one for one in gateway.events(108) if one["reason"] == "not-allowed-after-reload"]) == 2)
+
+
+def test_the_time_of_the_predecessors_tunnels_ends(upstream):
+    with Upgraded(*ALLOW, "--upgrade-drain-timeout", "300ms") as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.upgrade()
+        assert sock.recv(1) == b""
+        assert gateway.closed()["reason"] == "drained"
+        gateway.wait_for_end_of(gateway.pids[0])
+
+
+def test_a_client_that_is_slow_to_say_its_head_is_served_by_the_predecessor(upstream):
+    with Upgraded(*ALLOW, "--head-timeout", "60s") as gateway, gateway.connect() as sock:
+        until(lambda: asked(gateway, "/status")["counters"]["tunnels"] == 1 or sock.send(b"") or sock.send(b"C"))
+        gateway.upgrade()
+        sock.sendall(f"ONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
+        assert read_head(sock).startswith(b"HTTP/1.1 200 ")
+        exchange(sock)
+
+
+def test_a_third_is_refused_until_what_the_first_has_left_is_over_or_is_ended(upstream):
+    with Upgraded(*ALLOW) as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.upgrade()
+        done = ogw("upgrade", "--run-dir", gateway.run_dir)
+        assert done.returncode == 1 and f"process {gateway.pids[0]}) still drains" in done.stderr, done
+        assert "nothing was upgraded" in done.stderr and "ogw upgrade --now" in done.stderr
+        gateway.send(signal.SIGUSR2)
+        assert "still drains" in gateway.failed(2)
+        exchange(sock)
+        assert ogw("upgrade", "--now", "--run-dir", gateway.run_dir).returncode == 0
+        gateway.follow()
+        assert sock.recv(1) == b""
+        gateway.tunnel(upstream.target).close()
+
+
+def test_two_at_once_are_one(upstream):
+    with Upgraded(*ALLOW, program=program("if SUCCESSOR: import time; time.sleep(1)")) as gateway:
+        gateway.send(signal.SIGUSR2)
+        gateway.wait_for(
+            event=100, message=f"an upgrade begins: process {_started(gateway)} is started as the successor"
+        )
+        done = ogw("upgrade", "--run-dir", gateway.run_dir)
+        assert done.returncode == 1 and "an upgrade is under way already" in done.stderr
+        gateway.follow()
+        gateway.tunnel(upstream.target).close()
+
+
+def _started(gateway):
+    """The process id of the successor that the log tells of first."""
+
+    def told():
+        return [line["message"] for line in gateway.events(100) if line["message"].startswith("an upgrade begins")]
+
+    return int(until(told)[0].split()[4])
+
+
+# A successor that fails: the running gateway is as it was, with an event, and an exit code for who asked.
+
+
+FAILURES = {
+    "dies": ("if SUCCESSOR: os._exit(3)", "it ended before it served"),
+    "cannot be imported": ("if SUCCESSOR: sys.modules['gevent'] = None", "it ended before it served"),
+    "is killed by a signal": ("if SUCCESSOR: os.kill(os.getpid(), 9)", "it ended before it served"),
+    "has workers that die": (
+        "import ogw.service.worker as w\nif SUCCESSOR: w.Worker.serve = lambda self: os._exit(3)",
+        "workers died 5 times",
+    ),
+    "has workers that die when they open": (
+        "import ogw.service.worker as w\nif SUCCESSOR: w.Worker._open_door = lambda self: os._exit(3)",
+        "",
+    ),
+    "hangs at its start": ("if SUCCESSOR: import time; time.sleep(1000)", "it did not become ready within 2 s"),
+    "hangs before it serves": (
+        "from ogw.service.handover import succession as s\nif SUCCESSOR: s.Succession._begin = lambda self: None",
+        "it did not serve within 2 s",
+    ),
+    "is stopped": ("import signal\nif SUCCESSOR: os.kill(os.getpid(), signal.SIGSTOP)", "it did not become ready"),
+    "has another protocol": (
+        "from ogw.service.handover import predecessor as p\nif SUCCESSOR: p.PROTOCOL = 2",
+        "hands over by protocol 1, ogw 0.1.0 knows 2",
+    ),
+    "has no protocol": ("os.environ.pop('_OGW_PREDECESSOR', None)", "it ended before it served"),
+    "talks nonsense": (
+        "if SUCCESSOR: os.write(int(os.environ['_OGW_PREDECESSOR']), b'\\0\\0\\0\\x02{]')\n"
+        "if SUCCESSOR: import signal; signal.pause()",
+        "it ended before it served",
+    ),
+    "says that it is somebody else": (
+        "from ogw.service.handover import succession as s\nif SUCCESSOR: s.os.getpid = lambda: 7",
+        "it says that it is process 7",
+    ),
+}
+QUICK = "from ogw.service.handover import successor as q\nq.READY_SECONDS = q.GO_SECONDS = 2.0\n"
+
+
+@pytest.mark.parametrize("name", [name for name in FAILURES if FAILURES[name][1]])
+def test_a_successor_that_fails_changes_nothing(upstream, name):
+    code, why = FAILURES[name]
+    quick = QUICK if "within" in why or "become" in why else ""
+    with Upgraded(*ALLOW, program=program(quick + code), workers=2) as gateway:
+        held = gateway.tunnel(upstream.target)
+        children = gateway.children
+        with Load(gateway, upstream.target, threads=2) as load:
+            load.wait_for(5)
+            done = ogw("upgrade", "--run-dir", gateway.run_dir)
+            load.wait_for(20)
+        assert load.broken == []
+        assert done.returncode == 1 and why in done.stderr and "the running gateway goes on as before" in done.stderr
+        assert why in gateway.failed()
+        exchange(held)
+        assert gateway.children == children and not gateway.events(113)
+        status = asked(gateway, "/status")
+        assert status["state"] == "serving" and status["predecessor"] is None
+        until(lambda: not is_alive(_started(gateway)))
+        held.close()
+        assert gateway.stop() == 0
+
+
+def test_a_wrong_configuration_changes_nothing_and_a_right_one_is_taken_then(upstream, tmp_path):
+    ini = tmp_path / "ogw.ini"
+    good = "[ogw]\nallowed-host = 127.0.0.0/8\nallowed-target-network = 127.0.0.0/8\n"
+    ini.write_text(good)
+    with Upgraded("--config", str(ini)) as gateway, gateway.tunnel(upstream.target) as sock:
+        ini.write_text(good + "idle-timeout = soon\n")
+        done = ogw("upgrade", "--run-dir", gateway.run_dir)
+        assert done.returncode == 1 and "its configuration is wrong" in done.stderr
+        assert any("idle-timeout" in line["message"] for line in gateway.events(401))
+        exchange(sock)
+        gateway.tunnel(upstream.target).close()
+        ini.write_text(good)
+        gateway.upgrade()
+        exchange(sock)
+
+
+def test_a_program_that_is_gone_changes_nothing(upstream, tmp_path):
+    own = tmp_path / "ogw"
+    own.write_text(f"#!{sys.executable}\nimport sys\nfrom ogw.cli.main import main\nsys.exit(main())\n")
+    own.chmod(0o755)
+    with Upgraded(*ALLOW, program=[own, "run"], environment={"PYTHONPATH": str(ROOT)}) as gateway:
+        own.rename(tmp_path / "elsewhere")
+        gateway.send(signal.SIGUSR2)
+        assert "it ended before it served" in gateway.failed()
+        gateway.tunnel(upstream.target).close()
+        # What is there now is what is started, by the interpreter that it names itself.
+        told = "import sys, ogw\nogw.__version__ = '9.9.9'\nfrom ogw.cli.main import main\nsys.exit(main())\n"
+        own.write_text(f"#!{sys.executable} -s\n{told}")
+        own.chmod(0o755)
+        assert gateway.upgrade()["version"] == "9.9.9"
+        assert (
+            pathlib.Path(f"/proc/{gateway.pid}/cmdline").read_text().startswith(f"{sys.executable}\0-s\0{own}\0run\0")
+        )
