@@ -69,6 +69,7 @@ from ogw.service.signs import Signs
 from ogw.service.standing import Standing
 from ogw.service.wishes import Wish, Wishes
 from ogw.settings.settings import Config
+from ogw.tunnel.attempt import keep_alive
 
 ANSWER_SECONDS = 30.0  # at a reload, for which somebody waits, a worker may be silent for no longer
 REST_SECONDS = 0.5  # after an error of the system that nobody foresaw
@@ -272,7 +273,9 @@ class Supervisor:
             fd_store.keep([sock for worker in self._children.workers for sock in worker.sockets])
 
     def _speak(self) -> None:
-        """Systemd hears us by now: what it was told before it has not heard."""
+        """We have the doors to ourselves, and systemd hears us by now: what it was told before it has not heard."""
+        for sock in (sock for worker in self._children.workers for sock in worker.sockets):
+            keep_alive(sock, self._config.tcp_keepalive)  # the one setting that a socket has of the configuration
         self._keep_door()
         self._standing.tell_anew(self._in_force.mistakes)
 

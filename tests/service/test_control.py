@@ -142,7 +142,7 @@ def test_a_message_that_lacks_what_it_must_have_is_an_error(fields, unpacked):
         unpacked(fields)
 
 
-VALUES = {int: 7, str: "text", bool: True, dict: {"key": [1, None]}, list: [105, 112]}
+VALUES = {int: 7, float: 2.5, str: "text", bool: True, dict: {"key": [1, None]}, list: [105, 112]}
 
 
 def made(kind):
