@@ -19,9 +19,13 @@ The corridors of the commands: imports point down here, too, and those of one li
     cli/*.py                                  the hall: main calls a command by the table in commands, parser says what
                                               a command's file has, exits how it ends, completion knows all of them
 
-The path of a connection, accept to close:
+The processes, and an upgrade:
 
     service/supervisor.py owns the door, starts and replaces workers   (what they tell each other: service/messages.py)
+    service/handover/     and gives the door to its successor          (what both tell each other: handover/messages.py)
+
+The path of a connection, accept to close:
+
     service/worker.py    accept   (service/listener.py)
     service/tunnels.py   one more: count it, hold it to the limits
     tunnel/tunnel.py     tells the story from here on, top to bottom:

@@ -155,6 +155,8 @@ class Table:
         self.descriptors = [one for one in (self.descriptor, *(one.descriptor for one in before[:1])) if one >= 0]
         self._both = [*self.rows, *(self.predecessor.rows if self.predecessor is not None else ())]
         self._carry(before)
+        for one in before[1:]:
+            os.close(one.descriptor)  # what it had counted is added up
 
     def _carry(self, before: Sequence[Earlier]) -> None:
         """What counts no more is added up once; the predecessor's own is read as long as this one lives."""

@@ -15,6 +15,7 @@ from ogw.service.control import Channel
 FEW_DEATHS, DEATHS_SECONDS = 3, 10.0  # the back-off begins with so many deaths in so many seconds
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds
 FORSAKEN_SECONDS = 2.0  # what a dead process' clients wait in its queue for the next one
+TELL_STACKS = signal.SIGRTMIN  # which nobody sends to a whole group, as SIGUSR2 for an upgrade
 MOST_STACKS = 1 << 16  # bytes; a pipe holds as many
 
 Body = Callable[["Child", Channel], int]  # what a child does, given its end of the control channel; its exit code
@@ -99,7 +100,7 @@ class Child:
 
     def ask_for_stacks(self) -> None:
         """One that is stopped does not hear it, one that is busy does."""
-        send_signal(self.pid, signal.SIGUSR2)
+        send_signal(self.pid, TELL_STACKS)
 
     def read_stacks(self) -> str:
         """What it told, "" for nothing."""

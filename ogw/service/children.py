@@ -14,7 +14,7 @@ from typing import NoReturn, Optional
 from setproctitle import setproctitle
 
 from ogw.report.metrics import PROCESS
-from ogw.service.child import Aside, Child, send_signal
+from ogw.service.child import TELL_STACKS, Aside, Child, send_signal
 from ogw.service.control import Channel, pair
 from ogw.service.messages import Order, Saying, packed, saying_of
 
@@ -162,7 +162,7 @@ class Children:
                 ours.close()
                 os.close(reading)
                 os.set_blocking(writing, False)  # nobody reads it before the end
-                faulthandler.register(signal.SIGUSR2, writing)
+                faulthandler.register(TELL_STACKS, writing)
                 return child.body(child, theirs)
 
             pid = os.fork()

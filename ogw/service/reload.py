@@ -52,11 +52,23 @@ class InForce:
         """All workers have built it."""
         self._before, self.config = self.config, config
 
-    def announce(self) -> list[str]:
-        """All workers have taken it: say so. The names of the settings that changed."""
+    def announce(self, to_all: bool = True) -> list[str]:
+        """All workers have taken it: say so. The names of the settings that changed.
+
+        to_all  False where a successor says it
+        """
         old, changed = self._log.policy, changes(self._before, self.config)
         self._publish()
         self._log.set_level(self.config.log_level)
+        if to_all:
+            self._tell_of(old, changed)
+        self._state[RELOADS_TAKEN] += 1
+        RELOADED.mark(self._state)
+        self.mistakes = ()
+        RELOAD_REFUSED.clear(self._state)
+        return changed
+
+    def _tell_of(self, old: str, changed: Sequence[str]) -> None:
         self._log.event(
             Event.CONFIGURATION_RELOADED,
             f"changed: {', '.join(changed)}" if changed else "nothing changed",
@@ -69,11 +81,6 @@ class InForce:
                 self._log.event(Event.INFORMATION, message, level=logging.WARNING)
         for warning in self.config.warnings:
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
-        self._state[RELOADS_TAKEN] += 1
-        RELOADED.mark(self._state)
-        self.mistakes = ()
-        RELOAD_REFUSED.clear(self._state)
-        return changed
 
     def tell_of_mistakes(self, mistakes: Sequence[str]) -> None:
         """It stays, nothing was reloaded: say why."""

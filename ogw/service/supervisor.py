@@ -415,12 +415,15 @@ class Supervisor:
     def _reload_ended(self, mistakes: list[str], wishes: list[Wish]) -> None:
         self._signs.set_seconds(self._config.hung_timeout)
         changed: list[str] = []
-        if mistakes:
+        if self._generations.is_retired:
+            if not mistakes:
+                self._in_force.announce(to_all=False)
+            self._generations.reloaded(mistakes)
+        elif mistakes:
             self._in_force.tell_of_mistakes(mistakes)
         else:
             changed = self._in_force.announce()
-            if not self._generations.is_retired:
-                self._notices.take(self._config)
+            self._notices.take(self._config)
             if self._refresh is not None:
                 self._refresh.take(self._config)
             self._generations.reload()

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import socket
+import threading
 
 from harness.gateway import Gateway
 from harness.waiting import until
@@ -86,17 +87,21 @@ class Upgraded(Gateway):
 
 @contextlib.contextmanager
 def systemd(folder):
-    """The socket that systemd would listen on: (its path for NOTIFY_SOCKET, what was said so far, line by line)."""
+    """The socket that systemd would listen on: (its path for NOTIFY_SOCKET, a list that grows by each line)."""
     path = pathlib.Path(folder) / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(path))
-        sock.setblocking(False)
         said = []
 
-        def heard():
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    said.extend(sock.recv(65536).decode().split("\n"))
-            return said
+        def hear():  # at once: what finds no room in its queue is lost
+            while (message := sock.recv(65536)) != b"over":
+                said.extend(message.decode().split("\n"))
 
-        yield str(path), heard
+        thread = threading.Thread(target=hear, daemon=True)
+        thread.start()
+        try:
+            yield str(path), said
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+                own.sendto(b"over", str(path))
+            thread.join(10)

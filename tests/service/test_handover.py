@@ -1,9 +1,11 @@
 """An upgrade: a successor takes over, and no client notices."""
 
+import json
 import os
 import pathlib
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -11,9 +13,10 @@ import time
 import pytest
 from harness.admin import ask, asked, metrics
 from harness.commands import ogw
-from harness.gateway import ALLOW, ROOT, read_exactly, read_head
+from harness.gateway import ALLOW, ROOT, address, apart, read_exactly, read_head
 from harness.handover import Upgraded, is_alive, program, systemd
 from harness.load import Load
+from harness.peers import peer, root
 from harness.waiting import until
 
 LONG = bool(os.environ.get("OGW_TEST_LONG"))
@@ -97,18 +100,18 @@ def test_systemd_is_told_whom_to_watch_and_hears_the_predecessor_no_more(upstrea
     with systemd(tmp_path) as (path, heard):
         environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}
         with Upgraded(*ALLOW, environment=environment) as gateway, gateway.tunnel(upstream.target) as sock:
-            until(lambda: "READY=1" in heard())
+            until(lambda: "READY=1" in heard)
             gateway.upgrade()
             old, new = gateway.pids
-            until(lambda: heard().count(f"MAINPID={new}") >= 2)  # the predecessor's word, and the successor's own
-            said = heard()[heard().index(f"MAINPID={new}") :]
-            until(lambda: "WATCHDOG=1" in heard()[-3:])
+            until(lambda: heard.count(f"MAINPID={new}") >= 2)  # the predecessor's word, and the successor's own
+            said = heard[heard.index(f"MAINPID={new}") :]
+            until(lambda: "WATCHDOG=1" in heard[-3:])
             assert "READY=1" in said and f"MAINPID={old}" not in said
             exchange(sock)
             sock.close()
             gateway.wait_for_end_of(old)
             assert gateway.stop() == 0
-            assert heard().count("STOPPING=1") == 1
+            assert heard.count("STOPPING=1") == 1
 
 
 def test_the_command_upgrades_and_tells_of_the_tunnels_that_stay(upstream):
@@ -300,6 +303,147 @@ def _started(gateway):
     return int(until(told)[0].split()[4])
 
 
+def test_a_signal_to_the_whole_group_is_one_upgrade_and_no_worker_minds(upstream):
+    with Upgraded(*ALLOW, workers=2) as gateway, gateway.tunnel(upstream.target) as sock:
+        os.killpg(gateway.pid, signal.SIGUSR2)
+        gateway.follow()
+        exchange(sock)
+        os.killpg(gateway.pids[0], signal.SIGHUP)
+        until(lambda: gateway.events(109))
+        exchange(sock)
+        assert not gateway.events(405) and len(gateway.events(113)) == 1
+
+
+def test_process_1_of_a_container_refuses_with_advice(tmp_path):
+    root()
+    words = [sys.executable, "-m", "ogw", "run", *ALLOW, "--listen-address", address(), *apart(tmp_path)]
+    with subprocess.Popen(
+        [peer("unshare"), "--pid", "--fork", "--kill-child", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as unshare:
+        assert json.loads(unshare.stdout.readline())["event"] == 101
+        done = ogw("upgrade", "--run-dir", tmp_path)
+        assert done.returncode == 1 and "process 1 of a container" in done.stderr and "upgrade.md" in done.stderr
+        refused = next(line for line in map(json.loads, unshare.stdout) if line["event"] != 100)
+        assert refused["event"] == 406 and "start a container of the new version beside it" in refused["message"]
+        assert ogw("status", "--run-dir", tmp_path).returncode == 0
+        assert ogw("drain", "--run-dir", tmp_path).returncode == 0
+        assert unshare.wait(60) == 0
+
+
+def test_a_unit_that_cannot_follow_is_refused_with_advice(upstream):
+    """systemd would take the end of the predecessor for that of the service."""
+    with Upgraded(*ALLOW, program=program("os.environ['SYSTEMD_EXEC_PID'] = str(os.getpid())")) as gateway:
+        gateway.send(signal.SIGUSR2)
+        assert "its unit needs Type=notify" in gateway.failed()
+        gateway.tunnel(upstream.target).close()
+
+
+def test_one_that_drains_refuses(upstream):
+    with Upgraded(*ALLOW, "--drain-timeout", "30s") as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.send(signal.SIGTERM)
+        gateway.wait_for(event=110)
+        done = ogw("upgrade", "--run-dir", gateway.run_dir)
+        assert done.returncode == 1 and "the gateway is draining" in done.stderr
+        exchange(sock)
+
+
+def test_a_stop_while_the_successor_starts_is_a_stop(upstream):
+    with Upgraded(*ALLOW, program=program("if SUCCESSOR: import time; time.sleep(1000)")) as gateway:
+        gateway.send(signal.SIGUSR2)
+        successor = _started(gateway)
+        assert gateway.stop() == 0
+        assert "the gateway was told to stop" in gateway.failed()
+        until(lambda: not is_alive(successor))
+
+
+def test_a_reload_that_is_wished_for_meanwhile_is_made_by_the_successor(upstream, tmp_path):
+    ini = tmp_path / "ogw.ini"
+    write = "[ogw]\nallowed-host = {}\nallowed-target-network = 127.0.0.0/8\n".format
+    ini.write_text(write("127.0.0.0/8"))
+    slow = "import ogw.service.start as s, time\nrun = s.run\n"
+    slow += "s.run = lambda *given: (time.sleep(1 if SUCCESSOR else 0), run(*given))[1]"
+    with Upgraded("--config", str(ini), program=program(slow)) as gateway:
+        gateway.send(signal.SIGUSR2)
+        _started(gateway)
+        ini.write_text(write("192.0.2.1"))
+        gateway.send(signal.SIGHUP)
+        gateway.follow()
+        gateway.wait_for(event=109)
+        refused, head = gateway.ask(upstream.target)
+        refused.close()
+        assert b"host-not-allowed" in head
+
+
+def test_a_successor_that_counts_otherwise_says_so_and_serves(upstream):
+    code = "import ogw.report.table as t\nif SUCCESSOR: t.FORM = 2"
+    with Upgraded(*ALLOW, program=program(code)) as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.upgrade()
+        assert any("limits and counters are for each of both" in line["message"] for line in gateway.events(100))
+        status = asked(gateway, "/status")
+        assert status["counters"]["tunnels"] == 0 and status["predecessor"]["tunnels"] is None
+        assert asked(gateway, "/tunnels")["total"] == 1
+        assert "with its tunnels" in ogw("status", "--run-dir", gateway.run_dir).stdout
+        exchange(sock)
+
+
+def test_a_predecessor_that_does_not_know_a_question_or_a_setting_is_left_alone(upstream, tmp_path):
+    """Of an older version: the new one asks what it cannot answer, and writes settings that it cannot read."""
+    ini = tmp_path / "ogw.ini"
+    write = "[ogw]\nallowed-host = {}\nallowed-target-network = 127.0.0.0/8\n".format
+    ini.write_text(write("127.0.0.0/8"))
+    code = (
+        "import ogw.service.messages as m, ogw.service.handover.retirement as r\n"
+        "def unknown(fields): raise ValueError\n"
+        "r.question_of = unknown\n"
+        "import ogw.cli.run as c\nload = c.load\n"
+        "def older(flags, environment, before=None):\n"
+        " made = load(flags, environment, before)\n"
+        " if not SUCCESSOR: raise c.ConfigError(['ogw.ini:9: no such setting'])\n"
+        " return made\n"
+        "from ogw.settings.loader import ConfigError\nc.ConfigError = ConfigError\n"
+        "c.load = older"
+    )
+    with Upgraded("--config", str(ini), program=program(code)) as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.upgrade()
+        assert asked(gateway, "/tunnels")["workers_missing"] == 1
+        gateway.send(signal.SIGHUP)
+        gateway.wait_for(event=109)
+        until(lambda: any("cannot read the new configuration" in line["message"] for line in gateway.events(401)))
+        exchange(sock)
+        assert asked(gateway, "/status")["state"] == "serving"
+
+
+def test_a_successor_that_is_killed_leaves_the_predecessors_tunnels_their_time(upstream):
+    """Without a service manager nobody serves then; who stops the predecessor is heard again."""
+    with Upgraded(*ALLOW, "--drain-timeout", "300ms") as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.upgrade()
+        gateway.send(signal.SIGKILL)
+        message = f"the successor (process {gateway.pid}) has ended; tunnels that are open here have their time"
+        gateway.wait_for(event=100, message=message)
+        exchange(sock)
+        os.kill(gateway.pids[0], signal.SIGTERM)
+        assert sock.recv(1) == b""
+        until(lambda: not is_alive(gateway.pids[0]))
+
+
+@pytest.mark.skipif(not LONG, reason="it takes as long as orphans may")
+def test_a_predecessor_that_is_killed_leaves_nothing_behind(upstream):
+    with Upgraded(*ALLOW, "--max-tunnels", "4") as gateway:
+        socks = [gateway.tunnel(upstream.target) for _turn in range(3)]
+        orphans = gateway.workers
+        gateway.upgrade()
+        os.kill(gateway.pids[0], signal.SIGKILL)
+        for worker in orphans:
+            os.kill(worker, signal.SIGKILL)
+        gateway.wait_for(
+            event=100, message=f"the predecessor (process {gateway.pids[0]}) was killed, and its tunnels end"
+        )
+        until(lambda: asked(gateway, "/status")["counters"]["tunnels"] == 0)
+        for sock in (*socks, *[gateway.tunnel(upstream.target) for _turn in range(4)]):
+            sock.close()
+        gateway.upgrade()
+
+
 # A successor that fails: the running gateway is as it was, with an event, and an exit code for who asked.
 
 
@@ -336,13 +480,13 @@ FAILURES = {
         "it says that it is process 7",
     ),
 }
-QUICK = "from ogw.service.handover import successor as q\nq.READY_SECONDS = q.GO_SECONDS = 2.0\n"
+QUICK = "from ogw.service.handover import successor as q\nq.{} = 2.0\n"
 
 
 @pytest.mark.parametrize("name", [name for name in FAILURES if FAILURES[name][1]])
 def test_a_successor_that_fails_changes_nothing(upstream, name):
     code, why = FAILURES[name]
-    quick = QUICK if "within" in why or "become" in why else ""
+    quick = QUICK.format("GO_SECONDS" if "serve within" in why else "READY_SECONDS") if "did not" in why else ""
     with Upgraded(*ALLOW, program=program(quick + code), workers=2) as gateway:
         held = gateway.tunnel(upstream.target)
         children = gateway.children

@@ -2,7 +2,7 @@
 
 import os
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Optional
 
 from ogw.report.log import Log
@@ -171,6 +171,10 @@ class Generations:
         """Another configuration is in force."""
         if self._succession is not None:
             self._succession.reload()
+
+    def reloaded(self, mistakes: Sequence[str]) -> None:
+        """What the successor wished for is done, or cannot be."""
+        self._retirement.reloaded(mistakes)
 
     def leave(self, why: str, cut: int) -> None:
         """This supervisor ends."""

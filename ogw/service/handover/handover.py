@@ -8,7 +8,6 @@ import selectors
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.service.handover.messages import Message, Offer
@@ -132,7 +131,7 @@ class Handover:
     def _lost(self) -> None:
         assert self.successor is not None
         message = f"the successor (process {self.successor.pid}) has ended; tunnels that are open here have their time"
-        self._log.event(Event.INFORMATION, message, Reason.DRAINING.token)
+        self._log.event(Event.INFORMATION, message)
 
 
 def _answer(why: str, pid: int = 0, version: str = "", tunnels: int = 0) -> dict[str, Any]:

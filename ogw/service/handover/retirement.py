@@ -1,7 +1,7 @@
 """What a supervisor does beside being one once its successor serves: it drains, answers the successor, and obeys it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 from ogw import __version__
@@ -118,6 +118,17 @@ class Retirement:
         """Tunnels have only so long from now on."""
         self._ending.within(seconds)
         self._children.tell_workers(Retire(seconds))
+
+    def reloaded(self, mistakes: Sequence[str]) -> None:
+        """Our tunnels are judged by the new configuration, too; or, with mistakes, by the one before."""
+        if mistakes:
+            told = (
+                f"the predecessor (process {os.getpid()}) cannot read the new configuration: {mistakes[0]}; its tunnels"
+            )
+            self._log.event(Event.WRONG_CONFIGURATION, f"{told} stay under the one before")
+        else:
+            message = f"the predecessor (process {os.getpid()}) has taken the new configuration, too"
+            self._log.event(Event.INFORMATION, message)
 
     def end(self, cut: int) -> None:
         """All is over; so many tunnels had to be cut."""
