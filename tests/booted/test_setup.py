@@ -39,6 +39,8 @@ def test_service_and_open_port_outlive_a_reboot_and_a_reload_of_the_firewall(rel
             done = machine.run(*SETUP)
             assert "done: open TCP port 8080 in nftables" in done.stdout
             assert "Nothing to do: all of this is so already." in machine.run(*SETUP).stdout
+            done = machine.run("systemd-analyze", "verify", "--man=no", "ogw.service", "nftables.service")
+            assert (done.stdout, done.stderr) == ("", "")
             assert _passes(service)
             machine.sh("echo lists > /var/lib/ogw/of-the-test; echo lines > /var/log/ogw/of-the-test")
             machine.run("systemctl", "reload", "nftables")

@@ -11,7 +11,7 @@ from harness.booted import Booted
 from harness.certificates import with_common_names, write
 from harness.gateway import read_exactly, read_head
 from harness.roots import RELEASES, Copy
-from harness.service import Service
+from harness.service import Service, json_of
 from harness.upstreams import Server, echo, server_context
 from harness.waiting import until
 
@@ -92,6 +92,37 @@ def _greets(service, context, client):
                 return tls.recv(5) == b"hello"
         except OSError:
             return False
+
+
+def test_all_else_that_it_does_is_left_to_it(service, copy):
+    """A list is read, metrics are asked for, commands ask over the socket, lines go to a syslog."""
+    copy.write("/etc/ogw/hosts", "127.0.0.1\n")
+    service.begin(allowed_host="", allowed_host_source="/etc/ogw/hosts", syslog="/dev/log")
+    until(lambda: service.passes(TARGET))
+    run = service.machine.run
+    assert "ogw_max_descriptors" in run("curl", "-sSf", "http://127.0.0.1:9180/metrics").stdout
+    assert "is serving" in run("ogw", "status").stdout
+    run("ogw", "ready")
+    run("ogw", "doctor", check=False)
+    told = until(
+        lambda: [json_of(entry) for entry in service.machine.journal("_TRANSPORT=syslog", "SYSLOG_IDENTIFIER=ogw")]
+    )
+    assert told[0]["event"] == 101
+    assert not [line for line in told if line["level"] == "error"]
+
+
+def test_the_journal_leaves_no_line_out(service, copy):
+    copy.write(
+        "/etc/systemd/journald.conf.d/of-the-test.conf", "[Journal]\nRateLimitIntervalSec=1h\nRateLimitBurst=1\n"
+    )
+    service.machine.run("systemctl", "restart", "systemd-journald")
+    service.begin(workers=1, log_every_refusal="yes")
+    before = len(service.lines(event=105))
+    for _number in range(300):
+        assert not service.passes("192.0.2.1:443")
+    until(lambda: len(service.lines(event=105)) == before + 300)
+    (copy.folder / "etc/systemd/journald.conf.d/of-the-test.conf").unlink()
+    service.machine.run("systemctl", "restart", "systemd-journald")
 
 
 def test_a_reload_takes_the_new_configuration_and_drops_no_tunnel(service):
