@@ -120,7 +120,7 @@ def _closed(path: str) -> str:
 def what_to_do() -> str:
     """Behind why it could not."""
     return _(
-        "install ogw where every user can run it, such as in /opt/ogw (python3 -m venv /opt/ogw, then "
-        "/opt/ogw/bin/pip install . in the folder of its sources, then /opt/ogw/bin/ogw setup), name such a program "
-        "with --program, or go without a service (--service no)"
+        "install ogw where every user can run it: by its package, by a bundle's ./install as root, or in /opt/ogw "
+        "(python3 -m venv /opt/ogw, then /opt/ogw/bin/pip install . in the folder of its sources, then "
+        "/opt/ogw/bin/ogw setup); name such a program with --program; or go without a service (--service no)"
     )
