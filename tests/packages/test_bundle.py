@@ -141,13 +141,26 @@ def test_root_installs_it_without_a_network_sets_it_up_and_takes_it_away(machine
     ]
 
 
+def hand_over(machine, newer):
+    """Install the newer bundle on a booted machine, and let its version take over."""
+    said = machine.run(f"/srv/{newer.name.removesuffix('.tar.gz')}/install").stdout
+    assert said.endswith(f"to hand over without refusing a client: {LINK} upgrade\n"), said
+    assert f" {NEXT}" not in machine.run("ogw", "status").stdout
+    machine.run("ogw", "upgrade")
+    assert f" {NEXT}" in machine.run("ogw", "status").stdout
+    leader = machine.unit("ogw", "MainPID")["MainPID"]
+    assert f"/opt/ogw/versions/{NEXT}/" in machine.run("cat", f"/proc/{leader}/maps").stdout
+    machine.run("curl", "-sSfk", "-x", "http://127.0.0.1:8080", "https://www.example.com/")
+
+
 @pytest.mark.parametrize("release", RELEASES)
-def test_a_clean_debian_needs_no_more_than_its_python(tree, built, tmp_path, release):
+def test_a_clean_debian_needs_no_more_than_its_python(tree, built, newer, tmp_path, release):
     with Copy(release) as copy:
         version = copy.run("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout.strip()
         assert not (copy.folder / f"usr/lib/python{version}/ensurepip").exists()
         made = built if version == python() else bundle(tree, tmp_path, version=version)
-        run(["tar", "-xzf", str(made), "-C", str(copy.folder / "srv")])
+        for archive in (made, newer):
+            run(["tar", "-xzf", str(archive), "-C", str(copy.folder / "srv")])
         (copy.folder / "etc" / "hosts").write_text("127.0.0.1 localhost\n127.0.4.4 www.example.com\n")
         with Booted(copy.folder) as machine:
             done = machine.run(f"/srv/{made.name.removesuffix('.tar.gz')}/install")
@@ -156,6 +169,8 @@ def test_a_clean_debian_needs_no_more_than_its_python(tree, built, tmp_path, rel
             assert f"path={LINK} ;" in machine.unit("ogw", "ExecStart")["ExecStart"]
             machine.run("systemd-run", "--unit=upstream", "sh", "-c", UPSTREAM)
             machine.until("curl -sSfk -x http://127.0.0.1:8080 https://www.example.com/", "no client passes")
+            if made == built:
+                hand_over(machine, newer)
             assert machine.sh("/opt/ogw/uninstall", check=False).stderr.startswith("uninstall: a service runs it")
             machine.run("ogw", "setup", "--uninstall", "--purge", "--yes")
             assert machine.run("/opt/ogw/uninstall").stdout == "ogw is removed\n"
