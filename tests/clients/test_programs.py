@@ -188,3 +188,9 @@ def test_a_revocation_list_over_plain_http_is_refused_and_its_line_says_so(home,
     shown = " ".join(home.page("Revocation lists and certificates over plain http").split())
     told = shown.removesuffix(" ...").partition("(not-connect): ")[2]
     until(lambda: any(told in line["message"] for line in gateway.events(104)), what=lambda: gateway.events(104))
+
+
+def test_a_tunnel_for_plain_http_is_refused_too(home, gateway):
+    done = home.attempt(peer("curl"), "-sS", "--proxytunnel", "-x", gateway.url, f"http://{NAME}/Root.crl")
+    assert done.returncode == 56 and "response 403" in done.stderr
+    assert gateway.wait_for(event=105, target=f"{NAME}:80")["reason"] == "port-not-allowed"
