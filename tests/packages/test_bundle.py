@@ -15,6 +15,7 @@ from harness.booted import Booted
 from harness.bundles import Machine, python
 from harness.clones import become, clone, package
 from harness.gateway import Gateway
+from harness.pages import rows
 from harness.peers import root
 from harness.roots import RELEASES, Copy, run
 from harness.waiting import PATIENCE, until
@@ -151,6 +152,14 @@ def hand_over(machine, newer):
     leader = machine.unit("ogw", "MainPID")["MainPID"]
     assert f"/opt/ogw/versions/{NEXT}/" in machine.run("cat", f"/proc/{leader}/maps").stdout
     machine.run("curl", "-sSfk", "-x", "http://127.0.0.1:8080", "https://www.example.com/")
+
+
+def test_what_it_leaves_where_is_as_the_page_says(installed):
+    ours = [names for names, _what, gone in rows("install.md", "The bundle") if gone == "`/opt/ogw/uninstall`"]
+    paths = [path.replace("VERSION", "*") for path in re.findall(r"`(/[^`]+)`", "".join(ours))]
+    assert len(paths) == 3 and installed.sh(f"ls -d {' '.join(paths)}").count("\n") == 3
+    installed.sh("/opt/ogw/uninstall")
+    assert installed.sh(f"ls -d {' '.join(paths)} 2>/dev/null || true") == ""
 
 
 @pytest.mark.parametrize("release", RELEASES)
