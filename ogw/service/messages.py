@@ -191,7 +191,7 @@ Order = Union[
 
 
 class Ready(NamedTuple):
-    """Of every child, once after its start: it serves."""
+    """Of every child, once after its start: it serves. A successor's worker says it before Open, and again after it."""
 
 
 class Pong(NamedTuple):

@@ -153,6 +153,7 @@ class Worker:
                 if not self._opens:
                     self._opens = True
                     self._open_door()
+                    self._say(Ready())
             case Drain():
                 self._stop.set()
             case Retire(seconds):

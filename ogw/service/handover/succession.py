@@ -1,7 +1,7 @@
 """What a successor does beside being a supervisor: its trial, its beginning, and its predecessor's last hours.
 
-On trial its workers are there and accept nobody. When the predecessor says so they open the doors, which both have for
-a moment; then the predecessor closes its own and drains, and is asked and told what concerns the whole gateway.
+On trial its workers are there and accept nobody, until the predecessor lets them. Both have the doors for a moment;
+then the predecessor closes its own and drains, and is asked and told what concerns the whole gateway.
 """
 
 import math
@@ -53,7 +53,7 @@ CELLS = {
 class Succession:
     """Of a supervisor that has a predecessor.
 
-    on_trial  nothing is accepted yet
+    on_trial  the predecessor has not heard that it serves, and would go on without it
     failed    why there is nothing to take over any more; "" while there is
     wished    called where somebody wished for a reload meanwhile
     speaks    called when systemd hears this process
@@ -85,6 +85,7 @@ class Succession:
         self._wished = wished
         self._speaks = speaks
         self._said_ready = False
+        self._opens = False
         self._said_farewell = False
         self._has_spoken = False
         self._clear_at = math.inf  # what a predecessor that was killed has left in the table
@@ -109,9 +110,12 @@ class Succession:
         return self._clear_at
 
     def work(self, now: float) -> None:
-        if self.on_trial and not self._said_ready and all(worker.ready for worker in self._children.workers):
-            self._said_ready = True
-            self._predecessor.say(Ready(__version__, os.getpid()))
+        if self.on_trial and all(worker.ready for worker in self._children.workers):
+            if self._opens:
+                self._begin()
+            elif not self._said_ready:
+                self._said_ready = True
+                self._predecessor.say(Ready(__version__, os.getpid()))
         if now >= self._clear_at:
             self._clear()
 
@@ -142,7 +146,7 @@ class Succession:
     def _heard(self, message: Message) -> None:
         match message:
             case Go() if self.on_trial:
-                self._begin()
+                self._open()
             case Yours(seconds):
                 self._state[PREDECESSOR_UNTIL] = int(time.monotonic() + seconds)
                 self._speak()
@@ -154,12 +158,17 @@ class Succession:
                 self._said_farewell = True
                 self._deaths.cut += cut
 
+    def _open(self) -> None:
+        self._opens = self._births.opens = True
+        for worker in self._children.workers:
+            worker.ready = False  # it says so again once it accepts
+        self._children.tell_workers(Open())
+
     def _begin(self) -> None:
+        """All workers accept: so far the predecessor's do, too."""
         self.on_trial = False
         self._table.go_on()
-        self._births.opens = True
         self._children.admin.start_at = 0.0
-        self._children.tell_workers(Open())
         self._predecessor.say(Serving())
         self._state[PREDECESSOR] = self.pid
         self._questions.predecessor = self._ask
