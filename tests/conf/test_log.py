@@ -9,6 +9,7 @@ import pytest
 from harness.admin import ask
 from harness.dns import Dns
 from harness.gateway import Gateway, read_all, read_head
+from harness.handover import Upgraded
 from harness.hellos import extension, hello
 from harness.lines import SCHEMA, VALIDATOR, assert_valid, mistakes
 from harness.lists import ListServer
@@ -75,7 +76,7 @@ def lines(authority, authority_file, tmp_path_factory):
     more = {"program": [sys.executable, "-c", BROKEN], "environment": {"SSL_CERT_FILE": authority_file}}
     with TlsServer(serving(authority, NAME, version="1.3")) as server, Server(refuse, port=3128) as relay:
         names = {NAME: [server.host], "broken.bench.example": [server.host]}
-        with Dns(names) as dns, Gateway(*flags, *dns.flags, tls_rules="enforce", **more) as gateway:
+        with Dns(names) as dns, Upgraded(*flags, *dns.flags, tls_rules="enforce", **more) as gateway:
             story = Story(gateway, path)
             with gateway.connect() as sock:
                 sock.sendall(b"GET http://www.bench.example/ HTTP/1.1\r\n\r\n")
@@ -106,6 +107,11 @@ def lines(authority, authority_file, tmp_path_factory):
                 gateway.wait_for(event=301)
             os.kill(gateway.workers[0], signal.SIGKILL)
             gateway.wait_for(event=405)
+            write(path, "max-tunnels = many")
+            gateway.send(signal.SIGUSR2)
+            gateway.failed()
+            write(path)
+            gateway.upgrade()
             assert gateway.stop() == 0
             yield gateway.lines
 
