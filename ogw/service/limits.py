@@ -7,7 +7,7 @@ import resource
 from ogw.settings.settings import Config
 
 SPARE_DESCRIPTORS = 64  # listeners, log, DNS, and clients that are being refused
-OWN_DESCRIPTORS, OF_A_CHILD = 16, 3  # of the supervisor, and for each worker besides its listening sockets
+OWN_DESCRIPTORS, OF_A_CHILD = 24, 3  # of the supervisor, and for each worker besides its listening sockets
 MOST_PIPES = 200
 MOST_WORKERS = 128
 CGROUPS = pathlib.Path("/sys/fs/cgroup")

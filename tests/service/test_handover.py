@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -328,6 +329,32 @@ def test_process_1_of_a_container_refuses_with_advice(tmp_path):
         assert ogw("status", "--run-dir", tmp_path).returncode == 0
         assert ogw("drain", "--run-dir", tmp_path).returncode == 0
         assert unshare.wait(60) == 0
+
+
+def test_who_was_started_by_the_init_of_a_container_refuses_with_advice(tmp_path):
+    root()
+    init = tmp_path / "tini"
+    shutil.copy(peer("sh"), init)
+    words = [sys.executable, "-m", "ogw", "run", *ALLOW, "--listen-address", address(), *apart(tmp_path)]
+    inside = [peer("unshare"), "--pid", "--fork", "--kill-child", "--mount-proc", init, "-c", '"$@"; exit $?', "tini"]
+    with subprocess.Popen([*inside, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True) as unshare:
+        assert json.loads(unshare.stdout.readline())["event"] == 101
+        done = ogw("upgrade", "--run-dir", tmp_path)
+        assert done.returncode == 1 and "tini, process 1 of this container, ends it" in done.stderr, done
+        assert ogw("drain", "--run-dir", tmp_path).returncode == 0
+        assert unshare.wait(60) == 0
+
+
+def test_many_upgrades_leave_no_descriptor_behind(upstream):
+    with Upgraded(*ALLOW, workers=2) as gateway:
+        held = []
+        for _turn in range(4):
+            gateway.upgrade()
+            gateway.wait_for_end_of(gateway.pids[-2])
+            gateway.tunnel(upstream.target).close()
+            until(lambda: asked(gateway, "/status")["counters"]["tunnels"] == 0)
+            held.append([len(os.listdir(f"/proc/{pid}/fd")) for pid in (gateway.pid, *sorted(gateway.workers))])
+        assert held[1:] == [held[1]] * 3, held
 
 
 def test_a_unit_that_cannot_follow_is_refused_with_advice(upstream):

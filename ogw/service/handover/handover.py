@@ -14,10 +14,10 @@ from ogw.service.handover.messages import Message, Offer
 from ogw.service.handover.program import Program
 from ogw.service.handover.successor import Successor
 
-PROCESS_1 = (
-    "it is process 1 of a container, which ends with it; start a container of the new version beside it, and let this "
-    "one drain (docs/upgrade.md)"
-)
+INSTEAD = "start a container of the new version beside it, and let this one drain (docs/upgrade.md)"
+PROCESS_1 = f"it is process 1 of a container, which ends with it; {INSTEAD}"
+OF_INIT = f"{{}}, process 1 of this container, ends it with the process that it started; {INSTEAD}"
+INITS = ("tini", "docker-init", "podman-init", "catatonit", "dumb-init")  # they end with what they started
 NO_NOTIFY = (
     "systemd would take the end of this process for that of the service: its unit needs Type=notify, as in "
     "conf/ogw.service; restart the service instead"
@@ -142,6 +142,16 @@ def why_never(environment: Mapping[str, str]) -> str:
     """What about this process makes an upgrade impossible as long as it lives; "" for nothing."""
     if os.getpid() == 1:
         return PROCESS_1
+    if os.getppid() == 1 and (init := _name_of_process_1()) in INITS:
+        return OF_INIT.format(init)
     if environment.get("SYSTEMD_EXEC_PID") == str(os.getpid()) and not environment.get("NOTIFY_SOCKET"):
         return NO_NOTIFY
     return ""
+
+
+def _name_of_process_1() -> str:
+    try:
+        with open("/proc/1/comm") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
