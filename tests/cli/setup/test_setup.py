@@ -86,6 +86,16 @@ def test_wrong_answers_are_said_and_asked_for_again(image):
     assert "ExecStart=/usr/bin/ogw run" in unit(image).read_text()
 
 
+def test_the_unit_starts_and_reloads_with_the_program_that_is_named(image):
+    program = image / "srv" / "my 100% ogw"
+    program.parent.mkdir()
+    (image / "usr/bin/ogw").rename(program)
+    flags = "--allowed-host", "www.example.com", "--program", "/srv/my 100% ogw"
+    assert ogw("setup", "--yes", "--root", image, *flags).returncode == 0
+    lines = unit(image).read_text().splitlines()
+    assert {'ExecStart="/srv/my 100%% ogw" run', 'ExecReload="/srv/my 100%% ogw" reload'} < set(lines)
+
+
 def test_questions_break_between_words_and_take_what_an_ascii_terminal_sends(image):
     child = pexpect.spawn(
         OGW[0], [*OGW[1:], "setup", "--root", str(image)], cwd=ROOT, timeout=20, dimensions=(50, 60),
