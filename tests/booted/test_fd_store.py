@@ -5,34 +5,12 @@ import signal
 import threading
 
 import pytest
-from harness.booted import Booted
-from harness.roots import RELEASES, Copy
-from harness.service import Service
-from harness.upstreams import Server, echo
 from harness.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 TARGET = "127.0.0.1:443"
 HELD = 20
 SOCKET = "[Socket]\nListenStream=127.0.0.1:8081\n"
-
-
-@pytest.fixture(scope="module", params=RELEASES)
-def copy(request):
-    with Copy(request.param) as copy:
-        copy.install_sources()
-        yield copy
-
-
-@pytest.fixture(scope="module")
-def machine(copy):
-    with Booted(copy.folder) as machine, machine.network(), Server(echo, host="127.0.0.1"):
-        yield machine
-
-
-@pytest.fixture
-def service(machine, copy):
-    return Service(machine, copy)
 
 
 def kept(service):

@@ -7,35 +7,13 @@ import threading
 import time
 
 import pytest
-from harness.booted import Booted
 from harness.gateway import read_exactly
-from harness.roots import RELEASES, Copy
-from harness.service import Service
-from harness.upstreams import Server, echo
 from harness.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 TARGET = "127.0.0.1:443"
 RATE, HELD = 100, 50
 PACKAGE = "usr/lib/python3/dist-packages/ogw/__init__.py"
-
-
-@pytest.fixture(scope="module", params=RELEASES)
-def copy(request):
-    with Copy(request.param) as copy:
-        copy.install_sources()
-        yield copy
-
-
-@pytest.fixture(scope="module")
-def machine(copy):
-    with Booted(copy.folder) as machine, machine.network(), Server(echo, host="127.0.0.1"):
-        yield machine
-
-
-@pytest.fixture
-def service(machine, copy):
-    return Service(machine, copy)
 
 
 class Steady:

@@ -7,11 +7,9 @@ import signal
 import ssl
 
 import pytest
-from harness.booted import Booted
 from harness.certificates import with_common_names, write
 from harness.gateway import read_exactly, read_head
-from harness.roots import RELEASES, Copy
-from harness.service import Service, json_of
+from harness.service import json_of
 from harness.upstreams import Server, echo, server_context
 from harness.waiting import until
 
@@ -19,24 +17,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 TARGET = "127.0.0.1:443"
 WRONG = "nonsense"
 SAYS = "/etc/ogw/ogw.ini:5: neither `key = value` nor a comment"
-
-
-@pytest.fixture(scope="module", params=RELEASES)
-def copy(request):
-    with Copy(request.param) as copy:
-        copy.install_sources()
-        yield copy
-
-
-@pytest.fixture(scope="module")
-def machine(copy):
-    with Booted(copy.folder) as machine, machine.network(), Server(echo, host="127.0.0.1"):
-        yield machine
-
-
-@pytest.fixture
-def service(machine, copy):
-    return Service(machine, copy)
 
 
 def test_systemd_has_nothing_to_say_about_the_unit(machine):
