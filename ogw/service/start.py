@@ -47,7 +47,9 @@ def run(config: Config, again: Again, channel: Optional[Channel] = None) -> int:
             say(f"ogw: OGW-401 {error}", sys.stderr)
         if channel is not None:
             refuse(channel, str(error))
-        return 2
+        # After 2 a service is not tried again (RestartPreventExitStatus= of the unit): what is wrong stays wrong. What
+        # the system refuses now it may give in a moment.
+        return 2 if isinstance(error, (StartError, ListenError)) else 1
     try:
         return supervisor.serve()
     except Exception as error:
