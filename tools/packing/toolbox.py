@@ -28,6 +28,18 @@ def toolbox() -> pathlib.Path:
         print("setting up the tools to build with (once; this takes a moment) ...", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         called([sys.executable, "-m", "venv", folder])
-        called([*pip(python), "install", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", lock])
+        called(
+            [
+                *pip(python),
+                "install",
+                "--quiet",
+                "--no-compile",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--require-hashes",
+                "-r",
+                lock,
+            ]
+        )
         (folder / "whole").touch()
     return python
