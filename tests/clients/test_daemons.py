@@ -49,6 +49,13 @@ def registry(site):
 
 
 @pytest.fixture
+def folder():
+    """A short path: those of sockets have 107 characters."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
+@pytest.fixture
 def service(home):
     """A home whose environment is that of a service with the drop-in, as systemd makes it."""
     lines = home.page("Services of systemd").splitlines()
@@ -60,8 +67,8 @@ def service(home):
 
 
 @pytest.fixture
-def start(service):
-    """Starts a daemon that keeps what it has in the home, and stops it at the end of the test."""
+def start(service, folder):
+    """Starts a daemon that keeps what it has in the folder, and stops it at the end of the test."""
     running = []
 
     def run(*command):
@@ -83,9 +90,9 @@ def answers(home, *command):
     until(lambda: home.attempt(*command).returncode == 0, what=lambda: (home.folder / "log").read_text()[-2000:])
 
 
-def test_docker_pulls_through_the_gateway(service, start, registry, site):
+def test_docker_pulls_through_the_gateway(service, start, registry, site, folder):
     root()
-    dockerd, unshare, folder = peer("dockerd"), peer("unshare"), service.folder
+    dockerd, unshare = peer("dockerd"), peer("unshare")
     own = f"--data-root {folder}/data --exec-root {folder}/run --pidfile {folder}/pid --host unix://{folder}/sock"
     network = "--bridge=none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false"
     # It would write a key into /etc/docker.
@@ -103,9 +110,8 @@ def test_docker_pulls_through_the_gateway(service, start, registry, site):
     assert ("GET", "/v2/tiny/manifests/1") in site.asked or ("HEAD", "/v2/tiny/manifests/1") in site.asked
 
 
-def test_ctr_of_containerd_pulls_through_the_gateway(service, start, registry):
+def test_ctr_of_containerd_pulls_through_the_gateway(service, start, registry, folder):
     root()
-    folder = service.folder
     places = f'version = 2\nroot = "{folder}/data"\nstate = "{folder}/run"\n[grpc]\naddress = "{folder}/sock"\n'
     start(peer("containerd"), "--config", service.write("config.toml", places))
     ctr = (peer("ctr"), "--address", f"{folder}/sock")
@@ -114,10 +120,9 @@ def test_ctr_of_containerd_pulls_through_the_gateway(service, start, registry):
     assert IMAGE in service.run(*ctr, "images", "list", "--quiet")
 
 
-def test_podman_pulls_through_the_gateway_by_itself(told, registry):
+def test_podman_pulls_through_the_gateway_by_itself(told, registry, folder):
     root()
-    with tempfile.TemporaryDirectory() as folder:  # it takes no long path
-        own = ("--root", f"{folder}/data", "--runroot", f"{folder}/run", "--tmpdir", f"{folder}/tmp")
-        podman = (peer("podman"), *own, "--storage-driver", "vfs")
-        told.run(*podman, "pull", "--quiet", IMAGE)
-        assert IMAGE.partition(":")[0] in told.run(*podman, "images")
+    own = ("--root", f"{folder}/data", "--runroot", f"{folder}/run", "--tmpdir", f"{folder}/tmp")
+    podman = (peer("podman"), *own, "--storage-driver", "vfs")
+    told.run(*podman, "pull", "--quiet", IMAGE)
+    assert IMAGE.partition(":")[0] in told.run(*podman, "images")
