@@ -13,6 +13,7 @@ from harness.booted import Booted
 from harness.clones import become, clone, package
 from harness.commands import ROOT, clean
 from harness.load import Load
+from harness.pages import rows
 from harness.peers import peer, without
 from harness.roots import RELEASES, Copy, run
 from harness.service import Service
@@ -103,6 +104,16 @@ def test_it_has_every_file_and_no_conffile(this, tmp_path):
     shells = ("bash-completion/completions/ogw", "zsh/vendor-completions/_ogw", "fish/vendor_completions.d/ogw.fish")
     for path in shells:
         assert "allowed-host" in (tmp_path / "usr/share" / path).read_text()
+
+
+def test_what_goes_with_it_is_what_the_page_says(this, tmp_path):
+    run([peer("dpkg-deb"), "-x", str(this), str(tmp_path)])
+    ours = [names for names, _what, gone, _purged in rows("install.md", "The Debian package") if gone == "goes"]
+    told = re.findall(r"`/([^`]+)`", "".join(ours))
+    assert len(told) == 6 and all((tmp_path / name).exists() for name in told)
+    there = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if not path.is_dir()]
+    others = "|".join([*map(re.escape, told), "usr/share/(bash-completion|zsh|fish|lintian)", r"usr/lib/.+\.dist-info"])
+    assert [path for path in there if not re.match(rf"({others})(/|$)", path)] == []
 
 
 def test_every_command_has_a_man_page_that_groff_takes_and_every_setting_an_entry(this, tmp_path):
