@@ -29,7 +29,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 OF_OTHERS = {  # flags of the programs that pages name, and of what is in tools/
     *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id"),
     *("--since", "--find", "--gateway", "--only", "--benchmark-save", "--proxy", "--global", "--debian", "--base"),
-    *("--read-only", "--cap-drop"),
+    *("--read-only", "--cap-drop", "--tmpfs"),
 }
 
 by_page = pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
