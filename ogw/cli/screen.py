@@ -92,7 +92,14 @@ def indented(text: Text) -> Padding:
     return Padding(text, (0, 0, 0, INDENT), expand=False)
 
 
-class _Folding(Table):
+class _Table(Table):
+    """Has no blanks behind its last column. Debian's rich (13) counts them all the same, and cuts what is left over."""
+
+    def _get_padding_width(self, column_index: int) -> int:
+        return GAP * (column_index < len(self.columns) - 1)
+
+
+class _Folding(_Table):
     """Has no word on two lines, be it an address with its port."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -134,7 +141,7 @@ def table(*columns: str, numbers: Sequence[int] = (), folds: Sequence[int] = ())
 
     They wrap between words. Where even that does not fit, each row is shown as lines below each other.
     """
-    made = (_Folding if folds else Table)(
+    made = (_Folding if folds else _Table)(
         box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style=BOLD, show_header=any(columns)
     )
     for place, name in enumerate(columns):

@@ -3,7 +3,7 @@
 import pathlib
 import socket
 
-import gevent
+import gevent.event
 import pytest
 from gevent.hub import get_hub
 from greenlet import greenlet

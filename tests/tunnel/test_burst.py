@@ -3,7 +3,7 @@
 import socket
 from ipaddress import IPv6Address
 
-import gevent
+import gevent.event
 import pytest
 from gevent.hub import get_hub
 from greenlet import greenlet

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 
-import gevent
+import gevent.event
 import pytest
 from gevent.hub import get_hub
 from greenlet import getcurrent, greenlet

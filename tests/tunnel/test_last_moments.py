@@ -3,7 +3,7 @@
 import socket
 from types import SimpleNamespace
 
-import gevent
+import gevent.event
 import pytest
 from gevent.hub import get_hub
 from harness.hellos import extension, hello

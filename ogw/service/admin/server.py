@@ -139,6 +139,7 @@ def server_of(sock: socket.socket, app: Callable[..., Any], threads: int, reques
         max_request_header_size=LARGEST_HEAD,
         max_request_body_size=LARGEST_BODY,
         ident=None,
+        clear_untrusted_proxy_headers=True,  # as it is by itself since 3.0; Debian 12's would warn of that
     )
     place = sock.family, sock.type, sock.proto, sock.getsockname()
     kind = _Unix if sock.family == socket.AF_UNIX else _Tcp
