@@ -4,7 +4,7 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from gettext import gettext as _
 from typing import Optional
 
@@ -107,10 +107,13 @@ def configuration_file(flags: Sequence[str]) -> Optional[str]:
     return DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None
 
 
-def load_or_tell(words: Sequence[str], log: bool = False) -> Optional[Config]:
+def load_or_tell(
+    words: Sequence[str], log: bool = False, also: Callable[[Sequence[str]], None] = lambda mistakes: None
+) -> Optional[Config]:
     """The configuration of these flags, the environment and the file, or None after every mistake in it was told.
 
-    log  a gateway starts with it, and standard output is its log: the mistakes go there, too, unless a person reads it
+    log   a gateway starts with it, and standard output is its log: the mistakes go there, too, unless a person reads it
+    also  told of them, too
     """
     try:
         return load(words, os.environ, to_start=log)
@@ -124,4 +127,5 @@ def load_or_tell(words: Sequence[str], log: bool = False) -> Optional[Config]:
                 from ogw.report.log import one_line
 
                 say(one_line(Event.WRONG_CONFIGURATION, mistake), sys.stdout)
+        also(error.mistakes)  # last: whoever hears it may end us
         return None

@@ -10,6 +10,7 @@ from ogw.cli.configuration import BareParser, load_or_tell
 from ogw.cli.exits import FAILED, OK, WRONG
 from ogw.cli.parser import Parser, parser_of
 from ogw.service.handover.predecessor import channel_of, refuse
+from ogw.service.notify import wrong
 from ogw.settings.loader import load
 
 
@@ -59,10 +60,8 @@ def _version(asked: argparse.Namespace) -> int:
 def _run(asked: argparse.Namespace) -> int:
     """Run the gateway until it is stopped."""
     channel = channel_of(os.environ)
-    config = load_or_tell(asked.flags, log=True)
+    config = load_or_tell(asked.flags, log=True, also=lambda mistakes: refuse(channel, wrong(mistakes)))
     if config is None:
-        if channel is not None:
-            refuse(channel, "its configuration is wrong; `ogw check` and its lines in the log tell every mistake")
         return WRONG
     from ogw.service import start  # here, so that a wrong configuration is told without a wait for gevent
 

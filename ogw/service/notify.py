@@ -31,7 +31,12 @@ def notify(*lines: str, descriptors: Sequence[int] = ()) -> None:
 
 def tell_of_mistakes(mistakes: Sequence[str]) -> None:
     """Why it does not start."""
-    notify(f"STATUS=wrong configuration: {in_a_line(mistakes)}")
+    notify(f"STATUS={wrong(mistakes)}")
+
+
+def wrong(mistakes: Sequence[str]) -> str:
+    """In a line."""
+    return f"wrong configuration: {in_a_line(mistakes)}"
 
 
 def in_a_line(mistakes: Sequence[str]) -> str:

@@ -32,7 +32,9 @@ def run(config: Config, again: Again, channel: Optional[Channel] = None) -> int:
     try:
         log = open_log(config, Direct)
     except OSError as error:
-        return _cannot_start(f"the log cannot be written: {error.filename or config.syslog}: {error.strerror}")
+        message = f"the log cannot be written: {error.filename or config.syslog}: {error.strerror}"
+        refuse(channel, message)
+        return _cannot_start(message)
     for sentence in closed:
         log.event(Event.INFORMATION, sentence, level=logging.WARNING)
     predecessor: Optional[Predecessor] = None
@@ -45,8 +47,7 @@ def run(config: Config, again: Again, channel: Optional[Channel] = None) -> int:
         log.event(Event.WRONG_CONFIGURATION, str(error))
         if not sys.stdout.isatty() or config.log_file or config.syslog:
             say(f"ogw: OGW-401 {error}", sys.stderr)
-        if channel is not None:
-            refuse(channel, str(error))
+        refuse(channel, str(error))
         # After 2 a service is not tried again (RestartPreventExitStatus= of the unit): what is wrong stays wrong. What
         # the system refuses now it may give in a moment.
         return 2 if isinstance(error, (StartError, ListenError)) else 1

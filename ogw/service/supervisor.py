@@ -350,8 +350,8 @@ class Supervisor:
         while number := SIGNALS.take():
             if number == signal.SIGUSR1:
                 self._children.tell_workers(Reopen())
-            elif self._generations.is_told:
-                continue  # it may have reached the whole group; what concerns us, too, the successor says
+            elif self._generations.is_told or (self._generations.on_trial and number == signal.SIGUSR2):
+                continue  # it may have reached the whole group; what concerns us, too, the other one says
             elif number == signal.SIGTERM:
                 self._stop()
             elif number == signal.SIGUSR2:

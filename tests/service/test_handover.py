@@ -283,6 +283,18 @@ def test_a_third_is_refused_until_what_the_first_has_left_is_over_or_is_ended(up
         gateway.tunnel(upstream.target).close()
 
 
+def test_a_predecessor_that_hangs_is_killed_where_it_is_to_end(upstream):
+    code = "from ogw.service.handover import succession as s\ns.END_NOW_SECONDS = 1.0"
+    with Upgraded(*ALLOW, program=program(code)) as gateway, gateway.tunnel(upstream.target):
+        gateway.upgrade()
+        os.kill(gateway.pids[0], signal.SIGSTOP)
+        status = asked(gateway, "/status")
+        assert status["state"] == "serving" and status["workers_missing"] == 1
+        assert ogw("upgrade", "--now", "--run-dir", gateway.run_dir).returncode == 0
+        gateway.follow()
+        gateway.tunnel(upstream.target).close()
+
+
 def test_two_at_once_are_one(upstream):
     with Upgraded(*ALLOW, program=program("if SUCCESSOR: import time; time.sleep(1)")) as gateway:
         gateway.send(signal.SIGUSR2)
@@ -540,7 +552,7 @@ def test_a_wrong_configuration_changes_nothing_and_a_right_one_is_taken_then(ups
     with Upgraded("--config", str(ini)) as gateway, gateway.tunnel(upstream.target) as sock:
         ini.write_text(good + "idle-timeout = soon\n")
         done = ogw("upgrade", "--run-dir", gateway.run_dir)
-        assert done.returncode == 1 and "its configuration is wrong" in done.stderr
+        assert done.returncode == 1 and f"wrong configuration: {ini}:4: idle-timeout: 'soon'" in done.stderr
         assert any("idle-timeout" in line["message"] for line in gateway.events(401))
         exchange(sock)
         gateway.tunnel(upstream.target).close()

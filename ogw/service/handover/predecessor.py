@@ -87,8 +87,10 @@ class Predecessor:
         refuse(self._channel, why)
 
 
-def refuse(channel: Channel, why: str) -> None:
-    """Tell whoever started us that we cannot become its successor: it goes on as it was."""
+def refuse(channel: Optional[Channel], why: str) -> None:
+    """Tell whoever started us that we cannot become its successor: it goes on as it was. None: nobody did."""
+    if channel is None:
+        return
     with suppress(OSError):
         channel.send(packed(Unable(why)))
         channel.finish()

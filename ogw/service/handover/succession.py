@@ -7,6 +7,7 @@ then the predecessor closes its own and drains, and is asked and told what conce
 import math
 import os
 import selectors
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,7 @@ from ogw.report.table import Table
 from ogw.service import messages
 from ogw.service.admin.sockets import Sockets
 from ogw.service.births import Births
+from ogw.service.child import send_signal
 from ogw.service.children import Children
 from ogw.service.deaths import Deaths
 from ogw.service.handover.messages import (
@@ -48,6 +50,9 @@ CELLS = {
     **NAMES,
     **{f"{what} {reason.token}": first + reason.index for what, first in OF_REASONS.items() for reason in Reason},
 }
+
+
+END_NOW_SECONDS = 15.0  # what the predecessor has to end at once: more than its own stragglers have
 
 
 class Succession:
@@ -88,6 +93,7 @@ class Succession:
         self._opens = False
         self._said_farewell = False
         self._has_spoken = False
+        self._kill_at = math.inf
         self._clear_at = math.inf  # what a predecessor that was killed has left in the table
         self.on_trial = True
         self.failed = ""
@@ -107,7 +113,7 @@ class Succession:
         return self._predecessor.offer.pid
 
     def next_time(self) -> float:
-        return self._clear_at
+        return min(self._clear_at, self._kill_at)
 
     def work(self, now: float) -> None:
         if self.on_trial and all(worker.ready for worker in self._children.workers):
@@ -116,6 +122,9 @@ class Succession:
             elif not self._said_ready:
                 self._said_ready = True
                 self._predecessor.say(Ready(__version__, os.getpid()))
+        if now >= self._kill_at and self._predecessor.is_there:
+            self._kill_at = math.inf
+            send_signal(self.pid, signal.SIGKILL)
         if now >= self._clear_at:
             self._clear()
 
@@ -133,7 +142,9 @@ class Succession:
         self._predecessor.say(Stop(seconds))
 
     def end_now(self) -> None:
+        """Its tunnels go; one that hangs is killed."""
         self._predecessor.say(EndNow())
+        self._kill_at = min(self._kill_at, time.monotonic() + END_NOW_SECONDS)
 
     def reload(self) -> None:
         """The configuration that is in force is another one."""
@@ -194,6 +205,7 @@ class Succession:
             self.failed = "the gateway that started this one as its successor has ended, or given it up"
             return
         self._speak()
+        self._kill_at = math.inf
         self._questions.predecessor = None
         self._questions.forget(ASKED)
         self._state[PREDECESSOR] = 0
