@@ -23,7 +23,7 @@ from harness.waiting import PATIENCE, until
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 HERE = platform.machine()
 ELSEWHERE = "aarch64" if HERE == "x86_64" else "x86_64"
-NEXT = "99.0"
+THIS, NEXT = "98.0", "99.0"  # no other test installs these, and looks at the same processes
 LINK = "/usr/local/bin/ogw"
 UPSTREAM = """
 openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=www.example.com -keyout /run/key -out /run/certificate &&
@@ -46,7 +46,7 @@ def entry(archive, name):
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """A clone of these sources."""
-    return clone(tmp_path_factory.mktemp("tree") / "ogw")
+    return clone(tmp_path_factory.mktemp("tree") / "ogw", THIS)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +123,9 @@ def test_the_bill_of_materials_names_every_wheel_by_version_licence_and_hash(bui
 def test_root_installs_it_without_a_network_sets_it_up_and_takes_it_away(machine, built):
     folder = machine.unpack(built)
     assert "lo:" in machine.sh("ip -o link") and machine.sh("ip -o link").count("\n") == 1
-    version = re.search("-([0-9.]+)-py", built.name)[1]
-    assert machine.sh(f"{folder}/install") == f"ogw {version} is installed: {LINK}\nnext: {LINK} setup\n"
-    assert machine.sh("ogw --version") == f"ogw {version}\n"
-    assert machine.sh(f"{folder}/install") == f"ogw {version} is installed already: {LINK}\n"
+    assert machine.sh(f"{folder}/install") == f"ogw {THIS} is installed: {LINK}\nnext: {LINK} setup\n"
+    assert machine.sh("ogw --version") == f"ogw {THIS}\n"
+    assert machine.sh(f"{folder}/install") == f"ogw {THIS} is installed already: {LINK}\n"
 
     assert "systemd does not run here" in machine.sh("ogw setup --yes --allowed-host www.example.com")
     assert f"\nExecStart={LINK} run\n" in machine.sh("cat /etc/systemd/system/ogw.service")
@@ -147,6 +146,7 @@ def hand_over(machine, newer):
     said = machine.run(f"/srv/{newer.name.removesuffix('.tar.gz')}/install").stdout
     assert said.endswith(f"to hand over without refusing a client: {LINK} upgrade\n"), said
     assert f" {NEXT}" not in machine.run("ogw", "status").stdout
+    assert machine.run("ls", "/opt/ogw/versions").stdout.split() == [THIS, NEXT]
     machine.run("ogw", "upgrade")
     assert f" {NEXT}" in machine.run("ogw", "status").stdout
     leader = machine.unit("ogw", "MainPID")["MainPID"]
@@ -203,7 +203,7 @@ def test_another_user_installs_it_under_the_home(machine, built):
 
 
 def test_an_upgrade_leaves_a_gateway_that_runs_as_it_is_and_the_older_bundle_goes_back(installed, built, newer):
-    version, folders = installed.sh("ogw --version"), [installed.unpack(newer), installed.unpack(built)]
+    folders = [installed.unpack(newer), installed.unpack(built)]
     old = installed.sh("readlink -f /opt/ogw/current").strip()
     allowed = ("--allowed-host", "127.0.4.4:8081", "--allowed-target-network", "127.0.0.0/8")
     with (
@@ -213,9 +213,9 @@ def test_an_upgrade_leaves_a_gateway_that_runs_as_it_is_and_the_older_bundle_goe
         client = f"curl -sSf --retry 3 --proxytunnel -x {gateway.url} http://127.0.4.4:8081/"
         assert "Directory listing" in installed.sh(client)
         files = installed.sh(f"find {old} -type f -exec cksum {{}} + | sort")
-        for folder, now in zip(folders, (f"ogw {NEXT}\n", version), strict=True):
+        for folder, now in zip(folders, (NEXT, THIS), strict=True):
             assert installed.sh(f"{folder}/install").startswith("ogw ")
-            assert installed.sh("ogw --version") == now
+            assert installed.sh("ogw --version") == f"ogw {now}\n"
             assert installed.sh(f"find {old} -type f -exec cksum {{}} + | sort") == files
             assert "Directory listing" in installed.sh(client)
         assert gateway.stop() == 0
