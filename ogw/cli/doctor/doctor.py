@@ -19,6 +19,7 @@ from ogw.cli.ask.explanation import connect_target
 from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.doctor.bundle import write_bundle
 from ogw.cli.doctor.findings import Finding, State, count_of, ok, problem, warning
+from ogw.cli.doctor.libraries import of_libraries
 from ogw.cli.doctor.machine import of_clock, of_files, of_gateway, of_limits, of_listeners, running_status
 from ogw.cli.doctor.reach import Outside, wanted_host, wanted_of
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
@@ -79,6 +80,7 @@ def run(asked: argparse.Namespace) -> int:
         running, why = running_status(config)
         found = [*_of_configuration(config, file), *of_gateway(running, why, config.policy.hash)]
         found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
+        found += of_libraries()
         found += _outside(config, asked.host, asked.timeout)
     report = {
         "version": __version__,
