@@ -296,7 +296,7 @@ def _beside_packaged(place: Place, port: int) -> list[Step]:
     path, text = place.root + LOW_PORTS_FILE, beside_packaged(port)
     kept = Step(_("{file} of the package").format(file=PACKAGED), lambda: True, lambda: None)
     if not text:
-        return [kept, _remove(path)] if os.path.exists(path) else [kept]
+        return [kept, _remove_with_folder(path)] if os.path.exists(path) else [kept]
 
     def do() -> None:
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
@@ -387,15 +387,17 @@ def undo(place: Place, purge: bool) -> list[Step]:
             return not any(succeeds("systemctl", asks, "--quiet", "ogw") for asks in ("is-active", "is-enabled"))
 
         steps.append(_command(place, _("stop the service"), stopped, [["systemctl", "disable", "--now", "ogw"]]))
-    there = os.path.exists(unit)
+    low_ports = place.root + LOW_PORTS_FILE
+    there = os.path.exists(unit) or os.path.exists(low_ports)
     steps.append(_remove(unit))
+    if os.path.exists(low_ports):
+        steps.append(_remove_with_folder(low_ports))
     if place.systemd and not place.root:
         steps.append(_forget(place, lambda: not there))
     if place.firewall is not None and place.port:
         steps.append(_close(place.firewall, place.port))
         if place.firewall.keeper and os.path.exists(place.firewall.keeper):
-            folder, name = os.path.split(place.firewall.keeper)
-            steps += [_remove(folder if os.listdir(folder) == [name] else place.firewall.keeper), _forget(place)]
+            steps += [_remove_with_folder(place.firewall.keeper), _forget(place)]
     if purge:
         paths = (f"{unit}.old", *(place.root + path for path in FOLDERS))
         steps += [_remove(path) for path in paths if os.path.lexists(path)]
@@ -422,6 +424,12 @@ def _remove(path: str) -> Step:
 
     by_hand = shlex.join(["rm", *(["-r"] if is_folder else []), path])
     return Step(_("remove {file}").format(file=path), lambda: not os.path.lexists(path), do, (by_hand,), details)
+
+
+def _remove_with_folder(path: str) -> Step:
+    """With its folder, where nothing else is in there."""
+    folder, name = os.path.split(path)
+    return _remove(folder if os.listdir(folder) == [name] else path)
 
 
 def _text_of(path: str) -> IniText:

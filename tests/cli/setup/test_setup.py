@@ -271,6 +271,20 @@ def test_uninstalling_keeps_the_ini_file_and_purging_does_not(image):
     assert not ini(image).exists()
 
 
+def test_the_unit_of_a_package_stays_in_force_and_low_ports_are_allowed_beside_it(image):
+    packaged = image / "usr/lib/systemd/system/ogw.service"
+    packaged.parent.mkdir(parents=True)
+    packaged.write_text("[Service]\nExecStart=/usr/bin/ogw run\n")
+    beside = unit(image).with_name("ogw.service.d") / "low-ports.conf"
+    ogw("setup", "--yes", "--root", image, "--allowed-host", "a.example.com", "--listen-port", "443")
+    assert not unit(image).exists() and "\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n" in beside.read_text()
+    ogw("setup", "--yes", "--root", image, "--listen-port", "8080")
+    assert not beside.parent.exists()
+    ogw("setup", "--yes", "--root", image, "--listen-port", "443")
+    assert ogw("setup", "--yes", "--uninstall", "--root", image).returncode == 0
+    assert not beside.parent.exists() and packaged.exists()
+
+
 def test_a_dry_run_writes_nothing(image):
     before = state(image)
     done = ogw("setup", "--dry-run", "--root", image, "--allowed-host", "a.example.com")
