@@ -172,7 +172,10 @@ def test_a_clean_debian_needs_no_more_than_its_python(tree, built, newer, tmp_pa
             run(["tar", "-xzf", str(archive), "-C", str(copy.folder / "srv")])
         (copy.folder / "etc" / "hosts").write_text("127.0.0.1 localhost\n127.0.4.4 www.example.com\n")
         with Booted(copy.folder) as machine:
-            done = machine.run(f"/srv/{made.name.removesuffix('.tar.gz')}/install")
+            install = f"/srv/{made.name.removesuffix('.tar.gz')}/install"
+            copy.write("/usr/bin/ogw", "that of a package", 0o755)
+            assert "/usr/bin/ogw is there, from a package; remove that" in machine.sh(install, check=False).stderr
+            done = machine.sh(f"rm /usr/bin/ogw && {install}")
             assert done.stdout.endswith(f" is installed: {LINK}\nnext: {LINK} setup\n") and done.stderr == "", done
             machine.run("ogw", "setup", "--yes", "--allowed-host", "www.example.com to=127.0.0.0/8")
             assert f"path={LINK} ;" in machine.unit("ogw", "ExecStart")["ExecStart"]
