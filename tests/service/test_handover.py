@@ -97,6 +97,21 @@ def test_a_client_that_opens_a_hundred_tunnels_a_second_and_holds_fifty_loses_no
     assert {line["reason"] for line in gateway.events(108)} <= {"client-closed", "upstream-closed"}
 
 
+@pytest.mark.skipif(not LONG, reason="it takes all that the machine has")
+def test_a_load_that_takes_all_that_the_machine_has_loses_none(upstream, tmp_path):
+    ini = tmp_path / "ogw.ini"
+    write = "[ogw]\nallowed-host = 127.0.0.0/8\nallowed-target-network = 127.0.0.0/8\nworkers = {}\n".format
+    ini.write_text(write(2))
+    with Upgraded("--config", str(ini), workers=None, forgets=(108,)) as gateway:
+        with Load(gateway, upstream.target, threads=40, turns=1) as load:
+            for workers in (2, 4, 3, 1, 2):
+                ini.write_text(write(workers))
+                gateway.upgrade()
+                load.wait_for(500)
+                gateway.wait_for_end_of(gateway.pids[-2])
+        assert load.broken == []
+
+
 def test_systemd_is_told_whom_to_watch_and_hears_the_predecessor_no_more(upstream, tmp_path):
     with systemd(tmp_path) as (path, heard):
         environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}
