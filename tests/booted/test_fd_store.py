@@ -58,7 +58,8 @@ def test_a_crash_refuses_nobody_and_loses_what_was_open(service):
             service.crash()
             until(lambda before=before: clients.passed > before + 50)
     assert clients.refused == 0
-    assert clients.lost <= 3  # the one that was being served at each crash
+    # What was being served at each crash, and after it by the other worker, which systemd kills a moment later.
+    assert clients.lost <= 6
     assert sum(ended(sock) for sock in held) == HELD
     assert kept(service) == 4
     assert len(service.machine.sh("ss -ltnH sport = 8080").stdout.splitlines()) == 4
@@ -73,7 +74,7 @@ def ended(sock):
 
 
 def test_who_comes_while_nobody_is_there_is_served_by_the_next(service):
-    service.begin("RestartSec=3s", workers=2)
+    service.begin("RestartSec=10s", workers=2)
     until(lambda: kept(service) == 4)
     service.kill(signal.SIGKILL, service.pid)
     service.becomes("SubState", "auto-restart")

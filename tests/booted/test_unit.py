@@ -166,7 +166,7 @@ def test_one_that_crashes_is_started_again_however_often(service):
 
 
 def test_a_supervisor_that_hangs_is_killed_by_the_watchdog_and_started_again(service):
-    service.begin("WatchdogSec=2")
+    service.begin("WatchdogSec=4")
     pid, sign = service.pid, service.state("WatchdogTimestampMonotonic")
     until(lambda: service.state("WatchdogTimestampMonotonic") != sign)
     assert service.pid == pid
@@ -177,22 +177,22 @@ def test_a_supervisor_that_hangs_is_killed_by_the_watchdog_and_started_again(ser
 
 
 def test_a_worker_that_hangs_is_replaced_and_the_service_goes_on(service):
-    service.begin(hung_timeout="2s", workers=2)
+    service.begin(hung_timeout="10s", workers=2)
     before, first = service.pid, service.workers[0]
     service.kill(signal.SIGSTOP, first)
-    service.becomes("StatusText", "0 tunnels are open; 1 of 2 workers do not answer", "0 tunnels are open")
+    service.becomes("StatusText", "0 tunnels are open; 1 of 2 workers do not answer")
     assert until(lambda: service.lines(event=405))[-1]["PRIORITY"] == 3
     until(lambda: len(service.workers) == 2 and first not in service.workers)
     assert service.pid == before and service.passes(TARGET)
 
 
 def test_tunnels_have_the_time_that_the_configuration_gives_them_although_the_unit_gives_less(service):
-    service.begin("TimeoutStopSec=1", drain_timeout="60s")
+    service.begin("TimeoutStopSec=5", drain_timeout="60s")
     tunnel, _head = service.ask(TARGET)
     service.machine.run("systemctl", "stop", "--no-block", "ogw")
     service.becomes("StatusText", "draining: 1 tunnels are open")
     began = float(service.machine.run("cat", "/proc/uptime").stdout.split()[0])
-    until(lambda: float(service.machine.run("cat", "/proc/uptime").stdout.split()[0]) > began + 4)
+    until(lambda: float(service.machine.run("cat", "/proc/uptime").stdout.split()[0]) > began + 8)
     with tunnel:
         tunnel.sendall(b"still")
         assert read_exactly(tunnel, 5) == b"still"

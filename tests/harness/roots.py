@@ -43,8 +43,10 @@ def _make(program, release, made):
     for old in KEPT.glob(f"{release}-*"):  # of another list of packages, or half done
         shutil.rmtree(old)
     part = made.with_name(f"{made.name}.part")
+    # With mounts of its own, which are gone when it is killed: what is left can be removed.
+    words = ["unshare", "--mount", program, "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}"]
     done = subprocess.run(
-        [program, "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}", release, str(part)],
+        [*words, release, str(part)],
         capture_output=True,
         text=True,
         timeout=400 * PATIENCE,
