@@ -152,7 +152,7 @@ def test_a_newcomers_first_hour(copy, authority):
     def serve(connection):
         with context.wrap_socket(connection, server_side=True) as session:
             session.recv(1 << 16)
-            session.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello\n")
+            session.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n")
 
     with Booted(copy.folder) as machine, machine.network(), Server(serve, host="127.0.0.1"):
         before = _files(machine)
