@@ -123,7 +123,7 @@ def test_too_few_open_files_for_all_workers_are_one_clear_line():
         *("--listen-address", address(), "--workers", "100"),
         command=["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"],
     )
-    assert "workers = 100, each with a socket on 1 listen-address, need 416 open files, and 200 are allowed" in said
+    assert "workers = 100, each with a socket on 1 listen-address, need 424 open files, and 200 are allowed" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
