@@ -14,17 +14,19 @@ LEAST_SECONDS = 0.01  # between two signs of life: whoever wants them faster get
 _MICROSECONDS = re.compile(r"[1-9][0-9]{0,17}\Z")
 
 
-def notify(*lines: str, descriptors: Sequence[int] = ()) -> None:
-    """Such as "READY=1". Never blocks, never fails: whoever listens may be gone."""
+def notify(*lines: str, descriptors: Sequence[int] = (), seconds: float = 0.0) -> None:
+    """Such as "READY=1". Never fails: whoever listens may be gone; and what finds no room within `seconds` is lost."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     if address[0] == "@":
         address = "\0" + address[1:]
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(seconds)
+            sock.connect(address)  # else it would not be waited for that there is room
             handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
-            sock.sendmsg(["\n".join(lines).encode()], handed, 0, address)
+            sock.sendmsg(["\n".join(lines).encode()], handed)
     except OSError:
         pass
 

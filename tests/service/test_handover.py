@@ -1,5 +1,6 @@
 """An upgrade: a successor takes over, and no client notices."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -128,6 +129,31 @@ def test_systemd_is_told_whom_to_watch_and_hears_the_predecessor_no_more(upstrea
             gateway.wait_for_end_of(old)
             assert gateway.stop() == 0
             assert heard.count("STOPPING=1") == 1
+
+
+def test_systemd_is_told_whom_to_watch_although_its_queue_is_full(upstream, tmp_path):
+    """It would take the end of the predecessor for that of the service."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(20)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        slow = "import ogw.service.handover.retirement as r\nr.MAINPID_SECONDS = 60.0"
+        with Upgraded(*ALLOW, environment=environment, program=program(slow)) as gateway:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
+                other.setblocking(False)
+                while True:
+                    other.sendto(b"STATUS=busy", sock.getsockname())
+            gateway.send(signal.SIGUSR2)
+            successor = _started(gateway)
+            until(lambda: _has_admin(successor))  # the predecessor has heard that it serves
+            while f"MAINPID={successor}" not in sock.recv(65536).decode().split("\n"):
+                pass
+            gateway.follow()
+
+
+def _has_admin(pid):
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return any(pathlib.Path(f"/proc/{one}/cmdline").read_bytes().startswith(b"ogw: admin") for one in children)
 
 
 def test_the_command_upgrades_and_tells_of_the_tunnels_that_stay(upstream):

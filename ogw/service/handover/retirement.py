@@ -31,6 +31,7 @@ from ogw.service.notify import notify
 from ogw.service.questions import EARLIER_SECONDS, Questions
 from ogw.service.wishes import Wish, Wishes
 
+MAINPID_SECONDS = 2.0  # that the one line is tried to be told which the service cannot do without
 UPGRADED = "the gateway was upgraded meanwhile; ask again"
 
 
@@ -82,7 +83,7 @@ class Retirement:
         """
         self.successor = successor
         count = self._table.tunnels
-        notify(f"MAINPID={successor.pid}")
+        notify(f"MAINPID={successor.pid}", seconds=MAINPID_SECONDS)
         keep_silent(os.environ)  # whatever is still to be said the successor says
         self._say(Yours(seconds))
         self._log.event(
