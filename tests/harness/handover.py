@@ -78,6 +78,8 @@ class Upgraded(Gateway):
 
     def stop(self, number=signal.SIGTERM, seconds=30):
         """The exit code of the first process; who serves is told to end, and all have."""
+        # Also one that a test which failed has not followed.
+        self.pids += [int(line["message"].split()[1]) for line in self.events(113)[len(self.pids) - 1 :]]
         if len(self.pids) > 1:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
