@@ -139,6 +139,12 @@ def _shown(page):
     return done.stdout
 
 
+def test_it_starts_for_every_setting_that_allows_anything():
+    script = (ROOT / "conf/debian/postinst").read_text()
+    asked = re.search(r"for name in (.+); do", script)[1].split()
+    assert {*asked} == {name for name, setting in SETTINGS.items() if setting.allows}
+
+
 # Its life.
 
 
