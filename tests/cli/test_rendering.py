@@ -12,7 +12,13 @@ from harness.terminal import Terminal
 from ogw.cli.commands import COMMANDS
 
 OWN_ERROR = "this is an error of ogw itself"
-ELSEWHERE = {"run", "top", "drain", "doctor"}  # they do not end, end the gateway, or ask around: see their own tests
+ELSEWHERE = {
+    "run",
+    "top",
+    "drain",
+    "doctor",
+    "upgrade",
+}  # they do not end, end the gateway, or ask around: see their own tests
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
 HELPS = [
     *(command.words for command in COMMANDS),
@@ -65,6 +71,7 @@ status
 status --json
 tunnels
 suggest
+ready
 reload
 reload --json
 version
