@@ -17,6 +17,7 @@ from ogw.tunnel.resolve import Kept, Lookup, Resolver, kept_for
 @pytest.fixture
 def errors(monkeypatch):
     """What nobody caught, in the loop or while objects died."""
+    gc.collect()  # what other tests left is theirs
     found = []
     monkeypatch.setattr(sys, "unraisablehook", lambda error: found.append(repr(error)))
     monkeypatch.setattr(get_hub(), "print_exception", lambda *error: found.append(repr(error)))

@@ -83,7 +83,7 @@ NO_START = {
         "set",
         "workers",
         "100",
-    ): "workers = 100, each with a socket on 2 listen-address, need 516 open files, and 200 are",
+    ): "workers = 100, each with a socket on 2 listen-address, need 524 open files, and 200 are",
 }
 
 
