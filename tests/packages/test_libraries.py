@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(5400), AS
 # Those of tools/test without --long, and Python's own tools.
 PEERS = (
     *("curl", "openssl", "wget", "git", "dnsmasq-base", "iproute2", "gnutls-bin", "nodejs", "squid", "haproxy"),
-    *("tinyproxy-bin", "logrotate", "procps", "python3-venv", "python3-pip"),
+    *("tinyproxy-bin", "logrotate", "procps", "xz-utils", "bzip2", "python3-venv", "python3-pip"),
 )
 OURS = ("configargparse", "cryptography", "gevent", "prometheus_client", "pythonjsonlogger", "rich", "setproctitle",
         "shtab", "waitress")  # fmt: skip
