@@ -281,28 +281,29 @@ def _unit(answers: Answers, place: Place, port: int) -> Step:
         details = (_("the one that is there differs; it is kept as {file}.old").format(file=place.unit),)
 
     def do() -> None:
-        os.makedirs(os.path.dirname(place.unit), 0o755, exist_ok=True)
         if os.path.islink(place.unit):
             # What it leads to is somebody else's, or, of a unit that was masked, /dev/null.
             os.rename(place.unit, f"{place.unit}.old")
         elif details:
             shutil.copy2(place.unit, f"{place.unit}.old")
-        replace(place.unit, text.encode(), mode=0o644)
+        _write(place.unit, text)
 
     return Step(_("write {file}").format(file=place.unit), lambda: _contents(place.unit) == text, do, details=details)
 
 
 def _beside_packaged(place: Place, port: int) -> list[Step]:
     path, text = place.root + LOW_PORTS_FILE, beside_packaged(port)
-    kept = Step(_("{file} of the package").format(file=PACKAGED), lambda: True, lambda: None)
+    packaged = Step(_("{file} of the package").format(file=PACKAGED), lambda: True, lambda: None)
     if not text:
-        return [kept, _remove_with_folder(path)] if os.path.exists(path) else [kept]
+        return [packaged, _remove_with_folder(path)] if os.path.exists(path) else [packaged]
+    does = _("write {file}").format(file=path)
+    return [packaged, Step(does, lambda: _contents(path) == text, lambda: _write(path, text))]
 
-    def do() -> None:
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        replace(path, text.encode(), mode=0o644)
 
-    return [kept, Step(_("write {file}").format(file=path), lambda: _contents(path) == text, do)]
+def _write(path: str, text: str) -> None:
+    """A file of systemd's, which everybody may read, and its folder."""
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    replace(path, text.encode(), mode=0o644)
 
 
 def _contents(path: str) -> str:
@@ -328,8 +329,7 @@ def _keeper(firewall: Firewall, text: str) -> Step:
     path = firewall.keeper
 
     def do() -> None:
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        replace(path, text.encode(), mode=0o644)
+        _write(path, text)
         call("systemctl", "daemon-reload")
 
     does = _("let that last beyond a reboot: write {file}").format(file=path)
