@@ -150,6 +150,24 @@ _TUNE_IDLE = _("nothing, unless the client wonders; then raise `idle-timeout` or
 REASONS = {
     "bad-request": Advice(_("The first bytes are not the head of an HTTP/1 request."), _NOT_HTTP_CONNECT),
     "bad-target": Advice(_("The CONNECT names a target that cannot be one."), _NOT_HTTP_CONNECT),
+    "proxy-header-missing": Advice(
+        _("It came from a network of `proxy-protocol-from`, but without a PROXY header in front."),
+        _(
+            "switch the header on in that load balancer (haproxy: `send-proxy-v2`; nginx: `proxy_protocol on`); where "
+            "clients come straight from there, too, name the load balancer's own address only"
+        ),
+    ),
+    "proxy-header-malformed": Advice(
+        _("The PROXY header of a load balancer cannot be read, or was cut short."),
+        _("see why in the log, and look at the load balancer; versions 1 and 2 are read"),
+    ),
+    "proxy-header-not-allowed": Advice(
+        _("It came with a PROXY header, but from no network of `proxy-protocol-from`: the header is not believed."),
+        _(
+            "if it is your load balancer: `ogw config add proxy-protocol-from ADDRESS`, then "
+            "`ogw config set proxy-protocol required --reload`; if not, somebody tries to pass for another client"
+        ),
+    ),
     "client-not-allowed": Advice(
         _("The client's address is in no network of `allowed-client`."),
         _(

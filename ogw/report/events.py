@@ -73,6 +73,7 @@ class Field:
     MESSAGE = "message"
     TUNNEL = "tunnel"  # id: process, number
     CLIENT = "client"  # address:port
+    VIA = "via"  # address:port of the load balancer that it came through
     TARGET = "target"  # host:port
     UPSTREAM = "upstream"  # address:port that was dialed
     BYTES_UP = "bytes_up"

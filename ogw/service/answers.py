@@ -124,7 +124,7 @@ def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> KnownTunnels:
         for tunnel in tunnels
         if (not client or tunnel.client_ip == client)
         and (not target or tunnel.target == target or tunnel.target.rpartition(":")[0] == target)
-        and (not text or any(text in name for name in (tunnel.client_name, tunnel.target, tunnel.upstream, tunnel.id)))
+        and (not text or any(text in name for name in _names(tunnel)))
     ]
     now = time.monotonic()
     return {
@@ -136,10 +136,15 @@ def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> KnownTunnels:
     }
 
 
+def _names(tunnel: Tunnel) -> tuple[str, ...]:
+    return tunnel.client_name, tunnel.via, tunnel.target, tunnel.upstream, tunnel.id
+
+
 def _open(tunnel: Tunnel, now: float) -> OpenTunnel:
     return {
         "tunnel": tunnel.id,
         "client": tunnel.client_name,
+        "via": tunnel.via,
         "target": tunnel.target,
         "upstream": tunnel.upstream,
         "state": tunnel.state,

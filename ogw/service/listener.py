@@ -18,6 +18,8 @@ RECEIVE_SIZE = 16 * 1024
 DEFER_ACCEPT = 1  # seconds that the kernel keeps a silent client to itself (tcp(7), TCP_DEFER_ACCEPT)
 PAUSE = 0.1  # seconds without accepting after descriptors ran out
 
+Take = Callable[[_socket.socket, Any, bytes], None]  # of a client: its socket, its address, the first bytes that came
+
 
 class ListenError(Exception):
     """An address cannot be listened on; the sentence says why and what to do."""
@@ -109,12 +111,16 @@ class Listener(StreamServer):  # type: ignore[misc]
     def __init__(
         self,
         sock: socket.socket,
-        take: Callable[[_socket.socket, Any, bytes], None],
+        take: Take,
         out_of_descriptors: Callable[[OSError], None],
     ) -> None:
         super().__init__(sock, handle=take, spawn=None)
         self._family = sock.family
         self._out_of_descriptors = out_of_descriptors
+
+    def give_to(self, take: Take) -> None:
+        """Whoever is accepted from now on."""
+        self.set_handle(take)
 
     def open_queue(self) -> None:
         """The supervisor closed it where nobody served it for long; one that is open stays as it is."""

@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 from gevent.event import Event as Flag
@@ -135,13 +135,24 @@ class Tunnels:
 
     # From accept to close, and what limits them.
 
-    def take(self, client: _socket.socket, address: tuple[Any, ...], first: bytes) -> None:
-        """A client is here: start its greenlet, which runs until it first waits. Called in the hub."""
+    def take(
+        self,
+        client: _socket.socket,
+        address: tuple[Any, ...],
+        first: bytes,
+        kind: Callable[..., Tunnel] = Tunnel,
+        objection: Optional[Refused] = None,
+    ) -> None:
+        """A client is here: start its greenlet, which runs until it first waits. Called in the hub.
+
+        kind       of tunnel that it gets
+        objection  for which it is refused
+        """
         self._made += 1
         network = client_network(address[0], self.config.client_ipv6_prefix)
-        tunnel = Tunnel(client, address, f"{self._log.process}-{self._made}", self._shared, network)
-        refused = self._limit_reached(network)
-        if self._lingering and len(self._lingering) >= self._most_lingering():
+        tunnel = kind(client, address, f"{self._log.process}-{self._made}", self._shared, network)
+        refused = objection or self._limit_reached(network)
+        if self._lingering and len(self._lingering) >= self.spare_sockets():
             next(iter(self._lingering)).end_now(Reason.NO_DESCRIPTORS)
         self._open.add(tunnel)
         self._row.opened(network, tunnel.client_ip)
@@ -162,8 +173,8 @@ class Tunnels:
         self._lingering[tunnel] = None
         self._row.closed(tunnel.network, tunnel.client_ip)
 
-    def _most_lingering(self) -> int:
-        """How many sockets may be held so: those that no tunnel can need, up to a limit."""
+    def spare_sockets(self) -> int:
+        """How many may be held for a while by who has no tunnel yet, or any more: that none can need, up to a limit."""
         return min(MOST_LINGERING, 2 * (self._limits.own_tunnels - self._row.tunnels) + SPARE_DESCRIPTORS // 2)
 
     def _limit_reached(self, network: str) -> Optional[Refused]:

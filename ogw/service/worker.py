@@ -21,6 +21,7 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.uncaught import report_uncaught_errors
 from ogw.service.control import Channel, MessageTooLarge
+from ogw.service.introductions import Introductions
 from ogw.service.listener import Listener
 from ogw.service.messages import (
     Answered,
@@ -78,7 +79,8 @@ class Worker:
         self._tunnels = tunnels
         self._next: Optional[tuple[Config, Shared]] = None
         self._building = 0  # the number of the reload that is being built
-        self._listeners = [Listener(sock, tunnels.take, self._out_of_descriptors) for sock in sockets]
+        self._introductions = Introductions(tunnels)
+        self._listeners = [Listener(sock, self._introductions.door, self._out_of_descriptors) for sock in sockets]
         self._hub = get_hub()
         self._stop = Flag()
         self._stop_now = Flag()
@@ -232,11 +234,15 @@ class Worker:
             return
         (config, shared), self._next = self._next, None
         self._tunnels.take_over(config, shared, recheck)
+        self._introductions.go_on_under(config)
+        for listener in self._listeners:
+            listener.give_to(self._introductions.door)
         self._say(Taken(self._building))
 
     def _out_of_descriptors(self, error: OSError) -> None:
         """Accepting rests for a moment. It may go on for hours: one line, then a count a minute."""
         self._tunnels.end_lingering()
+        self._introductions.end(Reason.NO_DESCRIPTORS, f"{error.strerror}: no PROXY header is waited for")
         self._shortages += 1
         if time.monotonic() - self._shortage_told_at < REPEAT_SECONDS:
             return
@@ -272,7 +278,7 @@ class Worker:
         if self._lasts is None:
             tunnels.refuse_new_ones()
             self._end_within(config.drain_timeout)
-        while tunnels.are_open and not self._stop_now.is_set() and (left := self._until - time.monotonic()) > 0:
+        while self._has_clients and not self._stop_now.is_set() and (left := self._until - time.monotonic()) > 0:
             tunnels.empty.clear()  # it may be set since the last time that there was none
             tunnels.empty.wait(left)
         # They own their sockets and are only asked to end: an alert, their last bytes and their line take a moment.
@@ -283,12 +289,18 @@ class Worker:
             tunnels.empty.wait(END_SECONDS)
         return cut
 
+    @property
+    def _has_clients(self) -> bool:
+        return self._tunnels.are_open or self._introductions.are_waiting
+
     def _close_door(self) -> None:
         # In the hub, from where tunnels are started: whoever else starts one waits for it and is never woken.
         for listener in self._listeners:
             if self._opens and not self._orphaned:
                 listener.accept_what_is_queued()
             listener.close()
+        if self._lasts is None:
+            self._introductions.end(Reason.DRAINING, "the gateway is draining")
         self._is_closed.set()
 
 

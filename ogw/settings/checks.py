@@ -43,6 +43,7 @@ def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
         told = _("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it")
         mistakes.near(given, told)
     _check_listen(values, mistakes, warnings)
+    _check_proxy_protocol(values, mistakes, warnings)
     _check_relay_proxy(values, mistakes, warnings)
     if values["admin_name"] and (values["admin_page"] == "no" or values["admin_address"] is None):
         warnings.append(_("admin-name does nothing: it is for the page, with admin-page = yes on admin-address"))
@@ -173,6 +174,19 @@ def _meet(host: str, other: str, same_setting: bool) -> bool:
     if (":" in host) != (":" in other):
         return False
     return not same_setting if host == other else bool({host, other} & {"0.0.0.0", "::"})
+
+
+def _check_proxy_protocol(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
+    mode, networks = values["proxy_protocol"], values["proxy_protocol_from"]
+    if mode == "required" and not networks and "proxy-protocol-from" not in mistakes.wrong:
+        mistakes.near("proxy-protocol",
+            _("proxy-protocol = required: say from which load balancers, as in proxy-protocol-from = 10.0.0.5; it is "
+              "empty, and whoever connects could say to be anybody")
+        )  # fmt: skip
+    if mode == "off" and networks:
+        warnings.append(_("proxy-protocol-from does nothing with proxy-protocol = off"))
+    if mode == "required" and any(network.prefixlen == 0 for network in networks):
+        warnings.append(_("proxy-protocol-from names every address: whoever connects can say to be anybody"))
 
 
 def _check_report(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:

@@ -105,6 +105,21 @@ class Config:
         restart=True,
         installer="PORTNUMBER",
     )
+    proxy_protocol: str = _listening(
+        "proxy-protocol",
+        "off",
+        choice("off", "required"),
+        "off|required",
+        _("whether load balancers say whose connection it is, with a PROXY header (version 1 or 2) in front of it"),
+    )
+    proxy_protocol_from: tuple[Network, ...] = _listening(
+        "proxy-protocol-from",
+        "",
+        parse_network,
+        "NETWORK",
+        _("networks of those load balancers: from there it is required, from all others it is refused"),
+        listed=True,
+    )
     allowed_host: tuple[Rule, ...] = _what_may_pass(
         "allowed-host",
         "",

@@ -16,6 +16,7 @@ from ogw.wire.connect import (
     HeadError,
     HeadTooLarge,
     NotConnect,
+    ProxyHeader,
     Request,
     RequestReader,
     read_request,
@@ -26,6 +27,7 @@ HEAD_REASONS: dict[type[HeadError], Reason] = {
     NotConnect: Reason.NOT_CONNECT,
     BadRequest: Reason.BAD_REQUEST,
     BadTarget: Reason.BAD_TARGET,
+    ProxyHeader: Reason.PROXY_HEADER_NOT_ALLOWED,
     HeadTooLarge: Reason.HEAD_TOO_LARGE,
 }
 
@@ -58,6 +60,14 @@ def target_of(data: bytes, most: int) -> str:
     except HeadError:
         return ""
     return str(request.target) if request is not None else ""
+
+
+def to_be_believed(client: str) -> str:
+    """What the operator does about a PROXY header of this client that was refused; the end of a sentence."""
+    return (
+        f"no header is believed from {client}: if that is a load balancer of yours, set proxy-protocol = required and "
+        f"proxy-protocol-from = {client}; if not, it tried to pass for somebody else"
+    )
 
 
 def _await_head(
@@ -101,6 +111,6 @@ def _await_head(
 
 
 def _which(reader: RequestReader) -> str:
-    """What the head is instead, as far as it came. Raises NotConnect."""
+    """What the head is instead, as far as it came. Raises NotConnect or ProxyHeader."""
     instead = reader.end()
     return f", which is {instead}" if instead else ""

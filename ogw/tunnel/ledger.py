@@ -89,7 +89,9 @@ class Ledger:
         }
         self._tell(rejection.reason, rejection.detail, client, target, {**fields, **more}, named=handshake.pattern)
 
-    def verified(self, handshake: Handshake, tunnel: str, client: str, target: str, seconds: float) -> None:
+    def verified(
+        self, handshake: Handshake, tunnel: str, client: str, target: str, seconds: float, via: str = ""
+    ) -> None:
         """Its TLS session passes the rules."""
         self.cells[VERIFIED.get(handshake.version, VERIFIED[0])] += 1
         HANDSHAKE.observe(self.cells, seconds)
@@ -102,6 +104,7 @@ class Ledger:
             seconds,
             handshake.subject,
             handshake.ech_to_report,
+            via,
         )
 
     def still_open(self, fields: dict[str, Any], upstream: str, bytes_up: int, bytes_down: int) -> None:

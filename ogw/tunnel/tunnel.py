@@ -16,7 +16,7 @@ from ogw.report.events import Event
 from ogw.report.log import Account
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
 from ogw.tunnel.grounds import Grounds
-from ogw.tunnel.head import read_head, target_of
+from ogw.tunnel.head import read_head, target_of, to_be_believed
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
 from ogw.tunnel.mailbox import ClientGone, ClientWatch
 from ogw.tunnel.refusal import Left, Refused, refusal
@@ -39,6 +39,8 @@ class Ended(BaseException):
 
 class Tunnel:
     """One accepted client connection. It owns its sockets: only `run` closes them."""
+
+    via = ""  # address:port of the load balancer that it came through (tunnel/introduced.py)
 
     __slots__ = (
         "accepted",
@@ -212,9 +214,14 @@ class Tunnel:
 
     def _read_head(self, first: bytes) -> Request:
         shared = self.shared
-        return read_head(
-            self.client, first, self.accepted, shared.head_timeout, shared.head_max_size, self._judge_client
-        )
+        try:
+            return read_head(
+                self.client, first, self.accepted, shared.head_timeout, shared.head_max_size, self._judge_client
+            )
+        except Refused as refused:
+            if refused.reason is not Reason.PROXY_HEADER_NOT_ALLOWED:
+                raise
+            raise Refused(refused.reason, f"{refused.detail}; {to_be_believed(self.client_ip)}") from None
 
     # 2. May it go?
 
@@ -314,7 +321,7 @@ class Tunnel:
         self.handshake, grounds.session = None, handshake.session
         ledger = self.shared.ledger
         if handshake.verified:
-            ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began)
+            ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began, self.via)
         rejection = handshake.rejection
         if rejection is not None:
             passes = handshake.only_reports
@@ -358,7 +365,9 @@ class Tunnel:
         ledger.copied(up - self.told_up, down - self.told_down)
         detail = "the peer did not answer for too long" if is_timeout(duplex.error) else self.detail
         duration = time.monotonic() - self.accepted
-        account = Account(self.id, self.client_name, self.target, upstream.address, up, down, dial_seconds, duration)
+        account = Account(
+            self.id, self.client_name, self.target, upstream.address, up, down, dial_seconds, duration, self.via
+        )
         ledger.closed(duplex.reason or Reason.INTERNAL_ERROR, detail, account)
 
     def _account_for_leaving(self, left: "Left | Ended") -> None:
@@ -368,6 +377,7 @@ class Tunnel:
         return {
             "tunnel": self.id,
             "client": self.client_name,
+            "via": self.via or None,
             "target": self.target or None,
             "duration": round(time.monotonic() - self.accepted, 6),
         }

@@ -15,7 +15,14 @@ from typing import NamedTuple, Optional
 
 from ogw.wire.lines import LINE, Lines, forbidden
 from ogw.wire.place import place
-from ogw.wire.protocols import WEBSOCKET, begins_tls, instead_of_answer, instead_of_connect, instead_of_request
+from ogw.wire.protocols import (
+    WEBSOCKET,
+    begins_proxy_header,
+    begins_tls,
+    instead_of_answer,
+    instead_of_connect,
+    instead_of_request,
+)
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 LONGEST_NAME = 253  # RFC 1035, section 2.3.4, as text without the final dot
@@ -70,6 +77,10 @@ class NotConnect(HeadError):
 
 class BadRequest(HeadError):
     """Not an HTTP/1 request head."""
+
+
+class ProxyHeader(BadRequest):
+    """A header of the PROXY protocol stands where none is read."""
 
 
 class BadTarget(HeadError):
@@ -128,8 +139,8 @@ class Response(NamedTuple):
 def read_request(data: bytes, limit: int) -> Optional[Request]:
     """The CONNECT request that `data` begins with (RFC 9112, sections 2 to 6; RFC 9110, section 9.3.6).
 
-    None while it is incomplete. Raises NotConnect, BadRequest, BadTarget, or HeadTooLarge when its first `limit` bytes
-    hold no blank line, or too many header lines.
+    None while it is incomplete. Raises NotConnect, BadRequest, ProxyHeader, BadTarget, or HeadTooLarge when its first
+    `limit` bytes hold no blank line, or too many header lines.
     """
     whole = _REQUEST.match(data, 0, limit)
     if whole is None:
@@ -166,10 +177,12 @@ class RequestReader(Lines):
     def end(self) -> str:
         """Nothing more comes: what the bytes begin as, instead of a request; "" for what is not known.
 
-        Raises NotConnect where they are enough to say that.
+        Raises NotConnect or ProxyHeader where they are enough to say that.
         """
         if self._other is not None:
             raise self._other
+        if self._target is None and begins_proxy_header(self.data):
+            raise ProxyHeader(instead_of_request(bytes(self.data)))
         return "" if self._target else instead_of_request(bytes(self.data)) or instead_of_request(self.rest)
 
     def _read(self, more: bytes) -> Optional[Request]:
@@ -182,7 +195,9 @@ class RequestReader(Lines):
                     self._other = NotConnect(f"a WebSocket without TLS (ws://); {_ONLY_CONNECT}: {WEBSOCKET}")
                     raise self._other
             elif self._target is None:
-                if line or self.begin > 2:  # one empty line before the request is nothing (RFC 9112, section 2.2)
+                # One empty line before the request is nothing (RFC 9112, section 2.2). What comes behind two tells
+                # what they are: a PROXY header's begin.
+                if line or self.begin > len(_TWO_EMPTY_LINES):
                     self._read_first(line)
             elif line:
                 if len(headers) == MOST_FIELDS:
@@ -197,6 +212,7 @@ class RequestReader(Lines):
         return None
 
     def _read_first(self, line: bytes) -> None:
+        self._require_one_empty_line()
         try:
             self._target = _request_line(line)
             self._begin_of_fields = self.begin
@@ -205,7 +221,14 @@ class RequestReader(Lines):
                 raise
             self._other = other  # it may be a WebSocket, which its headers tell
 
+    def _require_one_empty_line(self) -> None:
+        if self.data.startswith(_TWO_EMPTY_LINES):
+            raise BadRequest("not a request line, but two empty lines")
+
     def judge_end(self, line: bytes, byte: int, position: int) -> None:
+        if self._target is None and begins_proxy_header(self.data):
+            raise ProxyHeader(instead_of_request(bytes(self.data)))
+        self._require_one_empty_line()
         instead = instead_of_request(line + bytes((byte,))) if self.begin <= 2 else ""
         raise BadRequest(instead or forbidden(byte, position))
 
@@ -277,7 +300,8 @@ def _phrase(raw: Optional[bytes]) -> str:
 def _request_line(line: bytes) -> Target:
     parts = _REQUEST_LINE.match(line)
     if parts is None:
-        raise BadRequest(_what_instead(line))
+        kind = ProxyHeader if begins_proxy_header(line) else BadRequest
+        raise kind(_what_instead(line))
     method, target = parts.groups()
     if method != b"CONNECT":
         if method.upper() == b"CONNECT":
@@ -288,8 +312,6 @@ def _request_line(line: bytes) -> Target:
 
 def _what_instead(line: bytes) -> str:
     """Why a line is no HTTP/1 request line."""
-    if not line:
-        return f"not a request line, but two empty lines: {instead_of_request(_TWO_EMPTY_LINES)}"
     instead = instead_of_request(line)
     if instead:
         return instead

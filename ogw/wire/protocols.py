@@ -12,7 +12,8 @@ LONGEST_URL = 1024  # the same of what a client asks for by another method
 _AS_HTTP = "give the client the gateway as an HTTP proxy (http://)"
 _ELSEWHERE = "only HTTP's CONNECT is spoken here, so that client must go another way"
 _PROXY_PROTOCOL = (
-    "switch it off in the load balancer in front (haproxy: send-proxy; nginx: proxy_protocol; AWS: proxy_protocol_v2)"
+    "have it read (proxy-protocol), or switch it off in the load balancer in front (haproxy: send-proxy; nginx: "
+    "proxy_protocol; AWS: proxy_protocol_v2)"
 )
 _TLS = "the client must be given the gateway as http://, not https://, and as its proxy, not as the server itself"
 WEBSOCKET = "a WebSocket goes through a tunnel (wss://)"
@@ -81,6 +82,7 @@ _OF_SERVERS: tuple[tuple[bytes, str], ...] = (
     (rb"\x00", "a binary protocol (HTTP/2 alone, SOCKS 4)"),
 )
 _CLIENTS = [(re.compile(sign, re.DOTALL), who, do) for sign, who, do in _OF_CLIENTS]
+_PROXY_HEADER = re.compile(rb"PROXY |\r\n\r\n\x00")
 _SERVERS = [(re.compile(sign, re.DOTALL), who) for sign, who in _OF_SERVERS]
 
 # What libraries of TLS fetch beside a session (RFC 5280, sections 4.2.1.13 and 4.2.2.1; RFC 6960, appendix A), and the
@@ -146,6 +148,11 @@ def instead_of_answer(data: bytes) -> str:
 def by_first_byte(first: int) -> Optional[str]:
     """What may begin with this byte instead of TLS."""
     return _FIRST_BYTES.get(first)
+
+
+def begins_proxy_header(data: "bytes | bytearray") -> bool:
+    """Whether a header of the PROXY protocol begins so: enough of it to be nothing else."""
+    return _PROXY_HEADER.match(data) is not None
 
 
 def begins_tls(first: int) -> bool:

@@ -14,7 +14,7 @@ from harness.waiting import until
 CONF = ROOT / "conf"
 FIELDS = list(SCHEMA["properties"])
 ECS, OPEN_TELEMETRY = 0, 1
-PLACES = ("client", "target", "upstream")
+PLACES = ("client", "via", "target", "upstream")
 
 
 def _table():
@@ -32,8 +32,13 @@ FLUENT_BIT = {
     OPEN_TELEMETRY: yaml.safe_load((CONF / "fluent-bit" / "opentelemetry.yaml").read_text("utf-8")),
 }
 PORTS = {
-    ECS: {"client": "client.port", "target": "server.port", "upstream": "destination.port"},
-    OPEN_TELEMETRY: {"client": "client.port", "target": "server.port", "upstream": "network.peer.port"},
+    ECS: {"client": "client.port", "via": "source.port", "target": "server.port", "upstream": "destination.port"},
+    OPEN_TELEMETRY: {
+        "client": "client.port",
+        "via": "source.port",
+        "target": "server.port",
+        "upstream": "network.peer.port",
+    },
 }
 # The fields of OpenTelemetry's log record, as Vector has them here; Fluent Bit's output makes them itself.
 RECORD = {"Timestamp": "timestamp", "SeverityText": "severity_text", "EventName": "event_name", "Body": "body"}

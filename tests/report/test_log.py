@@ -40,9 +40,11 @@ def logged(fill, **options):
 ACCOUNT = Account("ab12cd-7", "10.0.0.5:50001", "www.example.com:443", "192.0.2.1:443", 10, 2**40, 0.0123, 3601.5)
 
 
-def test_the_hand_built_line_of_a_tunnel_equals_the_formatters():
+@pytest.mark.parametrize("via", ["", "10.0.0.9:40001"])
+def test_the_hand_built_line_of_a_tunnel_equals_the_formatters(via):
+    account = ACCOUNT._replace(via=via)
     by_hand, by_formatter = (
-        json.loads(logged(lambda log, m=message: log.tunnel_closed("idle", m, ACCOUNT), policy="0a1b2c3d")[0])
+        json.loads(logged(lambda log, m=message: log.tunnel_closed("idle", m, account), policy="0a1b2c3d")[0])
         for message in ("", "x")
     )
     assert by_formatter.pop("message") == "x" and by_hand.pop("message") == ""
@@ -52,10 +54,11 @@ def test_the_hand_built_line_of_a_tunnel_equals_the_formatters():
     assert list(by_hand) == list(by_formatter)
 
 
-def test_the_hand_built_line_of_a_verified_session_equals_the_formatters():
+@pytest.mark.parametrize("via", ["", "[2001:db8::9]:40001"])
+def test_the_hand_built_line_of_a_verified_session_equals_the_formatters(via):
     told = ("ab12cd-7", "10.1.2.3:4", "a.example:443", "a.example", "TLS 1.3", 0.0123456)
     by_hand, by_formatter = (
-        json.loads(logged(lambda log, s=subject: log.tls_verified(*told, subject=s), policy="0a1b2c3d")[0])
+        json.loads(logged(lambda log, s=subject: log.tls_verified(*told, subject=s, via=via), policy="0a1b2c3d")[0])
         for subject in ("", "CN=x")
     )
     assert by_formatter.pop(Field.SUBJECT) == "CN=x"

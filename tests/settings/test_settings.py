@@ -206,6 +206,21 @@ def test_an_empty_allow_list_is_warned_about():
     assert not load(["--allowed-host", "a.example"], {}).warnings
 
 
+@pytest.mark.parametrize(
+    ("mode", "network", "says"),
+    [
+        ("off", "10.0.0.5", "proxy-protocol-from does nothing with proxy-protocol = off"),
+        ("required", "0.0.0.0/0", "proxy-protocol-from names every address"),
+        ("required", "::/0", "proxy-protocol-from names every address"),
+        ("required", "10.0.0.0/8", ""),
+    ],
+)
+def test_who_may_speak_for_others_is_warned_of_where_that_is_odd(mode, network, says):
+    flags = ["--allowed-host", "a.example", "--proxy-protocol", mode, "--proxy-protocol-from", network]
+    told = load(flags, {}).warnings
+    assert [says in line for line in told] == [True] * bool(says)
+
+
 def test_networks_and_servers_are_converted():
     config = load(
         ["--allowed-client", "10.0.0.0/8, ::1", "--dns-server", "10.0.0.1", "--syslog", "log.example:1514"], {}

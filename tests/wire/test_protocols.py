@@ -3,7 +3,7 @@
 import pytest
 from harness.cuts import every_way, piecewise
 
-from ogw.wire.connect import BadRequest, HeadError, NotConnect, RequestReader, read_request
+from ogw.wire.connect import BadRequest, HeadError, NotConnect, ProxyHeader, RequestReader, read_request
 
 LIMIT = 16 * 1024
 SECRET = b"s3cretpassw0rd"
@@ -74,7 +74,7 @@ def test_it_is_named_whole_and_cut_anywhere(case):
     data, name, do, known = SPOKEN[case]
     kind, text = every_way(lambda piece: read_request(piece, LIMIT), data + b"\r\n\x00")
     assert name in text and do in text
-    assert kind is (NotConnect if "only CONNECT" in text else BadRequest)
+    assert kind is (NotConnect if "only CONNECT" in text else ProxyHeader if "PROXY" in text else BadRequest)
     assert SECRET.decode() not in text and text.isascii() and text.isprintable()
     bytewise = piecewise(RequestReader(LIMIT), [bytes((byte,)) for byte in data + b"\r\n\x00"])
     assert bytewise == (kind, text)

@@ -93,6 +93,7 @@ def _show(answer: Tunnels) -> None:
     columns = {
         _("tunnel"): [one["tunnel"] for one in rows],
         _("client"): [one["client"] for one in rows],
+        _("via"): [one.get("via", "") for one in rows],
         _("target"): [one["target"] for one in rows],
         _("upstream"): [one["upstream"] for one in rows],
         _("state"): [one["state"] for one in rows],
@@ -103,6 +104,8 @@ def _show(answer: Tunnels) -> None:
     console = console_of()
     if console.is_terminal and console.width < WIDE:
         del columns[_("upstream")]  # the easiest to do without
+    if not any(columns[_("via")]):
+        del columns[_("via")]
     places = range(len(columns))
     listed = table(*columns, numbers=places[-3:], folds=places[1:-4])
     listed.columns[1].min_width = min(LONGEST_IPV4, max(map(len, columns[_("client")]), default=0))

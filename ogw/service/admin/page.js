@@ -193,7 +193,9 @@
       ? say("open_of", { count: count(tunnels.tunnels.length), all: count(tunnels.total) }) : "");
     rows("open", tunnels.tunnels, (one) => one.tunnel, (one) => [
       element("th", { scope: "row" }, element("code", {}, one.tunnel)),
-      ...[one.client, one.target, one.state].map((text) => element("td", {}, text)),
+      element("td", {}, one.client,
+        ...(one.via ? [" ", element("span", { class: "quiet" }, say("through", { balancer: one.via }))] : [])),
+      ...[one.target, one.state].map((text) => element("td", {}, text)),
       ...[lasting(one.duration), size(one.bytes_up), size(one.bytes_down)].map((n) => element("td", { class: "n" }, n))]);
     write(document.querySelector('[data-none="open"]'), say($("filtered").value.trim() ? "open_no_match" : "open_none"));
   }

@@ -192,7 +192,7 @@ def _tables(status: Status, tunnels: Iterable[OpenTunnel], now: datetime, said: 
     reasons = sorted(status["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
     rows = {
         "refusals": [_refusal(one, now, said) for one in status["refusals"]],
-        "open": [_open(one) for one in tunnels],
+        "open": [_open(one, said) for one in tunnels],
         "relays": [_relay(one, said) for one in status["relay_proxies"]],
         "reasons": _counted(reasons),
         "clients": _counted([(one["client"], one["tunnels"]) for one in status["top_clients"]]),
@@ -240,10 +240,13 @@ def _relay(one: RelayProxyStatus, said: dict[str, str]) -> str:
     )
 
 
-def _open(one: OpenTunnel) -> str:
+def _open(one: OpenTunnel, said: dict[str, str]) -> str:
+    through = html.escape(said["through"].format(balancer=one.get("via")))
     return _row(
         f'<th scope="row"><code>{html.escape(one["tunnel"])}</code></th>',
-        *(f"<td>{html.escape(one[name])}</td>" for name in ("client", "target", "state")),
+        f"<td>{html.escape(one['client'])}",
+        f' <span class="quiet">{through}</span></td>' if one.get("via") else "</td>",
+        *(f"<td>{html.escape(one[name])}</td>" for name in ("target", "state")),
         f'<td class="n">{_lasting(one["duration"])}</td>',
         *(f'<td class="n">{_size(one[name])}</td>' for name in ("bytes_up", "bytes_down")),
     )

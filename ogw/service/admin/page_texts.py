@@ -51,6 +51,7 @@ def texts() -> dict[str, str]:
         "open_none": _("No tunnel is open."),
         "open_no_match": _("No open tunnel has that."),
         "tunnel": _("Tunnel"),
+        "through": _("through {balancer}"),
         "at_what": _("State"),
         "open_for": _("Open for"),
         "bytes_up_head": _("Up"),

@@ -13,6 +13,7 @@ class OpenTunnel(TypedDict):
     """
     tunnel      its id, as in the log
     client      address:port
+    via         the same of the load balancer that it came through; "" for none
     target      host:port; "" while its head is read
     upstream    address:port that was dialed, or the relay proxy's; "" before that
     state       what it is at (tunnel/tunnel.py)
@@ -23,6 +24,7 @@ class OpenTunnel(TypedDict):
 
     tunnel: str
     client: str
+    via: NotRequired[str]
     target: str
     upstream: str
     state: str
