@@ -114,7 +114,7 @@ COMMANDS = [
         "ask.presets",
     ),
     Command(RUNNING, "status", "[--json]", _("whether the running gateway serves, and how it fares"), "live.status"),
-    Command(RUNNING, "ready", "", _("whether clients should be sent to it: for health checks"), "live.ready"),
+    Command(RUNNING, "ready", "[--off|--on]", _("whether clients should be sent to it, and to say no"), "live.ready"),
     Command(RUNNING, "top", "[--interval SECONDS]", _("the same live, with rates"), "live.top"),
     Command(RUNNING, "tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:list"),
     Command(RUNNING, "tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:kill"),

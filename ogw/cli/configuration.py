@@ -12,9 +12,10 @@ from ogw.cli.parser import Formatter, Parser, epilog, filled, parser_of
 from ogw.report.events import Event
 from ogw.report.standard import say
 from ogw.service.notify import tell_of_mistakes
-from ogw.settings.loader import DEFAULT_FILE, ConfigError, help_text, load
+from ogw.settings.loader import ConfigError, help_text, load
 from ogw.settings.setting import PREFIX
 from ogw.settings.settings import SETTINGS, Config
+from ogw.settings.usual import DEFAULT_FILE
 
 ALSO = _("All flags of `ogw run`, its variables and its INI file count.")
 

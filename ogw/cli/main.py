@@ -94,6 +94,10 @@ def _drop(stream: TextIO) -> None:
 def hide_passwords(words: Sequence[str]) -> None:
     """Take passwords among the flags out of the process's command line, which every user of the machine can read."""
     from ogw.cli import commands
+
+    found = commands.find(words)
+    if found is not None and found[0].group == commands.RUNNING:
+        return  # these take no setting, and some of them are called every second
     from ogw.settings.setting import shown_as
     from ogw.settings.settings import SETTINGS
     from ogw.wire.relay_proxy import HIDDEN

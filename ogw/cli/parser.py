@@ -10,13 +10,11 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from gettext import gettext as _
 from typing import Any, NoReturn, Optional
 
 from ogw.cli.exits import WRONG
-from ogw.policy.index import parse_client
-from ogw.settings.setting import Setting
 
 WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}  # they may be flags, hosts, places
 
@@ -119,19 +117,3 @@ def branches(parser: argparse.ArgumentParser, dest: str) -> Callable[[str, str, 
     made: Any = {"parser_class": lambda **given: given["whole"]}  # argparse would make it itself
     branch = parser.add_subparsers(dest=dest, required=True, **made)
     return lambda word, does, whole: branch.add_parser(word, help=does, whole=whole)
-
-
-def client_address(text: str) -> str:
-    """A word of the command line as a client's socket would say its address."""
-    try:
-        return str(parse_client(text.strip("[]")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(_("{text} is no IP address").format(text=ascii(text))) from None
-
-
-def offer(argument: argparse.Action, words: Iterable[str] | Setting) -> None:
-    """Let the shell complete these words where the argument is typed, which takes others, too.
-
-    Of a setting: the values that the INI file has by then.
-    """
-    argument.offered = words  # type: ignore[attr-defined]

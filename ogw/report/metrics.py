@@ -93,6 +93,11 @@ RELAYS = _cell("relays")  # relay proxies that are set
 PREDECESSOR = _cell("predecessor")  # its process id while it drains; 0 for none
 PREDECESSOR_UNTIL = _cell("predecessor until")  # seconds of the monotonic clock
 REPORT_UNTIL = _cell("report until")  # Unix seconds until when the policy only reports; 0 where it is enforced
+TAKEN_OUT = Moment("taken out")  # when `ogw ready --off` was told; never, where `--on` was since
+ABSENT = _cell("absent")  # listen addresses that the machine does not have
+
+# Of the admin process, in its row.
+TOLD_READY = _cell("told ready")  # when it last told somebody that the gateway is ready: seconds, monotonic clock
 
 # Counters: they outlive the worker that wrote them.
 ALLOWED = _cell("allowed")  # CONNECTs that were answered with 200
@@ -151,5 +156,12 @@ HANDSHAKE = Histogram("handshake", *QUICK)
 DURATION = Histogram("duration", 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 CELLS = next(_next)
-CONTINUED = (*STARTED.cells, *RELOADED.cells, RELOADS_TAKEN, RELOADS_REFUSED, DEATHS)  # of the state: by a successor
+CONTINUED = (
+    *STARTED.cells,
+    *RELOADED.cells,
+    *TAKEN_OUT.cells,
+    RELOADS_TAKEN,
+    RELOADS_REFUSED,
+    DEATHS,
+)  # of the state: by a successor
 GAUGES = (TUNNELS, PROCESS, LOG_TROUBLE, *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS))  # what dies with its worker

@@ -16,6 +16,7 @@ from typing import Literal, NotRequired, Optional, TypedDict
 PROTOCOL = 1
 PROTOCOLS = (1,)
 PROTOCOL_HEADER = "Ogw-Protocol"  # of each answer there
+ABSENT_HEADER = "Ogw-Absent"  # of /readyz's, where there are: listen_absent of /status, separated by commas
 
 # How the gateway fares. partly: a worker does not answer, and its share of the clients waits.
 State = Literal["serving", "starting", "draining", "partly"]
@@ -216,12 +217,15 @@ class Status(WorkersPart):
     version          of the gateway
     machine          the name of its machine, or of its container
     state            whether it serves
+    taken_out        when `ogw ready --off` took it out: it serves, but readiness says no; None where it did not
     started          when it was first ready; None before that
     uptime           seconds since; 0 before that
     policy           the hash of the policy in force, as in every line of the log
     policy_mode      whether the policy is enforced
     reload_refused   the last reload, if it was refused; None once one was taken
     listen           host:port of each door, as the settings name them
+    listen_absent    those of them whose address the machine does not have now: no client reaches them there
+    listen_freebind  and whether that may be so
     admin            host:port of metrics and health; None for none
     health           host:port where there is nothing but health and readiness; None for none
     workers          those that there are to be
@@ -239,12 +243,15 @@ class Status(WorkersPart):
     version: str
     machine: NotRequired[str]
     state: State
+    taken_out: NotRequired[Optional[str]]
     started: Optional[str]
     uptime: float
     policy: str
     policy_mode: NotRequired[PolicyMode]
     reload_refused: NotRequired[Optional[RefusedReload]]
     listen: list[str]
+    listen_absent: NotRequired[list[str]]
+    listen_freebind: NotRequired[bool]
     admin: Optional[str]
     health: NotRequired[Optional[str]]
     workers: list[WorkerStatus]

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from gevent.server import StreamServer
 
-from ogw.settings.listening import NO_SUCH_FAMILY, advice
+from ogw.settings.listening import NO_SUCH_FAMILY, advice, family_of, let_be_absent
 from ogw.settings.settings import Config
 from ogw.tunnel.attempt import keep_alive
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
@@ -26,18 +26,25 @@ class ListenError(Exception):
 
 
 def listen(
-    host: str, port: int, keepalive: float, probe: bool = False, alone: bool = False, later: bool = False
+    host: str,
+    port: int,
+    keepalive: float,
+    probe: bool = False,
+    alone: bool = False,
+    later: bool = False,
+    freebind: bool = False,
 ) -> socket.socket:
     """A listening socket. What tunnels' client sockets need is set here, since accepted sockets inherit it.
 
-    probe  bind only, and bind alone. The others share their place, and the kernel spreads clients over them
-           (SO_REUSEPORT): without a probe a second gateway of the same user would silently share our clients.
-    alone  share the place with nobody
-    later  bind only: whoever serves it opens the queue
+    probe     bind only, and bind alone. The others share their place, and the kernel spreads clients over them
+              (SO_REUSEPORT): without a probe a second gateway of the same user would silently share our clients.
+    alone     share the place with nobody; it is none for clients
+    later     bind only: whoever serves it opens the queue
+    freebind  the machine need not have the address
 
     Raises ListenError; its __cause__ is the OSError.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = family_of(host)
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
@@ -50,12 +57,14 @@ def listen(
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         keep_alive(sock, keepalive)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
+        if freebind:
+            let_be_absent(sock)
         sock.bind((host, port))
         if not (probe or later):  # whoever connected to one that is closed at once would be reset
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ListenError(f"cannot listen on {place(host, port)}: {advice(error, port)}") from error
+        raise ListenError(f"cannot listen on {place(host, port)}: {advice(error, port, not alone)}") from error
     return sock
 
 
@@ -79,12 +88,13 @@ def listen_everywhere(
     sockets: list[list[socket.socket]] = [[] for _slot in range(slots)]
     fresh: list[socket.socket] = []
     missing: Optional[ListenError] = None
+    freebind = config.listen_freebind == "yes"
     try:
         for host, port in config.listen:
             here = [sock for sock in given if sock.getsockname()[:2] == (host, port)]
             if not here:
                 try:
-                    listen(host, port, 0, probe=True).close()
+                    listen(host, port, 0, probe=True, freebind=freebind).close()
                 except ListenError as error:
                     cause = error.__cause__
                     if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):
@@ -92,7 +102,7 @@ def listen_everywhere(
                     missing = error
                     continue
             while len(here) < slots:
-                here.append(listen(host, port, config.tcp_keepalive, later=later))
+                here.append(listen(host, port, config.tcp_keepalive, later=later, freebind=freebind))
                 fresh.append(here[-1])
             for number, sock in enumerate(here):
                 sockets[number % slots].append(sock)

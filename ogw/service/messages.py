@@ -69,6 +69,24 @@ class DrainNow(NamedTuple):
     """Drain the gateway, as SIGTERM does; answered at once: {}"""
 
 
+class TakeOut(NamedTuple):
+    """Say "not ready" to whoever asks, and serve those who come as before; answered at once: {"why", "since"}
+
+    by  who wants that
+    """
+
+    by: str
+
+
+class TakeBack(NamedTuple):
+    """Take TakeOut back; answered at once: {"why", "since"}
+
+    by  who wants that
+    """
+
+    by: str
+
+
 class UpgradeNow(NamedTuple):
     """Hand over to a successor, as SIGUSR2 does; answered once it serves, or not: {"why", "pid", "version", "tunnels"}
 
@@ -93,7 +111,7 @@ class ShowConfig(NamedTuple):
 
 
 ForWorkers = Union[Overview, ListTunnels, ListRefusals, FindTunnel, KillTunnel]
-Question = Union[ForWorkers, ReloadNow, DrainNow, UpgradeNow, NoteChange, ShowMistakes, ShowConfig]
+Question = Union[ForWorkers, ReloadNow, DrainNow, TakeOut, TakeBack, UpgradeNow, NoteChange, ShowMistakes, ShowConfig]
 
 
 # Orders: from the supervisor to a child.
@@ -117,7 +135,9 @@ class Leave(NamedTuple):
 
 
 class Drain(NamedTuple):
-    """To all workers: drain. Each says Closing, after drain-delay, and Drained."""
+    """To all workers: drain. Each says Closing, after so many seconds in which it serves as usual, and Drained."""
+
+    delay: float
 
 
 class End(NamedTuple):
@@ -285,6 +305,8 @@ QUESTIONS: Mapping[str, type[Question]] = {
     **FOR_WORKERS,
     "reload": ReloadNow,
     "drain": DrainNow,
+    "take out": TakeOut,
+    "take back": TakeBack,
     "upgrade": UpgradeNow,
     "changed": NoteChange,
     "mistakes": ShowMistakes,

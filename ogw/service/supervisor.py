@@ -55,7 +55,9 @@ from ogw.service.messages import (
     Saying,
     ShowConfig,
     ShowMistakes,
+    TakeBack,
     Taken,
+    TakeOut,
     UpgradeNow,
 )
 from ogw.service.notices import Notices
@@ -106,7 +108,7 @@ class Supervisor:
         log.count_in(self._state)
         self._in_force = InForce(config, log, self._state, limits)
         self._notices = Notices(log, self._table, config)
-        self._standing = Standing(self._table)
+        self._standing = Standing(log, self._table, config)
         self._births = births = Births(self._in_force, log, self._table, limits, doors.places, doors.admin)
         self._selector = selectors.DefaultSelector()
         workers = [
@@ -138,7 +140,7 @@ class Supervisor:
             self._reload_ended,
         )
         self._ending = Ending(self._children)
-        self._readiness = Readiness(self._children, self._state, self._say_started)
+        self._readiness = Readiness(self._children, self._table, log, self._say_started)
         parts = Parts(
             self._selector,
             log,
@@ -285,6 +287,7 @@ class Supervisor:
         if SIGNALS.waiting or self._unanswered or (self._wishes.waiting and self._generations.may_reload):
             return 0.0
         times = [self._notices.next_time(now), self._signs.next_time(), *self._readiness.next_times(now)]
+        times += [self._standing.next_look()] if self._readiness.has_begun else []
         times += [*self._children.next_start(), *self._ending.next_times(now), *self._generations.next_times()]
         if self._refresh is not None and (due := self._refresh.next_time()) is not None:
             times.append(due)
@@ -330,6 +333,10 @@ class Supervisor:
             case DrainNow():
                 self._questions.reply(number, {})
                 self._stop()
+            case TakeOut() | TakeBack():
+                hands_over = self._generations.hands_over
+                self._questions.reply(number, self._readiness.take(question, hands_over, self._draining))
+                self._standing.tell(self._in_force.mistakes)
             case UpgradeNow(now):
                 self._generations.upgrade(self._readiness.has_begun, number, now)
             case NoteChange(change):
@@ -360,8 +367,7 @@ class Supervisor:
                 self._wishes.add(Wish(by_hand=True))
 
     def _stop(self) -> None:
-        config = self._config
-        seconds = config.drain_delay + config.drain_timeout
+        delay, timeout = self._readiness.delay(self._config), self._config.drain_timeout
         if self._generations.on_trial:
             self._ending.within(0.0)
             self._ending.kill_workers()
@@ -370,13 +376,13 @@ class Supervisor:
             self._children.tell_workers(End())
             self._generations.end_now()
         elif self._generations.is_retired:
-            self._generations.stop_alone(seconds)
+            self._generations.stop_alone(timeout)
         else:
-            self._drain(seconds)
+            self._drain(delay, timeout)
         self._is_stopped = True
 
-    def _drain(self, seconds: float) -> None:
-        self._ending.within(seconds)
+    def _drain(self, delay: float, timeout: float) -> None:
+        self._ending.within(delay + timeout)
         self._children.replaces = False
         self._stop_refreshing()
         self._wishes.refuse(DRAINS)
@@ -385,15 +391,18 @@ class Supervisor:
         until = self._ending.by + LEAVE_SECONDS - time.monotonic()
         notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={math.ceil(until * 1e6)}")
         self._standing.tell(())
-        count, timeout = self._table.tunnels, self._config.drain_timeout
+        count, first = (
+            self._table.tunnels,
+            f"; {delay:g} s before, only readiness says no (drain-delay)" if delay else "",
+        )
         self._log.event(
             Event.DRAINING,
-            f"{count} tunnels are open; they have {timeout:g} s (drain-timeout)",
+            f"{count} tunnels are open; they have {timeout:g} s (drain-timeout){first}",
             Reason.DRAINING.token,
             count=count,
         )
-        self._children.tell_workers(Drain())
-        self._generations.stop(seconds)
+        self._children.tell_workers(Drain(delay))
+        self._generations.stop(delay + timeout)
 
     def _stop_refreshing(self) -> None:
         if self._refresh is not None:
@@ -403,6 +412,7 @@ class Supervisor:
     def _retire(self) -> float:
         """A successor serves: here is only what is open, and it has so many seconds."""
         self._stop_refreshing()
+        self._standing.stop_looking()
         self._notices.stop_reporting()
         return float(self._config.upgrade_drain_timeout)
 

@@ -84,6 +84,7 @@ class Worker:
         self._hub = get_hub()
         self._stop = Flag()
         self._stop_now = Flag()
+        self._delay = 0.0  # seconds of a drain in which it serves as usual
         self._delay_over = Flag()
         self._door_closed = Flag()  # the supervisor's copies of the listening sockets are
         self._is_closed = Flag()  # and so are ours
@@ -156,7 +157,8 @@ class Worker:
                     self._opens = True
                     self._open_door()
                     self._say(Ready())
-            case Drain():
+            case Drain(delay):
+                self._delay = delay
                 self._stop.set()
             case Retire(seconds):
                 self._lasts = seconds
@@ -258,12 +260,12 @@ class Worker:
     # The end.
 
     def _drain(self) -> int:
-        """Serve on for drain-delay, close the door, give open tunnels drain-timeout; how many had to be cut."""
+        """Serve on for a while, close the door, give open tunnels drain-timeout; how many had to be cut."""
         config, tunnels = self._tunnels.config, self._tunnels
         # Readiness is off by now, but a load balancer asks for it only every few seconds and sends clients until then:
         # serve them as ever. An orphan does not wait here or for the supervisor: it is to let nobody in.
         if not self._orphaned:
-            self._delay_over.wait(config.drain_delay)
+            self._delay_over.wait(self._delay)
         # The supervisor closes its copies of our sockets first. A listening socket lives until its last copy is closed:
         # closed here alone, it would go on to take clients into a queue that nobody serves.
         if not self._orphaned:

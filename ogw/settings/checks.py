@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Optional
 from ogw.policy.rules import time_text
 from ogw.report.sinks import Syslog
 from ogw.settings import run_dir
-from ogw.settings.listening import NO_SUCH_FAMILY, advice, require_bindable
+from ogw.settings.listening import EVERYWHERE, NO_SUCH_FAMILY, advice, require_bindable
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all, read_password
 from ogw.settings.trust import read_ca_file, relay_context
@@ -126,6 +126,8 @@ def _check_listen(values: dict[str, Any], mistakes: Mistakes, warnings: list[str
             told = _("{place} and {other} of {name} overlap; leave one of them out, or give it another port")
             mistakes.of(name, told.format(place=place(host, port), other=place(its_host, its_port), name=other), value)
             break
+    if values["listen_freebind"] == "yes" and {host for host, _port in values["listen_address"]} <= EVERYWHERE:
+        warnings.append(_("listen-freebind does nothing: it is for a listen-address of its own, such as 10.1.0.100"))
     _give_way(values, mistakes, taken, warnings)
 
 
@@ -149,12 +151,15 @@ def _check_places(values: dict[str, Any], mistakes: Mistakes) -> None:
     for name, host, port, value in _places(values, mistakes):
         if port is None or name in mistakes.wrong:
             continue
+        for_clients = name == "listen-address"
         try:
-            require_bindable(host, port)
+            require_bindable(host, port, for_clients and values["listen_freebind"] == "yes")
         except OSError as error:
             if error.errno in NO_SUCH_FAMILY and not mistakes.is_given(name):
                 continue  # a family that the kernel has switched off is left out where nobody asked for it
-            told = _("cannot listen on {place}: {why}").format(place=place(host, port), why=advice(error, port))
+            told = _("cannot listen on {place}: {why}").format(
+                place=place(host, port), why=advice(error, port, for_clients)
+            )
             if error.errno != errno.EACCES or value[1] is not None:
                 mistakes.near(name, f"{name}: {told}", value)
             elif "listen-port" not in mistakes.wrong:  # of several addresses: it is one mistake
@@ -173,7 +178,7 @@ def _meet(host: str, other: str, same_setting: bool) -> bool:
     """One is every address of its family, and so the other one, too; the same twice in a list counts once."""
     if (":" in host) != (":" in other):
         return False
-    return not same_setting if host == other else bool({host, other} & {"0.0.0.0", "::"})
+    return not same_setting if host == other else bool({host, other} & EVERYWHERE)
 
 
 def _check_proxy_protocol(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:

@@ -91,6 +91,21 @@ class _Duration(Bounded):
         return seconds
 
 
+class _DurationOrAuto(Bounded):
+    """Seconds, or None for auto."""
+
+    @property
+    def extremes(self) -> tuple[str, ...]:
+        return (*super().extremes, "auto")
+
+    def __call__(self, text: str) -> Optional[float]:
+        if text == "auto":
+            return None
+        if not _DURATION.match(text):
+            raise ValueError(_("is neither auto nor a duration, such as 10s, 500ms, 5m or 1h"))
+        return _Duration(self.least, self.most)(text)
+
+
 class _Size(Bounded):
     """Bytes, from 16384, 16KiB or 1MiB."""
 
@@ -116,6 +131,11 @@ def number_or_auto(least: int, most: int) -> Bounded:
 def duration(least: float, most: float = MONTH) -> Bounded:
     """Seconds within bounds."""
     return _Duration(least, most)
+
+
+def duration_or_auto(least: float, most: float = MONTH) -> Bounded:
+    """The same, or auto, which is None."""
+    return _DurationOrAuto(least, most)
 
 
 def size(least: int, most: int) -> Bounded:

@@ -1,19 +1,69 @@
-"""Whether an address can be listened on here, by this user; whether it is free this moment is the doctor's question."""
+"""Whether an address can be listened on here, by this user, and whether the machine has it.
+
+Whether it is free this moment is the doctor's question.
+"""
 
 import errno
 import socket
 from gettext import gettext as _
 
 NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+EVERYWHERE = {"0.0.0.0", "::"}  # all addresses of a family
+IP_FREEBIND, IPV6_FREEBIND = 15, 78  # linux/in.h and in6.h: Python has no names for them
 
 
-def require_bindable(host: str, port: int) -> None:
-    """Raise OSError where no gateway of this user could listen; what is in use could be listened on, and is let be."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def family_of(host: str) -> socket.AddressFamily:
+    """Of an IP address' text."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def let_be_absent(sock: socket.socket) -> None:
+    """Let it be bound to an address that the machine does not have (yet): clients come once it has it."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+
+
+def is_here(host: str) -> bool:
+    """Whether the machine has the address just now. Twenty microseconds; nothing is sent.
+
+    Where ip_nonlocal_bind is set, as on some machines of keepalived, any address can be bound. Then the way from it to
+    itself tells: IPv4 has none from an address that is elsewhere, and IPv6 goes there from another one.
+    """
+    family = family_of(host)
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as bound, socket.socket(family, socket.SOCK_DGRAM) as free:
+            bound.bind((host, 0))
+            bound.connect((host, 9))
+            if family == socket.AF_INET or not _binds_any_ipv6():
+                return True
+            free.connect((host, 9))
+            return str(free.getsockname()[0]) == host
+    except OSError:
+        return False
+
+
+def _binds_any_ipv6() -> bool:
+    try:
+        with open("/proc/sys/net/ipv6/ip_nonlocal_bind") as file:
+            return file.read().strip() != "0"
+    except OSError:
+        return False
+
+
+def require_bindable(host: str, port: int, freebind: bool = False) -> None:
+    """Raise OSError where no gateway of this user could listen; what is in use could be listened on, and is let be.
+
+    freebind  the machine need not have the address
+    """
+    family = family_of(host)
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if freebind:
+            let_be_absent(sock)
         try:
             sock.bind((host, port))
         except OSError as error:
@@ -21,8 +71,11 @@ def require_bindable(host: str, port: int) -> None:
                 raise
 
 
-def advice(error: OSError, port: int) -> str:
-    """Why an address cannot be listened on, and what to do."""
+def advice(error: OSError, port: int, for_clients: bool = True) -> str:
+    """Why an address cannot be listened on, and what to do.
+
+    for_clients  it is a listen-address
+    """
     if error.errno == errno.EADDRINUSE:
         return _(
             "port {port} is in use, perhaps by another gateway; stop that one or choose another listen-port"
@@ -34,5 +87,10 @@ def advice(error: OSError, port: int) -> str:
         )
         return told.format(port=port)
     if error.errno == errno.EADDRNOTAVAIL:
-        return _("this machine does not have that address; see `ip address` for those it has")
+        if not for_clients:
+            return _("this machine does not have that address; see `ip address` for those it has")
+        return _(
+            "this machine does not have that address; see `ip address` for those it has, or, where it gets it later, "
+            "as the backup of a pair does, let it wait: `ogw config set listen-freebind yes` (or --listen-freebind yes)"
+        )
     return f"{error.strerror}"

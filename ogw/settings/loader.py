@@ -23,11 +23,11 @@ from ogw.settings.password_file import read_password, read_values
 from ogw.settings.renames import RENAMES, name_now
 from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, flag_of, shown_as, variable_of
 from ogw.settings.settings import FILE, FILE_VARIABLES, GROUPS, SETTINGS, Config
+from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.relay_proxy import HIDDEN
 
 LONGEST_SHOWN = 200  # characters of a wrong value
 MOST_TOLD = 100  # mistakes
-DEFAULT_FILE = "/etc/ogw/ogw.ini"
 _SINGLE = {name for name, setting in SETTINGS.items() if not setting.listed}
 
 

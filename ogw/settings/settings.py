@@ -22,6 +22,7 @@ from ogw.settings.kinds import (
     agent_place,
     choice,
     duration,
+    duration_or_auto,
     endpoint,
     guid,
     health_endpoint,
@@ -104,6 +105,14 @@ class Config:
         _("the port of listen addresses that name none"),
         restart=True,
         installer="PORTNUMBER",
+    )
+    listen_freebind: str = _listening(
+        "listen-freebind",
+        "no",
+        choice("yes", "no"),
+        "yes|no",
+        _("a listen-address may be one that the machine does not have yet, such as the one that keepalived moves"),
+        restart=True,
     )
     proxy_protocol: str = _listening(
         "proxy-protocol",
@@ -433,8 +442,12 @@ class Config:
         "yes|no",
         _("at a reload, end open tunnels that the new configuration would not allow"),
     )
-    drain_delay: float = _processes(
-        "drain-delay", "0s", duration(0), "DURATION", _("at a stop, serve on for so long: load balancers move away")
+    drain_delay: Optional[float] = _processes(
+        "drain-delay",
+        "auto",
+        duration_or_auto(0),
+        "DURATION",
+        _("at a stop, serve on for so long: load balancers move away; auto: 5s if anybody asks for readiness, else 0s"),
     )
     drain_timeout: float = _processes(
         "drain-timeout", "20s", duration(0), "DURATION", _("at a stop, what open tunnels have to finish")

@@ -84,7 +84,13 @@ class Gateway:
         self._folder = tempfile.TemporaryDirectory()
         self.run_dir = self._folder.name
         given = {flag.partition("=")[0] for flag in flags}
-        defaults = {"run-dir": self.run_dir, "state-dir": self.run_dir, "admin-address": "", "log-every-refusal": "yes"}
+        defaults = {
+            "run-dir": self.run_dir,
+            "state-dir": self.run_dir,
+            "admin-address": "",
+            "log-every-refusal": "yes",
+            "drain-delay": "0s",  # tests ask whether it is ready all the time, and wait for its end
+        }
         for flag, value in ((f"--{name}", value) for name, value in defaults.items() if name not in leaves):
             if flag not in given:
                 words += [flag, value]

@@ -19,8 +19,8 @@ from ogw.cli.completion import parser_for
 from ogw.cli.exits import FAILED, INTERRUPTED, NO_GATEWAY, OK, OWN_ERROR, WRONG
 from ogw.cli.parser import Parser
 from ogw.cli.usage import usage
-from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
+from ogw.settings.usual import DEFAULT_FILE
 
 WIDTH = "5000"  # columns of the screen that helps are made for: man breaks the lines
 ABOUT = _("a CONNECT-only gateway for machines that may not reach the internet")

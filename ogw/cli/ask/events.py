@@ -15,9 +15,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, NoGateway, add_gateway, gateway_of
-from ogw.cli.parser import Parser, offer, parser_of
+from ogw.cli.live.gateway import gateway_of
+from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_gateway
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BOLD, DIM, clean, count, duration, indented, show, table
+from ogw.cli.words import offer
 from ogw.policy.advice import EVENTS, REASONS, Advice
 from ogw.policy.decision import Reason
 from ogw.report.events import CATALOGUE

@@ -12,9 +12,11 @@ from rich.text import Text
 from ogw.cli.ask.explanation import Explainer, connect_target
 from ogw.cli.configuration import gateway_parser, load_or_tell
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
-from ogw.cli.live.gateway import Gateway, NoGateway
-from ogw.cli.parser import Parser, client_address
+from ogw.cli.live.gateway import Gateway
+from ogw.cli.live.sockets import NoGateway
+from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
+from ogw.cli.words import client_address
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
 from ogw.tunnel.loop import Interruptible

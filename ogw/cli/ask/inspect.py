@@ -10,7 +10,8 @@ from typing import Any, Optional
 
 from ogw.cli.configuration import gateway_parser
 from ogw.cli.exits import FAILED, OK, WRONG, Wrong
-from ogw.cli.parser import Parser, client_address
+from ogw.cli.parser import Parser
+from ogw.cli.words import client_address
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.settings.loader import ConfigError, load

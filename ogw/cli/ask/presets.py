@@ -12,8 +12,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ogw.cli.exits import OK, WRONG, Wrong
-from ogw.cli.parser import Parser, offer, parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BOLD, clean, indented, show, table
+from ogw.cli.words import offer
 from ogw.settings.elsewhere.preset import CLOUDS, PARAMETERS, BadPreset, Preset, presets
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import SETTINGS

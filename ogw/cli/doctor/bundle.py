@@ -16,7 +16,8 @@ from typing import Any, Optional
 
 from ogw import __version__
 from ogw.cli.exits import Failed
-from ogw.cli.live.gateway import Gateway, NoGateway
+from ogw.cli.live.gateway import Gateway
+from ogw.cli.live.sockets import NoGateway
 from ogw.machine.files import require_file
 from ogw.report.log import timestamp
 from ogw.report.status import Status

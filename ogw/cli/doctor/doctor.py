@@ -26,9 +26,10 @@ from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
 from ogw.report.status import Status
-from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
+from ogw.settings.loader import ConfigError, load
 from ogw.settings.named import flags
 from ogw.settings.settings import Config
+from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.connect import BadTarget, Target, parse_target
 
 SECONDS = 60.0

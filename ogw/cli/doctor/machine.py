@@ -10,8 +10,10 @@ from typing import Optional
 
 from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
-from ogw.cli.live.gateway import Gateway, NoGateway
+from ogw.cli.live.gateway import Gateway
+from ogw.cli.live.sockets import NoGateway
 from ogw.report.status import Status, state_of
+from ogw.service.absence import absent_places
 from ogw.service.admin.attention import attention
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen
@@ -71,9 +73,11 @@ def of_gateway(running: Optional[Status], why: str, policy: str) -> list[Finding
 def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
     """Whether the ports are free, or ours."""
     found = []
+    freebind = config.listen_freebind == "yes"
     for host, port in config.listen:
         taken = running is not None and place(host, port) in running["listen"]
-        found.append(_listener("listen", host, port, taken, config.listen_is_default))
+        found.append(_listener("listen", host, port, taken, config.listen_is_default, freebind))
+    found += [_absent(one, freebind) for one in absent_places(config) if freebind or running is not None]
     if config.admin_address is not None:
         host, port = config.admin_address
         taken = running is not None and running["admin"] == place(host, port)
@@ -85,12 +89,19 @@ def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
     return found
 
 
-def _listener(area: str, host: str, port: int, taken: bool, is_default: bool) -> Finding:
+def _absent(where: str, freebind: bool) -> Finding:
+    what = _("this machine does not have that address now: no client reaches it there")
+    if freebind:
+        return ok("listen", where, _("{what} until it does (listen-freebind)").format(what=what))
+    return problem("listen", where, what, _("`ip address` shows those that it has"))
+
+
+def _listener(area: str, host: str, port: int, taken: bool, is_default: bool, freebind: bool = False) -> Finding:
     where = place(host, port)
     if taken:
         return ok(area, where, _("the running gateway listens there"))
     try:
-        listen(host, port, 0, probe=True).close()
+        listen(host, port, 0, probe=True, alone=area != "listen", freebind=freebind).close()
     except ListenError as error:
         what, _semicolon, do = str(error).partition("; ")
         cause = error.__cause__

@@ -4,7 +4,6 @@ import argparse
 import grp
 import json
 import os
-import pwd
 import sys
 from collections.abc import Callable, Mapping
 from gettext import gettext as _
@@ -15,18 +14,11 @@ from urllib.parse import urlencode
 
 from ogw.cli.edit.others import told_of_others
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
-from ogw.cli.live.gateway import (
-    NO_GATEWAY_MEANS,
-    SECONDS,
-    Gateway,
-    NoGateway,
-    add_run_dir,
-    file_of,
-    flags_of,
-    gateway_of,
-)
+from ogw.cli.live.gateway import SECONDS, Gateway, file_of, flags_of, gateway_of
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
+from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.screen import clean
+from ogw.cli.who import user_name, who
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.sinks import Syslog, open_sink
@@ -37,9 +29,10 @@ from ogw.settings.editing import Editor, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import read_ini
-from ogw.settings.loader import DEFAULT_FILE, ConfigError, load
+from ogw.settings.loader import ConfigError, load
 from ogw.settings.named import flags
 from ogw.settings.settings import SETTINGS, Config
+from ogw.settings.usual import DEFAULT_FILE
 
 CODES = {
     OK: _("done, or it was so already"),
@@ -170,8 +163,9 @@ def _made(outcome: Outcome) -> list[str]:
     if not outcome.made:
         return []
     status = os.stat(outcome.path)
+    owner, group = user_name(status.st_uid), _group(status.st_gid)
     return [_("{path} was made; its owner {owner} and the group {group} may read it, so the gateway must be one of "
-              "them").format(path=outcome.path, owner=_user(status.st_uid), group=_group(status.st_gid))]  # fmt: skip
+              "them").format(path=outcome.path, owner=owner, group=group)]  # fmt: skip
 
 
 def _how(outcome: Outcome, flags: str) -> str:
@@ -219,20 +213,6 @@ def _says_something(path: str) -> bool:
     except (OSError, ValueError):
         return False
     return bool(parser.values)
-
-
-def who() -> str:
-    """Who types: "alice", or "alice (root)" behind sudo."""
-    user = _user(os.geteuid())
-    before = os.environ.get("SUDO_USER", "")
-    return f"{before} ({user})" if before and before != user else user
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
 
 
 def _group(number: int) -> str:

@@ -13,8 +13,9 @@ from gettext import gettext as _
 from ogw.cli.edit.change import CODES, add_config, add_flags, make
 from ogw.cli.exits import FAILED, OK, Failed, Wrong
 from ogw.cli.live.gateway import file_of
-from ogw.cli.parser import Parser, offer, parser_of
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
+from ogw.cli.words import offer
 from ogw.policy.rules import parse_time
 from ogw.settings.editing import Editor, setting_of, split
 from ogw.settings.ini.file import EditError

@@ -9,8 +9,9 @@ from ogw.cli.edit.change import CODES, add_config, add_flags, make
 from ogw.cli.edit.config import remove_all, text_of, until, values_of
 from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.live.gateway import file_of
-from ogw.cli.parser import Parser, VerbParser, branches, offer, parser_of
+from ogw.cli.parser import Parser, VerbParser, branches, parser_of
 from ogw.cli.screen import clean
+from ogw.cli.words import offer
 from ogw.settings.editing import Editor, split
 from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS

@@ -19,7 +19,8 @@ from ogw.cli.configuration import load_or_tell
 from ogw.cli.edit.change import make
 from ogw.cli.edit.suggest_text import lines, value
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, NoGateway, add_run_dir, file_of, gateway_of
+from ogw.cli.live.gateway import Gateway, file_of, gateway_of
+from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
 from ogw.policy.rules import Rule, parse_time
@@ -29,8 +30,8 @@ from ogw.service.admin.origins import file_read
 from ogw.service.admin.shapes import Configuration, Remembered
 from ogw.settings.editing import Editor
 from ogw.settings.kinds import SECONDS
-from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS, Config
+from ogw.settings.usual import DEFAULT_FILE
 
 _AGO = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
 

@@ -1,7 +1,5 @@
 """The running gateway as commands see it: found by its unix socket, asked over HTTP.
 
-Whether it is ready is asked over TCP, too, where it could make no socket or the socket is not for us.
-
 Whatever goes wrong on the way there is one sentence that says what to do.
 """
 
@@ -9,31 +7,20 @@ import argparse
 import http.client
 import json
 import os
-import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from gettext import gettext as _
-from io import StringIO
 from typing import Any, NamedTuple, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from ogw import __version__
-from ogw.cli.exits import NO_GATEWAY, Failed, Wrong
+from ogw.cli.exits import Wrong
+from ogw.cli.live.sockets import NoGateway, connect, left_without, named_folder, not_understood
 from ogw.report.status import PROTOCOL, PROTOCOL_HEADER, PROTOCOLS, Status
-from ogw.settings import named, run_dir
-from ogw.settings.ini.parser import IniParser
-from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file, read_ini
-from ogw.settings.loader import DEFAULT_FILE
-from ogw.wire.place import place as place_text
+from ogw.settings import named
+from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file
+from ogw.settings.usual import DEFAULT_FILE
 
 SECONDS = 10.0  # for an answer
 Shape = TypeVar("Shape")
-Addresses = Callable[[], Iterable[tuple[str, int]]]  # (IP text, port); called where it comes to them
-NO_GATEWAY_MEANS = _("no gateway answers; the message says where it was looked for")
-
-
-class NoGateway(Failed):
-    """Nobody answers, and why."""
-
-    code = NO_GATEWAY
 
 
 class _Answer(NamedTuple):
@@ -43,23 +30,6 @@ class _Answer(NamedTuple):
     code: int
     body: bytes
     protocol: int
-
-
-def _nowhere() -> Iterable[tuple[str, int]]:
-    return ()
-
-
-def add_gateway(parser: argparse.ArgumentParser) -> None:
-    """The flags that name the gateway; `gateway_of` finds it."""
-    told = _("the INI file of the gateway, which may name its run-dir (default: OGW_CONFIG, or {file})")
-    parser.add_argument("--config", metavar="FILE", help=told.format(file=DEFAULT_FILE))
-    add_run_dir(parser)
-
-
-def add_run_dir(parser: argparse.ArgumentParser) -> None:
-    """The flag that names its folder."""
-    told = _("the run-dir of the gateway (default: OGW_RUN_DIR, run-dir of the INI file, or where a gateway puts it)")
-    parser.add_argument("--run-dir", metavar="FOLDER", default="", help=told)
 
 
 def gateway_of(asked: argparse.Namespace) -> "Gateway":
@@ -88,7 +58,7 @@ class Gateway:
 
     def __init__(self, folder: str = "", environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
-        self._named = folder or environment.get("OGW_RUN_DIR", "") or _run_dir_of_file(environment)
+        self._named = named_folder(folder, environment)
 
     def ask(
         self,
@@ -135,22 +105,9 @@ class Gateway:
         """An answer that is no JSON, such as that of /metrics. Raises NoGateway."""
         return self._fetch(path, "GET", seconds).body.decode("utf-8", "replace")
 
-    def not_ready(self, also: Addresses, seconds: float = SECONDS) -> str:
-        """Why no client should be sent to it, as /readyz says; "" where one may be. Raises NoGateway.
-
-        also  where to ask a gateway that has no socket for us. One whose run-dir was named has one.
-        """
-        answer = self._fetch("/readyz", "GET", seconds, also=also if not self._named else _nowhere)
-        said = ascii(answer.body[:200].decode("utf-8", "replace").strip())[1:-1]
-        if answer.code == 503 or (answer.code, said) == (200, "ok"):
-            return said if answer.code == 503 else ""
-        raise _not_understood(answer, said)
-
-    def _fetch(
-        self, path: str, method: str, seconds: float, body: Optional[bytes] = None, also: Addresses = _nowhere
-    ) -> _Answer:
+    def _fetch(self, path: str, method: str, seconds: float, body: Optional[bytes] = None) -> _Answer:
         """Raises NoGateway."""
-        place, sock = self._connect(seconds, also)
+        place, sock = connect(self._named, self._environment, seconds)
         connection = http.client.HTTPConnection("localhost", timeout=seconds)
         connection.sock = sock
         try:
@@ -162,68 +119,9 @@ class Gateway:
             told = _("the gateway at {place} did not answer within {seconds:g} s; its log may say why")
             raise NoGateway(told.format(place=place, seconds=seconds)) from None
         except (OSError, http.client.HTTPException) as error:
-            told = _("what listens at {place} left without an answer ({error}); is it a gateway that just ended?")
-            raise NoGateway(told.format(place=place, error=ascii(str(error))[1:-1] or type(error).__name__)) from None
+            raise left_without(place, str(error) or type(error).__name__) from None
         finally:
             connection.close()
-
-    def _connect(self, seconds: float, also: Addresses) -> tuple[str, socket.socket]:
-        looked: list[str] = []
-        for place in self._places():
-            try:
-                return place, _connected(place, seconds)
-            except PermissionError:
-                looked.append(
-                    _("{place}: not yours to open; try it with sudo, or as the gateway's user").format(place=place)
-                )
-            except (FileNotFoundError, NotADirectoryError):
-                looked.append(_("{place}: is not there").format(place=place))
-            except ConnectionRefusedError:
-                looked.append(_("{place}: is left from a gateway that ended").format(place=place))
-            except TimeoutError:
-                looked.append(_("{place}: is not taking connections").format(place=place))
-            except OSError as error:
-                looked.append(f"{place}: {error.strerror or error}")
-        for address in also():
-            place = place_text(*address)
-            try:
-                return place, socket.create_connection(address, seconds)
-            except OSError as error:
-                looked.append(f"{place}: {error.strerror or error}")
-        told = _(
-            "no gateway to ask:\n{looked}\n"
-            "Is it running? If it has another run-dir, name it: --run-dir FOLDER, or OGW_RUN_DIR"
-        )
-        raise NoGateway(told.format(looked="\n".join(f"  {line}" for line in looked)))
-
-    def _places(self) -> list[str]:
-        folders = [self._named] if self._named else run_dir.default_run_dirs(self._environment)
-        return [os.path.join(folder, run_dir.SOCKET) for folder in folders]
-
-
-def _run_dir_of_file(environment: Mapping[str, str]) -> str:
-    """What the INI file says; "" for nothing. A file that is wrong or closed to us is no matter here."""
-    parser = IniParser()
-    try:
-        parser.parse(StringIO(read_ini(environment.get("OGW_CONFIG") or DEFAULT_FILE).decode("utf-8-sig")))
-    except (OSError, ValueError):
-        return ""
-    return parser.values.get("run-dir", [(0, "")])[0][1]
-
-
-def _connected(place: str, seconds: float) -> socket.socket:
-    """Raises OSError."""
-    folder = os.path.dirname(place)
-    if folder == run_dir.of_user() and run_dir.is_strange(folder):
-        raise OSError(0, _("its folder belongs to somebody else"))
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(seconds)
-    try:
-        sock.connect(place)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _has(value: Any, shape: Any) -> bool:
@@ -256,9 +154,4 @@ def _value(answer: _Answer) -> dict[str, Any]:
         if isinstance(value, dict) and answer.code in (200, 404, 409):
             return value
         said = ascii(answer.body[:200].decode("utf-8", "replace"))[1:-1]
-    raise _not_understood(answer, said)
-
-
-def _not_understood(answer: _Answer, said: str) -> NoGateway:
-    told = _("the gateway at {place} answered {status}, which this command does not understand: {said}")
-    return NoGateway(told.format(place=answer.place, status=answer.code, said=said))
+    raise not_understood(answer.place, answer.code, said)

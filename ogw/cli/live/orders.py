@@ -7,7 +7,8 @@ from gettext import gettext as _
 from gettext import ngettext
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, Gateway, add_gateway, flags_of, gateway_of
+from ogw.cli.live.gateway import Gateway, flags_of, gateway_of
+from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
 from ogw.service.admin.shapes import Reloaded

@@ -1,47 +1,186 @@
-"""`ogw ready`: whether clients should be sent to the running gateway, as an exit code, for health checks."""
+"""`ogw ready`: whether clients should be sent to the running gateway, as an exit code; and the order to say no.
+
+keepalived runs it every second: what only the order needs, or a gateway without a socket for us, is imported there.
+"""
 
 import argparse
 import os
-from collections.abc import Iterable
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterable, Mapping
 from gettext import gettext as _
+from typing import NamedTuple
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Wrong
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, add_gateway, gateway_of
+from ogw.cli.live.sockets import (
+    NO_GATEWAY_MEANS,
+    add_gateway,
+    connect,
+    left_without,
+    named_folder,
+    not_understood,
+    nowhere,
+)
 from ogw.cli.parser import Parser, parser_of
-from ogw.settings.loader import ConfigError, load
+from ogw.report.status import ABSENT_HEADER
+
+SECONDS = 2.0  # for all of it: whoever checks health every second waits for no gateway that hangs
+LARGEST = 1 << 14  # bytes of an answer
+QUESTION = b"GET /readyz HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r].*?\r\n\r\n", re.DOTALL)
+_ABSENT = re.compile(rb"\r\n%s:[ \t]*([^\r\n]*)\r\n" % ABSENT_HEADER.encode(), re.IGNORECASE)
+
+
+class _Answer(NamedTuple):
+    """
+    why     no client should be sent to it; "" where one may be
+    absent  the listen addresses that its machine does not have, as it tells them
+    """
+
+    why: str
+    absent: str
 
 
 def parser() -> Parser:
     made = parser_of(
         "ready",
         _(
-            "Say whether clients should be sent to the gateway, as /readyz does: the health check of a container, of a "
-            "balancer's script, of whatever else runs commands. It asks the socket in run-dir; where that is not "
-            "there, or not for this user, health-address or admin-address, as OGW_ variables and the INI file name "
-            "them."
+            "Say whether clients should be sent to the gateway, as /readyz does: the health check of a container, of "
+            "keepalived, of a balancer's script. It asks the socket in run-dir; where that is not there, or not for "
+            "this user, health-address or admin-address, as OGW_ variables and the INI file name them. With --off the "
+            "gateway says no from then on, to /readyz, too, and serves all who come: whoever sends clients here sends "
+            "them elsewhere, before a stop. That lasts until --on, or a start; reloads and upgrades keep it."
         ),
-        examples=["ogw ready", "ogw ready >/dev/null || echo send no clients", "ogw ready --run-dir /run/ogw"],
+        examples=[
+            "ogw ready",
+            "ogw ready --quiet || echo send no clients",
+            "sudo ogw ready --off && sleep 10 && sudo systemctl stop ogw",
+        ],
         codes={
-            OK: _("it should get clients"),
-            FAILED: _("it should not: it starts or drains, or a worker does not answer"),
+            OK: _("it should get clients; --off, --on: done, or so already"),
+            FAILED: _("it should not: it starts or drains, was taken out, a worker does not answer, or it does not "
+                      "answer within {seconds:g} s; --off, --on: refused").format(seconds=SECONDS),
             NO_GATEWAY: NO_GATEWAY_MEANS,
         },
-    )
+    )  # fmt: skip
     add_gateway(made)
+    either = made.add_mutually_exclusive_group()
+    either.add_argument("--off", action="store_true", help=_("take the gateway out: it is not ready from now on"))
+    either.add_argument("--on", action="store_true", help=_("take it back: it is ready if it can serve"))
+    made.add_argument(
+        "--quiet", action="store_true", help=_("say nothing, but for errors: the exit code is the answer")
+    )
     return made
 
 
 def run(asked: argparse.Namespace) -> int:
-    why = gateway_of(asked).not_ready(lambda: _addresses(asked))
-    print(_("not ready: {why}").format(why=why) if why else _("ready"))
-    return FAILED if why else OK
+    if asked.off or asked.on:
+        return _take(asked)
+    try:
+        answer = _asked(asked)
+    except TimeoutError:
+        answer = _Answer(_("the gateway did not answer within {seconds:g} s").format(seconds=SECONDS), "")
+    if not asked.quiet:
+        told = _("not ready: {why}").format(why=answer.why) if answer.why else _("ready")
+        absent = _("; this machine does not have the address of {places} now").format(places=answer.absent)
+        print(told + (absent if answer.absent else ""))
+    return FAILED if answer.why else OK
+
+
+def _asked(asked: argparse.Namespace) -> _Answer:
+    """Raises TimeoutError, NoGateway or Wrong."""
+    environment = _environment(asked)
+    folder = named_folder(asked.run_dir, environment)
+    until = time.monotonic() + SECONDS
+    # One whose run-dir was named has a socket there.
+    place, sock = connect(folder, environment, SECONDS, nowhere if folder else lambda: _addresses(asked))
+    try:
+        with sock:
+            sock.sendall(QUESTION)
+            said = _received(sock, until)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise left_without(place, str(error)) from None
+    return _understood(place, said)
+
+
+def _environment(asked: argparse.Namespace) -> Mapping[str, str]:
+    """With the INI file that is meant, where it matters. Raises Wrong."""
+    if asked.run_dir or (asked.config is None and "OGW_CONFIG" not in os.environ):
+        return os.environ
+    from ogw.cli.live.gateway import file_of
+
+    return {**os.environ, "OGW_CONFIG": file_of(asked)}
 
 
 def _addresses(asked: argparse.Namespace) -> Iterable[tuple[str, int]]:
     """Where else the gateway of this configuration says whether it is ready. Raises Wrong."""
+    from ogw.settings.loader import ConfigError, load
+
     try:
         config = load(["--config", asked.config] if asked.config else [], os.environ)
     except ConfigError as error:
         told = _("no gateway has a socket here that this user may ask, and where else to ask is not known:\n{mistakes}")
         raise Wrong(told.format(mistakes=error)) from None
     return [address for address in (config.health_address, config.admin_address) if address is not None]
+
+
+def _received(sock: socket.socket, until: float) -> bytes:
+    """All that it says; the limit is for all of it. Raises OSError."""
+    said = b""
+    while len(said) < LARGEST:
+        if (left := until - time.monotonic()) <= 0:
+            raise TimeoutError
+        sock.settimeout(left)
+        piece = sock.recv(LARGEST)
+        if not piece:
+            break
+        said += piece
+    return said
+
+
+def _understood(place: str, said: bytes) -> _Answer:
+    """Raises NoGateway."""
+    head = _ANSWER.match(said)
+    if head is None:
+        raise left_without(place, _("it speaks no HTTP") if said else _("nothing was said"))
+    code, body = int(head[1]), _shown(said[head.end() :])
+    if code != 503 and (code, body) != (200, "ok"):
+        raise not_understood(place, code, body)
+    absent = _ABSENT.search(head[0])
+    return _Answer(body if code == 503 else "", _shown(absent[1]) if absent else "")
+
+
+def _shown(said: bytes) -> str:
+    """Harmless on a terminal."""
+    return ascii(said[:200].decode("utf-8", "replace").strip())[1:-1]
+
+
+def _take(asked: argparse.Namespace) -> int:
+    """Out, or back. Raises NoGateway or Wrong."""
+    from urllib.parse import urlencode
+
+    from ogw.cli.live.gateway import flags_of, gateway_of
+    from ogw.cli.screen import clean
+    from ogw.cli.who import who
+    from ogw.service.admin.shapes import Taken
+
+    path = f"/take-{'out' if asked.off else 'back'}?{urlencode({'by': who()})}"
+    answer: Taken = clean(gateway_of(asked).ask(path, Taken, "POST"))
+    if answer["why"]:
+        print(f"ogw: {answer['why']}", file=sys.stderr)
+        return FAILED
+    since = f"{answer['since'][:19]}Z" if answer["since"] else ""
+    if asked.on:
+        told = _("taken back: clients may be sent here") if since else _("it was not taken out")
+    elif since:
+        told = _("it was taken out already, at {since}").format(since=since)
+    else:
+        told = _("taken out: readiness says no, clients that come are served; `ogw ready --on{flags}` takes it back")
+        told = told.format(flags=flags_of(asked))
+    if not asked.quiet:
+        print(told)
+    return OK

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, add_gateway, gateway_of
+from ogw.cli.live.gateway import gateway_of
+from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import (
     BAD,
@@ -91,11 +92,20 @@ def mode_line(status: Status) -> str:
     return told.format(until=mode["until"], number=number, flags=status.get("flags", ""))
 
 
+def out_line(status: Status) -> str:
+    """That it was taken out, and since when; "" where it is not."""
+    told = _("taken out at {time}: readiness says no, clients that come are served; `ogw ready --on{flags}` ends that")
+    out = status.get("taken_out")
+    return told.format(time=f"{out[:19]}Z", flags=status.get("flags", "")) if out else ""
+
+
 def screen(status: Status) -> list[RenderableType]:
     """All of it, for a clean status."""
     parts: list[RenderableType] = [headline(status)]
     if told := mode_line(status):
         parts.append(Text(told, style=f"{BOLD} {BAD}"))
+    if told := out_line(status):
+        parts.append(Text(told, style=f"{BOLD} {WARN}"))
     if refused := status.get("reload_refused"):
         parts += _refused_reload(status, refused)
     parts += [_facts(status), Text(), _workers(status)]
@@ -166,6 +176,7 @@ def _facts(status: Status) -> Table:
     rows = [
         (_("running"), since),
         (_("listens on"), ", ".join(status["listen"])),
+        *_absent(status),
         (_("admin"), status["admin"] or _("only this socket")),
         *([(_("health"), health)] if health else []),
         (_("policy"), reloads),
@@ -186,6 +197,11 @@ def _facts(status: Status) -> Table:
     for name, told in rows:
         facts.add_row(Text(name.ljust(NAMES), style=DIM), Text(told))
     return facts
+
+
+def _absent(status: Status) -> list[tuple[str, str]]:
+    told = _("{place}: this machine does not have that address now; clients come once it has it")
+    return [(_("absent"), told.format(place=one)) for one in status.get("listen_absent", [])]
 
 
 def _workers(status: Status) -> Table:

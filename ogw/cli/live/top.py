@@ -17,8 +17,9 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from ogw.cli.exits import INTERRUPTED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import Gateway, NoGateway, add_gateway, gateway_of
+from ogw.cli.live.gateway import Gateway, gateway_of
 from ogw.cli.live.rates import COUNTERS, Rates, Sample, rates, was_restarted
+from ogw.cli.live.sockets import NoGateway, add_gateway
 from ogw.cli.live.top_screen import screen
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import UNLIMITED, clean, console_of, plain

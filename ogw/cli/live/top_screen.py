@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.live.rates import Counter, Rates
-from ogw.cli.live.status import predecessor, refused_reload
+from ogw.cli.live.status import out_line, predecessor, refused_reload
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, indented, plain, size, table
 from ogw.report.status import Status
 
@@ -37,6 +37,8 @@ def screen(status: Status, rates: Rates, note: str, width: int, height: Optional
     """
     left = 10_000 if height is None else height
     head: list[RenderableType] = [_headline(status, note), *_refused_reload(status, width, left // 4)]
+    if told := out_line(status):
+        head.append(Text(told, style=WARN))
     if before := status.get("predecessor"):
         head.append(Text(predecessor(before), style=WARN))
     head += [_totals(status), Text(), _rates(rates), Text()]

@@ -10,9 +10,11 @@ from urllib.parse import quote, urlencode
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import NO_GATEWAY_MEANS, add_gateway, flags_of, gateway_of
-from ogw.cli.parser import Parser, client_address, parser_of
+from ogw.cli.live.gateway import flags_of, gateway_of
+from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
+from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
+from ogw.cli.words import client_address
 from ogw.service.admin.shapes import Killed, Tunnels
 
 MOST = 1000  # that the gateway lists

@@ -27,8 +27,8 @@ from ogw.settings.files import replace
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.source import read_ini
 from ogw.settings.ini.text import IniText
-from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import SETTINGS
+from ogw.settings.usual import DEFAULT_FILE
 
 USER = kept.SERVICE_GROUP  # the service's user has a group of its name
 # Of the configuration, and what systemd makes for the service: links, and under private/ what they lead to.

@@ -13,13 +13,14 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ogw.report.recent import TUNNEL_ID
-from ogw.report.status import PROTOCOL, PROTOCOL_HEADER
+from ogw.report.status import ABSENT_HEADER, PROTOCOL, PROTOCOL_HEADER
 from ogw.service.admin.orders import Orders
 from ogw.service.admin.page import NONE_OPEN, rendered
 from ogw.service.admin.response import HTML, Response, json_of, text_of
 from ogw.service.admin.server import LARGEST_BODY
 from ogw.service.admin.views import Asker, Views
 from ogw.service.answers import MOST_TUNNELS
+from ogw.service.messages import TakeBack, TakeOut
 
 MOST_WAITING = 6  # fewer than there are threads: whoever asks for health never waits for those who ask the supervisor
 NOT_SHOWN = "shown here only with admin-page = yes; without it, ask the socket in run-dir, as ogw status does"
@@ -74,6 +75,8 @@ class App:
         self._changing: Answers = {
             "/reload": lambda query, environ: orders.reload(),
             "/drain": lambda query, environ: orders.drain(),
+            "/take-out": lambda query, environ: orders.take(TakeOut(query.get("by", ""))),
+            "/take-back": lambda query, environ: orders.take(TakeBack(query.get("by", ""))),
             "/upgrade": lambda query, environ: orders.upgrade(query.get("now") == "1"),
             "/changed": self._changed,
             "/kill": lambda query, environ: orders.kill(query.get("tunnel", "")),
@@ -181,8 +184,12 @@ def _healthy(views: Views) -> Response:
 
 
 def _ready(views: Views) -> Response:
-    why = views.not_alive() or views.not_ready()
-    return text_of(503, why) if why else text_of(200, "ok")
+    why = views.not_ready()
+    if not why:
+        views.tell_ready()
+    answer = text_of(503, why) if why else text_of(200, "ok")
+    absent = views.absent()
+    return answer._replace(more=((ABSENT_HEADER, ", ".join(absent)),)) if absent else answer
 
 
 def is_own_name(host: str, names: Collection[str] = ()) -> bool:

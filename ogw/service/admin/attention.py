@@ -20,6 +20,9 @@ def attention(status: Status) -> list[str]:
         )
         count = f"{counters['reported']:,}"
         told.append(text.format(until=mode["until"], count=count, flags=status.get("flags", "")))
+    if out := status.get("taken_out"):
+        text = _("Taken out by ogw ready --off at {time}: readiness says no. ogw ready --on{flags} takes it back.")
+        told.append(text.format(time=out, flags=status.get("flags", "")))
     if refused := status.get("reload_refused"):
         text = _("The last reload was refused at {time}, and the configuration before it stays: {mistakes}.")
         first, more = refused["mistakes"][:MOST_MISTAKES], refused["count"] - MOST_MISTAKES
@@ -30,6 +33,9 @@ def attention(status: Status) -> list[str]:
                 mistakes="; ".join(listed) or _("ogw check{flags} tells why").format(flags=status.get("flags", "")),
             )
         )
+    if (absent := status.get("listen_absent")) and not status.get("listen_freebind"):
+        text = _("This machine does not have the address of {places} any more: no client reaches it there.")
+        told.append(text.format(places=", ".join(absent)))
     for relay in status["relay_proxies"]:
         sentence = {
             "resting": _("Relay proxy {proxy} rests: it failed, and is tried again soon{why}."),

@@ -22,6 +22,7 @@ from ogw.report.metrics import RelayState
 from ogw.report.status import FourCounters
 from ogw.report.table import Table
 from ogw.service.admin.overview import worst_of
+from ogw.service.admin.readyz import not_alive, not_ready
 from ogw.service.answers import KnownRelay
 
 ERRORS = [number for number in metrics.EVENTS if number >= Event.ERROR]
@@ -83,10 +84,20 @@ class Exposition:
             "ogw_policy", "The policy in force, as in every log line.", {"policy": f"{cells[metrics.POLICY]:08x}"}
         )
         yield _gauge("ogw_start_time_seconds", "When the gateway was first ready.", metrics.STARTED.unix(cells))
+        ready = not (not_alive(cells) or not_ready(cells))
+        yield _gauge("ogw_ready", "1 while clients should be sent here, as /readyz says.", ready)
+        yield _gauge(
+            "ogw_taken_out_time_seconds",
+            "When it was taken out by ogw ready --off; 0 where it is not.",
+            metrics.TAKEN_OUT.unix(cells),
+        )
         yield _gauge("ogw_draining", "1 while the gateway takes no new tunnels.", cells[metrics.DRAINING])
         yield _gauge("ogw_tunnels_active", "Open client connections.", counted["tunnels"])
         yield _gauge("ogw_tunnels_max", "How many there may be.", cells[metrics.MOST_TUNNELS])
         yield _gauge("ogw_clients_connected", "Distinct client addresses with a tunnel.", counted["clients"])
+        yield _gauge(
+            "ogw_listen_addresses_absent", "Listen addresses that the machine does not have.", cells[metrics.ABSENT]
+        )
         before = self._table.predecessor
         yield _gauge(
             "ogw_predecessor_tunnels",

@@ -1,13 +1,14 @@
 """What the admin process has done for whoever may open the unix socket; each is a POST."""
 
 import json
-from typing import Any
+from typing import Any, Union
 
+from ogw.report.log import timestamp
 from ogw.service.admin.origins import beaten_in, file_read
 from ogw.service.admin.response import Response, json_of, text_of
-from ogw.service.admin.shapes import Changed, Killed, Reloaded, Upgraded
+from ogw.service.admin.shapes import Changed, Killed, Reloaded, Taken, Upgraded
 from ogw.service.admin.views import Asker, Views
-from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow, UpgradeNow
+from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow, TakeBack, TakeOut, UpgradeNow
 
 RELOAD_SECONDS = 60.0  # that whoever asked for a reload waits for it; a worker that hangs is found in half of it
 UPGRADE_SECONDS = 120.0  # and for an upgrade: the successor is given up before that
@@ -30,6 +31,13 @@ class Orders:
         asked = self._supervisor.ask(KillTunnel(tunnel))
         answer: Killed = {"killed": any(one["killed"] for one in asked["answers"])}
         return json_of(answer, 200 if answer["killed"] else 404)
+
+    def take(self, order: Union[TakeOut, TakeBack]) -> Response:
+        """Out of whatever sends clients here, or back."""
+        asked = self._supervisor.ask(order._replace(by=order.by[:LONGEST_CHANGE]))
+        since = asked["since"]
+        answer: Taken = {"why": asked["why"], "since": timestamp(since) if since else None}
+        return json_of(answer, 409 if answer["why"] else 200)
 
     def upgrade(self, now: bool) -> Response:
         """As SIGUSR2 does; with `now`, what the upgrade before has left open is ended first."""

@@ -154,6 +154,7 @@
     tables();
     plots();
   }
+  const door = (place) => (status.listen_absent || []).includes(place) ? say("absent", { listen: place }) : place;
   function state() {
     const where = $("state"), old = paused ? "paused" : lost ? "lost" : "", name = old || status.state, relays = status.relay_proxies;
     const number = (which) => relays.filter((one) => one.state === which).length;
@@ -162,7 +163,7 @@
     write(where.querySelector("strong"), say(name));
     write(where.querySelector("span"), old ? say("lost_more", { time: clock(now()) })
       : say(number("never tried") ? "listens_untried" : relays.length ? "listens_relays" : "listens", {
-        listen: status.listen.join(", "), up: number("up"), untried: number("never tried"), all: relays.length }));
+        listen: status.listen.map(door).join(", "), up: number("up"), untried: number("never tried"), all: relays.length }));
     document.title = old ? `${say(old)} – ogw ${status.machine}`
       : `${say(status.state)}, ${say("tunnels_open", {
         count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw ${status.machine}`;

@@ -76,7 +76,12 @@ def _listens(status: Status, said: dict[str, str]) -> str:
     states = [state_of(one) for one in status["relay_proxies"]]
     name = "listens_untried" if "never tried" in states else "listens_relays" if states else "listens"
     counts = {"up": states.count("up"), "untried": states.count("never tried"), "all": len(states)}
-    return said[name].format(listen=", ".join(status["listen"]), **counts)
+    return said[name].format(listen=_doors(status, said), **counts)
+
+
+def _doors(status: Status, said: dict[str, str]) -> str:
+    absent = status.get("listen_absent", [])
+    return ", ".join(said["absent"].format(listen=one) if one in absent else one for one in status["listen"])
 
 
 def _inert(value: Any) -> str:

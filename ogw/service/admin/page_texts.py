@@ -21,6 +21,7 @@ def texts() -> dict[str, str]:
         "lost": _("Not reachable, trying again"),
         "lost_more": _("what stands here is of {time}"),
         "listens": _("on {listen}"),
+        "absent": _("{listen} (this machine does not have that address now)"),
         "listens_relays": _("on {listen}, {up} of {all} relay proxies up"),
         "listens_untried": _("on {listen}, {up} of {all} relay proxies up, {untried} never tried"),
         "still_of": _("The state at {time}. It does not change by itself while scripts are blocked."),

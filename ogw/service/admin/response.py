@@ -20,19 +20,24 @@ STATUS = {
 
 
 class Response(NamedTuple):
-    """allow: the methods that a 405 names."""
+    """
+    allow  the methods that a 405 names
+    more   headers of its own
+    """
 
     status: int
     media_type: str
     body: bytes
     allow: str = "GET, HEAD"
+    more: tuple[tuple[str, str], ...] = ()
 
     def given(
         self, environ: dict[str, Any], start_response: Callable[..., Any], more: Iterable[tuple[str, str]] = ()
     ) -> Iterable[bytes]:
-        """What a WSGI app gives back; a HEAD gets no body. `more` are headers of its own."""
+        """What a WSGI app gives back; a HEAD gets no body. `more` are headers of the app's."""
         headers = [
             *more,
+            *self.more,
             ("Content-Type", self.media_type),
             ("Content-Length", str(len(self.body))),
             ("Cache-Control", "no-store"),

@@ -141,6 +141,17 @@ class Reloaded(TypedDict):
     running: NotRequired[bool]
 
 
+class Taken(TypedDict):
+    """POST /take-out?by=, POST /take-back?by=; 409 where that cannot be.
+
+    why    why not; "" where it could
+    since  when it had been taken out before; None where it was not
+    """
+
+    why: str
+    since: Optional[str]
+
+
 class Upgraded(TypedDict):
     """POST /upgrade?now=; 409 where there is no successor.
 

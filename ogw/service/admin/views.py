@@ -24,12 +24,13 @@ from ogw.report.status import (
     PolicyMode,
     PredecessorStatus,
     RefusedReload,
-    State,
     Status,
     WorkersPart,
     WorkerStatus,
 )
 from ogw.report.table import Table
+from ogw.service.absence import absent_places
+from ogw.service.admin import readyz
 from ogw.service.admin.attention import attention
 from ogw.service.admin.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
 from ogw.service.admin.history import History, Point
@@ -45,9 +46,6 @@ from ogw.settings.settings import Config
 from ogw.wire.place import place
 
 MOST_OPEN = 20  # tunnels of the page, which asks again and again
-MOST_SILENCE = 60.0  # seconds that the supervisor may be busy, such as with a long list of rules
-UNANSWERED = "a worker does not answer, and its share of the clients waits"
-STATES: dict[str, State] = {"": "serving", "starting": "starting", "draining": "draining", UNANSWERED: "partly"}
 NO_MISTAKES: dict[str, Any] = {"mistakes": [], "count": 0}
 MISTAKES_SECONDS = 1.0  # a command that asks for the status waits for the workers' part, too
 FRESH_SECONDS = 1.0  # several people who look at the page cost the workers one question
@@ -89,12 +87,11 @@ class Views:
 
     def not_ready(self) -> str:
         """Why no client should be sent here; "" where one may be."""
-        cells = self._table.gateway.cells
-        if cells[metrics.DRAINING]:
-            return "draining"
-        if cells[metrics.SILENT_WORKERS] and cells[metrics.STARTED.cell]:
-            return UNANSWERED
-        return "" if cells[metrics.READY_WORKERS] else "starting"
+        return self.not_alive() or readyz.not_ready(self._table.gateway.cells)
+
+    def tell_ready(self) -> None:
+        """Somebody is told that clients may be sent here: at a drain he has the time to see that they may no more."""
+        self._table.admin.cells[metrics.TOLD_READY] = int(time.monotonic())
 
     @property
     def policy(self) -> str:
@@ -103,24 +100,26 @@ class Views:
 
     def not_alive(self) -> str:
         """What only a restart mends: the supervisor hangs, so that nobody sees to the workers. "" for nothing."""
-        silence = time.monotonic() - self._table.gateway.cells[metrics.ALIVE]
-        return f"the supervisor has given no sign of life for {silence:.0f} s" if silence > MOST_SILENCE else ""
+        return readyz.not_alive(self._table.gateway.cells)
 
     def status(self) -> Status:
         """One screen of what matters. What workers know that do not answer in time is left out."""
         cells = self._table.gateway.cells
         asked = self._asked()  # first: the workers then count what open tunnels copied
-        started = metrics.STARTED.unix(cells)
+        started, out = metrics.STARTED.unix(cells), metrics.TAKEN_OUT.unix(cells)
         status: Status = {
             "version": __version__,
             "machine": socket.gethostname(),
-            "state": STATES[self.not_ready()],
+            "state": readyz.state_of(cells),
+            "taken_out": timestamp(out) if out else None,
             "started": timestamp(started) if started else None,
             "uptime": round(metrics.STARTED.seconds_ago(cells), 1),
             "policy": self.policy,
             "policy_mode": self._policy_mode(),
             "reload_refused": self._reload_refused(),
             "listen": self.listen,
+            "listen_absent": self.absent(),
+            "listen_freebind": self._config.listen_freebind == "yes",
             "admin": self._sockets.place or None,
             "health": self._sockets.health_place or None,
             "workers": self._workers(),
@@ -137,6 +136,10 @@ class Views:
         }
         status["attention"] = attention(status)
         return status
+
+    def absent(self) -> list[str]:
+        """host:port of the doors whose address the machine does not have just now."""
+        return absent_places(self._config)
 
     def points(self) -> list[Point]:
         """What the page's plots begin with: service/admin/history.py."""

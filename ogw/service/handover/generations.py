@@ -114,6 +114,11 @@ class Generations:
         return not (self.on_trial or self._handover.is_running)
 
     @property
+    def hands_over(self) -> bool:
+        """The successor has what there was to take over: it would not know of anything that is ordered here now."""
+        return self._handover.successor is not None and self._handover.successor.goes
+
+    @property
     def failed(self) -> str:
         """Why there is nothing to take over any more; "" for nothing."""
         return self._succession.failed if self._succession is not None else ""

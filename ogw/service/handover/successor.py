@@ -28,6 +28,7 @@ class Successor:
 
     pid      its process id; 0 until it is started
     version  what it says that it is
+    goes     it was told to open the doors
     serves   it does, and this is the predecessor
     is_over  there will be none
     link     to it; the rest is said there once it serves
@@ -52,7 +53,7 @@ class Successor:
         self._lost_later = lost
         self._until = 0.0
         self._process = -1  # a descriptor of it
-        self._goes = False
+        self.goes = False
         self.is_over = False
         self.link: Optional[Link] = None
         self.pid = 0
@@ -83,8 +84,8 @@ class Successor:
 
     def work(self, now: float) -> None:
         if not self.serves and now >= self._until:
-            seconds = GO_SECONDS if self._goes else READY_SECONDS
-            self.fail(f"it did not {'serve' if self._goes else 'become ready'} within {seconds:g} s, and was ended")
+            seconds = GO_SECONDS if self.goes else READY_SECONDS
+            self.fail(f"it did not {'serve' if self.goes else 'become ready'} within {seconds:g} s, and was ended")
 
     def fail(self, why: str) -> None:
         """End it. What it did accept by then is lost; that is nothing before it was told to go."""
@@ -103,8 +104,8 @@ class Successor:
         match message:
             case _ if self.serves:
                 self._heard_later(message)
-            case Ready(version, pid) if not self._goes:
-                self.version, self._goes = version, True
+            case Ready(version, pid) if not self.goes:
+                self.version, self.goes = version, True
                 if pid != self.pid:
                     self.fail(f"it says that it is process {pid}, and process {self.pid} was started")
                     return
@@ -112,7 +113,7 @@ class Successor:
                 self._say(Go())
             case Unable(why):
                 self.fail(why)
-            case Serving() if self._goes:
+            case Serving() if self.goes:
                 self.serves = True
                 self._stop_watching()
                 self._served(self)

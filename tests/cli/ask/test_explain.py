@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw.cli.ask.explanation import Explainer, connect_target
-from ogw.cli.parser import client_address
+from ogw.cli.words import client_address
 from ogw.settings.loader import load
 
 NEAR, FAR, STRANGER = "127.50.1.1", "127.60.1.1", "127.70.1.1"  # clients

@@ -1,0 +1,141 @@
+"""Where a running gateway answers: its unix socket, in one of the folders that may be meant; readiness over TCP, too.
+
+It imports little: keepalived, and whatever else checks health by `ogw ready`, comes here every second.
+"""
+
+import argparse
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from gettext import gettext as _
+from io import StringIO
+
+from ogw.cli.exits import NO_GATEWAY, Failed
+from ogw.machine.files import read_file
+from ogw.settings import run_dir
+from ogw.settings.usual import DEFAULT_FILE
+from ogw.wire.place import place as place_text
+
+Addresses = Callable[[], Iterable[tuple[str, int]]]  # (IP text, port); called where it comes to them
+NO_GATEWAY_MEANS = _("no gateway answers; the message says where it was looked for")
+MOST = 1 << 20  # bytes of an INI file that are looked at for its run-dir
+
+
+class NoGateway(Failed):
+    """Nobody answers, and why."""
+
+    code = NO_GATEWAY
+
+
+def nowhere() -> Iterable[tuple[str, int]]:
+    return ()
+
+
+def add_gateway(parser: argparse.ArgumentParser) -> None:
+    """The flags that name the gateway; `gateway_of` finds it."""
+    told = _("the INI file of the gateway, which may name its run-dir (default: OGW_CONFIG, or {file})")
+    parser.add_argument("--config", metavar="FILE", help=told.format(file=DEFAULT_FILE))
+    add_run_dir(parser)
+
+
+def add_run_dir(parser: argparse.ArgumentParser) -> None:
+    """The flag that names its folder."""
+    told = _("the run-dir of the gateway (default: OGW_RUN_DIR, run-dir of the INI file, or where a gateway puts it)")
+    parser.add_argument("--run-dir", metavar="FOLDER", default="", help=told)
+
+
+def named_folder(folder: str, environment: Mapping[str, str]) -> str:
+    """The run-dir that a flag, OGW_RUN_DIR or the INI file names, in this order; "" for none."""
+    return folder or environment.get("OGW_RUN_DIR", "") or _run_dir_of_file(environment)
+
+
+def connect(
+    folder: str, environment: Mapping[str, str], seconds: float, also: Addresses = nowhere
+) -> tuple[str, socket.socket]:
+    """A connection to the gateway, and to which place. Raises NoGateway.
+
+    folder   its run-dir; "" for the first of the usual ones that has a socket
+    seconds  for all of it
+    also     where else to ask
+    """
+    until = time.monotonic() + seconds
+    folders = [folder] if folder else run_dir.default_run_dirs(environment)
+    looked: list[str] = []
+    for place in (os.path.join(one, run_dir.SOCKET) for one in folders):
+        try:
+            return place, _connected(place, _left(until))
+        except PermissionError:
+            looked.append(
+                _("{place}: not yours to open; try it with sudo, or as the gateway's user").format(place=place)
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            looked.append(_("{place}: is not there").format(place=place))
+        except ConnectionRefusedError:
+            looked.append(_("{place}: is left from a gateway that ended").format(place=place))
+        except TimeoutError:
+            looked.append(_("{place}: is not taking connections").format(place=place))
+        except OSError as error:
+            looked.append(f"{place}: {error.strerror or error}")
+    for address in also():
+        place = place_text(*address)
+        try:
+            return place, socket.create_connection(address, _left(until))
+        except OSError as error:
+            looked.append(f"{place}: {error.strerror or error}")
+    told = _(
+        "no gateway to ask:\n{looked}\n"
+        "Is it running? If it has another run-dir, name it: --run-dir FOLDER, or OGW_RUN_DIR"
+    )
+    raise NoGateway(told.format(looked="\n".join(f"  {line}" for line in looked)))
+
+
+def left_without(place: str, error: str) -> NoGateway:
+    """Whoever listens there hung up instead of answering."""
+    told = _("what listens at {place} left without an answer ({error}); is it a gateway that just ended?")
+    return NoGateway(told.format(place=place, error=ascii(error)[1:-1]))
+
+
+def not_understood(place: str, code: int, said: str) -> NoGateway:
+    """It answered with this HTTP status, and what it said makes no sense here."""
+    told = _("the gateway at {place} answered {status}, which this command does not understand: {said}")
+    return NoGateway(told.format(place=place, status=code, said=said))
+
+
+def _left(until: float) -> float:
+    """Seconds; with none it would not be tried at all."""
+    return max(0.01, until - time.monotonic())
+
+
+def _run_dir_of_file(environment: Mapping[str, str]) -> str:
+    """What the INI file says; "" for nothing. A file that is wrong or closed to us is no matter here."""
+    try:
+        text = read_file(environment.get("OGW_CONFIG") or DEFAULT_FILE, MOST)
+    except OSError:
+        return ""
+    if not re.search(rb"^run-dir", text, re.MULTILINE):
+        return ""
+    from ogw.settings.ini.parser import IniParser
+
+    parser = IniParser()
+    try:
+        parser.parse(StringIO(text.decode("utf-8-sig")))
+    except ValueError:
+        return ""
+    return parser.values.get("run-dir", [(0, "")])[0][1]
+
+
+def _connected(place: str, seconds: float) -> socket.socket:
+    """Raises OSError."""
+    folder = os.path.dirname(place)
+    if folder == run_dir.of_user() and run_dir.is_strange(folder):
+        raise OSError(0, _("its folder belongs to somebody else"))
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(seconds)
+    try:
+        sock.connect(place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

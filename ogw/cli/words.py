@@ -1,0 +1,27 @@
+"""Single words of a command line: what they must be, and what the shell may complete.
+
+Apart from the parser, which commands need that know nothing of rules and settings, and are to start quickly.
+"""
+
+import argparse
+from collections.abc import Iterable
+from gettext import gettext as _
+
+from ogw.policy.index import parse_client
+from ogw.settings.setting import Setting
+
+
+def client_address(text: str) -> str:
+    """A word of the command line as a client's socket would say its address."""
+    try:
+        return str(parse_client(text.strip("[]")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(_("{text} is no IP address").format(text=ascii(text))) from None
+
+
+def offer(argument: argparse.Action, words: Iterable[str] | Setting) -> None:
+    """Let the shell complete these words where the argument is typed, which takes others, too.
+
+    Of a setting: the values that the INI file has by then.
+    """
+    argument.offered = words  # type: ignore[attr-defined]
