@@ -2,9 +2,9 @@
 
 import contextlib
 import signal
-import threading
 
 import pytest
+from harness.clients import OneByOne
 from harness.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
@@ -17,41 +17,15 @@ def kept(service):
     return int(service.state("NFileDescriptorStore"))
 
 
-class Clients:
-    """One after another, as fast as they are served, until the end of the block."""
-
-    def __init__(self, service):
-        self._service = service
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.passed = self.refused = self.lost = 0
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._over.set()
-        self._thread.join()
-
-    def _run(self):
-        while not self._over.is_set():
-            try:
-                passed = self._service.passes(TARGET)
-            except ConnectionRefusedError:
-                self.refused += 1
-            except OSError:
-                self.lost += 1
-            else:
-                self.passed += passed
-                self.lost += not passed
+def clients_of(service):
+    return OneByOne(lambda: service.passes(TARGET))
 
 
 def test_a_crash_refuses_nobody_and_loses_what_was_open(service):
     service.begin(workers=2)
     until(lambda: kept(service) == 4)
     held = [service.ask(TARGET)[0] for _number in range(HELD)]
-    with Clients(service) as clients:
+    with clients_of(service) as clients:
         until(lambda: clients.passed > 100)
         for _time in range(3):
             before = clients.passed
@@ -125,7 +99,7 @@ def test_another_number_of_workers_loses_no_queue(service):
     for workers, sockets in ((1, 1), (3, 3), (2, 3)):
         service.begin(workers=workers) if workers == 1 else service.write_ini(workers=workers)
         if workers > 1:
-            with Clients(service) as clients:
+            with clients_of(service) as clients:
                 service.crash()
                 before = clients.passed
                 until(lambda before=before, clients=clients: clients.passed > before + 50)

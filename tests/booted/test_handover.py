@@ -1,12 +1,10 @@
 """An upgrade under the systemd of Debian 12 and of Debian 13: it follows the successor, and no client is refused."""
 
-import contextlib
 import json
 import signal
-import threading
-import time
 
 import pytest
+from harness.clients import Steady
 from harness.gateway import read_exactly
 from harness.waiting import until
 
@@ -16,39 +14,13 @@ RATE, HELD = 100, 50
 PACKAGE = "usr/lib/python3/dist-packages/ogw/__init__.py"
 
 
-class Steady:
+def steady(service):
     """A client that opens RATE tunnels a second, until the end of the block."""
 
-    def __init__(self, service):
-        self._service = service
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.passed, self.failed = 0, []
+    def tunnel():
+        assert service.passes(TARGET)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._over.set()
-        self._thread.join()
-
-    def _run(self):
-        with contextlib.ExitStack() as running:
-            due = time.monotonic()
-            while not self._over.wait(max(0.0, due - time.monotonic())):
-                due += 1 / RATE
-                one = threading.Thread(target=self._tunnel)
-                one.start()
-                running.callback(one.join)
-
-    def _tunnel(self):
-        try:
-            assert self._service.passes(TARGET)
-        except (OSError, AssertionError) as error:
-            self.failed.append(repr(error))
-        else:
-            self.passed += 1
+    return Steady(tunnel, RATE)
 
 
 def version(service, copy, text):
@@ -73,13 +45,13 @@ def test_an_upgrade_under_load_refuses_and_loses_nobody_and_systemd_follows(serv
     service.begin(workers=2)
     old = service.pid
     held = [service.ask(TARGET)[0] for _number in range(HELD)]
-    with Steady(service) as steady:
-        until(lambda: steady.passed > RATE)
+    with steady(service) as clients:
+        until(lambda: clients.done > RATE)
         version(service, copy, "2.0.0")
         done = service.machine.run("ogw", "upgrade")
         new = service.pid
         assert done.stdout.startswith(f"upgraded: ogw 2.0.0 serves (process {new})") and new != old
-        until(lambda enough=steady.passed + RATE: steady.passed > enough)
+        until(lambda enough=clients.done + RATE: clients.done > enough)
         told = status(service)
         assert told["version"] == "2.0.0" and told["state"] == "serving"
         assert told["predecessor"]["pid"] == old and told["predecessor"]["tunnels"] >= HELD
@@ -87,8 +59,8 @@ def test_an_upgrade_under_load_refuses_and_loses_nobody_and_systemd_follows(serv
             exchange(sock)
             sock.close()
         until(lambda: status(service)["predecessor"] is None)
-        until(lambda enough=steady.passed + RATE: steady.passed > enough)
-    assert steady.failed == []
+        until(lambda enough=clients.done + RATE: clients.done > enough)
+    assert clients.failed == []
     assert (service.pid, service.state("ActiveState"), service.state("NRestarts")) == (new, "active", "0")
     said = service.said()
     assert "reception only permitted" not in said and "not our child" not in said, said

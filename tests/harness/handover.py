@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 
-from harness.gateway import Gateway
+from harness.gateway import Gateway, read_exactly
 from harness.waiting import until
 
 # What a successor does otherwise than who started it, as code before the gateway begins; both are the same program.
@@ -25,6 +25,18 @@ def program(code):
     import sys
 
     return [sys.executable, "-c", PROGRAM.format(code=code)]
+
+
+def exchange(sock, data=b"x"):
+    """Through a tunnel to an echo."""
+    sock.sendall(data)
+    assert read_exactly(sock, len(data)) == data
+
+
+def talk(gateway, target):
+    """A tunnel to an echo, opened, used and closed."""
+    with gateway.tunnel(target) as sock:
+        exchange(sock, b"some bytes")
 
 
 def is_alive(pid):
@@ -51,6 +63,14 @@ class Upgraded(Gateway):
     def send(self, number):
         """A signal to the one that serves."""
         os.kill(self.pid, number)
+
+    def successor(self):
+        """The process id of the one that the log tells of first, once it is started."""
+
+        def told():
+            return [line["message"] for line in self.events(100) if line["message"].startswith("an upgrade begins")]
+
+        return int(until(told)[0].split()[4])
 
     def follow(self):
         """Until one more successor serves: what is said of it in the log."""

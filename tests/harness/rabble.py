@@ -4,8 +4,8 @@ import contextlib
 import random
 import socket
 import ssl
-import threading
 
+from harness.aside import Aside
 from harness.gateway import read_head
 from harness.tls import client
 from harness.upstreams import reset
@@ -19,8 +19,8 @@ def connect(target, rest=b""):
     return f"CONNECT {target} HTTP/1.1\r\n\r\n".encode() + rest
 
 
-class Rabble:
-    """A thread that connects, does one bad thing, holds the connection for a while, and lets it go. A context manager.
+class Rabble(Aside):
+    """Connects, does one bad thing, holds the connection for a while, and lets it go.
 
     begin   what it does with each fresh connection: begin(socket, random.Random)
     most    so many are held, then the oldest is let go
@@ -31,25 +31,15 @@ class Rabble:
     """
 
     def __init__(self, gateway, begin, most, pace, drip=b"", resets=0.5):
+        super().__init__()
         self._place = (gateway.address, 8080)
         self._begin, self._most, self._pace, self._drip, self._resets = begin, most, pace, drip, resets
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self.count = 0
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-
-    def _run(self):
+    def run(self):
         chance = random.Random(1)
         held = []
-        while not self._stop.wait(self._pace):
+        while not self.over.wait(self._pace):
             with contextlib.suppress(OSError):  # it may be refused, or cut: it deserves no better
                 sock = socket.create_connection(self._place, timeout=10)
                 held.append(sock)
