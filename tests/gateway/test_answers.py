@@ -8,6 +8,7 @@ from harness.gateway import Gateway, assert_no_gap, free_port, read_all, read_he
 from harness.upstreams import Server, echo
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
+PROXY = "proxy-header-not-allowed"
 
 
 @pytest.fixture(scope="module")
