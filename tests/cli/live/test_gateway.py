@@ -108,7 +108,7 @@ def test_a_socket_of_somebody_else_is_said_to_need_sudo():
     root()
     # Whoever becomes nobody may not be allowed to read Python's own files any more: they are imported before.
     script = (
-        "import os, sys, ogw.cli.main, ogw.cli.live.status, ogw.cli.live.gateway; "
+        "import os, sys, ogw.cli.main, ogw.cli.commands, ogw.cli.live.status, ogw.cli.live.gateway; "
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit(ogw.cli.main.main(sys.argv[1:]))"
     )
     with Gateway(*ALLOW) as gateway:
