@@ -1,4 +1,4 @@
-"""Keeps the lists from elsewhere fresh: downloads them in short-lived children, and watches the files.
+"""Keeps the lists from elsewhere fresh: downloads them in short-lived children, and watches files, the INI file too.
 
 It lives in the supervisor: no hub, no thread. A download says its result through a pipe and ends; one that hangs is
 killed. What changed is taken over by a reload.
@@ -16,6 +16,7 @@ from ogw.service.child import Aside
 from ogw.service.download import Result, download, unpacked
 from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.source import is_url, without_query
+from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import Config
 
 LOOK_SECONDS = 1.0  # between looks at the files; a change is taken when it has stood still for one
@@ -91,9 +92,13 @@ class Refresh:
     def _watches(self) -> bool:
         """Files are read, or would be if they were there."""
         config = self._config
-        return bool(
-            config.agent_config or config.presets_folder or any(not is_url(one) for one in config.allowed_host_source)
-        )
+        lists = any(not is_url(one) for one in config.allowed_host_source)
+        return bool(lists or config.agent_config or config.presets_folder or self._own)
+
+    @property
+    def _own(self) -> list[str]:
+        """The INI file, where it is watched."""
+        return [self._config.file or DEFAULT_FILE] if self._config.reload_on_change == "yes" else []
 
     def work(self, now: float) -> bool:
         """Start what is due, end what hangs, hear what ended; whether a reload would find something new."""
@@ -178,7 +183,7 @@ class Refresh:
         if not self._watches or now < self._next_look:
             return False
         self._next_look = now + LOOK_SECONDS
-        before, self._seen = self._seen, gather.seen(vars(self._config))
+        before, self._seen = self._seen, (*map(gather.look, self._own), *gather.seen(vars(self._config)))
         if self._seen == self._taken or self._seen != before:
             return False
         self._taken = self._seen  # what is broken is not read again before it changes again

@@ -108,6 +108,7 @@ class _Loader:
         self._warnings: list[str] = []
         self._path = ""  # of the INI file
         self._file = ""  # the same, absolute; "" for the default one
+        self._file_seen: gather.Seen = ()  # what it looked like just before it was read
 
     def load(self, to_start: bool) -> Config:
         flags = self._from_flags()
@@ -197,6 +198,7 @@ class _Loader:
         try:
             path = require_path(asked, DEFAULT_FILE) if asked else DEFAULT_FILE
             self._file = os.path.abspath(path) if path != DEFAULT_FILE else ""
+            self._file_seen = (gather.look(self._file or DEFAULT_FILE),)
             contents = ini_text(path, asked.source if asked else "", self._before)
         except Unreadable as unreadable:
             self._mistakes.add(str(unreadable))
@@ -348,7 +350,7 @@ class _Loader:
             "sourced": found.sourced,
             "agent_certificates": found.certificates,
             "agent_missing": found.agent_missing,
-            "seen": seen,
+            "seen": (self._file_seen if readable["reload_on_change"] == "yes" else ()) + seen,
         }
 
     def _near(self, name: str, prefix: str) -> str:

@@ -82,7 +82,8 @@ class Config:
     sourced             host rules, by where they came from
     agent_certificates  common names in certificates of this machine's agents
     agent_missing       why agent-config gives nothing; "" where it does, or is not set
-    seen                what the files that were read looked like just before (gather.seen)
+    seen                what the files that are watched looked like just before they were read: lists (gather.seen), and
+                        in front of them the INI file with reload-on-change
 
     file  the INI file that was asked for, as an absolute path; "" for the default one
     """
@@ -441,6 +442,13 @@ class Config:
         choice("yes", "no"),
         "yes|no",
         _("at a reload, end open tunnels that the new configuration would not allow"),
+    )
+    reload_on_change: str = _processes(
+        "reload-on-change",
+        "no",
+        choice("yes", "no"),
+        "yes|no",
+        _("reload by itself when the INI file has changed, as a ConfigMap does; else a command or a signal says so"),
     )
     drain_delay: Optional[float] = _processes(
         "drain-delay",

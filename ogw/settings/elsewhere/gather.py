@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence, Set
 from gettext import gettext as _
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from ogw.machine.files import shown
 from ogw.policy.rules import Rule, parse_rules
@@ -136,7 +136,7 @@ def _of_presets(
 
 
 def seen(values: Mapping[str, Any]) -> Seen:
-    """What the files that are read look like just now, their links followed: it changes when any of them does."""
+    """What the files of lists look like just now, their links followed: it changes when any of them does."""
     paths: list[str] = []
     for source in values["allowed_host_source"]:
         if not sources.is_url(source):
@@ -144,7 +144,7 @@ def seen(values: Mapping[str, Any]) -> Seen:
     if values["presets_folder"]:
         paths += _files(preset.files_of, values["presets_folder"])
     paths += agent.files_of(values["agent_config"])[: agent.MOST + 1]
-    return tuple((path, *_look(path)) for path in paths)
+    return tuple(map(look, paths))
 
 
 def _files(files_of: Any, place: str) -> list[str]:
@@ -154,9 +154,10 @@ def _files(files_of: Any, place: str) -> list[str]:
         return [place]
 
 
-def _look(path: str) -> tuple[Optional[int], ...]:
+def look(path: str) -> tuple[Any, ...]:
+    """The same of one file."""
     try:
         status = os.stat(path)
     except OSError:
-        return (None,)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        return path, None
+    return path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
