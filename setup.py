@@ -14,6 +14,7 @@ TEST = [
     "hypothesis>=6.100",
     "pexpect>=4.9",
     "jsonschema>=4.18",
+    "kubernetes-validate>=1.31",
     "pyte>=0.8",
     "pytest>=8",
     "pytest-benchmark>=4",

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 import trustme
+from harness.containers import Podman
+from harness.images import image
 from harness.upstreams import Server, echo
 from hypothesis import HealthCheck, settings
 
@@ -58,3 +60,18 @@ def upstream():
     """A server on loopback that says everything back."""
     with Server(echo) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory):
+    """With a store of its own, which tools/package uses, too."""
+    with Podman(tmp_path_factory.mktemp("podman")) as podman, pytest.MonkeyPatch.context() as patch:
+        for name, value in podman.environment.items():
+            patch.setenv(name, value)
+        yield podman
+
+
+@pytest.fixture(scope="module")
+def built(podman, tmp_path_factory):
+    """The image of these sources, which that podman has: its name, and the archive of it."""
+    return image(tmp_path_factory, podman)

@@ -10,7 +10,7 @@ import sys
 import urllib.parse
 
 import pytest
-from generate_docs import PAGES, TABLES, with_tables
+from generate_docs import PAGES, TABLES, settings_for_the_chart, with_tables
 
 from ogw.cli.commands import COMMANDS, find, is_cmdlet, of_group
 from ogw.policy.decision import Reason
@@ -19,6 +19,7 @@ from ogw.settings.settings import FILE_VARIABLES, SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKED = [ROOT / "conf" / name for name in ("bundle", "debian", "lock")]  # what packages are made of
+CHART = ROOT / "conf" / "helm" / "ogw"  # which is named as a whole
 CONF = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file() and not {*path.parents} & {*PACKED})
 READ = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / "conf").rglob("*.md")})
 GENERATE = "run .venv/bin/python tools/generate_docs.py, which writes what has changed"
@@ -30,6 +31,7 @@ OF_OTHERS = {  # flags of the programs that pages name, and of what is in tools/
     *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id"),
     *("--since", "--find", "--gateway", "--only", "--benchmark-save", "--proxy", "--global", "--debian", "--base"),
     *("--read-only", "--cap-drop", "--tmpfs"),
+    *("--namespace", "--create-namespace", "--values", "--set", "--show-only", "--from-literal", "--prefix", "--tail"),
 }
 
 by_page = pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
@@ -70,6 +72,10 @@ def helps():
     """What docs/commands.md shows of each command, by its words."""
     parts = re.split(r"^### ogw (.+)$", text_of(ROOT / "docs" / "commands.md"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_what_the_chart_knows_of_the_settings_is_up_to_date():
+    assert text_of(CHART / "files" / "settings.json") == settings_for_the_chart(), GENERATE
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -212,7 +218,8 @@ def test_the_index_of_conf_names_every_file_there_and_no_other():
     index = (ROOT / "conf" / "README.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| \[([^\]]+)\]\(([^)]+)\) \|", index, re.MULTILINE)
     assert all(text == link for text, link in named)
-    there = {str(path.relative_to(ROOT / "conf")) for path in CONF} - {"README.md"}
+    named_there = {CHART if CHART in path.parents else path for path in CONF} - {ROOT / "conf" / "README.md"}
+    there = {str(path.relative_to(ROOT / "conf")) for path in named_there}
     assert sorted(link for _text, link in named) == sorted(there)
 
 

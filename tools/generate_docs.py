@@ -5,11 +5,12 @@ hand. The part of the commands is their own --help.
 """
 
 import itertools
+import json
 import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # this copy of ogw, whichever is installed
 
@@ -24,6 +25,7 @@ from ogw.settings.settings import SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+CHART = ROOT / "conf" / "helm" / "ogw" / "files" / "settings.json"
 BAR = "\\|"  # in a cell
 WIDTH = "100"  # columns of the screen on which help is shown
 ALL_HELPS = """
@@ -95,6 +97,22 @@ def settings() -> str:
 def _in_brackets(*remarks: str) -> str:
     told = "; ".join(filter(None, remarks))
     return f" ({told})" if told else ""
+
+
+# Those that the chart gives by values of its own, or that make no sense in a pod.
+OF_THE_CHART = ("listen-address", "admin-address", "health-address", "run-dir", "state-dir", "reload-on-change",
+                "relay-proxy-password", "relay-proxy-password-file")  # fmt: skip
+
+
+def settings_for_the_chart() -> str:
+    """How the chart's templates take each setting, by its name: JSON, one a line."""
+
+    def kind(name: str) -> str:
+        setting = SETTINGS[name]
+        return " ".join(["list" if setting.listed else "one", *["restart"] * setting.restart])
+
+    kinds = {name: "chart" if name in OF_THE_CHART else kind(name) for name in sorted(SETTINGS)}
+    return json.dumps(kinds, indent=2) + "\n"
 
 
 # Answers.
@@ -231,10 +249,15 @@ def with_tables(text: str) -> str:
     return text
 
 
-if __name__ == "__main__":
+def made_anew() -> Iterator[tuple[pathlib.Path, str]]:
+    """Each file that has something of the code in it, with the text that it should have."""
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        made = with_tables(text)
-        if made != text:
-            page.write_text(made, encoding="utf-8")
-            print(f"{page.relative_to(ROOT)} is new")
+        yield page, with_tables(page.read_text(encoding="utf-8"))
+    yield CHART, settings_for_the_chart()
+
+
+if __name__ == "__main__":
+    for path, made in made_anew():
+        if not path.exists() or path.read_text(encoding="utf-8") != made:
+            path.write_text(made, encoding="utf-8")
+            print(f"{path.relative_to(ROOT)} is new")

@@ -10,7 +10,7 @@ import tarfile
 
 import pytest
 from harness.clones import clone, package
-from harness.containers import Container, Podman, is_zombie, numbers_of
+from harness.containers import Container, is_zombie, numbers_of
 from harness.gateway import address, read_head
 from harness.peers import peer
 from harness.upstreams import Server, https, server_context
@@ -37,23 +37,6 @@ ALLOW = ("--env", f"OGW_ALLOWED_HOST={NAME} to=127.0.0.0/8")
 def tree(tmp_path_factory):
     """A clone of these sources."""
     return clone(tmp_path_factory.mktemp("tree") / "ogw")
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory):
-    with Podman(tmp_path_factory.mktemp("podman")) as podman, pytest.MonkeyPatch.context() as patch:
-        for name, value in podman.environment.items():
-            patch.setenv(name, value)
-        yield podman
-
-
-@pytest.fixture(scope="module")
-def built(tree, podman, tmp_path_factory):
-    """What `tools/package image` said: the name of the image, and the archive of it."""
-    peer("mmdebstrap")
-    done = package(tree, "image", "--debian", "bookworm", "--output", tmp_path_factory.mktemp("dist"))
-    name, archive = done.stdout.split()
-    return name, pathlib.Path(archive)
 
 
 @pytest.fixture(scope="module")
