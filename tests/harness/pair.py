@@ -53,7 +53,8 @@ class Pair(contextlib.ExitStack):
         self.ini[name].write_text("\n".join([*lines, ""]).replace("{address}", machine.address))
         gateway = Upgraded(
             *("--config", str(self.ini[name])),
-            **{"listen": "", "workers": None, "tls_rules": None, "leaves": ("run-dir", "drain-delay"), "command": machine.command},
+            **{"listen": "", "workers": None, "tls_rules": None, "leaves": ("run-dir", "drain-delay")},
+            command=machine.command,
         )
         self._now[name] = self.enter_context(gateway)
         self.all.append(gateway)
