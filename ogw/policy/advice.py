@@ -153,7 +153,7 @@ REASONS = {
     "proxy-header-missing": Advice(
         _("It came from a network of `proxy-protocol-from`, but without a PROXY header in front."),
         _(
-            "switch the header on in that load balancer (haproxy: `send-proxy-v2`; nginx: `proxy_protocol on`); where "
+            "switch the header on in that load balancer (haproxy: send-proxy-v2; nginx: proxy_protocol on); where "
             "clients come straight from there, too, name the load balancer's own address only"
         ),
     ),
@@ -164,8 +164,8 @@ REASONS = {
     "proxy-header-not-allowed": Advice(
         _("It came with a PROXY header, but from no network of `proxy-protocol-from`: the header is not believed."),
         _(
-            "if it is your load balancer: `ogw config add proxy-protocol-from ADDRESS`, then "
-            "`ogw config set proxy-protocol required --reload`; if not, somebody tries to pass for another client"
+            "if it is your load balancer, name its address in `proxy-protocol-from` and set "
+            "`proxy-protocol = required`; if not, somebody tries to pass for another client"
         ),
     ),
     "client-not-allowed": Advice(

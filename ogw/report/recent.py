@@ -27,6 +27,7 @@ class Told(NamedTuple):
     detail    for the log, never for the client
     enforced  False where it passed all the same: it was only reported
     folded    it has no line of its own, and is counted in another
+    via       address:port of the load balancer that it came through; "" for none
     """
 
     tunnel: str
@@ -38,6 +39,7 @@ class Told(NamedTuple):
     detail: str
     enforced: bool
     folded: bool
+    via: str = ""
 
 
 class Recent:

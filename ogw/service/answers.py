@@ -169,6 +169,7 @@ def _told(one: Told) -> ToldRefusal:
     return {
         "time": timestamp(one.time),
         "client": one.client,
+        "via": one.via,
         "target": one.target,
         "reason": one.reason,
         "event": one.event,

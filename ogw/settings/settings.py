@@ -120,7 +120,7 @@ class Config:
         "off",
         choice("off", "required"),
         "off|required",
-        _("whether load balancers say whose connection it is, with a PROXY header (version 1 or 2) in front of it"),
+        _("off, or required: load balancers say with a PROXY header (version 1 or 2) whose connection it is"),
     )
     proxy_protocol_from: tuple[Network, ...] = _listening(
         "proxy-protocol-from",

@@ -159,8 +159,8 @@ class Ledger:
         token, event = reason.token, reason.event
         remember = self.refusals.remember
         writes = remember(client, target, token, event, detail, now, wall, every, enforced, addresses, named)
-        asked_for, who = fields["target"] or "", fields["client"]
-        told = Told(fields["tunnel"], wall, who, asked_for, token, event, detail, enforced, not writes)
+        asked_for, who, via = fields["target"] or "", fields["client"], fields["via"] or ""
+        told = Told(fields["tunnel"], wall, who, asked_for, token, event, detail, enforced, not writes, via)
         (self.written if writes else self.folded).add(told)
         if writes:
             self.log.event(event, detail, token, counted=False, **fields)

@@ -103,7 +103,22 @@ def test_rules_are_those_of_the_headers_client(gateway, upstream, make):
     assert told == "HTTP/1.1 403 Forbidden: host-not-allowed"
     refused = gateway.wait_for(event=105, via=via)
     assert refused["client"] == f"{OTHER}:50001"
-    assert asked(gateway, f"/tunnel?id={refused['tunnel']}")["refusals"][0]["client"] == f"{OTHER}:50001"
+    [known] = asked(gateway, f"/tunnel?id={refused['tunnel']}")["refusals"]
+    assert (known["client"], known["via"]) == (f"{OTHER}:50001", via)
+    told = ogw("events", refused["tunnel"], "--run-dir", gateway.run_dir).stdout
+    assert f"{OTHER}:50001" in told and via in told
+
+
+def test_all_of_it_over_ipv6(upstream):
+    believed = ("--proxy-protocol", "required", "--proxy-protocol-from", "::1")
+    with Gateway(*ALLOW, *believed, listen="::1") as gateway:
+        for header, said in (
+            (line("2001:db8::7", "::1"), "[2001:db8::7]:50001"),
+            (for_client(CLIENT), f"{CLIENT}:50001"),
+        ):
+            with tunnel(gateway, header, upstream.target, source="::1") as sock:
+                via = "[{}]:{}".format(*sock.getsockname())
+            assert gateway.closed(via=via)["client"] == said
 
 
 def test_limits_are_those_of_the_headers_client(upstream):

@@ -85,7 +85,7 @@ def test_the_count_of_repeated_refusals_and_refused_clients_are_read(text):
     lines = [
         line(text, client="10.1.2.3", count=17, status=None, tunnel=None),
         line(text, event=Event.CLIENT_REFUSED, reason="client-not-allowed", target=None),
-        line(text, client="2001:db8::1", target="[2001:db8::7]:443", enforced=False),
+        line(text, client="2001:db8::1", via="10.0.0.9:40001", target="[2001:db8::7]:443", enforced=False),
     ]
     found, _recording = read(*lines)
     assert [(one.event, one.client, one.target, one.count) for one in found] == [

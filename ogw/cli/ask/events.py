@@ -197,6 +197,7 @@ def _refusal(one: ToldRefusal) -> list[RenderableType]:
         _facts(
             (_("time"), one["time"]),
             (_("client"), one["client"]),
+            *_via(one),
             (_("target"), one["target"] or _("not known by then")),
             (_("event"), f"OGW-{one['event']}"),
             (_("why"), one["detail"]),
@@ -210,9 +211,14 @@ def _open(one: OpenTunnel) -> RenderableType:
     return _facts(
         (_("state"), _("{state}, for {duration}").format(state=one["state"], duration=duration(one["duration"]))),
         (_("client"), one["client"]),
+        *_via(one),
         (_("target"), one["target"] or _("not known by then")),
         (_("upstream"), one["upstream"] or _("none yet")),
     )
+
+
+def _via(one: OpenTunnel | ToldRefusal) -> list[tuple[str, str]]:
+    return [(_("via"), one["via"])] if one.get("via") else []
 
 
 def _facts(*rows: tuple[str, str]) -> RenderableType:

@@ -50,6 +50,7 @@ class ToldRefusal(TypedDict):
     """
     time      when it was refused
     client    address:port
+    via       the same of the load balancer that it came through; "" for none
     target    host:port; "" where it was refused before that was known
     reason    the token, which the client was told, too
     event     its number
@@ -60,6 +61,7 @@ class ToldRefusal(TypedDict):
 
     time: str
     client: str
+    via: NotRequired[str]
     target: str
     reason: str
     event: int
