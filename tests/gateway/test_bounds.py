@@ -32,6 +32,7 @@ LIST = {"allowed-host-source": f"https://{address()}:1/list"}  # nobody is there
 
 # What else must be set, so that the value is used.
 BESIDE = {
+    "proxy-protocol": {"proxy-protocol-from": NETWORKS[:1]},
     "policy-mode": REPORT,
     "source-refresh": LIST,
     "source-timeout": LIST,
@@ -89,6 +90,7 @@ WITHOUT_BOUNDS = {
         {"listen-address": [base["listen-address"], *(f"127.31.{os.getpid() % 250}.{n}" for n in range(1, 256))]},
     ],
     "admin-name": one_and_many("admin-name", [f"h{number}.example" for number in range(256)]),
+    "proxy-protocol-from": one_and_many("proxy-protocol-from", NETWORKS, **{"proxy-protocol": "required"}),
     "allowed-host": lambda folder, base: [{"allowed-host": f"{NAME}:443"}, {"allowed-host": [f"{NAME}:443", *RULES]}],
     "preset": one_and_many("preset", ["log-analytics-agent", "operations-manager"], workspace=IDS[0]),
     "workspace": one_and_many("workspace", IDS, preset="log-analytics-agent"),
