@@ -26,7 +26,7 @@ from ogw.cli.live.sockets import (
 from ogw.cli.parser import Parser, parser_of
 from ogw.report.status import ABSENT_HEADER
 
-SECONDS = 2.0  # for all of it: whoever checks health every second waits for no gateway that hangs
+SECONDS = 2.0  # for the whole answer: whoever checks health every second waits for no gateway that hangs
 LARGEST = 1 << 14  # bytes of an answer
 QUESTION = b"GET /readyz HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r].*?\r\n\r\n", re.DOTALL)
@@ -93,13 +93,12 @@ def _asked(asked: argparse.Namespace) -> _Answer:
     """Raises TimeoutError, NoGateway or Wrong."""
     environment = _environment(asked)
     folder = named_folder(asked.run_dir, environment)
-    until = time.monotonic() + SECONDS
     # One whose run-dir was named has a socket there.
     place, sock = connect(folder, environment, SECONDS, nowhere if folder else lambda: _addresses(asked))
     try:
         with sock:
             sock.sendall(QUESTION)
-            said = _received(sock, until)
+            said = _received(sock, time.monotonic() + SECONDS)
     except TimeoutError:
         raise
     except OSError as error:

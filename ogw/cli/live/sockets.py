@@ -57,7 +57,7 @@ def connect(
     """A connection to the gateway, and to which place. Raises NoGateway.
 
     folder   its run-dir; "" for the first of the usual ones that has a socket
-    seconds  for all of it
+    seconds  for all of these folders, and for all of those addresses
     also     where else to ask
     """
     until = time.monotonic() + seconds
@@ -78,7 +78,9 @@ def connect(
             looked.append(_("{place}: is not taking connections").format(place=place))
         except OSError as error:
             looked.append(f"{place}: {error.strerror or error}")
-    for address in also():
+    addresses = also()  # which may take its time: it reads the settings
+    until = time.monotonic() + seconds
+    for address in addresses:
         place = place_text(*address)
         try:
             return place, socket.create_connection(address, _left(until))

@@ -3,6 +3,8 @@
 import os
 import signal
 import subprocess
+import sys
+import time
 
 import pytest
 from harness.admin import ask
@@ -73,3 +75,73 @@ def test_another_program_at_the_address_is_no_yes(tmp_path, said):
 def test_a_wrong_configuration_is_told_where_it_would_say_where_to_ask(tmp_path):
     code, told = answer(RUNTIME_DIRECTORY=str(tmp_path), OGW_ADMIN_ADDRESS="nowhere")
     assert code == 2 and "OGW_ADMIN_ADDRESS: 'nowhere'" in told
+
+
+def test_quiet_says_nothing_and_answers_as_well(tmp_path):
+    with Gateway(*ALLOW) as gateway:
+        assert answer("--quiet", "--run-dir", gateway.run_dir) == (0, "")
+        assert answer("--quiet", "--off", "--run-dir", gateway.run_dir) == (0, "")
+        assert answer("--quiet", "--run-dir", gateway.run_dir) == (1, "")
+    code, told = answer("--quiet", "--run-dir", tmp_path)
+    assert code == 3 and "no gateway to ask" in told  # somebody set it up wrongly
+
+
+def test_an_admin_process_that_hangs_is_a_no_after_two_seconds():
+    with Gateway(*ALLOW) as gateway:
+        admin = gateway.admin
+        os.kill(admin, signal.SIGSTOP)
+        begin = time.monotonic()
+        told = answer("--run-dir", gateway.run_dir)
+        took = time.monotonic() - begin
+        os.kill(admin, signal.SIGCONT)
+    assert told == (1, "not ready: the gateway did not answer within 2 s") and took < 20 * PATIENCE
+
+
+@pytest.mark.parametrize("piece", [b"", b"H"], ids=["never", "byte by byte"])
+def test_the_limit_is_for_the_whole_answer(tmp_path, piece):
+    def serve(sock):
+        read_head(sock)
+        while piece:
+            sock.sendall(piece)
+            time.sleep(0.05)  # it is that slow
+        sock.recv(1)
+
+    with Server(serve) as server:
+        code, told = answer(RUNTIME_DIRECTORY=str(tmp_path), OGW_ADMIN_ADDRESS=server.target)
+    assert (code, told) == (1, "not ready: the gateway did not answer within 2 s")
+
+
+def test_an_answer_without_an_end_is_cut(tmp_path):
+    def serve(sock):
+        read_head(sock)
+        while True:
+            sock.sendall(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1000)
+
+    with Server(serve) as server:
+        code, told = answer(RUNTIME_DIRECTORY=str(tmp_path), OGW_ADMIN_ADDRESS=server.target)
+    assert code == 3 and "left without an answer" in told
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by its run-dir", "where it is"])
+def test_it_starts_quickly_since_it_is_called_every_second(named):
+    """What it imports is what it costs: neither the settings nor the parts that draw on a terminal."""
+    script = (
+        "import sys; from ogw.cli.main import main; code = main(sys.argv[1:]); "
+        "print(*[name for name in sys.modules if name.startswith(('ogw.', 'http', 'rich', 'json', 'configarg'))]); "
+        "sys.exit(code)"
+    )
+    with Gateway(*ALLOW) as gateway:
+        words = ["ready", *(["--run-dir", gateway.run_dir] if named else [])]
+        environment = {} if named else {"RUNTIME_DIRECTORY": gateway.run_dir}
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words], cwd=ROOT, env=clean(**environment), capture_output=True, text=True,
+            timeout=60 * PATIENCE,
+        )  # fmt: skip
+    said, modules = done.stdout.splitlines()
+    assert (done.returncode, said) == (0, "ready"), done.stderr
+    assert set(modules.split()) <= {
+        *("ogw.cli", "ogw.cli.main", "ogw.cli.streams", "ogw.cli.exits", "ogw.cli.commands", "ogw.cli.parser"),
+        *("ogw.cli.live", "ogw.cli.live.ready", "ogw.cli.live.sockets", "ogw.machine", "ogw.machine.files"),
+        *("ogw.service", "ogw.service.signals", "ogw.settings", "ogw.settings.run_dir", "ogw.settings.usual"),
+        *("ogw.report", "ogw.report.status", "ogw.wire", "ogw.wire.place"),
+    }
