@@ -3,14 +3,17 @@
 import argparse
 import json
 import os
+import sys
 from gettext import gettext as _
 
 from ogw import __version__
 from ogw.cli.configuration import BareParser, load_or_tell
 from ogw.cli.exits import FAILED, OK, WRONG
 from ogw.cli.parser import Parser, parser_of
+from ogw.report.events import Event
+from ogw.report.standard import say
 from ogw.service.handover.predecessor import channel_of, refuse
-from ogw.service.notify import wrong
+from ogw.service.notify import notify, wrong
 from ogw.settings.loader import load
 
 
@@ -28,7 +31,8 @@ def parser(verb: str) -> Parser:
             "Run the gateway: clients may go to the hosts that are listed, on the ports that are listed, and nowhere "
             "else. SIGTERM and Ctrl-C drain it, SIGHUP reloads its configuration. Each setting is a flag, a variable "
             "and a line of the INI file; a flag beats a variable, which beats the file, and lists add up. Where no "
-            "log-file is set the log goes to standard output."
+            "log-file is set the log goes to standard output. A service that is enabled before it is set up is started "
+            "with --only-with-rules: where no host is allowed it ends at once, well, and says what to do."
         ),
         examples=[
             "ogw run --allowed-host www.example.com",
@@ -38,10 +42,11 @@ def parser(verb: str) -> Parser:
             "OGW_ALLOWED_HOST=www.example.com OGW_LISTEN_PORT=3128 ogw run",
         ],
         codes={
-            OK: _("it was stopped, and has drained"),
+            OK: _("it was stopped, and has drained; or no host is allowed, with --only-with-rules"),
             FAILED: _("it could not start, or had to end; the last line of the log says why"),
             WRONG: _("the command line or the configuration is wrong; every mistake is told"),
         },
+        switches=("--only-with-rules",),
     )
     made.set_defaults(do=_run)
     return made
@@ -63,7 +68,23 @@ def _run(asked: argparse.Namespace) -> int:
     config = load_or_tell(asked.flags, log=True, also=lambda mistakes: refuse(channel, wrong(mistakes)))
     if config is None:
         return WRONG
+    if asked.only_with_rules and channel is None and not config.allows_any:
+        _tell_of_no_rules()
+        return OK
     from ogw.service import start  # here, so that a wrong configuration is told without a wait for gevent
 
     environment = dict(os.environ)
     return start.run(config, lambda before: load(asked.flags, environment, before), channel)
+
+
+def _tell_of_no_rules() -> None:
+    message = _(
+        "no host is allowed yet, so the gateway does not serve; one of these two does it: `ogw setup`, or "
+        "`ogw allowed-host add www.example.com && systemctl start ogw`"
+    )
+    notify("READY=1", f"STATUS={message}")  # else systemd would call it a failure that it ends
+    say(f"ogw: {message}", sys.stderr)
+    if not sys.stdout.isatty():
+        from ogw.report.log import one_line
+
+        say(one_line(Event.INFORMATION, message), sys.stdout)

@@ -598,6 +598,12 @@ class Config:
         return tuple(dict.fromkeys((host, port or self.listen_port) for host, port in self.listen_address))
 
     @property
+    def allows_any(self) -> bool:
+        """A host may be allowed: the settings name some, or who does, or what nobody allows is only reported."""
+        named = (getattr(self, setting.attribute) for setting in SETTINGS.values() if setting.allows)
+        return any(named) or self.policy_mode == "report"
+
+    @property
     def reports_until(self) -> Optional[float]:
         """Until when the policy only reports, in Unix seconds; that may be over. None: it is enforced."""
         return self.report_until if self.policy_mode == "report" else None

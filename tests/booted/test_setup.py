@@ -1,5 +1,6 @@
 """`ogw setup` on a machine: what it made is still so after a reboot, and what it took away is gone."""
 
+import re
 import socket
 
 import pytest
@@ -62,6 +63,28 @@ def test_service_and_open_port_outlive_a_reboot_and_a_reload_of_the_firewall(rel
             assert left.stdout == ""
             assert not (copy.folder / "etc/systemd/system/nftables.service.d").exists()
             assert machine.run("getent", "passwd", "ogw", check=False).stdout == ""
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_it_is_started_by_the_first_rule_and_not_before_at_a_boot_either(release):
+    with Copy(release) as copy:
+        copy.install_sources()
+        with Booted(copy.folder) as machine:
+            service = Service(machine, copy)
+            machine.run("ogw", "setup", "--yes", "--tls-rules", "off")
+            done = machine.run("ogw", "setup", "--yes")
+            assert "Nothing to do: all of this is so already." in done.stdout
+            assert "no host is allowed yet" in done.stderr and service.state("ActiveState") == "inactive"
+            machine.reboot()
+            assert service.state("ActiveState") == "inactive"
+            assert "no host is allowed yet" in service.state("StatusText")
+            told = machine.run("ogw", "allowed-host", "add", "127.0.0.1", "--to", "127.0.0.0/8").stderr
+            [command] = re.findall("the service is not started; this does it: (.*)", told)
+            machine.sh(command)
+            assert _passes(service)
+            machine.reboot()
+            service.becomes("ActiveState", "active")
+            assert _passes(service)
 
 
 def _passes(service, port=8080):

@@ -9,7 +9,7 @@ import ssl
 import pytest
 from harness.certificates import with_common_names, write
 from harness.gateway import read_exactly, read_head
-from harness.service import json_of
+from harness.service import INI, json_of
 from harness.upstreams import Server, echo, server_context
 from harness.waiting import until
 
@@ -152,6 +152,17 @@ def test_a_wrong_configuration_is_not_tried_again_and_its_status_says_what_is_wr
     assert service.machine.unit("ogw", "ActiveState", "SubState", "NRestarts", "ExecMainStatus") == {
         "ActiveState": "failed", "SubState": "failed", "NRestarts": "0", "ExecMainStatus": "2"}  # fmt: skip
     assert service.state("StatusText").startswith(f"wrong configuration: {SAYS}")
+    with pytest.raises(ConnectionRefusedError):
+        service.connect()
+
+
+def test_without_a_rule_it_ends_well_and_its_status_says_what_to_do(service):
+    service.begin()
+    service.machine.sh(f"echo '[ogw]' > {INI} && systemctl restart ogw")
+    service.becomes("ActiveState", "inactive")
+    assert service.machine.unit("ogw", "Result", "NRestarts") == {"Result": "success", "NRestarts": "0"}
+    shown = service.machine.run("systemctl", "status", "--full", "ogw", check=False).stdout
+    assert "no host is allowed yet, so the gateway does not serve; one of these two does it" in shown
     with pytest.raises(ConnectionRefusedError):
         service.connect()
 

@@ -128,7 +128,7 @@ def test_root_installs_it_without_a_network_sets_it_up_and_takes_it_away(machine
     assert machine.sh(f"{folder}/install") == f"ogw {THIS} is installed already: {LINK}\n"
 
     assert "systemd does not run here" in machine.sh("ogw setup --yes --allowed-host www.example.com")
-    assert f"\nExecStart={LINK} run\n" in machine.sh("cat /etc/systemd/system/ogw.service")
+    assert f"\nExecStart={LINK} run --only-with-rules\n" in machine.sh("cat /etc/systemd/system/ogw.service")
     done = machine.call("/opt/ogw/uninstall")
     assert done.returncode == 1 and "first: ogw setup --uninstall" in done.stdout, done.stdout
     machine.sh("ogw setup --uninstall --yes")

@@ -40,6 +40,7 @@ CODES = {
     NO_GATEWAY: _("the file was changed, but there is no gateway to --reload: {what}").format(what=NO_GATEWAY_MEANS),
 }
 SYSTEM_LOG = "/dev/log"
+SYSTEMD, ENABLED = "/run/systemd/system", "/etc/systemd/system/multi-user.target.wants/ogw.service"
 CHANGED = "the configuration was changed"
 MOST_BYTES, LONGEST_TEXT = 1200, 200  # of what was added, and of what was removed: a line of the log has 4 KiB
 
@@ -151,12 +152,18 @@ def _without_gateway(outcome: Outcome, reload: bool, trouble: str) -> list[str]:
     if outcome.changed and not _log(outcome):
         told.append(_("no log has a line of this change: no gateway runs, and there is neither a log-file nor a "
                       "system's log"))  # fmt: skip
+    start = [_("the service is not started; this does it: systemctl start ogw")] if _waits(outcome) else []
     if not reload:
         how = _("{path} was changed; no gateway was found that runs, the next one starts with it")
-        return [*told, how.format(path=outcome.path)]
+        return [*told, how.format(path=outcome.path), *start]
     if outcome.changed:
         told.append(_("{path} was changed; a gateway takes it at its start").format(path=outcome.path))
-    return [*told, trouble]
+    return [*told, trouble, *start]
+
+
+def _waits(outcome: Outcome) -> bool:
+    """There is a service that reads the file, and is to run: it ended if no host was allowed."""
+    return outcome.path == os.path.realpath(DEFAULT_FILE) and os.path.isdir(SYSTEMD) and os.path.lexists(ENABLED)
 
 
 def _made(outcome: Outcome) -> list[str]:

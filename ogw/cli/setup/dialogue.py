@@ -6,7 +6,8 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.parser import filled, wrapped
-from ogw.cli.setup.plan import Answers, Place, preview
+from ogw.cli.setup.answers import Answers, preview
+from ogw.cli.setup.place import Place
 from ogw.cli.setup.service_unit import unreachable, what_to_do
 from ogw.cli.setup.trial import TrialFailed, try_proxy
 from ogw.settings.editing import meaning

@@ -11,9 +11,13 @@ from ogw.cli.edit.relay_proxy import from_stdin
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, Failed, Wrong
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.setup import dialogue
+from ogw.cli.setup.answers import Answers, allows_any
 from ogw.cli.setup.firewall import CallFailed, find_firewall
-from ogw.cli.setup.plan import Answers, Place, Step, perform, place_of, plan, show, undo
+from ogw.cli.setup.place import Place, place_of
+from ogw.cli.setup.plan import plan
+from ogw.cli.setup.removal import undo
 from ogw.cli.setup.service_unit import find_program, systemd_runs, unreachable, what_to_do
+from ogw.cli.setup.step import Step, perform, show
 from ogw.cli.setup.trial import TrialFailed, try_proxy
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
@@ -251,9 +255,12 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
         if not silent and not dialogue.agrees(_("Do it?"), True):
             raise Failed(_("nothing was changed"))
         _perform(todo, asked)
-    if not _allows_any(answers, place):
-        print(_("ogw: allowed-host is empty: every target is denied; `ogw allowed-host add RULE` allows one"),
-              file=sys.stderr)  # fmt: skip
+    if not allows_any(answers, place):
+        told = _("allowed-host is empty: every target is denied; `ogw allowed-host add RULE` allows one")
+        if answers.service and place.systemd:
+            told = _("no host is allowed yet, so the gateway does not serve; this does it: "
+                     "ogw allowed-host add www.example.com && systemctl start ogw")  # fmt: skip
+        print(f"ogw: {told}", file=sys.stderr)
     if later:
         print(_("Left for you:"))
     for step in later:
@@ -264,11 +271,6 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
     elif not systemd_runs() and not place.root:
         print(_("systemd does not run here; without it the gateway is started with: ogw run"))
     return OK
-
-
-def _allows_any(answers: Answers, place: Place) -> bool:
-    names = [name for name, setting in SETTINGS.items() if setting.allows]
-    return any(answers.values.get(name) or place.texts(name) for name in names)
 
 
 def _perform(todo: Sequence[Step], asked: argparse.Namespace) -> None:

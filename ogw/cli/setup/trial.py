@@ -2,7 +2,8 @@
 
 from gettext import gettext as _
 
-from ogw.cli.setup.plan import Answers, Place, ca_file
+from ogw.cli.setup.answers import Answers, ca_file
+from ogw.cli.setup.place import Place
 from ogw.policy.rules import parse_rules
 from ogw.service.probe import try_relay_proxy
 from ogw.settings.editing import meaning_or_none

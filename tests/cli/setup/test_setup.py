@@ -93,7 +93,7 @@ def test_the_unit_starts_and_reloads_with_the_program_that_is_named(image):
     flags = "--allowed-host", "www.example.com", "--program", "/srv/my 100% ogw"
     assert ogw("setup", "--yes", "--root", image, *flags).returncode == 0
     lines = unit(image).read_text().splitlines()
-    assert {'ExecStart="/srv/my 100%% ogw" run', 'ExecReload="/srv/my 100%% ogw" reload'} < set(lines)
+    assert {'ExecStart="/srv/my 100%% ogw" run --only-with-rules', 'ExecReload="/srv/my 100%% ogw" reload'} < set(lines)
 
 
 def test_questions_break_between_words_and_take_what_an_ascii_terminal_sends(image):

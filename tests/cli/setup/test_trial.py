@@ -13,7 +13,8 @@ from harness.relays import PORT, Haproxy, Squid, playing
 from harness.upstreams import Server, echo
 
 from ogw.cli.setup import trial
-from ogw.cli.setup.plan import Answers, Place
+from ogw.cli.setup.answers import Answers
+from ogw.cli.setup.place import Place
 from ogw.cli.setup.trial import TrialFailed, target_of, try_proxy
 
 OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"

@@ -1,0 +1,67 @@
+"""Where it is set up: this machine, or the image of one."""
+
+import os
+from dataclasses import dataclass
+from gettext import gettext as _
+from typing import Optional
+
+from ogw.cli.setup.firewall import Firewall
+from ogw.cli.setup.service_unit import UNIT, systemd_runs
+from ogw.settings import password_file as kept
+from ogw.settings.ini.file import EditError
+from ogw.settings.ini.source import read_ini
+from ogw.settings.ini.text import IniText
+from ogw.settings.settings import SETTINGS
+from ogw.settings.usual import DEFAULT_FILE
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it is set up.
+
+    root      what every path is put behind; "" for this machine itself
+    firewall  None where none filters, or it is not this machine
+    """
+
+    root: str
+    systemd: bool
+    firewall: Optional[Firewall]
+
+    @property
+    def ini(self) -> str:
+        return self.root + DEFAULT_FILE
+
+    @property
+    def unit(self) -> str:
+        return self.root + UNIT
+
+    @property
+    def password_file(self) -> str:
+        return kept.beside(self.ini)
+
+    def texts(self, name: str) -> list[str]:
+        """What the INI file says of a setting. Raises EditError."""
+        return [text for _line, text in _text_of(self.ini).texts(name)]
+
+    @property
+    def port(self) -> int:
+        """The one of the INI file as it is."""
+        text = (self.texts("listen-port") or [SETTINGS["listen-port"].default])[0]
+        return int(text) if text.isdigit() else 0
+
+
+def place_of(root: str, firewall: Optional[Firewall]) -> Place:
+    """The machine, or the image under `root`."""
+    root = "" if root in ("", "/") else os.path.abspath(root)
+    return Place(root, systemd_runs() and not root, None if root else firewall)
+
+
+def _text_of(path: str) -> IniText:
+    try:
+        return IniText(read_ini(path).decode())
+    except FileNotFoundError:
+        return IniText()
+    except OSError as error:
+        raise EditError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise EditError(_("{path}: not a text file in UTF-8").format(path=path)) from None

@@ -1,0 +1,71 @@
+"""The service's user: steps that make it, and let it read its configuration."""
+
+import os
+import pwd
+import shlex
+from gettext import gettext as _
+
+from ogw.cli.setup.answers import Answers
+from ogw.cli.setup.place import Place
+from ogw.cli.setup.step import Step, by_commands
+from ogw.settings import password_file as kept
+from ogw.settings.usual import DEFAULT_FILE
+
+USER = kept.SERVICE_GROUP  # it has a group of its name
+
+
+def making_user(place: Place) -> Step:
+    words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/", "--shell",
+             "/usr/sbin/nologin", USER]  # fmt: skip
+    return by_commands(place, _("make the service's user {user}").format(user=USER), has_user, [words])
+
+
+def has_user() -> bool:
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        return False
+    return True
+
+
+def letting_it_read(answers: Answers, place: Place) -> Step:
+    """A service that cannot read its configuration would go on without it, and deny everything."""
+    files = [place.ini, place.password_file]
+    inside = [path.removeprefix(place.root) for path in files if os.path.exists(path)]
+    if place.ini.removeprefix(place.root) not in inside:
+        inside.insert(0, DEFAULT_FILE)
+    if answers.password is not None and place.password_file.removeprefix(place.root) not in inside:
+        inside.append(place.password_file.removeprefix(place.root))
+
+    def is_so() -> bool:
+        return all(_reads(path) for path in inside if os.path.exists(path)) and os.path.exists(inside[0])
+
+    def do() -> None:
+        group = pwd.getpwnam(USER).pw_gid
+        for path in inside:
+            if os.path.exists(path) and not _reads(path):
+                mode = os.stat(path).st_mode & 0o7777
+                os.chown(path, -1, group)
+                os.chmod(path, mode | 0o040)
+
+    by_hand = (shlex.join(["chgrp", USER, *inside]), shlex.join(["chmod", "g+r", *inside]))
+    return Step(
+        _("let {user} read {files}").format(user=USER, files=" ".join(inside)),
+        is_so if not place.root else lambda: False,
+        None if place.root else do,
+        by_hand,
+    )
+
+
+def _reads(path: str) -> bool:
+    status = os.stat(path)
+    if status.st_mode & 0o004:
+        return True
+    try:
+        entry = pwd.getpwnam(USER)
+    except KeyError:
+        return False
+    return bool(
+        (status.st_gid == entry.pw_gid and status.st_mode & 0o040)
+        or (status.st_uid == entry.pw_uid and status.st_mode & 0o400)
+    )
