@@ -182,12 +182,18 @@ def test_an_upgrade_refuses_no_client_and_loses_none(copy):
     with _installed(copy) as service, Server(echo, host="127.0.0.1"):
         with _client(HELD, A_SECOND) as load:
             load.wait_for(A_SECOND)
-            before = service.pid
+            before, doors = service.pid, _doors(service)
             done = service.machine.run("dpkg", "--install", "/root/next.deb", timeout=300 * PATIENCE)
             assert f"upgraded: ogw {NEXT} serves" in done.stderr and service.pid != before
+            assert _doors(service) == doors, "they were to be handed over"
             load.wait_for(A_SECOND)
             load.wait_for_exchanges(HELD)
             assert load.broken == []
+
+
+def _doors(service):
+    """The listening sockets, by their inodes."""
+    return {*re.findall(r" ino:(\d+) ", service.machine.sh("ss -ltneH sport = 8080").stdout)}
 
 
 def _client(held, a_second):
@@ -232,12 +238,15 @@ def _installed(copy):
 
 
 def test_what_ogw_setup_made_by_hand_is_replaced_and_that_is_said(copy):
-    """A service on a port below 1024, of a program elsewhere."""
+    """A service on a port below 1024, of a program elsewhere, behind a firewall."""
+    copy.write("/etc/nftables.conf", RULES)
     shutil.copytree(ROOT / "ogw", copy.folder / "opt/ogw/ogw", ignore=shutil.ignore_patterns("__pycache__"))
     copy.write("/opt/ogw/bin/ogw", START, 0o755)
     (copy.folder / "usr/local/bin/ogw").symlink_to("/opt/ogw/bin/ogw")
     with Booted(copy.folder) as machine, machine.network(), Server(echo, host="127.0.0.1"):
         service = Service(machine, copy)
+        machine.run("systemctl", "enable", "--now", "nftables")
+        rules = machine.run("nft", "list", "ruleset").stdout
         machine.run(
             *("ogw", "setup", "--yes", "--listen-port", "81", "--tls-rules", "off", "--program", "/opt/ogw/bin/ogw"),
             *("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8"),
@@ -250,12 +259,28 @@ def test_what_ogw_setup_made_by_hand_is_replaced_and_that_is_said(copy):
         assert (copy.folder / "etc/ogw/ogw.ini").read_text() == ini
         assert service.passes("127.0.0.1:443", 81)
         assert service.state("FragmentPath").endswith("/lib/systemd/system/ogw.service")
-        assert machine.sh(f"tr '\\0' ' ' < /proc/{service.pid}/cmdline").stdout.endswith("/usr/bin/ogw run ")
+        assert machine.sh(f"tr '\\0' ' ' < /proc/{service.pid}/cmdline").stdout.endswith(
+            "/usr/bin/ogw run --only-with-rules "
+        )
+        assert machine.run("nft", "list", "ruleset").stdout != rules
         machine.run("dpkg", "--purge", "ogw", timeout=300 * PATIENCE)
         left = machine.sh("ls -d /etc/systemd/system/ogw* /etc/systemd/system/*/ogw* /etc/ogw", check=False)
         assert left.stdout == ""
+        assert machine.run("nft", "list", "ruleset").stdout == rules
+        machine.run("systemctl", "reload", "nftables")
+        assert machine.run("nft", "list", "ruleset").stdout == rules
 
 
+RULES = """flush ruleset
+table inet filter {
+    chain input {
+        type filter hook input priority filter; policy drop;
+        ct state established,related accept
+        tcp dport 443 accept comment "of somebody else"
+        tcp dport 81 ip saddr 192.0.2.1 accept
+    }
+}
+"""
 START = """#!/usr/bin/python3
 import sys
 
