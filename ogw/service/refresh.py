@@ -16,8 +16,8 @@ from ogw.service.child import Aside
 from ogw.service.download import Result, download, unpacked
 from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.source import is_url, without_query
-from ogw.settings.loader import DEFAULT_FILE
 from ogw.settings.settings import Config
+from ogw.settings.usual import DEFAULT_FILE
 
 LOOK_SECONDS = 1.0  # between looks at the files; a change is taken when it has stood still for one
 KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout,
