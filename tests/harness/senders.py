@@ -32,6 +32,9 @@ class Haproxy(Proxy):
     def command(self):
         return [peer("haproxy"), "-db", "-f", str(self.folder / "haproxy.cfg")]
 
+    def _listens(self):
+        return super()._listens() and self._stats.exists()  # which has its name a moment later
+
     def find_it_well_again(self):
         """Take the gateway for dead until as many probes as its `rise` in a row have found it well."""
         self._tell("set server clients/gateway health down")
