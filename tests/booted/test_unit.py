@@ -5,6 +5,7 @@ import contextlib
 import re
 import signal
 import ssl
+from datetime import datetime
 
 import pytest
 from harness.certificates import with_common_names, write
@@ -209,6 +210,24 @@ def test_tunnels_have_the_time_that_the_configuration_gives_them_although_the_un
         assert read_exactly(tunnel, 5) == b"still"
     service.becomes("ActiveState", "inactive")
     assert service.state("Result") == "success"
+
+
+def test_one_of_a_pair_starts_without_the_address_and_is_taken_out_before_its_stop(service):
+    """Hardened as it is, it may listen there; and who was told that it is ready has 5 s to see that it is not."""
+    service.begin(listen_address="127.0.0.1, 198.51.100.7, 2001:db8::7", listen_freebind="yes")
+    absent = "this machine does not have 198.51.100.7:8080, [2001:db8::7]:8080"
+    service.becomes("StatusText", f"0 tunnels are open; {absent}")
+    assert service.machine.run("ogw", "ready").stdout.startswith("ready; this machine does not have the address of ")
+    service.machine.run("ogw", "ready", "--off")
+    service.becomes("StatusText", f"taken out by ogw ready --off; 0 tunnels are open; {absent}")
+    assert service.machine.run("ogw", "ready", check=False).returncode == 1
+    assert service.lines(by="root")[-1]["event"] == 100 and service.passes(TARGET)
+    service.machine.run("ogw", "ready", "--on")
+    assert service.machine.run("ogw", "ready", "--quiet").stdout == ""
+    service.machine.run("systemctl", "stop", "ogw")
+    assert service.state("Result") == "success"
+    begin, end = (datetime.fromisoformat(service.lines(event=number)[-1]["time"]) for number in (110, 102))
+    assert (end - begin).total_seconds() > 4.9
 
 
 def test_a_port_below_1024_takes_one_line(service, copy):
