@@ -187,7 +187,8 @@ def test_only_a_setting_that_needs_a_restart_changes_the_pods():
 
 
 @pytest.mark.parametrize(
-    ("delay", "timeout"), [("5s", "60s"), ("0s", "20s"), ("1500ms", "1h"), ("2m", "0"), (10, "1d"), ("0.2s", "1.5m")]
+    ("delay", "timeout"),
+    [("5s", "60s"), ("0s", "20s"), ("1500ms", "1h"), ("2m", 0), (0, "1d"), (10, "7"), ("0.2s", "1.5m")],
 )
 def test_the_stop_of_a_pod_follows_from_the_settings(delay, timeout):
     rendered = render({"settings": {"drain-delay": delay, "drain-timeout": timeout}})
@@ -196,6 +197,15 @@ def test_the_stop_of_a_pod_follows_from_the_settings(delay, timeout):
     assert pod["terminationGracePeriodSeconds"] == 2 * waits + math.ceil(duration(0)(str(timeout))) + 10
     hook = {"preStop": {"exec": {"command": ["sleep", str(waits)]}}}
     assert container_of(rendered).get("lifecycle") == (hook if waits else None)
+
+
+def test_without_them_it_is_as_with_what_ogw_takes_then(tmp_path):
+    rendered = render({"settings": {"drain-delay": None, "drain-timeout": None}})
+    assert "drain" not in ini_of(rendered)
+    config = config_of(rendered, tmp_path)
+    assert config.drain_delay is None  # auto: readiness is asked for, so 5 s
+    grace = one(rendered, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace == 2 * 5 + config.drain_timeout + 10
 
 
 def test_who_asks_for_readiness_has_noticed_before_the_door_closes():

@@ -30,24 +30,24 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* A duration of the settings in whole seconds, rounded up: (dict "name" NAME "text" TEXT). */}}
+{{/* A duration of the settings in whole seconds, rounded up: (dict "root" . "name" NAME "else" ITS DEFAULT). */}}
 {{- define "ogw.seconds" -}}
-{{- if not (regexMatch "^(0|[1-9][0-9]*)([.][0-9]{1,6})?(ms|s|m|h|d)?$" (toString .text)) }}
-{{- fail (printf "settings.%s: %v is no duration, such as 5s or 1m; the stop of a pod follows from it" .name .text) }}
+{{- $text := hasKey .root.Values.settings .name | ternary (get .root.Values.settings .name) .else | toString }}
+{{- if not (regexMatch "^(0|[1-9][0-9]*)([.][0-9]{1,6})?(ms|s|m|h|d)?$" $text) }}
+{{- fail (printf "settings.%s: %v is no duration, such as 5s or 1m; the stop of a pod follows from it" .name $text) }}
 {{- end }}
 {{- $units := dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0 "" 1.0 }}
-{{- $number := regexFind "^[0-9.]+" (toString .text) }}
-{{- mulf (float64 $number) (get $units (trimPrefix $number (toString .text))) | ceil | int }}
+{{- $number := regexFind "^[0-9.]+" $text }}
+{{- mulf (float64 $number) (get $units (trimPrefix $number $text)) | ceil | int }}
 {{- end }}
 
 {{- define "ogw.drainDelay" -}}
-{{- include "ogw.seconds" (dict "name" "drain-delay" "text" (get .Values.settings "drain-delay" | default "0")) }}
+{{- include "ogw.seconds" (dict "root" . "name" "drain-delay" "else" "5s") }}
 {{- end }}
 
 {{/* preStop, drain-delay, drain-timeout, and what the gateway takes to leave. */}}
 {{- define "ogw.gracePeriod" -}}
-{{- $text := get .Values.settings "drain-timeout" | default "20s" }}
-{{- $timeout := include "ogw.seconds" (dict "name" "drain-timeout" "text" $text) }}
+{{- $timeout := include "ogw.seconds" (dict "root" . "name" "drain-timeout" "else" "20s") }}
 {{- add (mul 2 (include "ogw.drainDelay" . | int)) ($timeout | int) 10 }}
 {{- end }}
 
