@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from harness.commands import ROOT, ogw
-from harness.helm import CHART, container_of, helm, ini_of, one, render, run
+from harness.helm import CHART, container_of, helm, ini_of, one, pod_of, render, run
 
 from ogw import __version__
 from ogw.settings.kinds import duration
@@ -21,7 +21,10 @@ OF_OPERATOR = {"ServiceMonitor", "PrometheusRule"}  # kinds that Kubernetes itse
 MANY = 1_000_000
 EVERYTHING = {
     "image": {"digest": f"sha256:{'0' * 64}", "pullSecrets": [{"name": "registry"}]},
-    "settings": {"allowed-host": ["www.example.com", "*.example.org"], "workers": 2, "admin-page": True},
+    "settings": {
+        **{"allowed-host": ["www.example.com", "*.example.org"], "workers": 2, "admin-page": True},
+        **{"relay-proxy": "http://proxy.example.com:3128", "relay-proxy-username": "gateway"},
+    },
     "relayProxyPassword": {"value": "5ecret"},
     "service": {
         **{"type": "LoadBalancer", "annotations": {"a.example/b": "true"}, "sourceRanges": ["10.0.0.0/8"]},
@@ -61,6 +64,7 @@ EVERYTHING = {
     "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
     "volumeMounts": [{"name": "ca", "mountPath": "/ca", "readOnly": True}],
 }
+USER = {"relay-proxy-username": "gateway"}
 NOTHING = {
     "settings": {"drain-delay": "0s"},
     "podDisruptionBudget": {"enabled": False},
@@ -112,13 +116,13 @@ def lost(before, after, path=""):
 @each_way
 def test_the_pod_is_restricted_field_by_field(values):
     """As the Pod Security Standards have it, https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
-    pod = one(render(values), "Deployment")["spec"]["template"]["spec"]
+    pod = pod_of(render(values))
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"} & pod.keys()
     for volume in pod["volumes"]:
         assert volume.keys() - {"name"} <= {"configMap", "secret", "emptyDir", "projected", "downwardAPI"}
     own = pod["securityContext"]
     assert own["runAsNonRoot"] is True and own["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert own.keys() <= {"runAsNonRoot", "seccompProfile", "runAsUser"} and own.get("runAsUser") != 0
+    assert own.keys() <= {"runAsNonRoot", "seccompProfile", "runAsUser", "fsGroup"} and own.get("runAsUser") != 0
     (container,) = pod["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
@@ -145,7 +149,7 @@ def config_of(rendered, tmp_path, **variables):
 
 @each_way
 def test_ogw_takes_the_ini_file(values, tmp_path):
-    config = config_of(render({**values, "relayProxyPassword": {}}), tmp_path)
+    config = config_of(render({**values, "relayProxyPassword": {"value": ""}}), tmp_path)
     assert config.reload_on_change == "yes" and config.health_address == ("10.1.2.3", 9181)
     assert (config.run_dir, config.state_dir) == ("/run/ogw", "/var/lib/ogw")
     is_open = values.get("metrics", {}).get("enabled", False)
@@ -193,7 +197,7 @@ def test_only_a_setting_that_needs_a_restart_changes_the_pods():
 def test_the_stop_of_a_pod_follows_from_the_settings(delay, timeout):
     rendered = render({"settings": {"drain-delay": delay, "drain-timeout": timeout}})
     waits = math.ceil(duration(0)(str(delay)))
-    pod = one(rendered, "Deployment")["spec"]["template"]["spec"]
+    pod = pod_of(rendered)
     assert pod["terminationGracePeriodSeconds"] == 2 * waits + math.ceil(duration(0)(str(timeout))) + 10
     hook = {"preStop": {"exec": {"command": ["sleep", str(waits)]}}}
     assert container_of(rendered).get("lifecycle") == (hook if waits else None)
@@ -204,7 +208,7 @@ def test_without_them_it_is_as_with_what_ogw_takes_then(tmp_path):
     assert "drain" not in ini_of(rendered)
     config = config_of(rendered, tmp_path)
     assert config.drain_delay is None  # auto: readiness is asked for, so 5 s
-    grace = one(rendered, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    grace = pod_of(rendered)["terminationGracePeriodSeconds"]
     assert grace == 2 * 5 + config.drain_timeout + 10
 
 
@@ -216,7 +220,7 @@ def test_who_asks_for_readiness_has_noticed_before_the_door_closes():
 
 
 def test_the_docs_tell_of_the_stop_as_it_is():
-    pod = one(render(), "Deployment")["spec"]["template"]["spec"]
+    pod = pod_of(render())
     page = (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
     assert f"| at most {pod['terminationGracePeriodSeconds']} (`terminationGracePeriodSeconds`) |" in page
     assert "| 0 to 5 (`drain-delay`) |" in page and "| 10 to 70 (`drain-timeout`) |" in page
@@ -233,7 +237,7 @@ ALWAYS = ["ConfigMap", "Deployment", "Service"]
 OPTIONS = {
     "HorizontalPodAutoscaler": {"autoscaling": {"enabled": True}},
     "NetworkPolicy": {"networkPolicy": {"enabled": True}},
-    "Secret": {"relayProxyPassword": {"value": "5ecret"}},
+    "Secret": {"relayProxyPassword": {"value": "5ecret"}, "settings": USER},
     "ServiceMonitor": {"metrics": {"enabled": True, "serviceMonitor": {"enabled": True}}},
     "PrometheusRule": {"metrics": {"prometheusRule": {"enabled": True}}},
 }
@@ -270,15 +274,22 @@ def test_with_an_autoscaler_the_deployment_does_not_say_how_many():
 
 def test_the_password_is_a_file_and_nothing_else():
     for values in ({"value": "5ecret: x"}, {"existingSecret": "relay-proxy", "key": "it"}):
-        rendered = render({"relayProxyPassword": values})
+        rendered = render({"relayProxyPassword": values, "settings": USER})
         name, key = values.get("existingSecret", "ogw"), values.get("key", "password")
-        (volume,) = [each for each in one(rendered, "Deployment")["spec"]["template"]["spec"]["volumes"]
+        (volume,) = [each for each in pod_of(rendered)["volumes"]
                      if "secret" in each]  # fmt: skip
-        assert volume["secret"] == {"secretName": name}
+        assert volume["secret"] == {"secretName": name, "defaultMode": 0o440}
         assert f"\nrelay-proxy-password-file = /etc/ogw-secret/{key}\n" in ini_of(rendered)
         assert "5ecret" not in yaml.safe_dump_all([each for each in rendered if each["kind"] != "Secret"])
-    secret = one(render({"relayProxyPassword": {"value": "5ecret: x"}}), "Secret")
+    secret = one(render({"relayProxyPassword": {"value": "5ecret: x"}, "settings": USER}), "Secret")
     assert base64.b64decode(secret["data"]["password"]) == b"5ecret: x"
+
+
+def test_the_file_is_for_a_group_that_the_cluster_may_choose():
+    for group, given in ((65532, {}), (7, {"group": 7}), (None, {"group": 0})):
+        rendered = render({"relayProxyPassword": {"existingSecret": "relay-proxy", **given}, "settings": USER})
+        assert pod_of(rendered)["securityContext"].get("fsGroup") == group
+    assert "fsGroup" not in pod_of(render())["securityContext"]
 
 
 def test_the_alerts_are_those_of_conf_prometheus():
@@ -348,6 +359,7 @@ BAD = [
     ({"settings": {"run-dir": "/x"}}, "settings.run-dir: the chart sets it; docs/kubernetes.md says by which value"),
     ({"settings": {"log-level": ["a"]}}, "settings.log-level: takes one value, not a list"),
     ({"settings": {"drain-delay": "auto"}}, "settings.drain-delay: auto is no duration, such as 5s or 1m"),
+    ({"relayProxyPassword": {"value": "x"}}, "relayProxyPassword: settings.relay-proxy-username is needed, too"),
     ({"autoscaling": {"enabled": True, "min": 7}}, "autoscaling.min: 7 is more than autoscaling.max, 6"),
     ({"metrics": {"serviceMonitor": {"enabled": True}}}, "there is nothing to scrape without metrics.enabled"),
 ]

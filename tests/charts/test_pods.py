@@ -41,15 +41,17 @@ def network(podman):
     podman("network", "create", "--subnet", SUBNET.format("0/24"), NETWORK)
 
 
-def chart(image, **settings):
+def chart(image, **values):
+    """Rendered, of this image and with the target's settings."""
     repository, _colon, tag = image.partition(":")
-    return render({"image": {"repository": repository, "tag": tag}, "settings": {**SETTINGS, **settings}})
+    settings = {**SETTINGS, **values.pop("settings", {})}
+    return render({"image": {"repository": repository, "tag": tag}, "settings": settings, **values})
 
 
 @pytest.fixture
 def start(podman, network, built, tmp_path):
     """Makes pods, by number."""
-    return lambda number, **settings: Pod(podman, chart(built[0], **settings), tmp_path / f"{number}", number)
+    return lambda number, **values: Pod(podman, chart(built[0], **values), tmp_path / f"{number}", number)
 
 
 class Balancer(Proxy):
@@ -73,13 +75,18 @@ def ask(address, target):
 
 
 def test_the_probes_are_answered_by_one_that_may_do_nothing_else(start):
-    with start(1) as pod:
+    """It has a secret, too, which it may read, and nobody else."""
+    relay = {"relay-proxy": "http://proxy.example.com:3128", "relay-proxy-username": "gateway"}
+    settings = {**relay, "tls-rules": "enforce"}  # nothing that is warned of
+    with start(1, settings=settings, relayProxyPassword={"value": "5ecret"}) as pod:
         pod.becomes_ready()
         assert pod.answers("livenessProbe")
         status = pod.run("cat", "/proc/1/status").stdout
         assert "CapBnd:\t0000000000000000" in status and "NoNewPrivs:\t1" in status and "\nUid:\t65532\t" in status
         assert "Read-only file system" in pod.run("touch", "/opt/ogw/x", check=False).stderr
         assert pod.run("ogw", "ready").stdout == "ready\n"
+        assert pod.run("cat", "/etc/ogw-secret/password").stdout == "5ecret"
+        assert [line["message"] for line in pod.lines() if line["level"] != "info"] == []
         pod.signal("TERM")
         until(lambda: not pod.answers("readinessProbe"))
         assert pod.answers("livenessProbe")
@@ -91,11 +98,11 @@ def test_a_config_map_is_taken_without_a_restart_and_a_bad_one_is_not_taken(star
     with start(1) as pod, podman.network(), Server(echo, host=HOST) as server:
         pod.becomes_ready()
         assert ask(pod.address, server.target) == "200"
-        pod.config.swap({"ogw.ini": ini_of(chart(built[0], **{"denied-host": HOST}))})
+        pod.config.swap({"ogw.ini": ini_of(chart(built[0], settings={"denied-host": HOST}))})
         taken = pod.wait_for(109)
         assert taken["changed"] == ["denied-host"]
         assert ask(pod.address, server.target) == "403"
-        pod.config.swap({"ogw.ini": ini_of(chart(built[0], **{"allowed-host": "*"}))})
+        pod.config.swap({"ogw.ini": ini_of(chart(built[0], settings={"allowed-host": "*"}))})
         refused = pod.wait_for(401)
         assert "/etc/ogw/ogw.ini:" in refused["message"] and refused["policy"] == taken["policy"]
         assert ask(pod.address, server.target) == "403" and pod.answers("readinessProbe")

@@ -17,6 +17,7 @@ CONTAINERS = """
 default_ulimits = ["nofile={files}:{files}", "nproc=4096:4096"]
 log_driver = "k8s-file"
 [engine]
+lock_type = "file"
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"

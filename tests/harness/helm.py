@@ -83,9 +83,14 @@ def one(rendered, kind, name=None):
     return found
 
 
+def pod_of(rendered):
+    """What the Deployment says of its pods."""
+    return one(rendered, "Deployment")["spec"]["template"]["spec"]
+
+
 def container_of(rendered):
-    """That of the Deployment."""
-    (found,) = one(rendered, "Deployment")["spec"]["template"]["spec"]["containers"]
+    """Of their only container."""
+    (found,) = pod_of(rendered)["containers"]
     return found
 
 

@@ -1,14 +1,19 @@
 """A ConfigMap or Secret as a kubelet lays it into a container: links into a folder that is swapped as a whole."""
 
 import itertools
+import os
 import shutil
 
 
 class Mounted:
-    """In `folder`, which is made: these files, {name: text}."""
+    """In `folder`, which is made: these files, {name: text}.
 
-    def __init__(self, folder, files):
+    group  of files that are for nobody else, as a Secret's with fsGroup; None for those that all may read
+    """
+
+    def __init__(self, folder, files, group=None):
         self.folder = folder
+        self._group = group
         self._numbers = itertools.count(1)
         folder.mkdir(mode=0o755)
         self.swap(files)
@@ -21,6 +26,9 @@ class Mounted:
         made.mkdir(mode=0o755)
         for name, text in files.items():
             (made / name).write_text(text)
+            if self._group is not None:
+                os.chown(made / name, 0, self._group)
+                (made / name).chmod(0o440)
         fresh.symlink_to(made.name)
         fresh.rename(data)
         for name in files:

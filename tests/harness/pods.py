@@ -1,12 +1,13 @@
 """Pods of a rendered Deployment, which podman runs as a kubelet would."""
 
+import base64
 import contextlib
 import copy
 import http.client
 
 import yaml
 from harness.containers import Container
-from harness.helm import container_of, ini_of, one
+from harness.helm import container_of, ini_of, one, pod_of
 from harness.mounted import Mounted
 from harness.waiting import until
 
@@ -33,6 +34,9 @@ class Pod(Container):
         self.address = SUBNET.format(10 + number)
         folder.mkdir()
         self.config = Mounted(folder / "config", {"ogw.ini": ini_of(rendered)})
+        for secret in [each for each in rendered if each["kind"] == "Secret"]:
+            files = {name: base64.b64decode(text).decode() for name, text in secret["data"].items()}
+            Mounted(folder / "secret", files, pod_of(rendered)["securityContext"]["fsGroup"])
 
     def __enter__(self):
         file = self._folder / "pod.yaml"
@@ -92,7 +96,7 @@ class Pod(Container):
     def terminate(self):
         """preStop, SIGTERM, and SIGKILL when the grace period is over: its exit code."""
         container = container_of(self._rendered)
-        grace = one(self._rendered, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        grace = pod_of(self._rendered)["terminationGracePeriodSeconds"]
         if "lifecycle" in container:
             self.run(*container["lifecycle"]["preStop"]["exec"]["command"])
         self._podman("stop", "--time", grace, self._name)

@@ -96,6 +96,9 @@ reload-on-change = yes
 run-dir = /run/ogw
 state-dir = /var/lib/ogw
 {{- if include "ogw.secret" . }}
+{{- if not (get .Values.settings "relay-proxy-username") }}
+{{- fail "relayProxyPassword: settings.relay-proxy-username is needed, too; there is a password for it" }}
+{{- end }}
 relay-proxy-password-file = /etc/ogw-secret/{{ .Values.relayProxyPassword.key }}
 {{- end }}
 {{- include "ogw.lines" (dict "root" . "only" "") }}
