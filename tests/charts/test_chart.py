@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 
 import kubernetes_validate
 import pytest
@@ -224,6 +225,25 @@ def test_the_docs_tell_of_the_stop_as_it_is():
     page = (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
     assert f"| at most {pod['terminationGracePeriodSeconds']} (`terminationGracePeriodSeconds`) |" in page
     assert "| 0 to 5 (`drain-delay`) |" in page and "| 10 to 70 (`drain-timeout`) |" in page
+
+
+def test_values_in_the_docs_are_values():
+    page = (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
+    known = yaml.safe_load((CHART / "values.yaml").read_text("utf-8")).keys()
+    blocks = re.findall(r"(?<=\n\n)(?:    .+\n)+", page)
+    shown = [values for values in map(mapping_of, blocks) if values and values.keys() <= known]
+    assert len(shown) == 3
+    for values in shown:
+        assert render(values)
+
+
+def mapping_of(block):
+    """The mapping that an indented block is, {} for none."""
+    try:
+        value = yaml.safe_load(block)
+    except yaml.YAMLError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 # Options.
