@@ -30,7 +30,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 OF_OTHERS = {  # flags of the programs that pages name, and of what is in tools/
     *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id"),
     *("--since", "--find", "--gateway", "--only", "--benchmark-save", "--proxy", "--global", "--debian", "--base"),
-    *("--read-only", "--cap-drop", "--tmpfs"),
+    *("--read-only", "--cap-drop", "--tmpfs", "--max-time"),
     *("--namespace", "--create-namespace", "--values", "--set", "--show-only", "--from-literal", "--prefix", "--tail"),
 }
 

@@ -52,8 +52,11 @@ class Pair(contextlib.ExitStack):
         lines += [f"run-dir = {machine.folder}/run", *self._settings]
         self.ini[name].write_text("\n".join([*lines, ""]).replace("{address}", machine.address))
         gateway = Upgraded(
-            *("--config", str(self.ini[name])),
-            **{"listen": "", "workers": None, "tls_rules": None, "leaves": ("run-dir", "drain-delay")},
+            f"--config={self.ini[name]}",
+            listen="",
+            workers=None,
+            tls_rules=None,
+            leaves=("run-dir", "drain-delay"),
             command=machine.command,
         )
         self._now[name] = self.enter_context(gateway)
