@@ -67,6 +67,18 @@ def refuse(gateway, target):
     gateway.ask(target)[0].close()
 
 
+def test_an_absent_address_and_that_it_was_taken_out_are_told_without_loading_it_again(chrome):
+    with started("--listen-address", "198.51.100.7", "--listen-freebind", "yes") as gateway:
+        chrome.get(gateway.page)
+        shows(chrome, "#state", "198.51.100.7:8080 (this machine does not have that address now)")
+        assert not chrome.find_element(By.ID, "attention").is_displayed()
+        asked(gateway, "/take-out", "POST")
+        shows(chrome, "#attention", "Taken out by ogw ready --off at ")
+        assert "198.51.100.7:8080 (this machine" in text(chrome, "#state")
+        asked(gateway, "/take-back", "POST")
+        page_until(chrome, lambda: not chrome.find_element(By.ID, "attention").is_displayed())
+
+
 def test_how_a_relay_proxy_fares_is_told_as_it_changes(chrome):
     said = [b"HTTP/1.1 407 Who?\r\n\r\n"]
     with Server(lambda connection: playing(said[0])(connection), port=PORT) as relay:

@@ -96,8 +96,7 @@ def test_while_the_doors_change_hands_it_is_refused_instead_of_lost():
     with Upgraded(*ALLOW, program=slow) as gateway:
         gateway.send(signal.SIGUSR2)
         until(lambda: ready(gateway, "--off") == (1, "ogw: the gateway was upgraded meanwhile; ask again"))
-        assert "it did not serve within" in gateway.failed()
-        assert ready(gateway, "--off")[0] == 0
+        assert gateway.stop() == 0
 
 
 def test_a_gateway_that_drains_is_not_taken_back(upstream):
