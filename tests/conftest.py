@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("ogw", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", parent=settings.get_profile("ogw"), max_examples=1000)
+# For tests/packages/test_libraries.py.
+settings.register_profile("few", parent=settings.get_profile("ogw"), max_examples=10)
 LONG = bool(os.environ.get("OGW_TEST_LONG"))
 settings.load_profile("long" if LONG else "ogw")
 

@@ -1,5 +1,6 @@
 """Roots of Debian for tests that install or boot: each release's is made once, kept and shared; a test gets a copy."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -7,6 +8,8 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from harness.peers import peer, root, without
 from harness.waiting import PATIENCE
@@ -30,18 +33,58 @@ def debian(release):
     """The folder of the root, which nobody may change. The first who asks waits for a minute, and others with it."""
     root()
     program = peer("mmdebstrap")
-    made = KEPT / f"{release}-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:12]}"
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / f"{release}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    made = KEPT / f"{release}-{_digest(*PACKAGES)}"
+    with _one_by_one(release):
         if not made.exists():
+            _clear(f"{release}-*")
             _make(program, release, made)
     return made
 
 
-def _make(program, release, made):
-    for old in KEPT.glob(f"{release}-*"):  # of another list of packages, or half done
+@dataclass(frozen=True)
+class Layer:
+    """What many tests need in a root beyond that, put into it once for each release, kept and shared.
+
+    name    of what it is for
+    recipe  a text, in other words for other contents
+    add     puts it into a Copy
+    """
+
+    name: str
+    recipe: str
+    add: Callable[["Copy"], None]
+
+    def on(self, release):
+        """The folder of what it adds."""
+        below = debian(release)
+        made = below.with_name(f"{below.name}-{self.name}-{_digest(self.recipe)}")
+        with _one_by_one(f"{release}.{self.name}"):
+            if not made.exists():
+                _clear(f"{below.name}-{self.name}-*")
+                with Copy(release) as copy:
+                    self.add(copy)
+                    copy.keep_as(made)
+        return made
+
+
+def _digest(*texts):
+    return hashlib.sha256(" ".join(texts).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _one_by_one(name):
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _clear(pattern):
+    for old in KEPT.glob(pattern):  # of another list of packages, or half done
         shutil.rmtree(old)
+
+
+def _make(program, release, made):
     part = made.with_name(f"{made.name}.part")
     # With mounts of its own, which are gone when it is killed: what is left can be removed.
     words = ["unshare", "--mount", program, "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}"]
@@ -57,24 +100,35 @@ def _make(program, release, made):
 
 
 class Copy:
-    """A root of a test's own, which costs what the test writes. Use as a context manager; `folder` is the root."""
+    """A root of a test's own, which costs what the test writes. Use as a context manager; `folder` is the root.
 
-    def __init__(self, release):
+    layer  what is in it beyond the packages of every root: a Layer
+    """
+
+    def __init__(self, release, layer=None):
         self.release = release
-        self._lower = debian(release)
+        self._below = [debian(release)] if layer is None else [layer.on(release), debian(release)]
         self._kept = pathlib.Path(tempfile.mkdtemp(prefix="copy-", dir=KEPT))
+        self._made = None
         self.folder = self._kept / "root"
 
     def __enter__(self):
         for name in ("upper", "work", "root"):
             (self._kept / name).mkdir(mode=0o755)
-        layers = f"lowerdir={self._lower},upperdir={self._kept / 'upper'},workdir={self._kept / 'work'}"
+        below = ":".join(map(str, self._below))
+        layers = f"lowerdir={below},upperdir={self._kept / 'upper'},workdir={self._kept / 'work'}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self.folder)], check=True)
         return self
 
     def __exit__(self, *exception):
         subprocess.run(["umount", str(self.folder)], check=True)
+        if self._made is not None:
+            (self._kept / "upper").rename(self._made)
         shutil.rmtree(self._kept)
+
+    def keep_as(self, made):
+        """What was written into it is kept there, once it is over."""
+        self._made = made
 
     def run(self, *words, check=True, **more):
         """A command in it, without a boot, on the network of this machine; `more` is subprocess.run's."""

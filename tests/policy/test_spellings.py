@@ -166,7 +166,7 @@ FORMS.append("esc_2253,utf8,sep_comma_plus_space,space_eq,lname")
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=100)  # also where others have more: each starts a process
+@settings(max_examples=min(settings().max_examples, 100))  # each starts a process
 @given(attributes=SUBJECT)
 def test_what_openssl_prints_matches_or_is_a_mistake(form, attributes):
     if form == "compat":  # it escapes nothing: what looks like another attribute is one

@@ -126,7 +126,7 @@ def test_the_subject_that_is_shown_is_a_pattern_for_it(attributes):
 
 
 @pytest.mark.parametrize("form", ["RFC2253,-esc_msb,utf8", "oneline,-esc_msb,utf8", "RFC2253"])
-@settings(max_examples=100)  # also where others have more: each starts a process
+@settings(max_examples=min(settings().max_examples, 100))  # each starts a process
 @given(attributes=SUBJECT)
 def test_openssl_prints_the_same_subject(form, attributes):
     der = certificate(name(*attributes))

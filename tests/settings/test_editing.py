@@ -118,7 +118,7 @@ def apply(path, act, name, given):
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=1000 if LONG else 200, deadline=None)
+@settings(max_examples=settings().max_examples * (1 if LONG else 2))
 @given(st.sampled_from(FILES), st.lists(EDITS, min_size=1, max_size=5))
 def test_edits_keep_all_else_and_read_back_as_what_was_asked(contents, edits):
     with tempfile.TemporaryDirectory() as folder:

@@ -271,13 +271,13 @@ TEXTS = st.one_of(
 CLIENTS = st.one_of(st.sampled_from([NEAR, FAR, STRANGER]), st.ip_addresses(v=4, network="127.50.0.0/15").map(str))
 
 
-@settings(max_examples=400)
+@settings(max_examples=min(4 * settings().max_examples, 400))
 @given(typed=TEXTS, client=CLIENTS)
 def test_it_agrees_on_random_targets_and_clients(straight, typed, client):
     straight.assert_same(typed, client)
 
 
-@settings(max_examples=200)
+@settings(max_examples=min(2 * settings().max_examples, 200))
 @given(typed=TEXTS, client=CLIENTS)
 def test_it_agrees_on_random_targets_behind_a_relay_proxy(relayed, typed, client):
     relayed.assert_same(typed, client)
