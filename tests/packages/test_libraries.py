@@ -14,11 +14,22 @@ from harness.waiting import PATIENCE
 ASKED = pytest.mark.skipif(not os.environ.get("OGW_TEST_LIBRARIES"), reason="only with OGW_TEST_LIBRARIES=1")
 pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(3600), ASKED]
 # What runs programs that are the same wherever, or reads files: no library of Debian's has a say in it.
-ELSEWHERE = ("bench", "booted", "charts", "clients", "conf", "packages", "tools", "test_docs.py", "test_house.py")
+ELSEWHERE = (
+    "bench",
+    "booted",
+    "charts",
+    "clients",
+    "conf",
+    "packages",
+    "pairs",
+    "tools",
+    "test_docs.py",
+    "test_house.py",
+)
 # Of the peers in tools/test, those that the others speak with; and Python's own tools.
 PEERS = (
     *("curl", "openssl", "dnsmasq-base", "iproute2", "gnutls-bin", "nodejs", "squid", "haproxy", "tinyproxy-bin"),
-    *("procps", "xz-utils", "bzip2", "python3-venv", "python3-pip"),
+    *("libnginx-mod-stream", "procps", "xz-utils", "bzip2", "python3-venv", "python3-pip"),
 )
 OURS = ("configargparse", "cryptography", "gevent", "prometheus_client", "pythonjsonlogger", "rich", "setproctitle",
         "shtab", "waitress")  # fmt: skip
