@@ -61,7 +61,7 @@ class Agents:
     def __init__(self, machine, gateway, count, origin):
         self.uploads, self.ended, self._said = [], [], []
         self._process = subprocess.Popen(
-            [*machine.command, sys.executable, "-m", "harness.agents", *map(str, (*gateway, count, *origin))],
+            [*machine.first, sys.executable, "-m", "harness.agents", *map(str, (*gateway, count, *origin))],
             env={**os.environ, "PYTHONPATH": PATHS},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -156,20 +156,24 @@ class Lasting:
 
 
 class Crowd:
-    """The agents; the uploads of all are spread evenly over the period."""
+    """The agents; the uploads of all are spread evenly over the period. One that is busy still leaves its turn out."""
 
     def __init__(self, loop, way, name, context, count):
         self._loop, self._way, self._name, self._context, self._count = loop, way, name, context, count
         head = f"POST /upload HTTP/1.1\r\nHost: {name}\r\nContent-Length: {SIZE}\r\nConnection: close\r\n\r\n"
         self._request = memoryview(head.encode() + os.urandom(SIZE))
         self._began, self._next = time.monotonic(), 0
+        self._busy = set()
 
     def begin_all_due(self):
         """Seconds until the next one is."""
         while (left := self._began + self._next * PERIOD / self._count - time.monotonic()) <= 0:
-            sock = new_socket(self._way)
-            self._loop.run(sock, self._run(sock, self._next % self._count))
+            agent = self._next % self._count
             self._next += 1
+            if agent not in self._busy:
+                self._busy.add(agent)
+                sock = new_socket(self._way)
+                self._loop.run(sock, self._run(sock, agent))
         return left
 
     def _run(self, sock, agent):
@@ -180,6 +184,7 @@ class Crowd:
             why = ""
         except (OSError, Refused) as error:
             why = str(error) if isinstance(error, Refused) else repr(error)
+        self._busy.discard(agent)
         tell("upload", agent, began, told[0] if told else None, time.monotonic(), why)
 
     def _deliver(self, sock, agent, told):

@@ -29,7 +29,7 @@ class Balancer:
 
     def __enter__(self):
         self._output = (self.machine.folder / "balancer.output").open("w+")
-        command = [*self.machine.command, *map(str, self.command())]
+        command = [*self.machine.first, *map(str, self.command())]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, process_group=0
         )

@@ -20,7 +20,7 @@ def origin(machine):
     certificate = machine.folder / "certificate.pem"
     make_certificate(certificate)
     process = subprocess.Popen(
-        [*machine.command, sys.executable, "-m", "harness.origin", machine.address, str(certificate)],
+        [*machine.first, sys.executable, "-m", "harness.origin", machine.address, str(certificate)],
         env={**os.environ, "PYTHONPATH": PATHS},
         stdout=subprocess.PIPE,
         text=True,

@@ -57,7 +57,7 @@ class Pair(contextlib.ExitStack):
             workers=None,
             tls_rules=None,
             leaves=("run-dir", "drain-delay"),
-            command=machine.command,
+            command=machine.first,
         )
         self._now[name] = self.enter_context(gateway)
         self.all.append(gateway)
