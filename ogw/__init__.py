@@ -32,7 +32,7 @@ The path of a connection, accept to close:
       tunnel/head.py       1. read the head   (wire/connect.py; what comes instead: wire/protocols.py)
       policy/hosts.py      2. may it go?   (and later, may it go on: tunnel/grounds.py, policy/recheck.py)
       tunnel/dial.py       3. reach it   (tunnel/connector.py, resolve.py, question.py, relays.py, policy/addresses.py)
-      wire/connect.py      4. answer
+      wire/answer.py       4. answer
       tunnel/verify.py     5. let the handshake go by   (policy/handshake.py, wire/records.py, tls.py)
       tunnel/duplex.py     6. copy both ways   (tunnel/half.py: one of them; tunnel/linger.py: its last moments)
       tunnel/ledger.py     7. account for it   (report/table.py, report/log.py)

@@ -4,7 +4,7 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.policy.decision import Reason
-from ogw.wire.connect import answer, proxy_status
+from ogw.wire.answer import answer, proxy_status
 
 RETRY_AFTER = 5  # seconds
 

@@ -23,7 +23,8 @@ from ogw.tunnel.refusal import Left, Refused, refusal
 from ogw.tunnel.shared import Shared
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.tunnel.verify import verify
-from ogw.wire.connect import ESTABLISHED, Request
+from ogw.wire.answer import ESTABLISHED
+from ogw.wire.connect import Request
 from ogw.wire.place import place
 from ogw.wire.tls import alert
 from ogw.wire.via import Loop, to_pass_on

@@ -18,7 +18,7 @@ from ogw.tunnel.burst import Burst
 from ogw.tunnel.duplex import Duplex
 from ogw.tunnel.half import Half
 from ogw.tunnel.loop import WRITE, Expired, Limit
-from ogw.wire.connect import ESTABLISHED
+from ogw.wire.answer import ESTABLISHED
 
 RECEIVE_SIZE = 16 * 1024
 _numbers = count()  # of handshakes: an older one has a lesser number

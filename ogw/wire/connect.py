@@ -1,4 +1,4 @@
-"""CONNECT heads, both ways: bytes to a Request or a Response, and our answers to bytes.
+"""CONNECT heads, both ways: bytes to a Request or a Response, and what we ask a relay proxy to bytes.
 
 Readers say a value, None for "need more", or one HeadError. They judge in the order of the bytes, so the same bytes cut
 anywhere give the same outcome. The functions take all that came so far; the classes take it piece by piece and keep
@@ -24,7 +24,6 @@ from ogw.wire.protocols import (
     instead_of_request,
 )
 
-ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 LONGEST_NAME = 253  # RFC 1035, section 2.3.4, as text without the final dot
 MOST_FIELDS = 100  # header lines of a head
 
@@ -441,30 +440,3 @@ def connect_request(target: Target, fields: Sequence[tuple[str, bytes]]) -> byte
     lines = [b"CONNECT " + authority + b" HTTP/1.1", b"Host: " + authority]
     lines += [name.encode() + b": " + value for name, value in fields]
     return b"\r\n".join([*lines, b"", b""])
-
-
-def answer(status: int, phrase: str, headers: Sequence[tuple[str, str]], body: str) -> bytes:
-    """A whole response of ours, after which the connection is closed.
-
-    Raises ValueError for a phrase or a header that would break out of its line.
-    """
-    content = body.encode()
-    lines = [
-        f"HTTP/1.1 {status} {phrase}",
-        *(f"{name}: {value}" for name, value in headers),
-        "Content-Type: text/plain; charset=utf-8",
-        f"Content-Length: {len(content)}",
-        "Connection: close",
-    ]
-    if any("\r" in line or "\n" in line for line in lines):
-        raise ValueError("a line break in a phrase or header")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
-
-
-def proxy_status(error: str, reason: str, event: int, tunnel: str, received_status: Optional[int] = None) -> str:
-    """The value of Proxy-Status (RFC 9209): its error type, our reason token, event number and tunnel id.
-
-    received_status  the status of the relay proxy's answer (section 2.1.5)
-    """
-    received = "" if received_status is None else f"; received-status={received_status}"
-    return f'ogw; error={error}{received}; reason={reason}; event={event}; tunnel="{tunnel}"'

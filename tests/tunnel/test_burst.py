@@ -27,7 +27,8 @@ from ogw.tunnel.pipes import Pipes
 from ogw.tunnel.resolve import Resolver
 from ogw.tunnel.upstream import DialError
 from ogw.tunnel.verify import verify
-from ogw.wire.connect import ESTABLISHED, Target, parse_target
+from ogw.wire.answer import ESTABLISHED
+from ogw.wire.connect import Target, parse_target
 
 HELLO = hello(b"www.example.com")
 

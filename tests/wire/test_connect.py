@@ -9,6 +9,7 @@ from harness.cuts import every_way
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ogw.wire.answer import answer, proxy_status
 from ogw.wire.connect import (
     BadRequest,
     BadResponse,
@@ -18,10 +19,8 @@ from ogw.wire.connect import (
     Request,
     Target,
     TlsAnswer,
-    answer,
     basic_credentials,
     parse_target,
-    proxy_status,
     quoted,
     read_request,
     read_response,
