@@ -65,9 +65,9 @@ def upstream():
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory):
+def podman():
     """With a store of its own, which tools/package uses, too."""
-    with Podman(tmp_path_factory.mktemp("podman")) as podman, pytest.MonkeyPatch.context() as patch:
+    with Podman() as podman, pytest.MonkeyPatch.context() as patch:
         for name, value in podman.environment.items():
             patch.setenv(name, value)
         yield podman

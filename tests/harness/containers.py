@@ -1,8 +1,11 @@
 """Containers for tests: podman with a store of its own, on a network of its own that has nothing but a loopback."""
 
 import json
+import pathlib
 import resource
+import shutil
 import subprocess
+import tempfile
 import uuid
 
 from harness.booted import network_of
@@ -39,10 +42,13 @@ class Podman:
     environment  with which podman, whoever calls it, uses this store
     """
 
-    def __init__(self, folder):
+    def __init__(self):
         root()
         self._program = peer("podman")
         peer("runc")
+        # Short: with a `runroot` of more than 50 characters what tidies up after a container fails, unheard, and each
+        # end of one is waited for in vain, for 20 s.
+        self._folder = folder = pathlib.Path(tempfile.mkdtemp(prefix="ogw-podman-", dir="/tmp"))
         files = min(20000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         (folder / "containers.conf").write_text(CONTAINERS.format(folder=folder, files=files))
         (folder / "storage.conf").write_text(STORAGE.format(folder=folder))
@@ -59,6 +65,7 @@ class Podman:
     def __exit__(self, *exception):
         self("system", "reset", "--force", check=False)
         self._namespace.__exit__(*exception)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def network(self):
         """Sockets that this thread opens meanwhile, and those of threads that it starts, are on the network."""

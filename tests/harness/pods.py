@@ -53,6 +53,7 @@ class Pod(Container):
         deployment["metadata"]["name"] = self._pod
         deployment["spec"]["replicas"] = 1
         pod = deployment["spec"]["template"]["spec"]
+        pod["restartPolicy"] = "Never"  # podman would begin one anew that a test ends
         for name in LEFT_OUT:
             pod.pop(name, None)
         (container,) = pod["containers"]
