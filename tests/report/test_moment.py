@@ -37,6 +37,7 @@ class Sockets:
 class Config:
     listen = ()
     file = run_dir = ""
+    listen_freebind = "no"
 
 
 @pytest.mark.parametrize("by", SET_BY)
