@@ -104,3 +104,4 @@ def test_the_address_moves_within_four_seconds(lan, capsys):
     assert [phase for phase in moves if phase.gap(agents) - usual >= MOST] == []
     assert [phase.name for phase in phases if phase not in moves and phase.unopened(agents) + phase.cut(agents)] == []
     assert {one.agent for one in agents.uploads} == set(range(AGENTS))
+    pair.assert_all_lines_name_the_client(via="")
