@@ -42,4 +42,4 @@ class Namespace:
     @property
     def command(self):
         """What to put in front of a command line so that it runs in here, and with these sources: it would run in /."""
-        return [self._nsenter, "--target", str(self.pid), "--net", "--mount", f"--wd={ROOT}", "--"]
+        return [self._nsenter, "--target", str(self.pid), "--net", "--mount", f"--wdns={ROOT}", "--"]

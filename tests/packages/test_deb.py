@@ -92,7 +92,7 @@ def test_it_has_every_file_and_no_conffile(this, tmp_path):
     assert "conffiles" not in run([peer("dpkg-deb"), "--info", str(this)]).stdout
     doc = tmp_path / "usr/share/doc/ogw"
     linked = {name: doc / "conf" / name for name in ("ogw.ini", "ogw.service")}
-    packaging = {"bundle", "container", "debian", "lock", *linked}
+    packaging = {"bundle", "container", "debian", "helm", "lock", *linked}
     assert {path.name for path in (ROOT / "conf").iterdir()} - packaging == {
         path.name for path in (doc / "conf").iterdir()
     } - {*linked}
