@@ -12,8 +12,9 @@ from typing import Any
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import ABSENT
-from ogw.settings.listening import EVERYWHERE, is_here
+from ogw.settings.listening import EVERYWHERE
 from ogw.settings.settings import Config
+from ogw.tunnel.local import is_local
 from ogw.wire.place import place
 
 SECONDS = 2.0  # between two looks
@@ -21,7 +22,7 @@ SECONDS = 2.0  # between two looks
 
 def absent_places(config: Config) -> list[str]:
     """host:port of each listen address that the machine does not have just now."""
-    return [place(host, port) for host, port in config.listen if host not in EVERYWHERE and not is_here(host)]
+    return [place(host, port) for host, port in config.listen if not is_local(host)]
 
 
 class Absence:

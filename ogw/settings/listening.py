@@ -1,7 +1,4 @@
-"""Whether an address can be listened on here, by this user, and whether the machine has it.
-
-Whether it is free this moment is the doctor's question.
-"""
+"""Whether an address can be listened on here, by this user; whether it is free this moment is the doctor's question."""
 
 import errno
 import socket
@@ -23,33 +20,6 @@ def let_be_absent(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
-
-
-def is_here(host: str) -> bool:
-    """Whether the machine has the address just now. Twenty microseconds; nothing is sent.
-
-    Where ip_nonlocal_bind is set, as on some machines of keepalived, any address can be bound. Then the way from it to
-    itself tells: IPv4 has none from an address that is elsewhere, and IPv6 goes there from another one.
-    """
-    family = family_of(host)
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as bound, socket.socket(family, socket.SOCK_DGRAM) as free:
-            bound.bind((host, 0))
-            bound.connect((host, 9))
-            if family == socket.AF_INET or not _binds_any_ipv6():
-                return True
-            free.connect((host, 9))
-            return str(free.getsockname()[0]) == host
-    except OSError:
-        return False
-
-
-def _binds_any_ipv6() -> bool:
-    try:
-        with open("/proc/sys/net/ipv6/ip_nonlocal_bind") as file:
-            return file.read().strip() != "0"
-    except OSError:
-        return False
 
 
 def require_bindable(host: str, port: int, freebind: bool = False) -> None:
