@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Optional
 
 from ogw.policy.decision import ALLOW, Decision, Reason
-from ogw.policy.networks import Address, Network, Networks
+from ogw.policy.networks import Network, Networks
+from ogw.wire.address import Address
 
 # Not what ipaddress.is_global says: it calls NAT64, 6to4, multicast and ::ffff:100.64.0.1 global.
 REFUSED: tuple[tuple[str, str], ...] = (

@@ -7,8 +7,9 @@ from ipaddress import IPv6Network, ip_address
 from typing import Optional
 
 from ogw.policy.addresses import carried
-from ogw.policy.networks import Address, Networks
+from ogw.policy.networks import Networks
 from ogw.policy.rules import Kind, Rule
+from ogw.wire.address import Address, unmapped
 from ogw.wire.connect import Target
 
 
@@ -97,8 +98,7 @@ def holds(rule: Rule, client: str, clock: Callable[[], float]) -> bool:
 @lru_cache(maxsize=4096)
 def parse_client(client: str) -> Address:
     """The address of a peer from its text; an interface behind % is left out, and IPv4 is IPv4 in any form."""
-    address = ip_address(client.partition("%")[0])
-    return getattr(address, "ipv4_mapped", None) or address
+    return unmapped(ip_address(client.partition("%")[0]))
 
 
 def client_network(client: str, ipv6_prefix: int) -> str:

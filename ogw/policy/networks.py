@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable
 from gettext import gettext as _
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Generic, TypeVar, Union
 
-Address = Union[IPv4Address, IPv6Address]
+from ogw.wire.address import Address
+
 Network = Union[IPv4Network, IPv6Network]
 Value = TypeVar("Value")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from ogw.policy.addresses import carried
-from ogw.policy.networks import Address
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.wire.address import Address, unmapped
 
 NONLOCAL_BIND = {version: pathlib.Path(f"/proc/sys/net/ipv{version}/ip_nonlocal_bind") for version in (4, 6)}
 
@@ -18,7 +18,7 @@ class OwnPlaces:
     def __init__(self, places: Iterable[tuple[str, int]] = ()) -> None:
         self._by_port: dict[int, list[Address]] = {}
         for host, port in places:
-            self._by_port.setdefault(port, []).append(_plain(ip_address(host)))
+            self._by_port.setdefault(port, []).append(unmapped(ip_address(host)))
 
     def hold(self, address: str, port: int) -> bool:
         """Whether who dials this address and port comes to the gateway itself, now; addresses come and go."""
@@ -44,7 +44,7 @@ def is_local(address: str) -> bool:
     Where any address can be (net.ipv4.ip_nonlocal_bind, which those who share an address like to set), it is one that
     is reached from itself.
     """
-    parsed = _plain(ip_address(address))
+    parsed = unmapped(ip_address(address))
     if parsed.is_unspecified or parsed.is_loopback:
         return True
     try:
@@ -61,10 +61,6 @@ def is_local(address: str) -> bool:
         return False
     finally:
         sock.close()
-
-
-def _plain(address: Address) -> Address:
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _binds_anything(version: int) -> bool:

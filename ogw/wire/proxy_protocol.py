@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
-Address = Union[IPv4Address, IPv6Address]
+from ogw.wire.address import Address, unmapped
 
 LONGEST_LINE = 107  # bytes of a header of version 1, its CRLF included
 LARGEST = 16 * 1024  # bytes of one of version 2; those with a client's certificate in them have a few thousand
@@ -89,7 +89,7 @@ def _text(data: bytes) -> Optional[Header]:
         source, _destination = map(kind, addresses)
     except ValueError:
         raise BadHeader(f"an address in its header is not one of IPv{family}") from None
-    return Header((_canonical(source), int(port)), rest)
+    return Header((str(unmapped(source)), int(port)), rest)
 
 
 def _binary(data: bytes) -> Optional[Header]:
@@ -123,12 +123,8 @@ def _client(family: int, header: bytes) -> Optional[tuple[str, int]]:
     if family >> 4 == 1:
         return str(IPv4Address(header[16:20])), int.from_bytes(header[24:26])
     if family >> 4 == 2:
-        return _canonical(IPv6Address(header[16:32])), int.from_bytes(header[48:50])
+        return str(unmapped(IPv6Address(header[16:32]))), int.from_bytes(header[48:50])
     return None
-
-
-def _canonical(address: Address) -> str:
-    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 # The checksum of a header of version 2, where it has one (section 2.2.4).
