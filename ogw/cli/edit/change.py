@@ -19,6 +19,7 @@ from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.screen import clean
 from ogw.cli.who import user_name, who
+from ogw.machine.systemd import systemd_runs
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.sinks import Syslog, open_sink
@@ -40,7 +41,7 @@ CODES = {
     NO_GATEWAY: _("the file was changed, but there is no gateway to --reload: {what}").format(what=NO_GATEWAY_MEANS),
 }
 SYSTEM_LOG = "/dev/log"
-SYSTEMD, ENABLED = "/run/systemd/system", "/etc/systemd/system/multi-user.target.wants/ogw.service"
+ENABLED = "/etc/systemd/system/multi-user.target.wants/ogw.service"
 CHANGED = "the configuration was changed"
 MOST_BYTES, LONGEST_TEXT = 1200, 200  # of what was added, and of what was removed: a line of the log has 4 KiB
 
@@ -163,7 +164,7 @@ def _without_gateway(outcome: Outcome, reload: bool, trouble: str) -> list[str]:
 
 def _waits(outcome: Outcome) -> bool:
     """There is a service that reads the file, and is to run: it ended if no host was allowed."""
-    return outcome.path == os.path.realpath(DEFAULT_FILE) and os.path.isdir(SYSTEMD) and os.path.lexists(ENABLED)
+    return outcome.path == os.path.realpath(DEFAULT_FILE) and systemd_runs() and os.path.lexists(ENABLED)
 
 
 def _made(outcome: Outcome) -> list[str]:

@@ -6,7 +6,8 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.setup.firewall import Firewall
-from ogw.cli.setup.service_unit import UNIT, systemd_runs
+from ogw.cli.setup.service_unit import UNIT
+from ogw.machine.systemd import systemd_runs
 from ogw.settings import password_file as kept
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.source import read_ini

@@ -34,6 +34,4 @@ def closing(firewall: Firewall, port: int) -> Step:
     """Raises CallFailed."""
     does = _("close TCP port {port} in {firewall}").format(port=port, firewall=firewall.name)
     commands = firewall.closing(port)
-    return by_commands(
-        Place("", True, firewall), does, lambda: not commands or not firewall.is_open(port), commands
-    )  # fmt: skip
+    return by_commands(Place("", True, firewall), does, lambda: not commands or not firewall.is_open(port), commands)

@@ -18,11 +18,6 @@ HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 LOW_PORTS = "#AmbientCapabilities="
 
 
-def systemd_runs() -> bool:
-    """As sd_booted(3) finds it out."""
-    return os.path.isdir("/run/systemd/system")
-
-
 def unit_text(program: Sequence[str], port: int) -> str:
     """The unit for this program; for a port below 1024 it may bind that."""
     text = resources.files("ogw.cli.setup").joinpath(NAME).read_text(encoding="utf-8")

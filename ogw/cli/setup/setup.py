@@ -16,9 +16,10 @@ from ogw.cli.setup.firewall import CallFailed, find_firewall
 from ogw.cli.setup.place import Place, place_of
 from ogw.cli.setup.plan import plan
 from ogw.cli.setup.removal import undo
-from ogw.cli.setup.service_unit import find_program, systemd_runs, unreachable, what_to_do
+from ogw.cli.setup.service_unit import find_program, unreachable, what_to_do
 from ogw.cli.setup.step import Step, perform, show
 from ogw.cli.setup.trial import TrialFailed, try_proxy
+from ogw.machine.systemd import systemd_runs
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS
