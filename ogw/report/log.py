@@ -218,7 +218,7 @@ class Log:
     def tunnel_closed(self, reason: str, message: str, account: Account) -> None:
         """Event 108, the line of every tunnel. Built by hand, at a tenth of the cost; a test holds them equal."""
         tunnel, client, target, upstream, bytes_up, bytes_down, dial, duration, via = account
-        if self._text or message or "%" in client or (via and "%" in via):
+        if self._text or message or "%" in client or "%" in via:
             fields: dict[str, Any] = {
                 Field.TUNNEL: tunnel,
                 Field.CLIENT: client,
@@ -235,12 +235,12 @@ class Log:
         self.cells[EVENTS[Event.TUNNEL_CLOSED]] += 1
         if self._level <= logging.INFO:
             self.sequence += 1
-            who = f'{client}", "via": "{via}' if via else client
+            through = f'"via": "{via}", ' if via else ""
             # No value needs escaping: reasons are our tokens, the rest are canonical hosts, addresses (but for the name
             # of an interface in a link-local one) and numbers.
             self._put(
                 f'{{"time": "{timestamp(time.time())}", "level": "info", "event": 108, "name": "tunnel closed", '
-                f'"reason": "{reason}", "message": "", "tunnel": "{tunnel}", "client": "{who}", '
+                f'"reason": "{reason}", "message": "", "tunnel": "{tunnel}", "client": "{client}", {through}'
                 f'"target": "{target}", "upstream": "{upstream}", "bytes_up": {bytes_up}, "bytes_down": {bytes_down}, '
                 f'"dial": {dial:.6f}, "duration": {duration:.6f}, "policy": "{self.policy}", '
                 f'"process": "{self.process}", "sequence": {self.sequence}}}'
@@ -259,7 +259,7 @@ class Log:
         via: str = "",
     ) -> None:
         """Event 107, the line of every verified session; built by hand like the one of every tunnel."""
-        if self._text or subject or ech or "%" in client or (via and "%" in via):
+        if self._text or subject or ech or "%" in client or "%" in via:
             fields: dict[str, Any] = {
                 Field.TUNNEL: tunnel,
                 Field.CLIENT: client,
@@ -276,11 +276,11 @@ class Log:
         self.cells[EVENTS[Event.TLS_VERIFIED]] += 1
         if self._level <= logging.INFO:
             self.sequence += 1
-            who = f'{client}", "via": "{via}' if via else client
+            through = f'"via": "{via}", ' if via else ""
             # No value needs escaping: a server name that was verified is a canonical host.
             self._put(
                 f'{{"time": "{timestamp(time.time())}", "level": "info", "event": 107, "name": "TLS session verified", '
-                f'"message": "", "tunnel": "{tunnel}", "client": "{who}", "target": "{target}", '
+                f'"message": "", "tunnel": "{tunnel}", "client": "{client}", {through}"target": "{target}", '
                 f'"server_name": "{server_name}", "tls_version": "{version}", "handshake": {handshake:.6f}, '
                 f'"policy": "{self.policy}", "process": "{self.process}", "sequence": {self.sequence}}}'
             )

@@ -15,7 +15,7 @@ SECONDS = 4.0  # between two that only tell of other numbers; less than between 
 
 
 class Standing:
-    """Tells systemd when it changed: `tell` at once, `work` now and then."""
+    """Tells systemd when it changed: `tell` at once, `work` now and then, which also looks for absent addresses."""
 
     def __init__(self, log: Log, table: Table, config: Config) -> None:
         self._table = table

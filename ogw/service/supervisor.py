@@ -367,7 +367,6 @@ class Supervisor:
                 self._wishes.add(Wish(by_hand=True))
 
     def _stop(self) -> None:
-        delay, timeout = self._readiness.delay(self._config), self._config.drain_timeout
         if self._generations.on_trial:
             self._ending.within(0.0)
             self._ending.kill_workers()
@@ -376,12 +375,13 @@ class Supervisor:
             self._children.tell_workers(End())
             self._generations.end_now()
         elif self._generations.is_retired:
-            self._generations.stop_alone(timeout)
+            self._generations.stop_alone(self._config.drain_timeout)
         else:
-            self._drain(delay, timeout)
+            self._drain()
         self._is_stopped = True
 
-    def _drain(self, delay: float, timeout: float) -> None:
+    def _drain(self) -> None:
+        delay, timeout = self._readiness.delay(self._config), self._config.drain_timeout
         self._ending.within(delay + timeout)
         self._children.replaces = False
         self._stop_refreshing()
@@ -391,13 +391,11 @@ class Supervisor:
         until = self._ending.by + LEAVE_SECONDS - time.monotonic()
         notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={math.ceil(until * 1e6)}")
         self._standing.tell(())
-        count, first = (
-            self._table.tunnels,
-            f"; {delay:g} s before, only readiness says no (drain-delay)" if delay else "",
-        )
+        count = self._table.tunnels
+        before = f"; {delay:g} s before, only readiness says no (drain-delay)" if delay else ""
         self._log.event(
             Event.DRAINING,
-            f"{count} tunnels are open; they have {timeout:g} s (drain-timeout){first}",
+            f"{count} tunnels are open; they have {timeout:g} s (drain-timeout){before}",
             Reason.DRAINING.token,
             count=count,
         )

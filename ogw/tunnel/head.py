@@ -33,10 +33,17 @@ HEAD_REASONS: dict[type[HeadError], Reason] = {
 
 
 def read_head(
-    client: _socket.socket, first: bytes, accepted: float, seconds: float, most: int, judge: Callable[[bytes], None]
+    client: _socket.socket,
+    ip: str,
+    first: bytes,
+    accepted: float,
+    seconds: float,
+    most: int,
+    judge: Callable[[bytes], None],
 ) -> Request:
     """The request that a client begins with. Raises Refused, or Left where there is nobody to answer.
 
+    ip        the client's
     first     what came with the connection
     accepted  when that was; the `seconds` for the head count from then, however long its first byte was waited for
     most      bytes
@@ -50,7 +57,8 @@ def read_head(
                 return request
         return _await_head(client, first, accepted, seconds, most, judge)
     except HeadError as error:
-        raise Refused(HEAD_REASONS[type(error)], error.detail) from None
+        more = f"; {_to_be_believed(ip)}" if isinstance(error, ProxyHeader) else ""
+        raise Refused(HEAD_REASONS[type(error)], error.detail + more) from None
 
 
 def target_of(data: bytes, most: int) -> str:
@@ -60,14 +68,6 @@ def target_of(data: bytes, most: int) -> str:
     except HeadError:
         return ""
     return str(request.target) if request is not None else ""
-
-
-def to_be_believed(client: str) -> str:
-    """What the operator does about a PROXY header of this client that was refused; the end of a sentence."""
-    return (
-        f"no header is believed from {client}: if that is a load balancer of yours, set proxy-protocol = required and "
-        f"proxy-protocol-from = {client}; if not, it tried to pass for somebody else"
-    )
 
 
 def _await_head(
@@ -114,3 +114,11 @@ def _which(reader: RequestReader) -> str:
     """What the head is instead, as far as it came. Raises NotConnect or ProxyHeader."""
     instead = reader.end()
     return f", which is {instead}" if instead else ""
+
+
+def _to_be_believed(client: str) -> str:
+    """What the operator does about a PROXY header of this client that was refused; the end of a sentence."""
+    return (
+        f"no header is believed from {client}: if that is a load balancer of yours, set proxy-protocol = required and "
+        f"proxy-protocol-from = {client}; if not, it tried to pass for somebody else"
+    )

@@ -16,7 +16,7 @@ from ogw.report.events import Event
 from ogw.report.log import Account
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
 from ogw.tunnel.grounds import Grounds
-from ogw.tunnel.head import read_head, target_of, to_be_believed
+from ogw.tunnel.head import read_head, target_of
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
 from ogw.tunnel.mailbox import ClientGone, ClientWatch
 from ogw.tunnel.refusal import Left, Refused, refusal
@@ -215,14 +215,8 @@ class Tunnel:
 
     def _read_head(self, first: bytes) -> Request:
         shared = self.shared
-        try:
-            return read_head(
-                self.client, first, self.accepted, shared.head_timeout, shared.head_max_size, self._judge_client
-            )
-        except Refused as refused:
-            if refused.reason is not Reason.PROXY_HEADER_NOT_ALLOWED:
-                raise
-            raise Refused(refused.reason, f"{refused.detail}; {to_be_believed(self.client_ip)}") from None
+        seconds, most = shared.head_timeout, shared.head_max_size
+        return read_head(self.client, self.client_ip, first, self.accepted, seconds, most, self._judge_client)
 
     # 2. May it go?
 

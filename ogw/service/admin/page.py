@@ -246,11 +246,11 @@ def _relay(one: RelayProxyStatus, said: dict[str, str]) -> str:
 
 
 def _open(one: OpenTunnel, said: dict[str, str]) -> str:
-    through = html.escape(said["through"].format(balancer=one.get("via")))
+    via = one.get("via")
+    through = f' <span class="quiet">{html.escape(said["through"].format(balancer=via))}</span>' if via else ""
     return _row(
         f'<th scope="row"><code>{html.escape(one["tunnel"])}</code></th>',
-        f"<td>{html.escape(one['client'])}",
-        f' <span class="quiet">{through}</span></td>' if one.get("via") else "</td>",
+        f"<td>{html.escape(one['client'])}{through}</td>",
         *(f"<td>{html.escape(one[name])}</td>" for name in ("target", "state")),
         f'<td class="n">{_lasting(one["duration"])}</td>',
         *(f'<td class="n">{_size(one[name])}</td>' for name in ("bytes_up", "bytes_down")),
