@@ -55,7 +55,7 @@ def test_an_ipv6_network_is_one_client(namespace, flags, same):
     try:
         assert server.stdout.readline() == "ready\n"
         flags = (*flags, "--allowed-host", "127.0.0.0/8:7777", "--allowed-target-network", "127.0.0.0/8")
-        flags = (*flags, "--max-tunnels-per-client", "2")
+        flags = (*flags, "--max-tunnels-per-client", "2", "--drain-timeout", "0s")
         with Gateway(*flags, listen="::", command=enter) as gateway:
             command = [*enter, sys.executable, "-c", CONNECT, *SAME, OTHER]
             told = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.splitlines()

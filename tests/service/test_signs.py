@@ -185,7 +185,7 @@ def test_who_stops_it_twice_does_not_wait_for_a_worker_that_is_stopped(upstream,
 
 def test_health_knows_that_the_supervisor_hangs():
     script = (
-        "import sys; from ogw.service.admin import views; views.MOST_SILENCE = 8.0; "
+        "import sys; from ogw.service.admin import readyz; readyz.MOST_SILENCE = 8.0; "
         "from ogw.cli.main import main; sys.exit(main(['run', *sys.argv[1:]]))"
     )
     with Gateway(*ALLOW, program=[sys.executable, "-c", script]) as gateway:
