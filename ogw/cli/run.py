@@ -82,9 +82,10 @@ def _tell_of_no_rules() -> None:
         "no host is allowed yet, so the gateway does not serve; one of these two does it: `ogw setup`, or "
         "`ogw allowed-host add www.example.com && systemctl start ogw`"
     )
-    notify("READY=1", f"STATUS={message}")  # else systemd would call it a failure that it ends
     say(f"ogw: {message}", sys.stderr)
     if not sys.stdout.isatty():
         from ogw.report.log import one_line
 
         say(one_line(Event.INFORMATION, message), sys.stdout)
+    # Else systemd would call it a failure that it ends; last, as it is ready in name only.
+    notify("READY=1", f"STATUS={message}")

@@ -76,8 +76,9 @@ def test_it_is_started_by_the_first_rule_and_not_before_at_a_boot_either(release
             assert "Nothing to do: all of this is so already." in done.stdout
             assert "no host is allowed yet" in done.stderr and service.state("ActiveState") == "inactive"
             machine.reboot()
-            assert service.state("ActiveState") == "inactive"
-            assert "no host is allowed yet" in service.state("StatusText")
+            service.becomes("StatusText", "no host is allowed yet...")
+            service.becomes("ActiveState", "inactive")
+            assert service.state("Result") == "success"
             told = machine.run("ogw", "allowed-host", "add", "127.0.0.1", "--to", "127.0.0.0/8").stderr
             [command] = re.findall("the service is not started; this does it: (.*)", told)
             machine.sh(command)
