@@ -10,12 +10,11 @@ import sys
 import pytest
 from harness.admin import ask, asked, metrics
 from harness.commands import ogw
-from harness.gateway import ALLOW, Gateway
+from harness.gateway import ALLOW, Gateway, absent_address
 from harness.handover import Upgraded, systemd
 from harness.netns import Namespace
 from harness.waiting import until
 
-ELSEWHERE = {"IPv4": "198.51.100.7", "IPv6": "2001:db8::7"}  # of documentation: no machine has them
 MOVED = {"IPv4": "10.77.0.100", "IPv6": "fd00:77::100"}
 # Asks whoever listens there for a tunnel to nobody: prints the status line of the answer.
 CLIENT = """
@@ -30,11 +29,11 @@ def place_of(address):
     return f"[{address}]:8080" if ":" in address else f"{address}:8080"
 
 
-@pytest.fixture(params=list(ELSEWHERE))
+@pytest.fixture(params=["IPv4", "IPv6"])
 def absent(request):
     if request.param == "IPv6" and not socket.has_ipv6:
         pytest.skip("this Python has no IPv6")
-    return ELSEWHERE[request.param]
+    return absent_address(request.param)
 
 
 def freebind(absent, *flags, kind=Gateway, **more):
@@ -121,10 +120,11 @@ def test_a_successor_with_more_workers_and_another_absent_address_listens_there(
     ini.write_text(write(1, absent))
     with Upgraded(*ALLOW, "--config", str(ini), workers=None) as gateway:
         assert asked(gateway, "/reload", "POST")["mistakes"] == []
-        ini.write_text(write(2, f"{absent}, 198.51.100.8"))
+        another = absent_address()
+        ini.write_text(write(2, f"{absent}, {another}"))
         with gateway.tunnel(upstream.target):
             gateway.upgrade()
-            listens = sorted([f"{gateway.address}:8080", place_of(absent), "198.51.100.8:8080"])
+            listens = sorted([f"{gateway.address}:8080", place_of(absent), place_of(another)])
             assert sorted(gateway.events(101)[-1]["listen"]) == listens
             until(lambda: len(asked(gateway, "/status")["listen_absent"]) == 2)
             os.kill(gateway.workers[0], signal.SIGKILL)  # its replacement has its sockets

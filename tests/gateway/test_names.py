@@ -7,7 +7,7 @@ import time
 
 import pytest
 from harness.dns import AAAA, NXDOMAIN, SERVFAIL, SILENT, A, Dns
-from harness.gateway import Gateway, free_port, read_exactly
+from harness.gateway import Gateway, address, free_port, read_exactly
 from harness.load import Load
 from harness.upstreams import Server, echo, reset
 from harness.waiting import until
@@ -210,12 +210,13 @@ def test_an_answer_that_changes_between_two_look_ups_is_never_dialed_unjudged():
 
 def test_all_addresses_are_tried_and_a_silent_one_holds_up_little():
     """The first address takes no connection and says nothing (its queue is full); the second answers."""
-    full = socket.create_server(("127.77.0.1", 8443), backlog=0)
+    silent, refusing = address(), address()
+    full = socket.create_server((silent, 8443), backlog=0)
     fillers = []
     with (
         full,
         Server(echo, port=8443) as upstream,
-        Dns({"a.example": ["127.77.0.1", upstream.host], "b.example": ["127.77.0.2", upstream.host]}) as dns,
+        Dns({"a.example": [silent, upstream.host], "b.example": [refusing, upstream.host]}) as dns,
         Gateway(
             "--allowed-host", "a.example:8443, b.example:8443", *LOOPBACK, *dns.flags, "--dial-timeout", "20s"
         ) as gateway,
@@ -225,7 +226,7 @@ def test_all_addresses_are_tried_and_a_silent_one_holds_up_little():
             filler.settimeout(0.2)
             fillers.append(filler)
             try:
-                filler.connect(("127.77.0.1", 8443))
+                filler.connect((silent, 8443))
             except TimeoutError:
                 break
         began = time.monotonic()

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from harness.admin import ask, asked
 from harness.browser import block_scripts, browser, complaints, look
-from harness.gateway import Gateway, address, read_all
+from harness.gateway import Gateway, absent_address, address, read_all
 from harness.relays import PORT, playing
 from harness.upstreams import Server, echo
 from harness.waiting import PATIENCE
@@ -68,13 +68,14 @@ def refuse(gateway, target):
 
 
 def test_an_absent_address_and_that_it_was_taken_out_are_told_without_loading_it_again(chrome):
-    with started("--listen-address", "198.51.100.7", "--listen-freebind", "yes") as gateway:
+    absent = absent_address()
+    with started("--listen-address", absent, "--listen-freebind", "yes") as gateway:
         chrome.get(gateway.page)
-        shows(chrome, "#state", "198.51.100.7:8080 (this machine does not have that address now)")
+        shows(chrome, "#state", f"{absent}:8080 (this machine does not have that address now)")
         assert not chrome.find_element(By.ID, "attention").is_displayed()
         asked(gateway, "/take-out", "POST")
         shows(chrome, "#attention", "Taken out by ogw ready --off at ")
-        assert "198.51.100.7:8080 (this machine" in text(chrome, "#state")
+        assert f"{absent}:8080 (this machine" in text(chrome, "#state")
         asked(gateway, "/take-back", "POST")
         page_until(chrome, lambda: not chrome.find_element(By.ID, "attention").is_displayed())
 

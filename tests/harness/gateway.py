@@ -41,6 +41,12 @@ def address():
     )
 
 
+def absent_address(family="IPv4"):
+    """One that no machine has (RFC 2544, RFC 3849), and that no other test of this machine uses."""
+    number = next(_numbers) % 250
+    return f"2001:db8::{_run:x}:{number:x}" if family == "IPv6" else f"198.{18 + _run // 250 % 2}.{_run % 250}.{number}"
+
+
 def free_port(host):
     """Of those that the kernel gives no outgoing connection, as the tests beside this one make them all the time."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
