@@ -46,8 +46,11 @@ VALID = (
     ("192.0.2.0/24:8443", "or for any of a network, on port 8443"),
     ("[2001:db8::7]:8443", "an IPv6 address with a port stands in brackets"),
     ("www.example.com from=10.1.0.0/16", "for clients of this network"),
+    ("www.example.com from=cn:till-17", "for the client with this name in its certificate"),
+    ('www.example.com from="san:Till 17" from=10.1.0.0/16', "for either of them"),
     ("db.example.com to=10.9.0.0/24", "may resolve into this private network"),
     ("www.example.com until=2027-01-31T18:00:00Z", "until then"),
+    ("www.example.com stage=canary", "for gateways with `stage = canary` alone"),
     ('www.example.com no-server-name note="old till, see ticket 7"', "without a server name, and why"),
 )
 INVALID = ("*", "*.com", "a.*.example.com", "https://www.example.com/", "www.example.com:0", "10.1.2.3/16",

@@ -20,6 +20,7 @@ from typing import Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
+from ogw.policy.identity import NOBODY, Names
 from ogw.policy.recheck import Session, judge_hello
 from ogw.policy.rejection import Ending, Reject, Rejection, unreadable
 from ogw.policy.server_name import server_name
@@ -82,10 +83,13 @@ class Handshake:
     nothing does. Where the rules only report, everything passes on at once, whatever is said of it.
     """
 
-    def __init__(self, policy: Policy, target: Target, client_ip: str, no_server_name: bool) -> None:
+    def __init__(
+        self, policy: Policy, target: Target, client_ip: str, no_server_name: bool, names: Names = NOBODY
+    ) -> None:
         rules = policy.tls
         self._target = target
         self._client_ip = client_ip
+        self._client_names = names
         self._take(policy, no_server_name)
         self._waits = _CLIENT_HELLO
         self._client = Side("the client", _CLIENT_CLOSED, rules.max_size)
@@ -120,7 +124,7 @@ class Handshake:
         if seen.server_name not in ("", self._target.host) and self._subjects is None:
             other = Target(seen.server_name, self._target.port)
             self._subjects = policy.tls.subjects_for(other, self._client_ip)
-        decision = judge_hello(policy, self._client_ip, self._target, no_server_name, seen)
+        decision = judge_hello(policy, self._client_ip, self._target, no_server_name, seen, names=self._client_names)
         if not decision.allowed:
             self._settle(Rejection(decision.reason, decision.detail))
 
@@ -296,7 +300,7 @@ class Handshake:
             return
         if self._rules.any_allowed_host:
             other = Target(name, target.port)
-            decision = self._policy.judge_target(other, self._client_ip)
+            decision = self._policy.judge_target(other, self._client_ip, names=self._client_names)
             if decision.allowed and decision.reported is None:
                 # The rules of both hold.
                 self._subjects = self._subjects or self._rules.subjects_for(other, self._client_ip)

@@ -9,9 +9,10 @@ from typing import NamedTuple, Optional
 
 from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import ALLOW, Decision, Reason
+from ogw.policy.identity import NOBODY, Names, shown
 from ogw.policy.index import HostIndex, holds, parse_client
 from ogw.policy.networks import Network, Networks
-from ogw.policy.rules import Rule, time_text
+from ogw.policy.rules import Rule, of_stage, time_text
 from ogw.policy.tls_rules import TlsRules
 from ogw.wire.connect import Target
 
@@ -20,7 +21,8 @@ class Match(NamedTuple):
     """A rule whose pattern covers a target's host.
 
     denies    it is one of the denied hosts
-    obstacle  why it does not hold for a request: "port", "until" or "from"; "" where it holds
+    obstacle  why it does not hold for a request: "port", "until", "from", or "stage" where the gateway is of another
+              one; "" where it holds
     """
 
     rule: Rule
@@ -36,6 +38,7 @@ class Policy:
     target_networks  networks that any target's addresses may lie in although the address guard would refuse them
     tls              what is asked of a TLS session once the tunnel is open
     report_until     until then (Unix seconds) what no rule allows is only reported, and passes; None: never
+    stage            of the gateway: rules of other stages are left out; "": of none
     """
 
     def __init__(
@@ -47,7 +50,12 @@ class Policy:
         target_networks: Collection[Network] = (),
         tls: Optional[TlsRules] = None,
         report_until: Optional[float] = None,
+        stage: str = "",
     ) -> None:
+        self.stage = stage
+        self._allowed_elsewhere = HostIndex(rule for rule in allowed if rule.stage not in ("", stage))
+        self._denied_elsewhere = HostIndex(rule for rule in denied if rule.stage not in ("", stage))
+        allowed, denied = of_stage(allowed, stage), of_stage(denied, stage)
         self._allowed = HostIndex(allowed)
         self._denied = HostIndex(denied)
         self._denies = bool(denied)
@@ -71,8 +79,12 @@ class Policy:
             False, Reason.CLIENT_NOT_ALLOWED, f"{client} is in no network of allowed-client; add it there to let it in"
         )
 
-    def judge_target(self, target: Target, client: str, now: Optional[float] = None) -> Decision:
-        """May this client go to this target? `now` is in Unix seconds; None reads the clock where an end is set."""
+    def judge_target(self, target: Target, client: str, now: Optional[float] = None, names: Names = NOBODY) -> Decision:
+        """May this client go to this target?
+
+        now    in Unix seconds; None reads the clock where an end is set
+        names  in the client's certificate
+        """
         clock = time.time if now is None else lambda: now
         port = target.port
         for rule in self._denied.find(target, in_any_form=True) if self._denies else ():
@@ -80,9 +92,9 @@ class Policy:
                 return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target} is denied by {rule} ({rule.source})")
         rules = self._allowed.find(target)
         usual = port in self.ports
-        holding = [r for r in rules if (usual if r.port is None else r.port == port) and holds(r, client, clock)]
+        holding = [r for r in rules if (usual if r.port is None else r.port == port) and holds(r, client, clock, names)]
         if not holding:
-            refusal = self._refusal(target, client, rules, clock)
+            refusal = self._refusal(target, client, rules, clock, names)
             if self._report_until is None or clock() >= self._report_until:
                 return refusal
             return Decision(True, Reason.ALLOWED, refusal.detail, reported=refusal, until=self._report_until)
@@ -126,22 +138,26 @@ class Policy:
             rules += self._denying_address(address, target.port, client, now)
         return list({(str(rule), rule.source): rule for rule in rules}.values())
 
-    def matches(self, target: Target, client: str, now: Optional[float] = None) -> list[Match]:
-        """Every rule that judge_target looks at for this target, those that deny first."""
+    def matches(self, target: Target, client: str, now: Optional[float] = None, names: Names = NOBODY) -> list[Match]:
+        """Every rule that judge_target looks at for this target, those that deny first; then those of other stages."""
         clock = time.time if now is None else lambda: now
         denied, allowed = self._denied.find(target, in_any_form=True), self._allowed.find(target)
         return [
             *(Match(rule, True, _obstacle(rule, rule.port in (None, target.port), client, clock)) for rule in denied),
             *(
-                Match(rule, False, _obstacle(rule, self._port_fits(rule, target.port), client, clock))
+                Match(rule, False, _obstacle(rule, self._port_fits(rule, target.port), client, clock, names))
                 for rule in allowed
             ),
+            *(Match(rule, True, "stage") for rule in self._denied_elsewhere.find(target, in_any_form=True)),
+            *(Match(rule, False, "stage") for rule in self._allowed_elsewhere.find(target)),
         ]
 
     def _port_fits(self, rule: Rule, port: int) -> bool:
         return port in self.ports if rule.port is None else rule.port == port
 
-    def _refusal(self, target: Target, client: str, rules: list[Rule], clock: Callable[[], float]) -> Decision:
+    def _refusal(
+        self, target: Target, client: str, rules: list[Rule], clock: Callable[[], float], names: Names
+    ) -> Decision:
         """Why none of the rules that match the host allows the target, and what would."""
         if not rules:
             near = self._allowed.just_above(target)
@@ -150,12 +166,15 @@ class Policy:
             hint = f"allowed-host = {wanted}{to} would allow it"
             if near is not None:
                 hint = f"{near} ({near.source}) covers only names below it; .{near.name} would cover both"
+            for rule in self._allowed_elsewhere.find(target)[:1]:
+                hint = f"there is a rule for it, {rule} ({rule.source}), but of stage {rule.stage}, and this gateway "
+                hint += f"is of stage {self.stage}" if self.stage else "is of none"
             return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not in the allowed hosts; {hint}")
         for rule in rules:
             if self._port_fits(rule, target.port):
                 continue
-            if holds(rule, client, clock):
-                alive = [one for one in rules if holds(one, client, clock)]
+            if holds(rule, client, clock, names):
+                alive = [one for one in rules if holds(one, client, clock, names)]
                 ports = sorted({port for one in alive for port in ((one.port,) if one.port else self.ports)})
                 allowed = ", ".join(str(port) for port in ports)
                 return Decision(
@@ -168,7 +187,7 @@ class Policy:
         if rule.until is not None and clock() >= rule.until:
             why = f"its rule {rule} ({rule.source}) ended at {time_text(rule.until)}"
         else:
-            why = f"its rule {rule} ({rule.source}) is for other clients than {client}"
+            why = f"its rule {rule} ({rule.source}) is for other clients than {shown(client, names)}"
         return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not allowed: {why}")
 
 
@@ -186,19 +205,15 @@ def _union(rules: list[Rule]) -> Decision:
     return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in more), until=until)
 
 
-def _obstacle(rule: Rule, port_fits: bool, client: str, clock: Callable[[], float]) -> str:
+def _obstacle(rule: Rule, port_fits: bool, client: str, clock: Callable[[], float], names: Names = NOBODY) -> str:
     if not port_fits:
         return "port"
     if rule.until is not None and clock() >= rule.until:
         return "until"
-    return "" if holds(rule, client, clock) else "from"
+    return "" if holds(rule, client, clock, names) else "from"
 
 
 def _hash(allowed: Iterable[Rule], denied: Iterable[Rule], *lists: Sequence[object]) -> str:
-    """Eight hexadecimal digits that name a policy, whatever the order and the notes of its rules."""
-    texts = [sorted(f"{rule.port} {_without_note(rule)}" for rule in rules) for rules in (allowed, denied)]
+    """Eight hexadecimal digits that name a policy, whatever the order, the notes and the stages of its rules."""
+    texts = [sorted({f"{rule.port} {rule.text}" for rule in rules}) for rules in (allowed, denied)]
     return hashlib.sha256(repr([*texts, *lists]).encode()).hexdigest()[:8]
-
-
-def _without_note(rule: Rule) -> str:
-    return str(rule).partition(" note=")[0]

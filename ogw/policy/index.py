@@ -7,6 +7,7 @@ from ipaddress import IPv6Network, ip_address
 from typing import Optional
 
 from ogw.policy.addresses import carried
+from ogw.policy.identity import NOBODY, Names
 from ogw.policy.networks import Networks
 from ogw.policy.rules import Kind, Rule
 from ogw.wire.address import Address, unmapped
@@ -78,18 +79,22 @@ class HostIndex:
         return any(rule.port in (None, target.port) and holds(rule, client, clock) for rule in rules)
 
     def texts(self) -> list[str]:
-        """The canonical text of every rule, sorted, for the policy's hash."""
-        return sorted(str(rule) for rule in self._rules)
+        """What every rule says, sorted, for the policy's hash."""
+        return sorted(rule.text for rule in self._rules)
 
     def just_above(self, target: Target) -> Optional[Rule]:
         """A `*.name` rule for exactly the target's host: what somebody wrote who meant the name as well."""
         return next(iter(self._below.get(target.host, ())), None)
 
 
-def holds(rule: Rule, client: str, clock: Callable[[], float]) -> bool:
+def holds(rule: Rule, client: str, clock: Callable[[], float], names: Names = NOBODY) -> bool:
+    """Whether its time and its clients fit: one of this address (IP text), with these names in its certificate."""
     if rule.until is not None and clock() >= rule.until:
         return False
-    if not rule.clients:
+    if rule.names:
+        if not names.isdisjoint(rule.names):
+            return True
+    elif not rule.clients:
         return True
     address = parse_client(client)
     return any(address in network for network in rule.clients)

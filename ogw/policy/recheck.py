@@ -6,6 +6,7 @@ from typing import NamedTuple, Optional
 
 from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.policy.hosts import Policy
+from ogw.policy.identity import NOBODY, Names
 from ogw.policy.tls_rules import Mode
 from ogw.wire.connect import Target
 from ogw.wire.tls import version_name
@@ -38,19 +39,21 @@ def recheck(
     address: str = "",
     session: Optional[Session] = None,
     now: Optional[float] = None,
+    names: Names = NOBODY,
 ) -> Decision:
     """Would this policy let the tunnel be?
 
     address  the dialed one (IP text); "" before it is dialed, and behind a relay proxy, which resolved the name
     session  None before it is verified
     now      in Unix seconds; None reads the clock
+    names    in the client's certificate
 
     What was not looked at is taken for broken: the client comes again, and is looked at.
     """
     decision = policy.judge_client(client)
     if not decision.allowed:
         return decision
-    decision = policy.judge_target(target, client, now)
+    decision = policy.judge_target(target, client, now, names)
     if not decision.allowed:
         return decision
     address = address or (target.host if target.address is not None else "")
@@ -60,7 +63,7 @@ def recheck(
             return judged
     if session is None or policy.tls.mode is not Mode.ENFORCE:
         return decision
-    judged = judge_hello(policy, client, target, decision.no_server_name, session, now)
+    judged = judge_hello(policy, client, target, decision.no_server_name, session, now, names)
     if judged.allowed:
         rest = _judge_answer(policy, client, target, session, now)
         if not rest.allowed:
@@ -70,13 +73,19 @@ def recheck(
 
 
 def judge_hello(
-    policy: Policy, client: str, target: Target, no_server_name: bool, session: Session, now: Optional[float] = None
+    policy: Policy,
+    client: str,
+    target: Target,
+    no_server_name: bool,
+    session: Session,
+    now: Optional[float] = None,
+    names: Names = NOBODY,
 ) -> Decision:
     """What a ClientHello said, and the version that was chosen, where it is known."""
     rules = policy.tls
     decision = ALLOW
     if session.server_name != target.host:
-        decision = _judge_other_name(policy, client, target, no_server_name, session.server_name, now)
+        decision = _judge_other_name(policy, client, target, no_server_name, session.server_name, now, names)
     if decision.allowed and session.ech and rules.ech == "deny":
         return Decision(
             False, Reason.ECH_NOT_ALLOWED, "it has an encrypted_client_hello extension (encrypted-client-hello)"
@@ -89,7 +98,7 @@ def judge_hello(
 
 
 def _judge_other_name(
-    policy: Policy, client: str, target: Target, no_server_name: bool, name: str, now: Optional[float]
+    policy: Policy, client: str, target: Target, no_server_name: bool, name: str, now: Optional[float], names: Names
 ) -> Decision:
     if not name:
         if no_server_name:
@@ -97,7 +106,7 @@ def _judge_other_name(
         detail = f"its ClientHello names no server; no-server-name in the rule of {target.host} would let it pass"
         return Decision(False, Reason.SERVER_NAME_MISSING, detail)
     if policy.tls.any_allowed_host:
-        decision = policy.judge_target(Target(name, target.port), client, now)
+        decision = policy.judge_target(Target(name, target.port), client, now, names)
         if decision.allowed and decision.reported is None:
             return decision
     detail = f"its server name is {name}, but the target is {target.host} (server-name)"

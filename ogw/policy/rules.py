@@ -1,17 +1,18 @@
 """Host rules: the one reader of their grammar, for flag, variable, file and list.
 
-PATTERN[:PORT] [from=NETWORK] [to=NETWORK] [until=TIME] [no-server-name] [note="..."]
+PATTERN[:PORT] [from=NETWORK|cn:NAME|san:NAME] [to=NETWORK] [until=TIME] [no-server-name] [stage=NAME] [note="..."]
 """
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from gettext import gettext as _
 from ipaddress import ip_network
 from typing import Optional
 
+from ogw.policy.identity import is_name, name_text, parse_name
 from ogw.policy.networks import Network, parse_network
 from ogw.wire.connect import LONGEST_NAME, parse_host
 from ogw.wire.place import in_brackets, place
@@ -27,7 +28,20 @@ _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"
 )
 _RELATIVE = re.compile(r"[0-9]+[smhdw]\Z")
+_STAGE = re.compile(r"[a-z0-9-]{1,32}\Z")
 _SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # spaces of other widths (category Zs)
+
+
+# Of a rule; each rightly written.
+ATTRIBUTES = {
+    "from": "from=10.1.0.0/16",
+    "to": "to=10.1.0.0/16",
+    "until": "until=2027-01-31T18:00:00Z",
+    "no-server-name": "no-server-name",
+    "stage": "stage=canary",
+    "note": 'note="why"',
+}
+_OF_DENIED = ("from", "until", "stage", "note")
 
 
 class Kind(enum.Enum):
@@ -48,8 +62,10 @@ class Rule:
     affixes   STARRED only: what the first label begins and ends with
     network   NETWORK only; a single address is a network of one
     port      None: each of the allowed ports
-    clients   networks of clients; empty: all
+    clients   networks of clients; with `names` empty, too: all
+    names     of clients' certificates (policy/identity.py), beside the networks: any that fits is enough
     until     Unix seconds; None: for good
+    stage     only gateways of this stage take the rule; "": all
     source    where it stands: "--allowed-host", "OGW_ALLOWED_HOST", "/etc/ogw/ogw.ini:12"
     """
 
@@ -59,9 +75,11 @@ class Rule:
     network: Optional[Network] = None
     port: Optional[int] = None
     clients: tuple[Network, ...] = ()
+    names: tuple[str, ...] = ()
     to: tuple[Network, ...] = ()
     until: Optional[float] = None
     no_server_name: bool = False
+    stage: str = ""
     note: str = field(default="", compare=False)
     source: str = field(default="", compare=False)
 
@@ -75,16 +93,25 @@ class Rule:
         before = {Kind.NAME: "", Kind.BELOW: "*.", Kind.BOTH: ".", Kind.STARRED: f"{prefix}*{postfix}."}
         return before[self.kind] + self.name
 
-    def __str__(self) -> str:
-        """The canonical text of the whole rule; read again, it gives an equal rule."""
+    @property
+    def text(self) -> str:
+        """What it says to a gateway that takes it: without its stage and its note."""
         pattern = self.pattern
         if self.port is not None:
             pattern = place(pattern, self.port)
-        words = [pattern, *(f"from={network}" for network in self.clients), *(f"to={network}" for network in self.to)]
+        clients = (*map(str, self.clients), *map(name_text, self.names))
+        words = [pattern, *(f"from={client}" for client in clients), *(f"to={network}" for network in self.to)]
         if self.until is not None:
             words.append(f"until={time_text(self.until)}")
         if self.no_server_name:
             words.append("no-server-name")
+        return " ".join(words)
+
+    def __str__(self) -> str:
+        """The canonical text of the whole rule; read again, it gives an equal rule."""
+        words = [self.text]
+        if self.stage:
+            words.append(f"stage={self.stage}")
         if self.note:
             words.append(f'note="{self.note}"')
         return " ".join(words)
@@ -97,7 +124,8 @@ class _Wrong(Exception):
 def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule], list[str]]:
     """All rules of a text, one per line or separated by commas, and a message for each of the first that are wrong.
 
-    denied  read rules that allow nothing, such as those of denied hosts: they take from=, until= and note= only
+    denied  read rules that allow nothing, such as those of denied hosts: they take from= with networks, until=, stage=
+            and note= only
     """
     rules: list[Rule] = []
     mistakes: list[str] = []
@@ -111,6 +139,11 @@ def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule
             if len(mistakes) > MOST_WRONG:
                 break
     return rules, mistakes
+
+
+def of_stage(rules: Iterable[Rule], stage: str) -> list[Rule]:
+    """Those that a gateway of this stage takes; "" is a gateway of none."""
+    return [rule for rule in rules if rule.stage in ("", stage)]
 
 
 def split_rules(text: str) -> list[str]:
@@ -144,37 +177,66 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
     values: dict[str, list[str]] = {}
     for word in attributes:
         name, equals, value = word.partition("=")
-        known = ("from", "until", "note") if denied else ("from", "to", "until", "no-server-name", "note")
+        known = _OF_DENIED if denied else ATTRIBUTES
         if name not in known:
             message = _("{word} is not an attribute; those are {known}")
             if name in ("to", "no-server-name"):
                 message = _("{word} says what is allowed; a rule of this list can have {known}")
             raise _Wrong(message.format(word=_shown(name), known=", ".join(known)))
         if bool(equals) == (name == "no-server-name") or (equals and not value.strip('"')):
-            right = {"no-server-name": "no-server-name", "until": "until=2027-01-31T18:00:00Z", "note": 'note="why"'}
-            raise _Wrong(_("{name} is written {right}").format(name=name, right=right.get(name, f"{name}=10.1.0.0/16")))
+            raise _Wrong(_("{name} is written {right}").format(name=name, right=ATTRIBUTES[name]))
         if name in values and name not in ("from", "to"):
             raise _Wrong(_("{name} stands there twice").format(name=name))
         values.setdefault(name, []).append(value)
     body, port = _split_port(pattern)
+    clients = values.get("from", [])
+    named = [text for text in clients if is_name(text)]
     return Rule(
         **_pattern(body),  # type: ignore[arg-type]
         port=port,
-        clients=_networks("from", values),
-        to=_networks("to", values),
+        clients=_networks("from", [text for text in clients if text not in named]),
+        names=_names(named, denied),
+        to=_networks("to", values.get("to", [])),
         until=_until(values["until"][0]) if "until" in values else None,
         no_server_name="no-server-name" in values,
+        stage=_stage(values["stage"][0]) if "stage" in values else "",
         note=_note(values["note"][0]) if "note" in values else "",
         source=source,
     )
 
 
-def _networks(name: str, values: dict[str, list[str]]) -> tuple[Network, ...]:
+def _networks(name: str, texts: Sequence[str]) -> tuple[Network, ...]:
     try:
-        return tuple(sorted({parse_network(text) for text in values.get(name, ())}, key=str))
+        return tuple(sorted({parse_network(text) for text in texts}, key=str))
     except ValueError as error:
-        shown = _shown(" ".join(values[name]))
-        raise _Wrong(_("{name}={value}: {error}").format(name=name, value=shown, error=error)) from None
+        more = _("; a client with a certificate is written from=cn:NAME or from=san:NAME") if name == "from" else ""
+        raise _Wrong(f"{name}={_shown(' '.join(texts))}: {error}{more}") from None
+
+
+def _names(texts: Sequence[str], denied: bool) -> tuple[str, ...]:
+    if texts and denied:
+        raise _Wrong(
+            _("from={name}: a rule of this list has networks only, as in from=10.1.0.0/16; whoever shows no "
+              "certificate would escape it").format(name=_shown(texts[0])[1:-1])
+        )  # fmt: skip
+    try:
+        return tuple(sorted({parse_name(text) for text in texts}))
+    except ValueError as error:
+        raise _Wrong(f"from={_shown(' '.join(texts))}: {error}") from None
+
+
+def parse_stage(text: str) -> str:
+    """The name of a stage of a roll-out. Raises ValueError with a sentence on what is right."""
+    if not _STAGE.match(text):
+        raise ValueError(_("is no name of a stage: 1 to 32 of a-z, 0-9 and -, such as canary"))
+    return text
+
+
+def _stage(text: str) -> str:
+    try:
+        return parse_stage(text)
+    except ValueError as error:
+        raise _Wrong(f"stage={_shown(text)} {error}") from None
 
 
 def _note(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Optional
 
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
+from ogw.policy.rules import of_stage
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.settings.password_file import read_password
@@ -45,7 +46,8 @@ def dialer_of(
     )
     places = OwnPlaces(own)
     relays = _relays(config, connector, log, via, places) if config.relay_proxy else None
-    bypass = HostIndex(config.relay_proxy_bypass) if config.relay_proxy_bypass else None
+    rules = of_stage(config.relay_proxy_bypass, config.stage)
+    bypass = HostIndex(rules) if rules else None
     return Dialer(connector, policy, places, relays, bypass)
 
 

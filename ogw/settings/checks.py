@@ -9,7 +9,7 @@ from gettext import gettext as _
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Optional
 
-from ogw.policy.rules import time_text
+from ogw.policy.rules import of_stage, time_text
 from ogw.report.sinks import Syslog
 from ogw.settings import run_dir
 from ogw.settings.listening import EVERYWHERE, NO_SUCH_FAMILY, advice, require_bindable
@@ -43,6 +43,7 @@ def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
         told = _("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it")
         mistakes.near(given, told)
     _check_listen(values, mistakes, warnings)
+    _check_names(values, mistakes)
     _check_proxy_protocol(values, mistakes, warnings)
     _check_relay_proxy(values, mistakes, warnings)
     if values["admin_name"] and (values["admin_page"] == "no" or values["admin_address"] is None):
@@ -179,6 +180,19 @@ def _meet(host: str, other: str, same_setting: bool) -> bool:
     if (":" in host) != (":" in other):
         return False
     return not same_setting if host == other else bool({host, other} & EVERYWHERE)
+
+
+def _check_names(values: dict[str, Any], mistakes: Mistakes) -> None:
+    """Rules that this gateway takes, and that no client could ever fit."""
+    if values["listen_client_certificate"] != "off":
+        return
+    for rule in [rule for rule in of_stage(values["allowed_host"], values["stage"] or "") if rule.names][:1]:
+        mistakes.wrong.add("allowed-host")
+        mistakes.add(
+            _("{source}: host rule {rule}: from={name} names clients by their certificates, and none shows one; "
+              "set listen-client-certificate = required, or name networks, as in from=10.1.0.0/16").format(
+                source=rule.source, rule=ascii(rule.text), name=rule.names[0])
+        )  # fmt: skip
 
 
 def _check_proxy_protocol(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:

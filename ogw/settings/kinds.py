@@ -6,7 +6,7 @@ from gettext import gettext as _
 from ipaddress import ip_address
 from typing import Any, Optional, Union
 
-from ogw.policy.rules import parse_time
+from ogw.policy.rules import parse_stage, parse_time
 from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import Secret, credentials
 
@@ -174,6 +174,11 @@ def host_name(text: str) -> str:
     if address is not None:
         raise ValueError(_("is an IP address, for which no name is needed"))
     return name
+
+
+def stage_name(text: str) -> str:
+    """The name of a stage; nothing for none."""
+    return parse_stage(text) if text else ""
 
 
 def moment(text: str) -> Optional[float]:

@@ -10,7 +10,7 @@ from typing import Any, Optional, Union
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
 from ogw.policy.networks import Network, parse_network
-from ogw.policy.rules import Rule
+from ogw.policy.rules import Rule, of_stage
 from ogw.policy.subjects import Pattern, Subjects, parse_pattern
 from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.settings.elsewhere.gather import Seen, Sourced
@@ -36,6 +36,7 @@ from ogw.settings.kinds import (
     region_name,
     secret,
     size,
+    stage_name,
     syslog,
     tls_version,
     user_name,
@@ -130,6 +131,13 @@ class Config:
         _("networks of those load balancers: from there it is required, from all others it is refused"),
         listed=True,
     )
+    listen_client_certificate: str = _listening(
+        "listen-client-certificate",
+        "off",
+        choice("off", "required"),
+        "off|required",
+        _("off, or required: clients show a certificate, whose names rules can name (from=cn:NAME, from=san:NAME)"),
+    )
     allowed_host: tuple[Rule, ...] = _what_may_pass(
         "allowed-host",
         "",
@@ -185,6 +193,13 @@ class Config:
         moment,
         "TIME",
         _("when policy-mode = report ends by itself (RFC 3339 with its zone), at most seven days ahead"),
+    )
+    stage: str = _what_may_pass(
+        "stage",
+        "",
+        stage_name,
+        "NAME",
+        _("the gateway's stage in a roll-out: rules with stage=canary are for gateways with stage = canary alone"),
     )
     preset: tuple[str, ...] = _from_elsewhere(
         "preset",
@@ -577,12 +592,19 @@ class Config:
                 any_allowed_host=self.server_name == "allowed-hosts",
                 ech=self.encrypted_client_hello,
                 subjects=Subjects(certificates) if certificates else None,
-                certificate_hosts=HostIndex(self.client_certificate_hosts) if self.client_certificate_hosts else None,
+                certificate_hosts=self._certificate_hosts,
                 allow_unseen=self.unseen_client_certificate == "allow",
                 max_size=self.handshake_max_size,
             ),
             report_until=self.reports_until,
+            stage=self.stage,
         )
+
+    @property
+    def _certificate_hosts(self) -> Optional[HostIndex]:
+        """None: all. Where each of the rules is of another stage, none is left, which is not the same."""
+        rules = self.client_certificate_hosts
+        return HostIndex(of_stage(rules, self.stage)) if rules else None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "policy"}

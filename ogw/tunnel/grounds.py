@@ -6,6 +6,7 @@ from typing import Optional
 
 from ogw.policy.decision import ALLOW, Decision
 from ogw.policy.hosts import Policy
+from ogw.policy.identity import NOBODY, Names
 from ogw.policy.recheck import Session, recheck
 from ogw.wire.connect import Target
 
@@ -40,11 +41,12 @@ class Grounds:
         if decision.until != math.inf:
             self.until += random.uniform(0, ENDS_SPREAD)
 
-    def recheck(self, policy: Policy, client: str, now: Optional[float] = None) -> Decision:
+    def recheck(self, policy: Policy, client: str, now: Optional[float] = None, names: Names = NOBODY) -> Decision:
         """What the policy that is in force says of all that is known. It rests on that only once `rest_on` is told.
 
-        now  in Unix seconds; None reads the clock
+        now    in Unix seconds; None reads the clock
+        names  in the client's certificate
         """
         assert self.target is not None
         self.policy = policy
-        return recheck(policy, client, self.target, self.address, self.session, now)
+        return recheck(policy, client, self.target, self.address, self.session, now, names)

@@ -10,6 +10,7 @@ from greenlet import getcurrent
 
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.handshake import Handshake
+from ogw.policy.identity import NOBODY, Names
 from ogw.policy.recheck import UNWATCHED
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
@@ -41,7 +42,10 @@ class Ended(BaseException):
 class Tunnel:
     """One accepted client connection. It owns its sockets: only `run` closes them."""
 
+    # Of few; those have them in slots of their own.
     via = ""  # address:port of the load balancer that it came through (tunnel/introduced.py)
+    names: Names = NOBODY  # in the client's certificate, which was verified
+    subject = ""  # of that certificate (RFC 4514 text)
 
     __slots__ = (
         "accepted",
@@ -153,7 +157,7 @@ class Tunnel:
 
     def _recheck(self, now: Optional[float] = None) -> Decision:
         """What the policy in force says of it, which it rests on from now on where that allows it."""
-        decision = self.grounds.recheck(self.shared.policy, self.client_ip, now)
+        decision = self.grounds.recheck(self.shared.policy, self.client_ip, now, self.names)
         if decision.allowed:
             self._rest_on(decision)
         return decision
@@ -237,7 +241,7 @@ class Tunnel:
             shared.ledger.log.event(Event.CONNECT_RECEIVED, "", **self._who())
         if shared.draining.now:
             raise Refused(Reason.DRAINING, "the gateway is draining")
-        decision = shared.policy.judge_target(request.target, self.client_ip)
+        decision = shared.policy.judge_target(request.target, self.client_ip, None, self.names)
         if not decision.allowed:
             raise Refused(decision.reason, decision.detail)
         self._rest_on(decision)
@@ -308,7 +312,8 @@ class Tunnel:
         """Say 200 and let the handshake go by. Where the tunnel ends with it, set `duplex.reason`."""
         grounds = self.grounds
         assert grounds.target is not None
-        handshake = Handshake(self.shared.policy, grounds.target, self.client_ip, grounds.decision.no_server_name)
+        nameless = grounds.decision.no_server_name
+        handshake = Handshake(self.shared.policy, grounds.target, self.client_ip, nameless, self.names)
         self.handshake = handshake
         began = time.monotonic()
         shared = self.shared

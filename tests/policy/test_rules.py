@@ -127,6 +127,23 @@ def test_rules_stand_one_per_line_or_between_commas_and_quotes_hold_together():
         ("a.example until=0001-01-01T00:00:00+23:59", "from the year 1 to 9999"),
         ("a.example until=0000-01-01T00:00:00Z", "a time that there is"),
         ("a.example until=2027-01-31T18:00:00Z until=2027-01-31T18:00:00Z", "twice"),
+        ("a.example from=cn:", "cn:till-17"),
+        ('a.example from="san:"', "cn:till-17"),
+        ("a.example from=CN:till-17", "from=cn:NAME"),
+        ("a.example from=cn=till-17", "from=cn:NAME"),
+        ("a.example from=dns:till-17", "from=cn:NAME"),
+        ("a.example to=cn:till-17", "not an IP address"),
+        ("a.example from=cn:Till 17", "not an attribute"),
+        (f"a.example from=cn:{'x' * 254}", "at most 256 characters"),
+        ('a.example from="cn:a\tb"', "U+0009"),
+        ("a.example from=cn:a\u202eb", "U+202E"),
+        ("a.example stage", "stage=canary"),
+        ("a.example stage=", "stage=canary"),
+        ("a.example stage=Canary", "1 to 32 of a-z"),
+        ("a.example stage=a_b", "1 to 32 of a-z"),
+        ('a.example stage="canary"', "1 to 32 of a-z"),
+        (f"a.example stage={'a' * 33}", "1 to 32 of a-z"),
+        ("a.example stage=a stage=b", "twice"),
         ("a.example note=", 'note="why"'),
         ('a.example note=""', 'note="why"'),
         ('a.example note="open', "not closed"),
@@ -186,6 +203,31 @@ def test_a_rule_that_allows_nothing_takes_no_attribute_that_allows(attribute):
     assert one('a.example from=10.0.0.0/8 until=2027-01-31T18:00:00Z note="x"', denied=True).clients
 
 
+def test_names_of_certificates_stand_beside_networks_and_in_quotes_where_they_need_them():
+    rule = one('a.example from=san:till-17.shop.example from=10.1.0.0/16 from="cn:Till 17, left" from=cn:10.1.2.3')
+    assert rule.clients == (ip_network("10.1.0.0/16"),)
+    assert rule.names == ("cn:10.1.2.3", "cn:Till 17, left", "san:till-17.shop.example")
+    assert str(rule) == (
+        'a.example from=10.1.0.0/16 from=cn:10.1.2.3 from="cn:Till 17, left" from=san:till-17.shop.example'
+    )
+    for text in ('from=cn:"Till 17"', 'from="cn:Till 17"', 'from=cn:Till" "17'):
+        assert one(f"a.example {text}").names == ("cn:Till 17",)
+
+
+def test_nobody_escapes_a_denial_by_showing_no_certificate():
+    (mistake,) = parse_rules("a.example from=cn:till-17", "x", denied=True)[1]
+    assert "from=cn:till-17: a rule of this list has networks only, as in from=10.1.0.0/16" in mistake
+    assert mistake.endswith("; whoever shows no certificate would escape it")
+
+
+def test_a_stage_is_read_in_every_list():
+    assert one("a.example stage=canary-2").stage == one("a.example stage=canary-2", denied=True).stage == "canary-2"
+    assert one("a.example stage=canary").text == "a.example"
+    assert str(one('a.example note="x" stage=canary no-server-name')) == (
+        'a.example no-server-name stage=canary note="x"'
+    )
+
+
 NOTED = st.characters(exclude_characters='"').filter(str.isprintable)
 LABEL = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=8).map(lambda text: f"x{text}x")
 NAME = st.lists(LABEL, min_size=2, max_size=4).map(".".join)
@@ -196,6 +238,9 @@ PATTERN = st.one_of(
 ATTRIBUTES = st.lists(
     st.one_of(
         NETWORK.map("from={}".format),
+        st.text(NOTED, min_size=1, max_size=252).map('from="cn:{}"'.format),
+        st.text(NOTED, min_size=1, max_size=252).map('from=san:"{}"'.format),
+        st.from_regex("stage=[a-z0-9-]{1,32}", fullmatch=True),
         NETWORK.map("to={}".format),
         st.just("no-server-name"),
         st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(-timedelta(hours=12))]))
@@ -204,7 +249,7 @@ ATTRIBUTES = st.lists(
         st.text(NOTED, min_size=1).map('note="{}"'.format),
     ),
     max_size=4,
-    unique_by=lambda text: text.partition("=")[0],
+    unique_by=lambda text: text[:8] if text.startswith("from=") else text.partition("=")[0],
 )
 
 

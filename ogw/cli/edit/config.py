@@ -16,7 +16,7 @@ from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
 from ogw.cli.words import offer
-from ogw.policy.rules import parse_time
+from ogw.policy.rules import ATTRIBUTES, parse_time
 from ogw.settings.editing import Editor, setting_of, split
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.source import read_ini
@@ -24,7 +24,6 @@ from ogw.settings.ini.text import IniText
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS
 
-ATTRIBUTES = ("from", "to", "until", "no-server-name", "note")  # of a host rule
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _FROM_NOW = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 _UNTIL = re.compile(r'((?<=[ \t])until=)([0-9]+[smhdw])(?=[ \t]|\Z)(?=(?:[^"]*"[^"]*")*[^"]*\Z)')
@@ -197,7 +196,7 @@ def values_of(setting: Setting, words: list[str]) -> list[str]:
     for word in words:
         name, equals, value = word.partition("=")
         if name in ATTRIBUTES and bool(equals) == (name != "no-server-name") and texts:
-            quoted = f'{name}="{value}"' if " " in value and '"' not in value else word
+            quoted = f'{name}="{value}"' if set(value) & {" ", ","} and '"' not in value else word
             texts[-1] += f" {quoted}"
         else:
             texts += split(setting, word) or [word]

@@ -1,0 +1,50 @@
+"""Who a client is beside its address: the names in its verified certificate, each as a rule writes it: `cn:till-17`.
+
+They are compared exactly, letter by letter: what an authority wrote into a certificate is not read otherwise here.
+"""
+
+from gettext import gettext as _
+
+Names = frozenset[str]
+
+NOBODY: Names = frozenset()  # of a client that has shown no certificate to the gateway
+COMMON_NAME, ALTERNATIVE_NAME = "cn:", "san:"  # of its subject; of all kinds: DNS name, e-mail, URI or IP text
+LONGEST = 256  # characters of a name
+MOST_SHOWN = 4  # names in a sentence
+
+_KINDS = (COMMON_NAME, ALTERNATIVE_NAME)
+
+
+def is_name(text: str) -> bool:
+    """It is meant as a name, in quotes or not; no address begins like that."""
+    return text.replace('"', "").startswith(_KINDS)
+
+
+def parse_name(text: str) -> str:
+    """A name as a rule has it, its quotes left out. Raises ValueError with a sentence on what is wrong."""
+    name = text.replace('"', "")
+    kind, _colon, value = name.partition(":")
+    if not name.startswith(_KINDS) or not value:
+        raise ValueError(_("a name of a certificate is written cn:till-17 or san:till-17.example.com"))
+    if len(name) > LONGEST:
+        raise ValueError(_("a name has at most {most} characters").format(most=LONGEST))
+    for character in value:
+        if not character.isprintable():
+            raise ValueError(
+                _("a name has printable characters only, and U+{code:04X} is none").format(code=ord(character))
+            )
+    return f"{kind}:{value}"
+
+
+def name_text(name: str) -> str:
+    """The same, in quotes where it could not be read without."""
+    return f'"{name}"' if " " in name or "," in name else name
+
+
+def shown(client: str, names: Names) -> str:
+    """A client in a sentence: its address, and the first of its names."""
+    if not names:
+        return client
+    first = [name_text(name) for name in sorted(names)[:MOST_SHOWN]]
+    more = "" if len(names) <= MOST_SHOWN else f" and {len(names) - MOST_SHOWN} more"
+    return f"{client} ({', '.join(first)}{more})"
