@@ -20,7 +20,7 @@ from typing import Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
-from ogw.policy.identity import NOBODY, Names
+from ogw.policy.names import NOBODY, Names
 from ogw.policy.recheck import Session, judge_hello
 from ogw.policy.rejection import Ending, Reject, Rejection, unreadable
 from ogw.policy.server_name import server_name

@@ -9,8 +9,8 @@ from typing import NamedTuple, Optional
 
 from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import ALLOW, Decision, Reason
-from ogw.policy.identity import NOBODY, Names, shown
 from ogw.policy.index import HostIndex, holds, parse_client
+from ogw.policy.names import NOBODY, Names, shown
 from ogw.policy.networks import Network, Networks
 from ogw.policy.rules import Rule, of_stage, time_text
 from ogw.policy.tls_rules import TlsRules

@@ -7,7 +7,7 @@ from ipaddress import IPv6Network, ip_address
 from typing import Optional
 
 from ogw.policy.addresses import carried
-from ogw.policy.identity import NOBODY, Names
+from ogw.policy.names import NOBODY, Names
 from ogw.policy.networks import Networks
 from ogw.policy.rules import Kind, Rule
 from ogw.wire.address import Address, unmapped

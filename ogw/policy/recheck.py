@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional
 
 from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.policy.hosts import Policy
-from ogw.policy.identity import NOBODY, Names
+from ogw.policy.names import NOBODY, Names
 from ogw.policy.tls_rules import Mode
 from ogw.wire.connect import Target
 from ogw.wire.tls import version_name

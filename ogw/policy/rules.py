@@ -12,7 +12,7 @@ from gettext import gettext as _
 from ipaddress import ip_network
 from typing import Optional
 
-from ogw.policy.identity import is_name, name_text, parse_name
+from ogw.policy.names import is_name, name_text, parse_name
 from ogw.policy.networks import Network, parse_network
 from ogw.wire.connect import LONGEST_NAME, parse_host
 from ogw.wire.place import in_brackets, place
@@ -63,7 +63,7 @@ class Rule:
     network   NETWORK only; a single address is a network of one
     port      None: each of the allowed ports
     clients   networks of clients; with `names` empty, too: all
-    names     of clients' certificates (policy/identity.py), beside the networks: any that fits is enough
+    names     of clients' certificates (policy/names.py), beside the networks: any that fits is enough
     until     Unix seconds; None: for good
     stage     only gateways of this stage take the rule; "": all
     source    where it stands: "--allowed-host", "OGW_ALLOWED_HOST", "/etc/ogw/ogw.ini:12"

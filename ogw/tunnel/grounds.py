@@ -6,7 +6,7 @@ from typing import Optional
 
 from ogw.policy.decision import ALLOW, Decision
 from ogw.policy.hosts import Policy
-from ogw.policy.identity import NOBODY, Names
+from ogw.policy.names import NOBODY, Names
 from ogw.policy.recheck import Session, recheck
 from ogw.wire.connect import Target
 

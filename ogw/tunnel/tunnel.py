@@ -10,7 +10,7 @@ from greenlet import getcurrent
 
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.handshake import Handshake
-from ogw.policy.identity import NOBODY, Names
+from ogw.policy.names import NOBODY, Names
 from ogw.policy.recheck import UNWATCHED
 from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ogw.policy.decision import Reason
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
-from ogw.policy.identity import NOBODY, parse_name, shown
+from ogw.policy.names import NOBODY, parse_name, shown
 from ogw.policy.recheck import Session, recheck
 from ogw.policy.rules import parse_rules
 from ogw.policy.tls_rules import TlsRules

@@ -1,4 +1,4 @@
-"""Who a client is beside its address: the names in its verified certificate, each as a rule writes it: `cn:till-17`.
+"""The names in a client's verified certificate, each as a rule writes it, `cn:till-17`: who it is, beside its address.
 
 They are compared exactly, letter by letter: what an authority wrote into a certificate is not read otherwise here.
 """
