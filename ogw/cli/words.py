@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from gettext import gettext as _
 
 from ogw.policy.index import parse_client
+from ogw.policy.names import parse_name
 from ogw.settings.setting import Setting
 
 
@@ -17,6 +18,14 @@ def client_address(text: str) -> str:
         return str(parse_client(text.strip("[]")))
     except ValueError:
         raise argparse.ArgumentTypeError(_("{text} is no IP address").format(text=ascii(text))) from None
+
+
+def name_of_client(text: str) -> str:
+    """A word of the command line as a name of a client's certificate: cn:till-17."""
+    try:
+        return parse_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!a}: {error}") from None
 
 
 def offer(argument: argparse.Action, words: Iterable[str] | Setting) -> None:

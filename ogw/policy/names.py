@@ -3,6 +3,7 @@
 They are compared exactly, letter by letter: what an authority wrote into a certificate is not read otherwise here.
 """
 
+from collections.abc import Iterable
 from gettext import gettext as _
 
 Names = frozenset[str]
@@ -39,6 +40,17 @@ def parse_name(text: str) -> str:
 def name_text(name: str) -> str:
     """The same, in quotes where it could not be read without."""
     return f'"{name}"' if " " in name or "," in name else name
+
+
+def writable(names: Iterable[str]) -> str:
+    """The one of them to write into a rule, a common name if there is one; "" where none can be written."""
+    for name in sorted(names):
+        try:
+            if parse_name(name) == name:
+                return name
+        except ValueError:
+            continue
+    return ""
 
 
 def shown(client: str, names: Names) -> str:

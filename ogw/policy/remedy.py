@@ -10,6 +10,7 @@ from typing import NamedTuple, Optional
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Match, Policy
 from ogw.policy.index import parse_client
+from ogw.policy.names import NOBODY, Names, name_text, writable
 from ogw.policy.networks import Network
 from ogw.policy.rules import Rule
 from ogw.policy.tls_rules import Mode
@@ -36,6 +37,7 @@ class Asked(NamedTuple):
                before that nothing is looked up, unless somebody asks who may (`ogw explain`)
     at         Unix seconds for which it is asked; None: now
     named      what else is to be allowed: as in report/refusals.py
+    names      in the certificate that the client has shown
     """
 
     reason: str
@@ -44,6 +46,7 @@ class Asked(NamedTuple):
     addresses: Sequence[str] = ()
     at: Optional[float] = None
     named: str = ""
+    names: Names = NOBODY
 
 
 def command_for(
@@ -91,7 +94,7 @@ def _edits_of_client(policy: Policy, asked: Asked, is_own: Callable[[str, int], 
         target = parse_target(asked.named.encode())
     except BadTarget:
         return [edit]
-    decision = policy.judge_target(target, asked.client, asked.at)
+    decision = policy.judge_target(target, asked.client, asked.at, asked.names)
     addresses = asked.addresses or ([target.host] if target.address is not None else [])
     if decision.allowed and addresses:
         judged = [
@@ -114,7 +117,7 @@ def _rule_for(policy: Policy, asked: Asked, target: Target, addresses: Sequence[
 
     Where none holds, it gets what those that match would give: one that has ended, is for others or for another port.
     """
-    matches = [match for match in policy.matches(target, asked.client, asked.at) if not match.denies]
+    matches = [match for match in policy.matches(target, asked.client, asked.at, asked.names) if not match.denies]
     alive = [match.rule for match in matches if not match.obstacle]
     matching = alive or [match.rule for match in matches]
     to = tuple(dict.fromkeys(network for rule in matching for network in rule.to))
@@ -124,12 +127,18 @@ def _rule_for(policy: Policy, asked: Asked, target: Target, addresses: Sequence[
     if alive and not refused and (nameless or not is_missed):
         return ""
     words = [_pattern(policy, asked, target)]
-    words += [f"from={parse_client(asked.client)}"] if _is_of_clients(matches, alive) else []
+    words += [f"from={_who(asked)}"] if _is_of_clients(matches, alive) else []
     words += [f"to={_text(network)}" for network in (() if alive else to)]
     words += [f"to={address}" for address in refused[:MOST_NETWORKS]]
     needs_it = is_missed or (nameless and not alive) or (_has_no_name(policy, target) and not nameless)
     words += ["no-server-name"] if needs_it else []
     return " ".join(words)
+
+
+def _who(asked: Asked) -> str:
+    """The client, as from= has it: by a name of its certificate, if it has one that can be written."""
+    name = writable(asked.names)
+    return name_text(name) if name else str(parse_client(asked.client))
 
 
 def _text(network: Network) -> str:
@@ -149,4 +158,8 @@ def _pattern(policy: Policy, asked: Asked, target: Target) -> str:
 def _is_of_clients(matches: Sequence[Match], alive: Sequence[Rule]) -> bool:
     """The list makes a difference between clients, and goes on doing so."""
     others = [match.rule for match in matches if match.obstacle]
-    return any(rule.clients for rule in others) or (bool(alive) and all(rule.clients for rule in alive))
+    return any(map(_is_limited, others)) or (bool(alive) and all(map(_is_limited, alive)))
+
+
+def _is_limited(rule: Rule) -> bool:
+    return bool(rule.clients or rule.names)

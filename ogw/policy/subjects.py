@@ -111,6 +111,17 @@ def parse_subject(text: str, escapes: bool = True) -> frozenset[Rdn]:
     return frozenset(frozenset(rdn) for rdn in rdns if rdn)
 
 
+def common_names(subject: str) -> list[str]:
+    """Those in a subject as a log has it (`shown`), letter by letter; none where it cannot be read or was cut short."""
+    if subject.endswith("..."):
+        return []
+    try:
+        found = list(_Spelling(subject, escapes=True).attributes())
+    except ValueError:
+        return []
+    return [value for name, value, _end in found if name.upper() in ("CN", COMMON_NAME)]
+
+
 class _Spelling:
     """Reads the text of a subject from left to right."""
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from ipaddress import collapse_addresses, ip_network
 from typing import Optional
 
-from ogw.policy.decision import Reason
+from ogw.policy.decision import Decision, Reason
 from ogw.policy.hosts import Policy
 from ogw.policy.index import parse_client
+from ogw.policy.names import COMMON_NAME, is_name, writable
 from ogw.policy.networks import Network
 from ogw.policy.rules import Kind, Rule, parse_rules
+from ogw.policy.subjects import common_names
 from ogw.wire.connect import BadTarget, Target, parse_target
 
 MOST = 200_000  # pairs of a client and a target that are looked at
@@ -21,12 +23,14 @@ MANY = 5  # names below one name, from which on a star rule is worth a word
 class Tally:
     """What was refused, how often, whom, and when.
 
-    clients  address -> how often
+    clients  address, or a name of the client's certificate -> how often
+    seen     (one of these, gateway) -> how often it saw that; nothing where nobody says which it was
     first    Unix seconds of the first and of the last; None where nothing says it
     detail   what was said of the last
     """
 
     clients: Counter[str] = field(default_factory=Counter)
+    seen: Counter[tuple[str, str]] = field(default_factory=Counter)
     first: Optional[float] = None
     last: Optional[float] = None
     detail: str = ""
@@ -35,8 +39,26 @@ class Tally:
     def count(self) -> int:
         return self.clients.total()
 
-    def add(self, client: str, count: int, first: Optional[float], last: Optional[float], detail: str = "") -> None:
+    @property
+    def gateways(self) -> Counter[str]:
+        """Which gateways saw it, and how often."""
+        counts: Counter[str] = Counter()
+        for (_client, gateway), count in self.seen.items():
+            counts[gateway] += count
+        return counts
+
+    def add(
+        self,
+        client: str,
+        count: int,
+        first: Optional[float],
+        last: Optional[float],
+        detail: str = "",
+        gateway: str = "",
+    ) -> None:
         self.clients[client] += count
+        if gateway:
+            self.seen[client, gateway] += count
         self._widen(first, last)
         self.detail = detail
 
@@ -48,10 +70,12 @@ class Tally:
 
     def of(self, clients: Iterable[str]) -> "Tally":
         """The same of these clients alone."""
-        return Tally(Counter({client: self.clients[client] for client in clients}), self.first, self.last)
+        chosen = Counter({client: self.clients[client] for client in clients})
+        seen = Counter({pair: count for pair, count in self.seen.items() if pair[0] in chosen})
+        return Tally(chosen, seen, self.first, self.last)
 
     def __or__(self, other: "Tally") -> "Tally":
-        both = Tally(self.clients + other.clients, self.first, self.last)
+        both = Tally(self.clients + other.clients, self.seen + other.seen, self.first, self.last)
         both._widen(other.first, other.last)
         return both
 
@@ -73,6 +97,7 @@ class Suggestions:
     allowed    how many refusals were of what is allowed by now
     addresses  targets whose addresses the guard refuses; a rule needs to=
     clients    addresses of clients that may not ask at all
+    several    more than one gateway saw all this
     """
 
     rules: list[Suggestion] = field(default_factory=list)
@@ -80,6 +105,7 @@ class Suggestions:
     allowed: int = 0
     addresses: dict[str, Tally] = field(default_factory=dict)
     clients: dict[str, Tally] = field(default_factory=dict)
+    several: bool = False
 
     def families(self) -> dict[str, int]:
         """Names of which a star rule would cover many of these, and how many."""
@@ -104,6 +130,8 @@ class Learner:
         self._targets: dict[Target, Tally] = {}
         self._addresses: dict[Target, Tally] = {}
         self._clients: dict[str, Tally] = {}
+        self._places: dict[str, str] = {}  # name of a certificate -> the last address that it came from
+        self._gateways: set[str] = set()
         self._pairs = 0
         self.strange = 0
         self.beyond = 0
@@ -117,8 +145,14 @@ class Learner:
         first: Optional[float] = None,
         last: Optional[float] = None,
         detail: str = "",
+        subject: str = "",
+        gateway: str = "",
     ) -> bool:
-        """One or several equal refusals, as a log tells them; whether they are of a kind that matters here."""
+        """One or several equal refusals, as a log tells them; whether they are of a kind that matters here.
+
+        subject  of the client's certificate
+        gateway  that saw it
+        """
         of_targets = {
             Reason.HOST_NOT_ALLOWED.token: self._targets,
             Reason.PORT_NOT_ALLOWED.token: self._targets,
@@ -137,6 +171,7 @@ class Learner:
         else:
             assert parsed is not None
             known = of_targets.get(parsed)
+            address = self._named(address, subject)
         if known is None or address not in known.clients:
             if self._pairs >= MOST:
                 self.beyond += count
@@ -149,19 +184,34 @@ class Learner:
             else:
                 assert parsed is not None
                 of_targets[parsed] = known
-        known.add(address, count, first, last, detail)
+        known.add(address, count, first, last, detail, gateway)
+        self._gateways.add(gateway)
         return True
+
+    def _named(self, address: str, subject: str) -> str:
+        """As what the client is known here: by a common name that a rule can have, else by its address."""
+        name = writable(f"{COMMON_NAME}{one}" for one in common_names(subject)) if subject else ""
+        if not name:
+            return address
+        self._places[name] = address
+        return name
+
+    def _judge(self, policy: Policy, target: Target, client: str) -> Decision:
+        place = self._places.get(client)
+        if place is None:
+            return policy.judge_target(target, client)
+        return policy.judge_target(target, place, None, frozenset((client,)))
 
     def suggestions(self, per_client: bool = False) -> Suggestions:
         """What follows. `per_client`: rules hold for the clients that asked, and for no others."""
-        suggestions = Suggestions()
+        suggestions = Suggestions(several=len(self._gateways) > 1)
         candidates = {target: _rule_for(target, target.port) for target in self._targets}
         if_added = Policy([rule for rule in candidates.values() if _can_be_written(rule)], self._denied, self._ports)
         by_host: dict[Target, dict[int, Tally]] = {}
         for target, refused in self._targets.items():
             still = [client for client in refused.clients if not self._is_allowed(target, client)]
             suggestions.allowed += refused.count - refused.of(still).count
-            helped = {client for client in still if if_added.judge_target(target, client).allowed}
+            helped = {client for client in still if self._judge(if_added, target, client).allowed}
             if len(helped) < len(still):
                 suggestions.denied[str(target)] = refused.of(client for client in still if client not in helped)
             guarded = self._guarded(target)
@@ -181,7 +231,7 @@ class Learner:
         return suggestions
 
     def _is_allowed(self, target: Target, client: str) -> bool:
-        decision = self._policy.judge_target(target, client)
+        decision = self._judge(self._policy, target, client)
         return decision.allowed and decision.reported is None
 
     def _guarded(self, target: Target) -> str:
@@ -197,17 +247,20 @@ class Learner:
             together = usual[0]
             for refused in usual[1:]:
                 together |= refused
-            made.append(Suggestion(_rule_for(host, None, _networks(together, per_client)), together))
+            made.append(Suggestion(_rule_for(host, None, together if per_client else None), together))
             ports = {port: refused for port, refused in ports.items() if port not in self._ports}
         for port, refused in ports.items():
-            made.append(Suggestion(_rule_for(host, port, _networks(refused, per_client)), refused))
+            made.append(Suggestion(_rule_for(host, port, refused if per_client else None), refused))
         return made
 
 
-def _rule_for(target: Target, port: Optional[int], clients: tuple[Network, ...] = ()) -> Rule:
+def _rule_for(target: Target, port: Optional[int], refused: Optional[Tally] = None) -> Rule:
+    """For all, or for those alone that were refused."""
+    clients = () if refused is None else _networks(client for client in refused.clients if not is_name(client))
+    names = () if refused is None else tuple(sorted(filter(is_name, refused.clients)))
     if target.address is not None:
-        return Rule(Kind.NETWORK, network=ip_network(target.address), port=port, clients=clients)
-    return Rule(Kind.NAME, target.host, port=port, clients=clients)
+        return Rule(Kind.NETWORK, network=ip_network(target.address), port=port, clients=clients, names=names)
+    return Rule(Kind.NAME, target.host, port=port, clients=clients, names=names)
 
 
 def _can_be_written(rule: Rule) -> bool:
@@ -215,11 +268,9 @@ def _can_be_written(rule: Rule) -> bool:
     return parse_rules(str(rule), "") == ([rule], [])
 
 
-def _networks(refused: Tally, per_client: bool) -> tuple[Network, ...]:
+def _networks(clients: Iterable[str]) -> tuple[Network, ...]:
     """Networks that hold the clients and nobody else."""
-    if not per_client:
-        return ()
-    networks = [ip_network(client) for client in refused.clients]
+    networks = [ip_network(client) for client in clients]
     return tuple(sorted(
         (network for version in (4, 6) for network in collapse_addresses(
             [one for one in networks if one.version == version]  # type: ignore[type-var]

@@ -73,6 +73,7 @@ class Field:
     MESSAGE = "message"
     TUNNEL = "tunnel"  # id: process, number
     CLIENT = "client"  # address:port
+    CLIENT_SUBJECT = "client_subject"  # of the certificate that the client showed to the gateway itself, RFC 4514
     VIA = "via"  # address:port of the load balancer that it came through
     TARGET = "target"  # host:port
     UPSTREAM = "upstream"  # address:port that was dialed

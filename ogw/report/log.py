@@ -7,6 +7,7 @@ the buffer is counted, and the count is a line as soon as there is room again.
 import functools
 import json
 import logging
+import re
 import secrets
 import time
 from typing import Any, NamedTuple, Optional
@@ -37,6 +38,7 @@ class Account(NamedTuple):
     target    as it was asked for
     upstream  the address and port that were dialed
     via       address and port of the load balancer that it came through; "" for none
+    client_subject  of the certificate that the client showed to the gateway itself; "" for none
     """
 
     tunnel: str
@@ -48,9 +50,19 @@ class Account(NamedTuple):
     dial: float
     duration: float
     via: str = ""
+    client_subject: str = ""
 
 
 _second: tuple[int, str] = (0, "1970-01-01T00:00:00")  # the last one that was written
+
+
+_is_plain = re.compile(r"[A-Za-z0-9 .,=+_@:/-]{1,200}\Z").match  # of a subject: it is written as it is
+
+
+def _more(client_subject: str, via: str) -> str:
+    """Of a line built by hand, what few have of their client."""
+    who = f'"client_subject": "{client_subject}", ' if client_subject else ""
+    return f'{who}"via": "{via}", ' if via else who
 
 
 def timestamp(seconds: float) -> str:
@@ -217,11 +229,12 @@ class Log:
 
     def tunnel_closed(self, reason: str, message: str, account: Account) -> None:
         """Event 108, the line of every tunnel. Built by hand, at a tenth of the cost; a test holds them equal."""
-        tunnel, client, target, upstream, bytes_up, bytes_down, dial, duration, via = account
-        if self._text or message or "%" in client or "%" in via:
+        tunnel, client, target, upstream, bytes_up, bytes_down, dial, duration, via, client_subject = account
+        if self._text or message or "%" in client or "%" in via or (client_subject and not _is_plain(client_subject)):
             fields: dict[str, Any] = {
                 Field.TUNNEL: tunnel,
                 Field.CLIENT: client,
+                Field.CLIENT_SUBJECT: client_subject or None,
                 Field.VIA: via or None,
                 Field.TARGET: target,
                 Field.UPSTREAM: upstream,
@@ -235,12 +248,12 @@ class Log:
         self.cells[EVENTS[Event.TUNNEL_CLOSED]] += 1
         if self._level <= logging.INFO:
             self.sequence += 1
-            through = f'"via": "{via}", ' if via else ""
+            more = _more(client_subject, via) if client_subject or via else ""
             # No value needs escaping: reasons are our tokens, the rest are canonical hosts, addresses (but for the name
-            # of an interface in a link-local one) and numbers.
+            # of an interface in a link-local one), plain subjects and numbers.
             self._put(
                 f'{{"time": "{timestamp(time.time())}", "level": "info", "event": 108, "name": "tunnel closed", '
-                f'"reason": "{reason}", "message": "", "tunnel": "{tunnel}", "client": "{client}", {through}'
+                f'"reason": "{reason}", "message": "", "tunnel": "{tunnel}", "client": "{client}", {more}'
                 f'"target": "{target}", "upstream": "{upstream}", "bytes_up": {bytes_up}, "bytes_down": {bytes_down}, '
                 f'"dial": {dial:.6f}, "duration": {duration:.6f}, "policy": "{self.policy}", '
                 f'"process": "{self.process}", "sequence": {self.sequence}}}'
@@ -257,12 +270,15 @@ class Log:
         subject: str = "",
         ech: bool = False,
         via: str = "",
+        client_subject: str = "",
     ) -> None:
         """Event 107, the line of every verified session; built by hand like the one of every tunnel."""
-        if self._text or subject or ech or "%" in client or "%" in via:
+        is_odd = "%" in client or "%" in via or (client_subject and not _is_plain(client_subject))
+        if self._text or subject or ech or is_odd:
             fields: dict[str, Any] = {
                 Field.TUNNEL: tunnel,
                 Field.CLIENT: client,
+                Field.CLIENT_SUBJECT: client_subject or None,
                 Field.VIA: via or None,
                 Field.TARGET: target,
                 Field.SERVER_NAME: server_name,
@@ -276,11 +292,11 @@ class Log:
         self.cells[EVENTS[Event.TLS_VERIFIED]] += 1
         if self._level <= logging.INFO:
             self.sequence += 1
-            through = f'"via": "{via}", ' if via else ""
+            more = _more(client_subject, via) if client_subject or via else ""
             # No value needs escaping: a server name that was verified is a canonical host.
             self._put(
                 f'{{"time": "{timestamp(time.time())}", "level": "info", "event": 107, "name": "TLS session verified", '
-                f'"message": "", "tunnel": "{tunnel}", "client": "{client}", {through}"target": "{target}", '
+                f'"message": "", "tunnel": "{tunnel}", "client": "{client}", {more}"target": "{target}", '
                 f'"server_name": "{server_name}", "tls_version": "{version}", "handshake": {handshake:.6f}, '
                 f'"policy": "{self.policy}", "process": "{self.process}", "sequence": {self.sequence}}}'
             )

@@ -28,6 +28,7 @@ class Told(NamedTuple):
     enforced  False where it passed all the same: it was only reported
     folded    it has no line of its own, and is counted in another
     via       address:port of the load balancer that it came through; "" for none
+    subject   of the certificate that the client showed to the gateway itself; "" for none
     """
 
     tunnel: str
@@ -40,6 +41,7 @@ class Told(NamedTuple):
     enforced: bool
     folded: bool
     via: str = ""
+    subject: str = ""
 
 
 class Recent:
@@ -65,4 +67,4 @@ class Recent:
 
 
 def _characters(one: Told) -> int:
-    return len(one.client) + len(one.target) + len(one.detail)
+    return len(one.client) + len(one.target) + len(one.detail) + len(one.subject)

@@ -24,6 +24,7 @@ LONGEST_LINE = 1 << 20  # bytes
 MOST_COUNT = 10**12
 EVENTS = (Event.TARGET_NOT_ALLOWED, Event.CLIENT_REFUSED)
 WRAPPERS = ("log", "MESSAGE", "message", "msg", "line")  # where others put our line into an object of theirs
+MACHINES = ("_HOSTNAME", "host", "hostname")  # and which machine it came from
 GZIP = b"\x1f\x8b"
 
 
@@ -67,7 +68,10 @@ class NotRead(Exception):
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
 _TEXT = re.compile(rf"(?:({_TIME.pattern}) [a-z]+ +)?OGW-([0-9]{{3}}) [^(:]*(?:\(([a-z-]+)\))?")
-_FIELD = re.compile(r' (client|target|count)=("(?:[^"\\]|\\.)*"|[^ ]*)')
+_FIELD = re.compile(r' (client|client_subject|target|count)=("(?:[^"\\]|\\.)*"|[^ ]*)')
+# What syslog and journalctl put in front: a time, the machine, and who says it there.
+_OF_MACHINE = re.compile(rf"(?:[A-Z][a-z]{{2}} [ 0-9][0-9] [0-9:]{{8}}|{_TIME.pattern}) ([A-Za-z0-9._-]+) [^ :]+: ")
+_GATEWAY = "gateway"  # beside the fields of a line
 _BEFORE_CLIENT = re.compile(r"(?: (?:status|tunnel)=[^ ]*)+\Z")
 _DECODER = json.JSONDecoder()
 
@@ -79,6 +83,8 @@ class Recorded:
     client  its address, with or without a port
     count   how many
     first   Unix seconds of the first and of the last; None where nothing says it
+    subject of its certificate; "" for none
+    gateway the machine that the line is of, where whoever wrapped it says so; else ""
     """
 
     event: int
@@ -89,6 +95,8 @@ class Recorded:
     count: int = 1
     first: Optional[float] = None
     last: Optional[float] = None
+    subject: str = ""
+    gateway: str = ""
 
 
 class Recording:
@@ -116,7 +124,7 @@ class Recording:
     def _recorded(self, line: str) -> Optional[Recorded]:
         try:
             fields = _fields(line)
-            return None if fields is None else _record(fields)
+            return None if fields is None else _record(fields, line)
         except (ValueError, RecursionError):
             self.unreadable += 1
             return None
@@ -158,12 +166,17 @@ def _fields(line: str) -> Optional[dict[str, Any]]:
             if '"event"' in line:
                 raise
     if isinstance(value, dict):
+        machine = ""
         for _depth in range(3):
             if Field.EVENT in value:
-                return value if value[Field.EVENT] in EVENTS and type(value[Field.EVENT]) is int else None
+                if value[Field.EVENT] not in EVENTS or type(value[Field.EVENT]) is not int:
+                    return None
+                return {**value, _GATEWAY: machine}
+            machine = next((value[name] for name in MACHINES if isinstance(value.get(name), str)), machine)
             inside = next((_wrapped(value[name]) for name in WRAPPERS if name in value), "").lstrip()
             if inside[:1] != "{":
-                return _fields_of_text(inside or line)
+                found = _fields_of_text(inside or line)
+                return None if found is None else {**found, _GATEWAY: machine}
             value = _DECODER.raw_decode(inside)[0]
             if not isinstance(value, dict):
                 return None
@@ -195,22 +208,26 @@ def _fields_of_text(line: str) -> Optional[dict[str, Any]]:
         Field.REASON: match[3] or "",
         Field.MESSAGE: _BEFORE_CLIENT.sub("", rest[:begins].removeprefix(": ")),
         Field.CLIENT: named.get(Field.CLIENT),
+        Field.CLIENT_SUBJECT: named.get(Field.CLIENT_SUBJECT) if at.get(Field.CLIENT_SUBJECT, 0) > begins else None,
         Field.TARGET: named.get(Field.TARGET) if at.get(Field.TARGET, 0) > begins else None,
         Field.COUNT: int(count) if count.isascii() and count.isdigit() and len(count) < 16 else 1,
     }
 
 
-def _record(fields: dict[str, Any]) -> Recorded:
+def _record(fields: dict[str, Any], line: str) -> Recorded:
     """Raises ValueError where it says too little to be of use."""
-    texts = [fields.get(name) or "" for name in (Field.REASON, Field.CLIENT, Field.TARGET, Field.MESSAGE)]
+    names = (Field.REASON, Field.CLIENT, Field.TARGET, Field.MESSAGE, Field.CLIENT_SUBJECT)
+    texts = [fields.get(name) or "" for name in names]
     if not all(isinstance(text, str) for text in texts) or not texts[0] or not texts[1]:
         raise ValueError
-    reason, client, target, detail = texts
+    reason, client, target, detail, subject = texts
     count = fields.get(Field.COUNT, 1)
     if type(count) is not int or not 1 <= count <= MOST_COUNT or GATHERED in detail:
         count = 1  # of many targets it names the last
     at = _seconds(fields.get(Field.TIME))
-    return Recorded(fields[Field.EVENT], reason, client, target, detail, count, at, at)
+    of_machine = _OF_MACHINE.match(line)
+    gateway = fields.get(_GATEWAY) or (of_machine[1] if of_machine is not None else "")
+    return Recorded(fields[Field.EVENT], reason, client, target, detail, count, at, at, subject, gateway)
 
 
 def _seconds(text: Any) -> Optional[float]:

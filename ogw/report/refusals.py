@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Optional
 
+from ogw.policy.names import NOBODY, Names
+
 PERIOD = 60.0  # seconds between two lines of the same refusal
 MOST = 2000  # different refusals that are remembered; of more clients than that, further ones have a line each time
 SHARES = 20  # a client has a part of so many, and when the places are all taken no more than any other
@@ -17,7 +19,8 @@ MOST_MARKS = 20_000  # of refusals without a place of their own that had their l
 LATEST_SHARES = 4  # and a part of so many of the latest ones, where others are there to be shown
 GATHERED = "of this client (or its network) for many other targets"  # in the message of such a count
 
-_Key = tuple[str, Optional[str], str, bool]  # client, target, reason, enforced; without a target those gathered
+# Client, target, reason, enforced, and the subject of its certificate; without a target those gathered.
+_Key = tuple[str, Optional[str], str, bool, str]
 
 
 @dataclass
@@ -31,12 +34,15 @@ class Refusal:
     last     and of the last
     seen     when the last came, in seconds of a monotonic clock
     enforced False where it passed all the same: it was only reported
-    who      whose share it is of: the client, or the network that it may use any address of
+    who      whose share it is of: the client, or the network that it may use any address of; by its subject, if it has
+             one
     gathered it stands for several targets (and addresses of the client) that have no place of their own
     latest   the target of the last one
     addresses  of it, which may not be dialed (IP text); none where it was refused before that
     named    of the last one, what else is to be allowed by its name: the target of a client that is not allowed, where
              it said one; a certificate, as a pattern of allowed-client-certificate
+    subject  of the certificate that the client has shown to the gateway; "" for none
+    names    in that certificate
     """
 
     client: str
@@ -56,10 +62,12 @@ class Refusal:
     latest: str = ""
     addresses: tuple[str, ...] = ()
     named: str = ""
+    subject: str = ""
+    names: Names = NOBODY
 
 
 class Refusals:
-    """Those of one process, by client address, target and reason; the latest at the end."""
+    """Those of one process, by client (its address, and its subject), target and reason; the latest at the end."""
 
     def __init__(self, period: float = PERIOD, most: int = MOST) -> None:
         self._period = period
@@ -88,11 +96,13 @@ class Refusals:
         enforced: bool = True,
         addresses: tuple[str, ...] = (),
         named: str = "",
+        subject: str = "",
+        names: Names = NOBODY,
     ) -> bool:
         """Remember one; whether it has a line of its own. `every`: all have one."""
-        key: Optional[_Key] = (client, target, reason, enforced)
+        key: Optional[_Key] = (client, target, reason, enforced, subject)
         if key not in self._known:
-            key = self._place(client, target, reason, enforced, now)
+            key = self._place(client, target, reason, enforced, subject, now)
             if key is None:
                 return True
         assert key is not None
@@ -100,7 +110,8 @@ class Refusals:
         if known is None:
             long_ago = now - self._period
             known = Refusal(client, key[1] or "", reason, event, detail, long_ago, first=wall, enforced=enforced)
-            known.who, known.gathered = _who(client), key[1] is None
+            known.who, known.gathered = subject or _who(client), key[1] is None
+            known.subject, known.names = subject, names
             self._add(key, known)
         self._known.move_to_end(key)
         self._of[known.who].move_to_end(key)
@@ -137,12 +148,12 @@ class Refusals:
 
     # Places.
 
-    def _place(self, client: str, target: str, reason: str, enforced: bool, now: float) -> Optional[_Key]:
+    def _place(self, client: str, target: str, reason: str, enforced: bool, subject: str, now: float) -> Optional[_Key]:
         """Where a refusal that is not known is counted: at a place of its own, or gathered; None for nowhere."""
-        key: _Key = (client, target, reason, enforced)
-        who = _who(client)
+        key: _Key = (client, target, reason, enforced, subject)
+        who = subject or _who(client)
         if len(self._of.get(who, ())) >= self._share_now(who) and not self._forget_a_quiet_one(self._of[who], now):
-            key = (who, None, reason, enforced)
+            key = (who, None, reason, enforced, subject)
             if key in self._known:
                 return key
         has_room = (
@@ -171,7 +182,8 @@ class Refusals:
                 continue
             self._mark(one.who, one.target, one.reason, one.enforced)  # it had its line
             self._remove(key)
-            to = self._known.get((one.who, None, one.reason, one.enforced))
+            gathered: _Key = (one.who, None, one.reason, one.enforced, one.subject)
+            to = self._known.get(gathered)
             if to is not None:
                 to.untold += one.untold
                 to.count += one.count
@@ -179,7 +191,7 @@ class Refusals:
                 to.last, to.seen = max((to.last, to.seen), (one.last, one.seen), key=lambda last: last[1])
                 return True
             one.target, one.gathered = "", True
-            self._add((one.who, None, one.reason, one.enforced), one)
+            self._add(gathered, one)
         return False
 
     def _mark(self, who: str, target: str, reason: str, enforced: bool) -> bool:

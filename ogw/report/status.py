@@ -155,6 +155,7 @@ class CountedRefusal(TypedDict):
     """Refusals of one client, target and reason, told once.
 
     client    an address; where gathered ones are told together, that of the last
+    client_subject  of the certificate that it showed to the gateway itself; left out where it showed none
     target    host:port as it was asked for; "" for none that could be read, or for many
     reason    the token of the last one's decision (policy/decision.py)
     event     its number
@@ -166,6 +167,7 @@ class CountedRefusal(TypedDict):
     """
 
     client: str
+    client_subject: NotRequired[str]
     target: str
     reason: str
     event: int

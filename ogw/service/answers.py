@@ -41,6 +41,7 @@ class KnownRefusal(NamedTuple):
     command      what would allow it; None where nothing does, or nobody wanted to know
     first, last  Unix seconds
     seen         when the last came, in seconds of the monotonic clock, which all processes of a machine share
+    subject      its client_subject
     """
 
     client: str
@@ -54,6 +55,7 @@ class KnownRefusal(NamedTuple):
     enforced: bool
     seen: float
     command: Optional[str] = None
+    subject: str = ""
 
 
 class KnownOverview(TypedDict):
@@ -137,11 +139,11 @@ def listed(tunnels: Collection[Tunnel], question: ListTunnels) -> KnownTunnels:
 
 
 def _names(tunnel: Tunnel) -> tuple[str, ...]:
-    return tunnel.client_name, tunnel.via, tunnel.target, tunnel.upstream, tunnel.id
+    return tunnel.client_name, tunnel.subject.lower(), tunnel.via, tunnel.target, tunnel.upstream, tunnel.id
 
 
 def _open(tunnel: Tunnel, now: float) -> OpenTunnel:
-    return {
+    one: OpenTunnel = {
         "tunnel": tunnel.id,
         "client": tunnel.client_name,
         "via": tunnel.via,
@@ -152,6 +154,9 @@ def _open(tunnel: Tunnel, now: float) -> OpenTunnel:
         "bytes_up": tunnel.duplex.up.copied if tunnel.duplex is not None else 0,
         "bytes_down": tunnel.duplex.down.copied if tunnel.duplex is not None else 0,
     }
+    if tunnel.subject:
+        one["client_subject"] = tunnel.subject[:LONGEST_DETAIL]
+    return one
 
 
 def found(tunnels: Collection[Tunnel], refusals_of: Callable[[str], list[Told]], question: FindTunnel) -> KnownTunnel:
@@ -166,7 +171,7 @@ def found(tunnels: Collection[Tunnel], refusals_of: Callable[[str], list[Told]],
 
 
 def _told(one: Told) -> ToldRefusal:
-    return {
+    told: ToldRefusal = {
         "time": timestamp(one.time),
         "client": one.client,
         "via": one.via,
@@ -177,6 +182,9 @@ def _told(one: Told) -> ToldRefusal:
         "enforced": one.enforced,
         "folded": one.folded,
     }
+    if one.subject:
+        told["client_subject"] = one.subject[:LONGEST_DETAIL]
+    return told
 
 
 def remembered(refusals: Refusals, question: ListRefusals) -> KnownRefusals:
@@ -189,9 +197,9 @@ def remembered(refusals: Refusals, question: ListRefusals) -> KnownRefusals:
 
 def _known(one: Refusal) -> KnownRefusal:
     detail = one.detail[:LONGEST_DETAIL]
-    return KnownRefusal(
-        one.client, one.target, one.reason, one.event, detail, one.count, one.first, one.last, one.enforced, one.seen
-    )
+    counts = one.count, one.first, one.last
+    known = KnownRefusal(one.client, one.target, one.reason, one.event, detail, *counts, one.enforced, one.seen)
+    return known._replace(subject=one.subject[:LONGEST_DETAIL]) if one.subject else known
 
 
 def kill(tunnels: Collection[Tunnel], question: KillTunnel) -> Killed:

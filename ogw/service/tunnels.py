@@ -145,17 +145,17 @@ class Tunnels:
     ) -> None:
         """A client is here: start its greenlet, which runs until it first waits. Called in the hub.
 
-        kind       of tunnel that it gets
+        kind       of tunnel that it gets; it may count its client as another than `network`, which is by the address
         objection  for which it is refused
         """
         self._made += 1
         network = client_network(address[0], self.config.client_ipv6_prefix)
         tunnel = kind(client, address, f"{self._log.process}-{self._made}", self._shared, network)
-        refused = objection or self._limit_reached(network)
+        refused = objection or self._limit_reached(tunnel.network)
         if self._lingering and len(self._lingering) >= self.spare_sockets():
             next(iter(self._lingering)).end_now(Reason.NO_DESCRIPTORS)
         self._open.add(tunnel)
-        self._row.opened(network, tunnel.client_ip)
+        self._row.opened(tunnel.network, tunnel.client_ip)
         self._greenlets.run(self._run, tunnel, first, refused)
 
     def _run(self, tunnel: Tunnel, first: bytes, refused: Optional[Refused]) -> None:
@@ -272,7 +272,8 @@ class Tunnels:
         if self.config.file == os.devnull:
             return None  # no command can write there
         shared = self._shared
-        asked = Asked(refusal.reason, refusal.client, refusal.target, refusal.addresses, named=refusal.named)
+        asked = Asked(refusal.reason, refusal.client, refusal.target, refusal.addresses, None, refusal.named)
+        asked = asked._replace(names=refusal.names) if refusal.names else asked
         return command_for(shared.policy, asked, self._flags, shared.dialer.is_own)
 
     def report_census(self) -> None:

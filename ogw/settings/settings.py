@@ -615,6 +615,12 @@ class Config:
         return tuple(dict.fromkeys(rule for one in self.sourced for rule in one.rules))
 
     @property
+    def left_out(self) -> list[Rule]:
+        """The host rules of other stages, which are not taken."""
+        rules = (*self.allowed_host, *self.sourced_hosts, *self.denied_host, *self.client_certificate_hosts)
+        return [rule for rule in (*rules, *self.relay_proxy_bypass) if rule.stage not in ("", self.stage)]
+
+    @property
     def listen(self) -> tuple[tuple[str, int], ...]:
         """(address, port) pairs to listen on."""
         return tuple(dict.fromkeys((host, port or self.listen_port) for host, port in self.listen_address))

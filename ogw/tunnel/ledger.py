@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.handshake import Handshake
+from ogw.policy.names import NOBODY, Names
 from ogw.policy.rejection import Rejection
 from ogw.report.events import Event
 from ogw.report.log import Account, Log
@@ -66,18 +67,28 @@ class Ledger:
         fields: dict[str, Any],
         addresses: tuple[str, ...] = (),
         named: str = "",
+        names: Names = NOBODY,
     ) -> None:
         """Denied: it gets an answer and ends. `fields` are for its line; the rest is as in report/refusals.py."""
         self.cells[REFUSED + reason.index] += 1
-        self._tell(reason, detail, client, target, fields, addresses, named)
+        self._tell(reason, detail, client, target, fields, addresses, named, names)
 
-    def passed(self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any]) -> None:
+    def passed(
+        self, reason: Reason, detail: str, client: str, target: str, fields: dict[str, Any], names: Names = NOBODY
+    ) -> None:
         """No rule allows it, and it passes because the policy only reports: what would have been said."""
         self.cells[PASSED + reason.index] += 1
-        self._tell(reason, detail, client, target, {**fields, "enforced": False})
+        self._tell(reason, detail, client, target, {**fields, "enforced": False}, names=names)
 
     def rejected(
-        self, handshake: Handshake, rejection: Rejection, client: str, target: str, fields: dict[str, Any], passes: bool
+        self,
+        handshake: Handshake,
+        rejection: Rejection,
+        client: str,
+        target: str,
+        fields: dict[str, Any],
+        passes: bool,
+        names: Names = NOBODY,
     ) -> None:
         """The TLS rules say no. `passes`: they only report."""
         self.cells[(REPORTED if passes else REJECTED) + rejection.reason.index] += 1
@@ -87,10 +98,18 @@ class Ledger:
             "subject": handshake.subject or None,
             "enforced": False if passes else None,
         }
-        self._tell(rejection.reason, rejection.detail, client, target, {**fields, **more}, named=handshake.pattern)
+        reason, detail, pattern = rejection.reason, rejection.detail, handshake.pattern
+        self._tell(reason, detail, client, target, {**fields, **more}, named=pattern, names=names)
 
     def verified(
-        self, handshake: Handshake, tunnel: str, client: str, target: str, seconds: float, via: str = ""
+        self,
+        handshake: Handshake,
+        tunnel: str,
+        client: str,
+        target: str,
+        seconds: float,
+        via: str = "",
+        client_subject: str = "",
     ) -> None:
         """Its TLS session passes the rules."""
         self.cells[VERIFIED.get(handshake.version, VERIFIED[0])] += 1
@@ -105,6 +124,7 @@ class Ledger:
             handshake.subject,
             handshake.ech_to_report,
             via,
+            client_subject,
         )
 
     def still_open(self, fields: dict[str, Any], upstream: str, bytes_up: int, bytes_down: int) -> None:
@@ -135,6 +155,7 @@ class Ledger:
                 one.reason,
                 counted=False,
                 client=one.client,
+                client_subject=one.subject or None,
                 target=one.latest or None,
                 count=one.untold,
                 enforced=None if one.enforced else False,
@@ -150,6 +171,7 @@ class Ledger:
         fields: dict[str, Any],
         addresses: tuple[str, ...] = (),
         named: str = "",
+        names: Names = NOBODY,
     ) -> None:
         self.cells[EVENTS[reason.event]] += 1
         now, wall = time.monotonic(), time.time()
@@ -158,9 +180,12 @@ class Ledger:
         detail = detail_of(detail)
         token, event = reason.token, reason.event
         remember = self.refusals.remember
-        writes = remember(client, target, token, event, detail, now, wall, every, enforced, addresses, named)
+        subject = fields["client_subject"] or ""
+        writes = remember(
+            client, target, token, event, detail, now, wall, every, enforced, addresses, named, subject, names
+        )
         asked_for, who, via = fields["target"] or "", fields["client"], fields["via"] or ""
-        told = Told(fields["tunnel"], wall, who, asked_for, token, event, detail, enforced, not writes, via)
+        told = Told(fields["tunnel"], wall, who, asked_for, token, event, detail, enforced, not writes, via, subject)
         (self.written if writes else self.folded).add(told)
         if writes:
             self.log.event(event, detail, token, counted=False, **fields)

@@ -44,8 +44,8 @@ class Tunnel:
 
     # Of few; those have them in slots of their own.
     via = ""  # address:port of the load balancer that it came through (tunnel/introduced.py)
-    names: Names = NOBODY  # in the client's certificate, which was verified
-    subject = ""  # of that certificate (RFC 4514 text)
+    names: Names = NOBODY  # in the certificate that the client has shown to the gateway
+    subject = ""  # of that certificate; it is not empty where there are names
 
     __slots__ = (
         "accepted",
@@ -165,7 +165,7 @@ class Tunnel:
     def _rest_on(self, decision: Decision) -> None:
         if decision.reported is not None and self.grounds.decision.reported is None:
             reason, detail = decision.reported.reason, decision.reported.detail
-            self.shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who())
+            self.shared.ledger.passed(reason, detail, self.client_ip, self.target, self._who(), self.names)
         self.grounds.rest_on(decision)
 
     def sweep(self, now: float, wall: float, idle_timeout: float, half_closed_timeout: float) -> None:
@@ -321,11 +321,12 @@ class Tunnel:
         self.handshake, grounds.session = None, handshake.session
         ledger = self.shared.ledger
         if handshake.verified:
-            ledger.verified(handshake, self.id, self.client_name, self.target, time.monotonic() - began, self.via)
+            seconds = time.monotonic() - began
+            ledger.verified(handshake, self.id, self.client_name, self.target, seconds, self.via, self.subject)
         rejection = handshake.rejection
         if rejection is not None:
             passes = handshake.only_reports
-            ledger.rejected(handshake, rejection, self.client_ip, self.target, self._who(), passes)
+            ledger.rejected(handshake, rejection, self.client_ip, self.target, self._who(), passes, self.names)
         if handshake.passes:
             if handshake.server_name not in ("", grounds.target.host) and not handshake.only_reports:
                 decision = self._recheck()  # it rests on another rule, too, which may have an end of its own
@@ -365,8 +366,9 @@ class Tunnel:
         ledger.copied(up - self.told_up, down - self.told_down)
         detail = "the peer did not answer for too long" if is_timeout(duplex.error) else self.detail
         duration = time.monotonic() - self.accepted
+        via, subject, dialed = self.via, self.subject, upstream.address
         account = Account(
-            self.id, self.client_name, self.target, upstream.address, up, down, dial_seconds, duration, self.via
+            self.id, self.client_name, self.target, dialed, up, down, dial_seconds, duration, via, subject
         )
         ledger.closed(duplex.reason or Reason.INTERNAL_ERROR, detail, account)
 
@@ -377,6 +379,7 @@ class Tunnel:
         return {
             "tunnel": self.id,
             "client": self.client_name,
+            "client_subject": self.subject or None,
             "via": self.via or None,
             "target": self.target or None,
             "duration": round(time.monotonic() - self.accepted, 6),
@@ -398,7 +401,8 @@ class Tunnel:
         reason = refused.reason
         fields = {"status": reason.status, "received_status": refused.received_status, **self._who(), **more}
         ledger, target = self.shared.ledger, self.target
-        ledger.refused(reason, refused.detail, self.client_ip, target, fields, refused.addresses, refused.named)
+        addresses, named = refused.addresses, refused.named
+        ledger.refused(reason, refused.detail, self.client_ip, target, fields, addresses, named, self.names)
         self._tell_and_let_finish(refusal(reason, self.id, refused.received_status))
 
     def _tell_and_let_finish(self, last_words: bytes) -> None:

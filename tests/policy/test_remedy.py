@@ -1,10 +1,13 @@
 """The command that lets pass what was refused: never wider than what was asked for, and safe to paste."""
 
+import shlex
+
 import pytest
 
 from ogw.policy.hosts import Policy
 from ogw.policy.remedy import Asked, command_for
 from ogw.policy.rules import parse_rules
+from ogw.wire.connect import parse_target
 
 ENDED = "until=2020-01-01T00:00:00Z"
 
@@ -83,3 +86,35 @@ def test_no_command_removes_what_stands_in_no_file(source):
     denied = parse_rules("a.example", source, denied=True)[0] + parse_rules("a.example", "f:2", denied=True)[0]
     policy = Policy(parse_rules("a.example", "f:1")[0], denied)
     assert command_for(policy, Asked("host-not-allowed", "10.0.0.1", "a.example:443")) is None
+
+
+TILL = frozenset({"san:till-17.shop.example", "cn:Till 17"})
+
+
+@pytest.mark.parametrize(
+    ("names", "allowed", "told"),
+    [
+        (TILL, "a.example from=cn:other", 'ogw allowed-host add \'a.example from="cn:Till 17"\' --reload'),
+        (TILL, "a.example from=10.0.0.0/8", 'ogw allowed-host add \'a.example from="cn:Till 17"\' --reload'),
+        (frozenset(), "a.example from=cn:other", "ogw allowed-host add 'a.example from=198.51.100.9' --reload"),
+        (TILL, "b.example", "ogw allowed-host add a.example --reload"),
+        (TILL, "a.example stage=canary", "ogw allowed-host add a.example --reload"),
+        (frozenset({'cn:"', "san:x"}), "a.example from=cn:o", "ogw allowed-host add 'a.example from=san:x' --reload"),
+        (frozenset({'cn:"'}), "a.example from=cn:o", "ogw allowed-host add 'a.example from=198.51.100.9' --reload"),
+        (frozenset({"cn:" + "x" * 300}), "a.example from=cn:o",
+         "ogw allowed-host add 'a.example from=198.51.100.9' --reload"),
+        (TILL, 'a.example from="cn:Till 17"', None),
+    ],
+)  # fmt: skip
+def test_a_client_with_a_certificate_is_allowed_by_a_name_of_it(names, allowed, told):
+    asked = Asked("host-not-allowed", "198.51.100.9", "a.example:443", names=names)
+    assert command_for(Policy(parse_rules(allowed, "f:1")[0]), asked) == told
+
+
+@pytest.mark.parametrize("names", [TILL, frozenset(), frozenset({'cn:"'})])
+def test_what_it_proposes_lets_the_client_pass_then(names):
+    for allowed in ("b.example", "a.example from=cn:other", "a.example from=192.0.2.0/24", "a.example stage=canary"):
+        asked = Asked("host-not-allowed", "198.51.100.9", "a.example:443", names=names)
+        words = shlex.split(command_for(Policy(parse_rules(allowed, "f:1")[0]), asked))
+        policy = Policy(parse_rules(f"{allowed}\n{words[3]}", "f:1")[0])
+        assert policy.judge_target(parse_target(b"a.example:443"), asked.client, None, names).allowed

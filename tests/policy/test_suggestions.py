@@ -222,3 +222,53 @@ def test_suggested_rules_allow_exactly_what_was_refused(refused, others, ports, 
 
 def _rule(target):
     return str(target)
+
+
+TILL, OTHER = "CN=till-17,O=Shop", "O=Shop,CN=Till 18"
+
+
+def test_clients_with_a_certificate_are_named_by_it_wherever_they_come_from():
+    learning = learner()
+    for client, subject in (("10.0.0.1:1", TILL), ("10.0.0.2:1", TILL), ("10.0.0.1:2", OTHER), ("10.0.0.1:3", "")):
+        assert learning.add("host-not-allowed", client, "a.example:443", subject=subject)
+    (rule,) = learning.suggestions(per_client=True).rules
+    assert str(rule.rule) == 'a.example from=10.0.0.1/32 from="cn:Till 18" from=cn:till-17'
+    assert rule.refused.clients == {"cn:till-17": 2, "cn:Till 18": 1, "10.0.0.1": 1}
+    (rule,) = learning.suggestions().rules
+    assert str(rule.rule) == "a.example"
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["O=Shop", 'CN=a\\"b', f"CN={'x' * 300}", "CN=till-17,O=Sh...", "what", "CN=a\\00b", "san:till-17"],
+)
+def test_who_has_no_name_that_a_rule_can_have_is_known_by_its_address(subject):
+    learning = learner()
+    learning.add("host-not-allowed", "10.0.0.1:1", "a.example:443", subject=subject)
+    (rule,) = learning.suggestions(per_client=True).rules
+    assert str(rule.rule) == "a.example from=10.0.0.1/32"
+
+
+def test_what_is_allowed_for_a_name_by_now_is_left_out():
+    learning = learner("a.example from=cn:till-17, b.example from=10.0.0.1")
+    for target in ("a.example:443", "b.example:443"):
+        for subject in (TILL, OTHER):
+            learning.add("host-not-allowed", "10.0.0.1:1", target, subject=subject)
+    found = learning.suggestions(per_client=True)
+    assert [str(one.rule) for one in found.rules] == ['a.example from="cn:Till 18"'] and found.allowed == 3
+
+
+def test_it_says_which_gateway_saw_what():
+    learning = learner("b.example from=10.0.0.1")
+    for target in ("a.example:443", "b.example:443"):
+        for gateway, client in (("one", "10.0.0.1"), ("two", "10.0.0.2")):
+            learning.add("host-not-allowed", client, target, 3, gateway=gateway)
+    found = learning.suggestions()
+    assert found.several
+    assert {str(one.rule): one.refused.gateways for one in found.rules} == {
+        "a.example": {"one": 3, "two": 3},
+        "b.example": {"two": 3},
+    }
+    alone = learner()
+    alone.add("host-not-allowed", "10.0.0.1", "a.example:443", gateway="one")
+    assert not alone.suggestions().several

@@ -40,28 +40,35 @@ def logged(fill, **options):
 ACCOUNT = Account("ab12cd-7", "10.0.0.5:50001", "www.example.com:443", "192.0.2.1:443", 10, 2**40, 0.0123, 3601.5)
 
 
+SUBJECTS = ["", "CN=till-17,O=Shop", 'CN=a\\,b,O="x"', "CN=\u00fc", f"CN={'x' * 300}"]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
 @pytest.mark.parametrize("via", ["", "10.0.0.9:40001"])
-def test_the_hand_built_line_of_a_tunnel_equals_the_formatters(via):
-    account = ACCOUNT._replace(via=via)
+def test_the_hand_built_line_of_a_tunnel_equals_the_formatters(via, subject):
+    account = ACCOUNT._replace(via=via, client_subject=subject)
     by_hand, by_formatter = (
         json.loads(logged(lambda log, m=message: log.tunnel_closed("idle", m, account), policy="0a1b2c3d")[0])
         for message in ("", "x")
     )
     assert by_formatter.pop("message") == "x" and by_hand.pop("message") == ""
+    assert by_hand.get("client_subject", "") == subject
     for field in (Field.TIME, Field.PROCESS):
         assert by_hand.pop(field) and by_formatter.pop(field)
     assert by_hand == by_formatter
     assert list(by_hand) == list(by_formatter)
 
 
+@pytest.mark.parametrize("who", SUBJECTS)
 @pytest.mark.parametrize("via", ["", "[2001:db8::9]:40001"])
-def test_the_hand_built_line_of_a_verified_session_equals_the_formatters(via):
+def test_the_hand_built_line_of_a_verified_session_equals_the_formatters(via, who):
     told = ("ab12cd-7", "10.1.2.3:4", "a.example:443", "a.example", "TLS 1.3", 0.0123456)
     by_hand, by_formatter = (
-        json.loads(logged(lambda log, s=subject: log.tls_verified(*told, subject=s, via=via), policy="0a1b2c3d")[0])
-        for subject in ("", "CN=x")
+        json.loads(logged(lambda log, m=more: log.tls_verified(*told, m, False, via, who), policy="0a1b2c3d")[0])
+        for more in ("", "CN=x")
     )
     assert by_formatter.pop(Field.SUBJECT) == "CN=x"
+    assert by_hand.get("client_subject", "") == who
     for field in (Field.TIME, Field.PROCESS):
         assert by_hand.pop(field) and by_formatter.pop(field)
     assert by_hand == by_formatter

@@ -257,3 +257,34 @@ def assert_read_or_torn(data):
 )
 def test_a_line_that_begins_as_a_packed_log_does_is_an_error_of_its_own_or_a_line(data):
     assert_read_or_torn(data)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("subject", ["CN=till-17,O=Shop", 'CN=Till 17\\, left,O="x" client=9.9.9.9 target=e.example:1'])
+def test_the_subject_of_a_client_is_read(text, subject):
+    fields = {"status": 403, "tunnel": "3fa1c2-7", "client": PAIR[0], "client_subject": subject, "target": PAIR[1]}
+    writer = Lines()
+    Log(writer, text).event(Event.TARGET_NOT_ALLOWED, DETAIL, "host-not-allowed", **fields)
+    (one,), _recording = read(*writer.lines)
+    assert (one.client, one.subject, one.target) == (PAIR[0], subject, PAIR[1])
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize(
+    ("wrap", "gateway"),
+    [
+        (WRAPPED["bare"], ""),
+        (WRAPPED["syslog"], "gw"),
+        (WRAPPED["journald"], "gw"),
+        (WRAPPED["kubernetes"], ""),
+        (WRAPPED["docker"], ""),
+        (WRAPPED["docker compose"], ""),
+        (lambda line: f"2026-11-24T10:00:00+00:00 gw-7.shop.example ogw[17]: {line}", "gw-7.shop.example"),
+        (lambda line: json.dumps({"_HOSTNAME": "gw-8", "MESSAGE": line}), "gw-8"),
+        (lambda line: json.dumps({"host": "gw-9", "message": json.dumps({"log": line})}), "gw-9"),
+        (lambda line: json.dumps({"_HOSTNAME": 7, "MESSAGE": line}), ""),
+    ],
+)
+def test_the_gateway_is_the_machine_that_whoever_wrapped_the_line_names(wrap, gateway, text):
+    (one,), _recording = read(wrap(line(text)))
+    assert one.gateway == gateway

@@ -69,3 +69,31 @@ def test_the_latest_come_first():
     for number in (1, 2, 3, 1):
         comes(refusals, 0.0, client=f"192.0.2.{number}")
     assert [one.client[-1] for one in refusals.latest(2)] == ["1", "3"]
+
+
+def test_a_client_with_a_certificate_is_itself_wherever_it_comes_from():
+    refusals = Refusals()
+
+    def of(subject, now, client="192.0.2.1", target="a.example:443"):
+        names = frozenset({f"cn:{subject}"}) if subject else frozenset()
+        told = ("host-not-allowed", 105, "why", now, 1000.0 + now, False)
+        return refusals.remember(client, target, *told, subject=subject, names=names)
+
+    assert of("", 0.0) and of("CN=a", 0.0) and of("CN=b", 0.0)
+    assert not of("CN=a", 0.1) and not of("CN=b", 0.1) and not of("", 0.1)
+    told = {one.subject: (one.untold, one.who, one.names) for one in refusals.take_due(PERIOD)}
+    assert told == {
+        "": (1, "192.0.2.1", frozenset()),
+        "CN=a": (1, "CN=a", {"cn:CN=a"}),
+        "CN=b": (1, "CN=b", {"cn:CN=b"}),
+    }
+
+
+def test_clients_behind_one_address_have_a_share_each():
+    refusals = Refusals(most=40)
+    for number in range(30):
+        for subject in ("CN=a", "CN=b"):
+            target = f"h{number}.example:443"
+            refusals.remember("192.0.2.1", target, "host-not-allowed", 105, "", 0.0, 0.0, False, subject=subject)
+    gathered = [one for one in refusals.latest(100) if one.gathered]
+    assert {one.who for one in gathered} == {"CN=a", "CN=b"} and sum(one.count for one in refusals.latest(100)) == 60

@@ -13,6 +13,7 @@ from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
 from ogw.cli.screen import clean, count
+from ogw.policy.rules import of_stage
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.settings import run_dir
 from ogw.settings.elsewhere.source import is_url
@@ -47,6 +48,7 @@ def run(asked: argparse.Namespace) -> int:
     else:
         warnings = [*config.warnings, *_missing(config)]
         answer |= {"warnings": warnings, "policy": config.policy.hash, "rules": rules_of(config)}
+        answer |= {"stages": sorted({rule.stage for rule in config.left_out})} if config.left_out else {}
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
@@ -55,11 +57,12 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def rules_of(config: Config) -> dict[str, int]:
-    """How many rules there are, by list; those of lists from elsewhere count, too."""
-    return {
-        "allowed-host": len(config.allowed_host) + len(config.sourced_hosts),
-        "denied-host": len(config.denied_host),
+    """How many rules are taken, by list; those of lists from elsewhere count, too. left-out: of other stages."""
+    rules = {
+        "allowed-host": len(of_stage((*config.allowed_host, *config.sourced_hosts), config.stage)),
+        "denied-host": len(of_stage(config.denied_host, config.stage)),
     }
+    return rules | ({"left-out": len(config.left_out)} if config.left_out else {})
 
 
 def _missing(config: Config) -> Iterator[str]:
@@ -103,4 +106,7 @@ def _tell(answer: dict[str, Any]) -> None:
     rules = ngettext("{number} allowed host", "{number} allowed hosts", allowed).format(number=count(allowed))
     if denied:
         rules += ", " + ngettext("{number} denied", "{number} denied", denied).format(number=count(denied))
+    if left_out := answer["rules"].get("left-out"):
+        told = ngettext("{number} rule left out (stage {stages})", "{number} rules left out (stage {stages})", left_out)
+        rules += ", " + told.format(number=count(left_out), stages=", ".join(answer["stages"]))
     print(_("fine: {rules}, policy {policy}, {file}").format(rules=rules, policy=answer["policy"], file=file))

@@ -10,6 +10,8 @@ from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
 from ogw.settings.settings import SETTINGS
 
+MOST_LEFT_OUT = 20  # rules of other stages that are shown
+
 
 def parser() -> Parser:
     return BareParser(
@@ -35,6 +37,10 @@ def run(asked: argparse.Namespace) -> int:
         for name, rows in shown.items():
             for value, source in rows:
                 print(f"{name} = {value}".ljust(60), f"({source})")
+        for rule in config.left_out[:MOST_LEFT_OUT]:
+            print(_("left out, of another stage: {rule}").format(rule=rule).ljust(60), f"({rule.source})")
+        if (more := len(config.left_out) - MOST_LEFT_OUT) > 0:
+            print(_("left out, of another stage: {number} rules more").format(number=more))
     for warning in config.warnings:
         print(f"ogw: {warning}", file=sys.stderr)
     return OK

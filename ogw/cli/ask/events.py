@@ -218,7 +218,8 @@ def _open(one: OpenTunnel) -> RenderableType:
 
 
 def _via(one: OpenTunnel | ToldRefusal) -> list[tuple[str, str]]:
-    return [(_("via"), one["via"])] if one.get("via") else []
+    found = ((_("subject"), one.get("client_subject", "")), (_("via"), one.get("via", "")))
+    return [(name, value) for name, value in found if value]
 
 
 def _facts(*rows: tuple[str, str]) -> RenderableType:

@@ -16,7 +16,8 @@ from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
-from ogw.cli.words import client_address
+from ogw.cli.words import client_address, name_of_client
+from ogw.policy.names import shown
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
 from ogw.tunnel.loop import Interruptible
@@ -36,6 +37,7 @@ def parser() -> Parser:
         examples=[
             "ogw explain www.example.com",
             "ogw explain build.example.com:8443 --client 10.1.2.3",
+            "ogw explain www.example.com --from cn:till-17",
             "ogw explain www.example.com --at 2027-01-31T18:00:00Z --json",
             "ogw explain www.example.com --config new.ini",
         ],
@@ -48,6 +50,9 @@ def parser() -> Parser:
     made.add_argument("target", metavar="HOST[:PORT]", help=_("where to; without a port, 443"))
     about = _("the client's address, for allowed-client and rules with from= (default: 127.0.0.1)")
     made.add_argument("--client", metavar="IP", type=client_address, default="127.0.0.1", help=about)
+    about = _("a name of the client's certificate, cn:NAME or san:NAME, for rules with from= (may be repeated)")
+    made.add_argument("--from", dest="names", metavar="NAME", type=name_of_client, action="append", default=[],
+                      help=about)  # fmt: skip
     made.add_argument("--at", metavar="TIME", type=_time, help=_("as it would be then, for rules with until="))
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
@@ -63,7 +68,7 @@ def run(asked: argparse.Namespace) -> int:
         raise Failed(str(error)) from None
     try:
         with Interruptible():
-            answer = explainer.explain(connect_target(asked.target), asked.client, asked.at)
+            answer = explainer.explain(connect_target(asked.target), asked.client, asked.at, frozenset(asked.names))
     finally:
         explainer.close()
     if asked.json:
@@ -101,7 +106,8 @@ def _screen(answer: dict[str, Any]) -> list[RenderableType]:
     allowed = answer["decision"] == "allowed"
     when = _(" at {time}").format(time=answer["at"]) if answer["at"] else ""
     said = Text(_("allowed"), f"{BOLD} {GOOD}") if allowed else Text(_("refused"), f"{BOLD} {BAD}")
-    of_client = _("  for client {client}{when}").format(client=answer["client"], when=when)
+    client = shown(answer["client"], frozenset(answer.get("names", ())))
+    of_client = _("  for client {client}{when}").format(client=client, when=when)
     parts: list[RenderableType] = [Text.assemble((target, BOLD), "  ", said, (of_client, DIM))]
     facts = table("", "", folds=(1,))
 
@@ -138,6 +144,7 @@ def _rule(rule: dict[str, Any]) -> list[Any]:
         "port": _("is for another port"),
         "until": _("has ended"),
         "from": _("is for other clients"),
+        "stage": _("is for gateways of another stage"),
     }
     if rule["decides"]:
         note = (_("decides"), GOOD if rule["list"] == "allowed-host" else BAD)

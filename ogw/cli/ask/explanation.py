@@ -13,6 +13,7 @@ from typing import Any, Optional
 from ogw.policy.decision import Decision
 from ogw.policy.hosts import Match
 from ogw.policy.index import holds
+from ogw.policy.names import NOBODY, Names
 from ogw.policy.remedy import Asked, command_for
 from ogw.policy.rules import time_text
 from ogw.policy.tls_rules import Mode
@@ -42,8 +43,10 @@ class Explainer:
     def close(self) -> None:
         self._dialer.close()
 
-    def explain(self, asked: bytes, client: str, at: Optional[float] = None) -> dict[str, Any]:
-        """What the gateway would do with `CONNECT asked` of this client (IP text), now or `at` Unix seconds:
+    def explain(self, asked: bytes, client: str, at: Optional[float] = None, names: Names = NOBODY) -> dict[str, Any]:
+        """What the gateway would do with `CONNECT asked` of this client (IP text, and the names of its certificate).
+
+        `at` Unix seconds, or now:
 
         decision, reason, status, event, detail  the answer
         reported  why it would be refused, where it passes only because policy-mode is report; else None
@@ -54,14 +57,16 @@ class Explainer:
         addresses each that would be tried, and some that would not, with what is said of it
         more_addresses  how many others there are
         tls       what will be asked of the session; None where there is none
+        names     of the client, where it has any
         """
         answer: dict[str, Any] = {"asked": asked.decode("ascii", "backslashreplace"), "target": None, "client": client}
         answer |= {"at": None if at is None else time_text(at), "policy": self.policy.hash}
+        answer |= {"names": sorted(names)} if names else {}
         empty: dict[str, Any] = {"rules": [], "way": None, "addresses": [], "more_addresses": 0, "tls": None}
         decision = self.policy.judge_client(client)
         if not decision.allowed:
             named = target_of(b"CONNECT " + asked + b" HTTP/1.1\r\n\r\n", self._config.head_max_size)
-            return {**answer, **self._answer(decision, client, "", at, named=named), **empty}
+            return {**answer, **self._answer(decision, client, "", at, named=named, names=names), **empty}
         try:
             request = read_request(b"CONNECT " + asked + b" HTTP/1.1\r\n\r\n", self._config.head_max_size)
             assert request is not None  # it ends
@@ -73,17 +78,17 @@ class Explainer:
             }
         target = request.target
         answer["target"] = str(target)
-        matches = self.policy.matches(target, client, at)
-        decision = self.policy.judge_target(target, client, at)
+        matches = self.policy.matches(target, client, at, names)
+        decision = self.policy.judge_target(target, client, at, names)
         empty["rules"] = _rules(matches, decision)
         if not decision.allowed:
-            return {**answer, **self._answer(decision, client, str(target), at), **empty}
+            return {**answer, **self._answer(decision, client, str(target), at, names=names), **empty}
         survey = self._dialer.survey(target, decision.to, client, _clock(at))
         if survey.failure is not None:
             refused = Decision(False, survey.failure.reason, survey.failure.detail, reported=decision.reported)
-            answer |= self._answer(refused, client, str(target), at, survey.failure.addresses)
+            answer |= self._answer(refused, client, str(target), at, survey.failure.addresses, names=names)
         else:
-            answer |= self._answer(decision, client, str(target), at)
+            answer |= self._answer(decision, client, str(target), at, names=names)
         answer |= {"rules": empty["rules"], "way": self._way(target, client, at), "addresses": _addresses(survey)}
         answer["more_addresses"] = survey.more
         answer["tls"] = None if survey.failure is not None else self._tls(target, client, decision, at)
@@ -97,6 +102,7 @@ class Explainer:
         at: Optional[float],
         addresses: Sequence[str] = (),
         named: str = "",
+        names: Names = NOBODY,
     ) -> dict[str, Any]:
         reason = decision.reason
         refused = decision.reported if decision.allowed else decision
@@ -107,7 +113,8 @@ class Explainer:
             "event": reason.event,
             "detail": decision.detail,
             "reported": None if decision.reported is None else decision.reported.reason.token,
-            "command": refused and self._command(Asked(refused.reason.token, client, target, addresses, at, named)),
+            "command": refused
+            and self._command(Asked(refused.reason.token, client, target, addresses, at, named, names)),
         }
 
     def _command(self, asked: Asked) -> Optional[str]:

@@ -11,9 +11,10 @@ from typing import Any, Optional
 from ogw.cli.configuration import gateway_parser
 from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.parser import Parser
-from ogw.cli.words import client_address
+from ogw.cli.words import client_address, name_of_client
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
+from ogw.policy.names import Names
 from ogw.settings.loader import ConfigError, load
 from ogw.wire.connect import (
     BadTarget,
@@ -72,6 +73,9 @@ def parser() -> Parser:
     made.add_argument("--target", metavar="HOST[:PORT]", help=_("what the client asked for; else its server name"))
     about = _("of the client, for rules with from=")
     made.add_argument("--client-address", metavar="IP", type=client_address, default="127.0.0.1", help=about)
+    about = _("a name of its certificate for the gateway, cn:NAME or san:NAME, for the same (may be repeated)")
+    made.add_argument("--from", dest="names", metavar="NAME", type=name_of_client, action="append", default=[],
+                      help=about)  # fmt: skip
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
 
@@ -86,7 +90,8 @@ def run(asked: argparse.Namespace) -> int:
         up, target = _client_bytes(_read(asked.file or asked.client))
         down = _server_bytes(_read(asked.server)) if asked.server else b""
         client, server = _look(up), _look(down)
-        judged = _verdict(policy, _target(asked.target, target, client), asked.client_address, up, down)
+        place, names = _target(asked.target, target, client), frozenset(asked.names)
+        judged = _verdict(policy, place, asked.client_address, names, up, down)
     except ConfigError as error:
         for mistake in error.mistakes:
             print(f"ogw: {mistake}", file=sys.stderr)
@@ -211,9 +216,9 @@ def _name(message: Message) -> str:
 # What the gateway would decide.
 
 
-def _verdict(policy: Policy, target: Target, address: str, up: bytes, down: bytes) -> dict[str, Any]:
-    decision = policy.judge_target(target, address)
-    handshake = Handshake(policy, target, address, decision.no_server_name)
+def _verdict(policy: Policy, target: Target, address: str, names: Names, up: bytes, down: bytes) -> dict[str, Any]:
+    decision = policy.judge_target(target, address, None, names)
+    handshake = Handshake(policy, target, address, decision.no_server_name, names)
     left = {True: up, False: down}
     # One byte at a time, in turns: a recording does not say in which order the two directions went.
     while not handshake.settled and left[handshake.awaits_client]:

@@ -17,7 +17,8 @@ from cryptography import x509
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.policy.advice import REASONS
 from ogw.policy.hosts import Policy
-from ogw.policy.rules import Kind, Rule
+from ogw.policy.names import NOBODY, Names
+from ogw.policy.rules import Kind, Rule, of_stage
 from ogw.policy.subjects import read_by_others, shown
 from ogw.policy.tls_rules import Mode
 from ogw.report.log import Log
@@ -43,10 +44,11 @@ Job = Callable[[], list[Finding]]
 
 
 class Wanted(NamedTuple):
-    """A target to try, and a client for whom it is allowed."""
+    """A target to try, and a client for whom it is allowed: its address, and the names in its certificate."""
 
     target: Target
     client: str
+    names: Names = NOBODY
 
 
 def wanted_of(config: Config) -> tuple[list[Wanted], list[Rule]]:
@@ -54,14 +56,14 @@ def wanted_of(config: Config) -> tuple[list[Wanted], list[Rule]]:
     ports = (443,) if 443 in config.allowed_port else tuple(sorted(config.allowed_port))[:1]
     wanted: dict[Target, Wanted] = {}
     wide: list[Rule] = []
-    for rule in (*config.allowed_host, *config.sourced_hosts):
+    for rule in of_stage((*config.allowed_host, *config.sourced_hosts), config.stage):
         single = rule.network is not None and rule.network.num_addresses == 1
         if rule.kind is not Kind.NAME and not single:
             wide.append(rule)
             continue
         for port in ports if rule.port is None else (rule.port,):
             target = parse_target(place(rule.pattern, port).encode())
-            wanted.setdefault(target, Wanted(target, _client_of(rule)))
+            wanted.setdefault(target, _wanted(target, rule))
     return list(wanted.values()), wide
 
 
@@ -69,17 +71,15 @@ def wanted_host(config: Config, target: Target) -> Wanted:
     """This one, for a client that may go there if there is any."""
     policy = config.policy
     rules = [match.rule for match in policy.matches(target, "127.0.0.1") if not match.denies]
-    clients = ["127.0.0.1", *(_client_of(rule) for rule in rules)]
-    return Wanted(
-        target, next((client for client in clients if policy.judge_target(target, client).allowed), clients[0])
-    )
+    tried = [Wanted(target, "127.0.0.1"), *(_wanted(target, rule) for rule in rules)]
+    return next((one for one in tried if policy.judge_target(target, one.client, None, one.names).allowed), tried[0])
 
 
-def _client_of(rule: Rule) -> str:
+def _wanted(target: Target, rule: Rule) -> Wanted:
     if not rule.clients:
-        return "127.0.0.1"
+        return Wanted(target, "127.0.0.1", frozenset(rule.names[:1]))
     network = rule.clients[0]
-    return str(network[1] if network.num_addresses > 1 else network[0])
+    return Wanted(target, str(network[1] if network.num_addresses > 1 else network[0]))
 
 
 class Outside:
@@ -169,7 +169,7 @@ class Outside:
         alone = dataclasses.replace(self._config, relay_proxy=(proxy,), relay_proxy_bypass=())
         dialer = dialer_of(alone, self._policy, self._log, VIA, self._own)
         one = behind[0]
-        to = self._policy.judge_target(one.target, one.client).to
+        to = self._policy.judge_target(one.target, one.client, None, one.names).to
         probed = Probe(dialer, ssl.create_default_context(), 1.0).try_target(one.target, to, one.client, tls=False)
         dialer.close()
         if probed.failure is None:
@@ -188,7 +188,7 @@ class Outside:
 
     def _host(self, one: Wanted) -> list[Finding]:
         where = str(one.target)
-        decision = self._policy.judge_target(one.target, one.client)
+        decision = self._policy.judge_target(one.target, one.client, None, one.names)
         if not decision.allowed:
             what = _("refused ({reason}): {detail}").format(reason=decision.reason.token, detail=decision.detail)
             return [warning("hosts", where, what, self._explained(one))]
@@ -201,6 +201,7 @@ class Outside:
 
     def _explained(self, one: Wanted) -> str:
         client = "" if one.client == "127.0.0.1" else f" --client {one.client}"
+        client += "".join(f" --from {quote(name)}" for name in one.names)
         flags = flags_without_gateway(self._config)
         return _("`ogw explain {target}{flags}` says more").format(target=quote(str(one.target)), flags=client + flags)
 

@@ -12,6 +12,7 @@ from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, VerbParser, branches, parser_of
 from ogw.cli.screen import clean
 from ogw.cli.words import offer
+from ogw.policy.names import is_name, name_text
 from ogw.settings.editing import Editor, split
 from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS
@@ -70,8 +71,11 @@ def _add(setting: Setting, asked: argparse.Namespace) -> int:
 
 def add_attributes(parser: argparse.ArgumentParser, denied: bool) -> None:
     """The attributes of a host rule as flags."""
-    parser.add_argument("--from", dest="clients", action="append", default=[], metavar="NETWORK",
-                        help=_("for clients of this network only (may be repeated)"))  # fmt: skip
+    clients = _("for clients of this network only (may be repeated)")
+    if not denied:
+        clients = _("for clients of this network, or with this name in their certificate, only (may be repeated)")
+    parser.add_argument("--from", dest="clients", action="append", default=[], help=clients,
+                        metavar="NETWORK" if denied else "NETWORK|cn:NAME|san:NAME")  # fmt: skip
     if not denied:
         parser.add_argument("--to", action="append", default=[], metavar="NETWORK",
                             help=_("its addresses may lie in this private network (may be repeated)"))  # fmt: skip
@@ -79,17 +83,20 @@ def add_attributes(parser: argparse.ArgumentParser, denied: bool) -> None:
                             help=_("TLS sessions without a server name pass"))  # fmt: skip
     parser.add_argument("--until", default="", metavar="TIME",
                         help=_("ends by itself: 2h, 3d, or 2027-01-31T18:00:00Z"))  # fmt: skip
+    parser.add_argument("--stage", default="", metavar="NAME", help=_("for gateways of this stage alone"))
     parser.add_argument("--note", default="", metavar="TEXT", help=_("why it is there"))
 
 
 def attributes(asked: argparse.Namespace, denied: bool) -> str:
     """The same as they stand in a rule. Raises Wrong."""
-    words = [f"from={network}" for network in asked.clients]
+    words = [f"from={name_text(client) if is_name(client) else client}" for client in asked.clients]
     if not denied:
         words += [f"to={network}" for network in asked.to]
         words += ["no-server-name"] if asked.no_server_name else []
     if asked.until:
         words.append(f"until={until(asked.until)}")
+    if asked.stage:
+        words.append(f"stage={asked.stage}")
     if asked.note:
         if '"' in asked.note or not asked.note.isprintable():
             raise Wrong(_("a note has neither double quotes nor line breaks or other control characters in it"))

@@ -7,7 +7,7 @@ from gettext import gettext as _
 from typing import Optional
 
 from ogw.policy.index import HostIndex
-from ogw.policy.rules import Kind, Rule
+from ogw.policy.rules import Kind, Rule, of_stage
 from ogw.settings.editing import Outcome
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import Config
@@ -25,8 +25,9 @@ def told_of_others(outcome: Outcome) -> list[str]:
         config = load(["--config", outcome.path if os.path.exists(outcome.path) else os.devnull], os.environ)
     except ConfigError:
         return []  # its mistakes are told
-    allowed = HostIndex([*config.allowed_host, *config.sourced_hosts])
-    return list(dict.fromkeys(_sentences(asked, outcome.path, config, allowed, HostIndex(config.denied_host))))
+    allowed = HostIndex(of_stage([*config.allowed_host, *config.sourced_hosts], config.stage))
+    denied = HostIndex(of_stage(config.denied_host, config.stage))
+    return list(dict.fromkeys(_sentences(asked, outcome.path, config, allowed, denied)))
 
 
 def _sentences(
@@ -77,7 +78,13 @@ def _overlap(other: Rule, rule: Rule, config: Config) -> bool:
         return False
     if other.network is not None and rule.network is not None and other.network.prefixlen > rule.network.prefixlen:
         return False
+    return _share_clients(other, rule)
+
+
+def _share_clients(other: Rule, rule: Rule) -> bool:
+    if not (other.clients or other.names) or not (rule.clients or rule.names):
+        return True
     pairs = ((one, two) for one in other.clients for two in rule.clients)
-    return not (other.clients and rule.clients) or any(
+    return bool(set(other.names) & set(rule.names)) or any(
         one.version == two.version and one.overlaps(two) for one, two in pairs
     )

@@ -33,6 +33,7 @@ from ogw.settings.kinds import SECONDS
 from ogw.settings.settings import SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
 
+_ROTATED = re.compile(r"(?:\.[0-9]{1,3}|-[0-9]{8})?(?:\.gz)?\Z")  # the older files of a log are of the same gateway
 _AGO = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
 
 
@@ -42,14 +43,16 @@ def parser() -> Parser:
         _(
             "Suggest the host rules that would let pass what was refused, or what policy-mode = report let pass. Each "
             "is for a host and a port that were asked for, and for no other. Logs may be ours as JSON or text, in what "
-            "journalctl, syslog, Docker or Kubernetes make of it, packed with gzip or not. Without a log the running "
-            "gateway is asked for what it remembers, or log-file is read where none runs."
+            "journalctl, syslog, Docker or Kubernetes make of it, packed with gzip or not, and of many gateways: then "
+            "each rule says which of them saw that, by the machine that syslog or journalctl names, or by the file. "
+            "Without a log the running gateway is asked for what it remembers, or log-file is read where none runs."
         ),
         examples=[
             "ogw suggest",
             "ogw suggest --apply --reload",
             "ogw suggest --since 2h --per-client",
             "ogw suggest /var/log/ogw/ogw.log /var/log/ogw/ogw.log.1.gz",
+            "ogw suggest --per-client collected/*/ogw.log",
             "journalctl -u ogw --since today | ogw suggest - --apply",
         ],
         codes={
@@ -63,7 +66,8 @@ def parser() -> Parser:
     made.add_argument("--apply", action="store_true", help=_("ask, and add the rules to the INI file"))
     made.add_argument("--reload", action="store_true", help=_("and let the running gateway take them at once"))
     made.add_argument("--yes", action="store_true", help=_("do not ask"))
-    made.add_argument("--per-client", action="store_true", help=_("rules for the clients that asked, with from="))
+    about = _("rules for the clients that asked, with from=: by their name, if they have one")
+    made.add_argument("--per-client", action="store_true", help=about)
     about = _("only refusals since then: 2h, 3d, or a time such as 2026-11-24T10:00:00Z")
     made.add_argument("--since", metavar="TIME", type=_since, help=about)
     made.add_argument("--json", action="store_true", help=_("as JSON"))
@@ -148,7 +152,8 @@ def _learn(learner: Learner, logs: list[str], since: Optional[float], gateway: G
 def _take(learner: Learner, records: Iterator[Recorded], since: Optional[float]) -> None:
     for one in records:
         if since is None or (one.last is not None and one.last >= since):
-            learner.add(one.reason, one.client, one.target, one.count, one.first, one.last, one.detail)
+            counts, who = (one.count, one.first, one.last), (one.subject, one.gateway)
+            learner.add(one.reason, one.client, one.target, *counts, one.detail, *who)
 
 
 def _remembered(gateway: Gateway) -> Iterator[Recorded]:
@@ -157,7 +162,8 @@ def _remembered(gateway: Gateway) -> Iterator[Recorded]:
         last = time.time() - one["age"]  # not what was told then: the clock may have been set since
         first = last - max(0.0, parse_time(one["last"]) - parse_time(one["first"]))
         client, target, detail = one["client"], one["target"], one["detail"]
-        yield Recorded(one["event"], one["reason"], client, target, detail, one["count"], first, last)
+        subject = one.get("client_subject", "")
+        yield Recorded(one["event"], one["reason"], client, target, detail, one["count"], first, last, subject)
     if missing := answer["workers_missing"]:
         message = ngettext(
             "ogw: {number} worker did not answer in time; what it refused is missing",
@@ -173,7 +179,8 @@ def _recorded(recording: Recording, log: str) -> Iterator[Recorded]:
     name = _("standard input") if log == "-" else log
     try:
         with _opened(log) as file:
-            yield from recording.read(file)
+            for one in recording.read(file):
+                yield one if one.gateway else replace(one, gateway=_ROTATED.sub("", name))
     except EOFError:
         raise Failed(_("{log}: it ends in the middle, so that gzip cannot unpack it").format(log=name)) from None
     except NotRead as error:

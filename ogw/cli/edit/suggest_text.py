@@ -10,6 +10,7 @@ from ogw.policy.rules import time_text
 from ogw.policy.suggestions import Suggestions, Tally
 
 NAMED_CLIENTS = 3
+NAMED_GATEWAYS = 5
 LONGEST_DETAIL = 300  # characters
 MOST_LISTED = 20  # of what is not suggested
 
@@ -17,7 +18,7 @@ MOST_LISTED = 20  # of what is not suggested
 def lines(found: Suggestions) -> Iterator[str]:
     """A rule a line, indented as values of allowed-host are; all else is a comment of the INI file."""
     for one in found.rules:
-        yield f"# {_told(one.refused)}"
+        yield f"# {_told(one.refused)}{_seen(one.refused) if found.several else ''}"
         yield f"    {one.rule}"
     for parent, number in found.families().items():
         message = _(
@@ -60,6 +61,15 @@ def _told(refused: Tally) -> str:
     return _("{times}, by {clients}").format(times=_times(refused), clients=named)
 
 
+def _seen(refused: Tally) -> str:
+    """By which gateways, as the end of a line."""
+    counts = refused.gateways
+    named = ", ".join(clean(gateway) for gateway, _count in counts.most_common(NAMED_GATEWAYS))
+    if (more := len(counts) - NAMED_GATEWAYS) > 0:
+        named = _("{named} and {more} more").format(named=named, more=count(more))
+    return _("; seen by {gateways}").format(gateways=named) if named else ""
+
+
 def _times(refused: Tally) -> str:
     times = ngettext("asked for once", "asked for {count} times", refused.count).format(count=count(refused.count))
     first, last = _moment(refused.first), _moment(refused.last)
@@ -98,6 +108,7 @@ def _value(refused: Tally) -> dict[str, Any]:
     return {
         "count": refused.count,
         "clients": dict(refused.clients.most_common()),
+        "gateways": dict(refused.gateways.most_common()),
         "first": _moment(refused.first),
         "last": _moment(refused.last),
     }

@@ -95,6 +95,7 @@ def _show(answer: Tunnels) -> None:
     columns = {
         _("tunnel"): [one["tunnel"] for one in rows],
         _("client"): [one["client"] for one in rows],
+        _("subject"): [one.get("client_subject", "") for one in rows],
         _("via"): [one.get("via", "") for one in rows],
         _("target"): [one["target"] for one in rows],
         _("upstream"): [one["upstream"] for one in rows],
@@ -106,8 +107,9 @@ def _show(answer: Tunnels) -> None:
     console = console_of()
     if console.is_terminal and console.width < WIDE:
         del columns[_("upstream")]  # the easiest to do without
-    if not any(columns[_("via")]):
-        del columns[_("via")]
+    for name in (_("subject"), _("via")):
+        if not any(columns[name]):
+            del columns[name]
     places = range(len(columns))
     listed = table(*columns, numbers=places[-3:], folds=places[1:-4])
     listed.columns[1].min_width = min(LONGEST_IPV4, max(map(len, columns[_("client")]), default=0))

@@ -23,7 +23,8 @@ STATES: dict[RelayState, RelayProxyState] = {
 }
 STALE_SECONDS = 60.0  # what a worker saw of a relay proxy so long before another opened a tunnel is of the past
 
-_Refusals = dict[tuple[str, str, str, bool], KnownRefusal]  # by client, target, reason, and whether it was enforced
+# By client, its subject, target, reason, and whether it was enforced.
+_Refusals = dict[tuple[str, str, str, str, bool], KnownRefusal]
 
 
 def overview(answers: Sequence[KnownOverview], missing: int) -> WorkersPart:
@@ -64,7 +65,7 @@ def remembered(answers: Sequence[KnownRefusals], missing: int) -> Remembered:
 def _add(refusals: _Refusals, rows: Iterable[Sequence[Any]]) -> None:
     """Two workers' refusals of the same are one: the later one's words, and both counts."""
     for one in itertools.starmap(KnownRefusal, rows):
-        key = one.client, one.target, one.reason, one.enforced
+        key = one.client, one.subject, one.target, one.reason, one.enforced
         known = refusals.get(key)
         if known is not None:
             latest = max(known, one, key=lambda either: either.seen)
@@ -79,7 +80,7 @@ def _with_age(refusals: _Refusals) -> list[tuple[KnownRefusal, float]]:
 
 
 def _counted(one: KnownRefusal, age: float) -> CountedRefusal:
-    return {
+    counted: CountedRefusal = {
         "client": one.client,
         "target": one.target,
         "reason": one.reason,
@@ -90,6 +91,9 @@ def _counted(one: KnownRefusal, age: float) -> CountedRefusal:
         "age": age,
         "enforced": one.enforced,
     }
+    if one.subject:
+        counted["client_subject"] = one.subject
+    return counted
 
 
 def relay_proxy(known: Sequence[KnownRelay]) -> RelayProxyStatus:

@@ -170,7 +170,7 @@
   }
   function tables() {
     const shown = status.refusals.map(({ age, ...one }) => one); // which alone would make every row another one
-    rows("refusals", shown, (one) => JSON.stringify([one.client, one.target, one.reason, one.enforced]), refusal);
+    rows("refusals", shown, (one) => JSON.stringify([one.client, one.client_subject, one.target, one.reason, one.enforced]), refusal);
     document.querySelectorAll('[data-t="refusals"] time').forEach((time, at) => write(time, ago(status.refusals[at].age)));
     more();
     rows("relays", status.relay_proxies, (one) => one.proxy, (one) => [
@@ -195,6 +195,7 @@
     rows("open", tunnels.tunnels, (one) => one.tunnel, (one) => [
       element("th", { scope: "row" }, element("code", {}, one.tunnel)),
       element("td", {}, one.client,
+        ...(one.client_subject ? [" ", element("span", { class: "quiet" }, one.client_subject)] : []),
         ...(one.via ? [" ", element("span", { class: "quiet" }, say("through", { balancer: one.via }))] : [])),
       ...[one.target, one.state].map((text) => element("td", {}, text)),
       ...[lasting(one.duration), size(one.bytes_up), size(one.bytes_down)].map((n) => element("td", { class: "n" }, n))]);
@@ -230,7 +231,7 @@
         element("span", { class: "quiet" }, clock(one.last)), " ",
         ...(one.count > 1 ? [element("span", { class: "quiet" }, say("times", { count: count(one.count) }))] : [])),
       element("td", { role: "cell" }, element("b", {}, one.target || say("no_target")), " ",
-        element("span", { class: "quiet" }, say("from", { client: one.client }))),
+        element("span", { class: "quiet" }, say("from", { client: one.client_subject ? `${one.client} (${one.client_subject})` : one.client }))),
       why];
   }
   async function copy(code, button) {

@@ -246,8 +246,10 @@ def _relay(one: RelayProxyStatus, said: dict[str, str]) -> str:
 
 
 def _open(one: OpenTunnel, said: dict[str, str]) -> str:
-    via = one.get("via")
-    through = f' <span class="quiet">{html.escape(said["through"].format(balancer=via))}</span>' if via else ""
+    quiet = ' <span class="quiet">{}</span>'
+    via, subject = one.get("via"), one.get("client_subject")
+    through = quiet.format(html.escape(said["through"].format(balancer=via))) if via else ""
+    through = (quiet.format(html.escape(subject)) if subject else "") + through
     return _row(
         f'<th scope="row"><code>{html.escape(one["tunnel"])}</code></th>',
         f"<td>{html.escape(one['client'])}{through}</td>",
@@ -255,6 +257,11 @@ def _open(one: OpenTunnel, said: dict[str, str]) -> str:
         f'<td class="n">{_lasting(one["duration"])}</td>',
         *(f'<td class="n">{_size(one[name])}</td>' for name in ("bytes_up", "bytes_down")),
     )
+
+
+def _client(one: LatestRefusal) -> str:
+    subject = one.get("client_subject")
+    return f"{one['client']} ({subject})" if subject else one["client"]
 
 
 def _worker(one: WorkerStatus, most: int, said: dict[str, str]) -> str:
@@ -276,7 +283,7 @@ def _refusal(one: LatestRefusal, now: datetime, said: dict[str, str]) -> str:
         quiet.format(_clock(last, now)),
         times if one["count"] > 1 else "",
         f'</td><td role="cell"><b>{html.escape(one["target"] or said["no_target"])}</b> ',
-        quiet.format(html.escape(said["from"].format(client=one["client"]))),
+        quiet.format(html.escape(said["from"].format(client=_client(one)))),
         f'</td><td role="cell"><span class="why"><b>{html.escape(one["reason"])}</b> ',
         quiet.format(f"OGW-{one['event']:d}" + ("" if one["enforced"] else f", {html.escape(said['let_pass'])}")),
         f"</span> <span>{html.escape(one['detail'])}</span>{command}</td>",

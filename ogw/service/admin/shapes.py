@@ -13,6 +13,7 @@ class OpenTunnel(TypedDict):
     """
     tunnel      its id, as in the log
     client      address:port
+    client_subject  of the certificate that it showed to the gateway itself; left out where it showed none
     via         the same of the load balancer that it came through; "" for none
     target      host:port; "" while its head is read
     upstream    address:port that was dialed, or the relay proxy's; "" before that
@@ -24,6 +25,7 @@ class OpenTunnel(TypedDict):
 
     tunnel: str
     client: str
+    client_subject: NotRequired[str]
     via: NotRequired[str]
     target: str
     upstream: str
@@ -50,6 +52,7 @@ class ToldRefusal(TypedDict):
     """
     time      when it was refused
     client    address:port
+    client_subject  of the certificate that it showed to the gateway itself; left out where it showed none
     via       the same of the load balancer that it came through; "" for none
     target    host:port; "" where it was refused before that was known
     reason    the token, which the client was told, too
@@ -61,6 +64,7 @@ class ToldRefusal(TypedDict):
 
     time: str
     client: str
+    client_subject: NotRequired[str]
     via: NotRequired[str]
     target: str
     reason: str

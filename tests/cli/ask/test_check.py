@@ -257,3 +257,24 @@ def test_what_a_gateway_goes_on_without_is_told(tmp_path):
 def test_an_agent_that_is_not_there_is_told():
     done = ogw("check", "--agent-config", "/nowhere/agent", "--allowed-host", "a.example")
     assert done.returncode == 0 and "warning: agent-config: no file of an agent is there: /nowhere/agent" in done.stderr
+
+
+def test_rules_of_another_stage_are_told_as_left_out(file):
+    rules = "www.example.com\n    new.example.com stage=canary\n    newer.example.com stage=pilot\n"
+    file.write_text(f"[ogw]\nallowed-host =\n    {rules}denied-host = bad.example.net stage=canary\n")
+    told = json.loads(ogw("check", "--config", file, "--json").stdout)
+    assert told["rules"] == {"allowed-host": 1, "denied-host": 0, "left-out": 3}
+    done = ogw("check", "--config", file)
+    assert done.stdout.startswith("fine: 1 allowed host, 3 rules left out (stage canary, pilot), policy ")
+    done = ogw("check", "--config", file, "--stage", "canary")
+    assert done.stdout.startswith("fine: 2 allowed hosts, 1 denied, 1 rule left out (stage pilot), policy ")
+    shown = ogw("config", "show", "--config", file, "--stage", "canary").stdout.splitlines()
+    (left_out,) = (line.split("  ")[0] for line in shown if line.startswith("left out"))
+    assert left_out == "left out, of another stage: newer.example.com stage=pilot"
+
+
+def test_a_name_that_nobody_can_show_is_a_mistake(file):
+    file.write_text("[ogw]\nallowed-host = www.example.com from=cn:till-17\n")
+    done = ogw("check", "--config", file)
+    assert done.returncode == 2
+    assert f"ogw: {file}:2: host rule 'www.example.com from=cn:till-17': from=cn:till-17 names clients" in done.stderr

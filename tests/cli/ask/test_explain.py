@@ -22,6 +22,7 @@ from ogw.cli.words import client_address
 from ogw.settings.loader import load
 
 NEAR, FAR, STRANGER = "127.50.1.1", "127.60.1.1", "127.70.1.1"  # clients
+REQUIRED = ["--listen-client-certificate", "required"]
 ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) [^:\r]*(?:: ([a-z-]+))?\r\n")
 NOBODY_LISTENS = "connection-refused"  # what comes of a dial, which explain leaves out: the decision was to dial
 PRIVATE = "127.99.7.7"  # where nobody listens
@@ -437,3 +438,42 @@ def test_ctrl_c_ends_it_while_a_name_is_looked_up(dns):
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=20)
     assert (process.returncode, output, errors) == (130, "", "")
+
+
+def test_names_of_a_certificate_and_stages_are_told():
+    rules = ("named.example.com from=cn:till-17", "new.example.com stage=canary", "*.example.net")
+    config = load([word for rule in rules for word in ("--allowed-host", rule)] + REQUIRED, {})
+    explainer = Explainer(config)
+    try:
+        till = frozenset({"cn:till-17"})
+        for names, decision in ((till, "allowed"), (frozenset({"cn:till-18"}), "refused"), (frozenset(), "refused")):
+            told = explainer.explain(b"named.example.com:443", NEAR, None, names)
+            assert told["decision"] == decision or told["reason"].startswith("dns-")
+            assert told.get("names", []) == sorted(names)
+            assert told["rules"][0]["obstacle"] == (None if decision == "allowed" else "from")
+        assert told["command"].startswith(f"ogw allowed-host add 'named.example.com from={NEAR}'")
+        told = explainer.explain(b"named.example.com:443", NEAR, None, frozenset({"cn:till-18"}))
+        assert told["command"].startswith("ogw allowed-host add 'named.example.com from=cn:till-18'")
+        assert "is for other clients than 127.50.1.1 (cn:till-18)" in told["detail"]
+        told = explainer.explain(b"new.example.com:443", NEAR)
+        assert "there is a rule for it, new.example.com stage=canary (--allowed-host), but of stage" in told["detail"]
+        (rule,) = told["rules"]
+        assert (rule["rule"], rule["holds"], rule["obstacle"]) == ("new.example.com stage=canary", False, "stage")
+    finally:
+        explainer.close()
+
+
+def test_it_is_asked_for_a_client_by_its_name(tmp_path):
+    file = tmp_path / "ogw.ini"
+    file.write_text(
+        "[ogw]\nlisten-client-certificate = required\nallowed-host =\n    127.0.0.1 to=127.0.0.1 from=cn:till-17\n"
+        "    new.example.com stage=canary\n"
+    )
+    asked = ("explain", "127.0.0.1", "--config", file)
+    done = ogw(*asked, "--from", "cn:till-17", "--from", "san:x y")
+    assert done.returncode == 0 and 'for client 127.0.0.1 (cn:till-17, "san:x y")' in " ".join(done.stdout.split())
+    assert ogw(*asked).returncode == 1
+    done = ogw(*asked, "--from", "till-17")
+    assert done.returncode == 2 and "cn:till-17 or san:till-17.example.com" in done.stderr
+    done = ogw("explain", "new.example.com", "--config", file)
+    assert "is for gateways of another stage" in " ".join(done.stdout.split())

@@ -124,3 +124,15 @@ def test_subjects_of_the_agent_are_shown_where_they_are_in_force(file, tmp_path,
     assert [one["value"] for one in json.loads(file.done("allowed-client-certificate", "list", "--json"))] == [
         own
     ] * bool(own)
+
+
+def test_names_of_certificates_and_stages_are_attributes_too(file):
+    words = ("--from", "cn:Till 17, left", "--from", "10.1.0.0/16", "--stage", "canary")
+    rule = 'b.example from="cn:Till 17, left" from=10.1.0.0/16 stage=canary'
+    assert file.done("allowed-host", "add", "b.example", *words) == f"+ allowed-host {rule}\n"
+    added = file.done("allowed-host", "add", "c.example", "from=cn:Till 17, left", "stage=canary", "d.example")
+    assert added == '+ allowed-host c.example from="cn:Till 17, left" stage=canary\n+ allowed-host d.example\n'
+    told = file.told("denied-host", "add", "e.example", "--from", "cn:till-17", code=2)
+    assert "whoever shows no certificate would escape it" in told
+    told = file.told("allowed-host", "add", "e.example", "--from", "cn:till-17", code=1)
+    assert "set listen-client-certificate = required" in told

@@ -297,3 +297,34 @@ def test_a_gateway_that_reads_another_file_is_found_out(file, upstream, tmp_path
         gateway.wait_for(event=105)
         done = ogw("suggest", "--config", file, "--run-dir", gateway.run_dir, "--apply", "--yes", "--reload")
         assert done.returncode == 1 and f"and not {file}" in done.stderr
+
+
+def test_logs_of_many_gateways_say_which_saw_what(file, tmp_path):
+    for name in ("gw1", "gw2"):
+        (tmp_path / name).mkdir()
+    one, two = tmp_path / "gw1" / "ogw.log", tmp_path / "gw2" / "ogw.log"
+    one.write_text(line(client_subject="CN=till-17,O=Shop") + line("b.example:443"))
+    two.write_text(line(client_subject="CN=Till 18,O=Shop"))
+    older = tmp_path / "gw1" / "ogw.log.1.gz"
+    older.write_bytes(gzip.compress(line("b.example:443").encode()))
+    journal = f"Nov 24 10:00:00 gw3 ogw[17]: {line('b.example:443')}"
+    words = [*OGW, "suggest", one, two, older, "-", "--config", file, "--per-client"]
+    read = {"input": journal, "env": clean(), "cwd": ROOT, "capture_output": True, "text": True, "timeout": 60}
+    told, answer = (subprocess.run([*words, *more], **read) for more in ([], ["--json"]))
+    shown = told.stdout.splitlines()
+    assert shown[0].endswith(f"by 10.1.2.3; seen by {one}, gw3") and shown[1] == "    b.example from=10.1.2.3/32"
+    assert shown[2].endswith(f"by cn:till-17, cn:Till 18; seen by {one}, {two}")
+    assert shown[3] == '    www.example.org from="cn:Till 18" from=cn:till-17'
+    assert [rule["gateways"] for rule in json.loads(answer.stdout)["rules"]] == [
+        {str(one): 2, "gw3": 1},
+        {str(one): 1, str(two): 1},
+    ]
+    alone = ogw("suggest", one, older, "--config", file)
+    assert "seen by" not in alone.stdout
+
+
+def test_the_running_gateways_own_memory_has_no_other_gateways(file, tmp_path):
+    (tmp_path / "log").write_text(line())
+    assert json.loads(ogw("suggest", tmp_path / "log", "--config", file, "--json").stdout)["rules"][0]["gateways"] == {
+        str(tmp_path / "log"): 1
+    }
