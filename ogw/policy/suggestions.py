@@ -211,7 +211,7 @@ class Learner:
         for target, refused in self._targets.items():
             still = [client for client in refused.clients if not self._is_allowed(target, client)]
             suggestions.allowed += refused.count - refused.of(still).count
-            helped = {client for client in still if self._judge(if_added, target, client).allowed}
+            helped = dict.fromkeys(client for client in still if self._judge(if_added, target, client).allowed)
             if len(helped) < len(still):
                 suggestions.denied[str(target)] = refused.of(client for client in still if client not in helped)
             guarded = self._guarded(target)

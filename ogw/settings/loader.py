@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from configargparse import ArgumentParser
 
-from ogw.policy.rules import Rule, parse_rules
+from ogw.policy.rules import Rule, of_stage, parse_rules
 from ogw.settings.checks import check_start, check_together
 from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.copies import default_state_dir
@@ -343,15 +343,25 @@ class _Loader:
             self._mistakes.wrong.add(mistake.setting)
             self._mistakes.near(*mistake)
         self._warnings += found.warnings
-        nothing = not values["allowed_host"] and not any(one.rules for one in found.sourced)
-        if nothing and not self._mistakes.told and values["policy_mode"] != "report":
-            self._warnings.append(_("allowed-host is empty: every target is denied"))
+        self._warn_of_rules(values, found.sourced)
         return {
             "sourced": found.sourced,
             "agent_certificates": found.certificates,
             "agent_missing": found.agent_missing,
             "seen": (self._file_seen if readable["reload_on_change"] == "yes" else ()) + seen,
         }
+
+    def _warn_of_rules(self, values: dict[str, Any], sourced: Sequence[gather.Sourced]) -> None:
+        stage = values["stage"] or ""
+        taken = [(one, of_stage(one.rules, stage)) for one in sourced]
+        for one, rules in taken if values["listen_client_certificate"] == "off" else ():
+            if number := sum(bool(rule.names) for rule in rules):
+                told = _("{setting}: {place}: {number} of its rules name clients by their certificates, and hold for "
+                         "nobody: none shows one (listen-client-certificate)")  # fmt: skip
+                self._warnings.append(told.format(setting=one.setting, place=one.where, number=number))
+        nothing = not of_stage(values["allowed_host"], stage) and not any(rules for _one, rules in taken)
+        if nothing and not self._mistakes.told and values["policy_mode"] != "report":
+            self._warnings.append(_("allowed-host is empty: every target is denied"))
 
     def _near(self, name: str, prefix: str) -> str:
         """The name that was probably meant, as the end of a sentence."""

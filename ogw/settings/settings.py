@@ -427,7 +427,7 @@ class Config:
         "0",
         number(0, 10_000_000),
         "NUMBER",
-        _("tunnels at a time of one client, an IPv4 address or an IPv6 network; 0 is no limit"),
+        _("tunnels at a time of one client (IPv4 address, IPv6 network, or subject of its certificate); 0 is no limit"),
     )
     client_ipv6_prefix: int = _limits(
         "client-ipv6-prefix",

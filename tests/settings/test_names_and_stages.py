@@ -79,3 +79,17 @@ def test_a_stage_has_a_plain_name(loaded, stage):
     assert (
         "is no name of a stage: 1 to 32 of a-z, 0-9 and -, such as canary" in mistakes(loaded, f"stage = {stage}\n")[0]
     )
+
+
+def test_rules_of_lists_from_elsewhere_that_could_hold_for_nobody_are_a_warning(loaded, tmp_path):
+    (tmp_path / "list").write_text(f"{NAMED}\nb.example from=san:x\nc.example from=cn:x stage=canary\nd.example\n")
+    source = f"allowed-host-source = {tmp_path}/list\n"
+    told = f"allowed-host-source: {tmp_path}/list: 2 of its rules name clients by their certificates, and hold for"
+    assert sum(warning.startswith(told) for warning in loaded(source).warnings) == 1
+    assert not any("hold for nobody" in warning for warning in loaded(f"{REQUIRED}\n{source}").warnings)
+
+
+def test_a_gateway_whose_rules_are_all_of_another_stage_is_told_that_it_denies_everything(loaded):
+    text = "allowed-host = www.example.com stage=canary\n"
+    empty = "allowed-host is empty: every target is denied"
+    assert empty in loaded(text).warnings and empty not in loaded(f"{text}stage = canary\n").warnings
