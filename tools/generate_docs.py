@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # this copy of ogw, whichever is installed
 
 from ogw.cli.commands import COMMANDS, Command
-from ogw.policy.advice import EVENTS, REASONS
+from ogw.policy.advice import EVENTS, LIST_REASONS, REASONS
 from ogw.policy.decision import Reason
 from ogw.policy.rules import parse_rules
 from ogw.report.events import CATALOGUE
@@ -137,6 +137,11 @@ def ends() -> str:
     return _reasons(reason for reason in Reason if not reason.status and reason.event in (108, 405))
 
 
+def list_reasons() -> str:
+    rows = ((f"`{token}`", *advice) for token, advice in LIST_REASONS.items())
+    return _table(("reason", "what it means", "what to do"), rows)
+
+
 def _answers(reasons: Iterable[Reason]) -> str:
     rows = ((reason.status, *_told(reason)) for reason in reasons)
     return _table(("answer", "reason", "what it means", "what to do", "event"), rows)
@@ -234,6 +239,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "relay refusals": relay_refusals,
     "rejections": rejections,
     "ends": ends,
+    "list reasons": list_reasons,
     "events": events,
     "orders": orders,
     "sayings": sayings,

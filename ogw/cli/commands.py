@@ -29,6 +29,7 @@ class Command(NamedTuple):
 
 
 START = _("Start a gateway")
+LISTS = _("Keep lists for gateways")
 SETTINGS = _("Change its INI file")
 QUESTIONS = _("Ask, and change nothing")
 RUNNING = _("Look after the running gateway")
@@ -113,11 +114,20 @@ COMMANDS = [
         _("the host lists of known services, and what one expands to"),
         "ask.presets",
     ),
+    Command(LISTS, "sign", "LIST --key FILE", _("sign a list of host rules; make keys for that"), "edit.sign"),
     Command(RUNNING, "status", "[--json]", _("whether the running gateway serves, and how it fares"), "live.status"),
     Command(RUNNING, "ready", "[--off|--on]", _("whether clients should be sent to it, and to say no"), "live.ready"),
     Command(RUNNING, "top", "[--interval SECONDS]", _("the same live, with rates"), "live.top"),
     Command(RUNNING, "tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:list"),
     Command(RUNNING, "tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:kill"),
+    Command(RUNNING, "sources", "[--json]", _("how the lists from elsewhere stand"), "live.sources:list"),
+    Command(
+        RUNNING,
+        "sources rollback",
+        "URL [--undo]",
+        _("the last good list but one, until another comes"),
+        "live.sources:rollback",
+    ),
     Command(RUNNING, "reload", "[--json]", _("let the gateway read its configuration again"), "live.orders:reload"),
     Command(
         RUNNING, "upgrade", "[--now] [--json]", _("let a new version take over, with no client refused"), "live.upgrade"

@@ -87,6 +87,13 @@ EVENTS = {
         ),
         _("nothing; `ogw status` shows what is left, until its end"),
     ),
+    114: Advice(
+        _(
+            "Somebody rolled a list back with `ogw sources rollback`, or undid that. The line says who, and which list "
+            "is in force."
+        ),
+        _("see that its owner corrects the list; another one, if it is signed with a higher serial, ends the rollback"),
+    ),
     300: Advice(
         _("The agent whose endpoints the gateway should allow is not set up on this machine."),
         _("install it, or list the hosts yourself in `allowed-host`"),
@@ -101,6 +108,17 @@ EVENTS = {
             "for a moment."
         ),
         _("raise the limit that the line names, add workers, or find the client that takes it all: `ogw top`"),
+    ),
+    303: Advice(
+        _(
+            "A list came from its server, but its signature is not what `allowed-host-source-key` asks for; the last "
+            "good one stays in force."
+        ),
+        _("see the reason; if whoever keeps the list has changed nothing, somebody between you may have"),
+    ),
+    304: Advice(
+        _("The signature of a list that is in force has expired. The list stays in force."),
+        _("let its owner sign it anew; if that was done, find out who keeps the new one from this gateway"),
     ),
     400: Advice(
         _("An error of the gateway itself. One tunnel ended; the others went on."),
@@ -322,5 +340,39 @@ REASONS = {
     "killed": Advice(_("Somebody ended it with `ogw tunnel kill`."), _NOTHING),
     "worker-died": Advice(
         _("Its worker died. It is counted in the metrics; nobody was left to write its line."), _("see event 405")
+    ),
+}
+
+_SIGN = _("let whoever keeps the list sign it (`ogw sign`), and put list and signature on the server")
+
+# By the token of a ListReason (settings/elsewhere/signature.py): why event 303.
+LIST_REASONS = {
+    "list-signature-missing": Advice(
+        _("There is no signature beside the list, at its URL with `.sig` behind the path."), _SIGN
+    ),
+    "list-signature-malformed": Advice(_("What stands there is no signature, or not a whole one."), _SIGN),
+    "list-key-unknown": Advice(
+        _("It is signed with a key that is not in `allowed-host-source-key`."),
+        _("if the key is a new one of the list's owner, and he says so himself, add it; a removed one stays refused"),
+    ),
+    "list-signature-wrong": Advice(
+        _("The key that the signature names did not make it: it is forged, or damaged."),
+        _("ask the list's owner what stands there; if it is not his, somebody has changed it on its way"),
+    ),
+    "list-name-wrong": Advice(
+        _("It is the signature of another list."),
+        _("sign with `--name`, or let the URL end with `#NAME`; if both are right, somebody has exchanged the lists"),
+    ),
+    "list-signature-mismatch": Advice(
+        _("It is the signature of another content; the two were fetched twice, since a server may be changing them."),
+        _("put both that belong together on the server; if they do, something on the way changes the list"),
+    ),
+    "list-signature-expired": Advice(
+        _("The signature that came has expired."),
+        _("sign the list anew; and look at the clock of the gateway's machine"),
+    ),
+    "list-serial-old": Advice(
+        _("A list came that is older than one that was seen before, or another one with the same serial."),
+        _("sign the list that is meant with a higher serial; if that was done, somebody replays the old one"),
     ),
 }

@@ -21,9 +21,12 @@ class Event(enum.IntEnum):
     SOURCE_REFRESHED = 111
     CLIENT_REFUSED = 112
     HANDED_OVER = 113
+    SOURCE_ROLLED_BACK = 114
     AGENT_NOT_FOUND = 300
     SOURCE_UNREACHABLE = 301
     LIMIT_REACHED = 302
+    SOURCE_REFUSED = 303
+    SOURCE_OVERDUE = 304
     ERROR = 400
     WRONG_CONFIGURATION = 401
     HANDSHAKE_MALFORMED = 402
@@ -49,9 +52,12 @@ CATALOGUE: dict[int, tuple[int, str]] = {
     Event.SOURCE_REFRESHED: (logging.INFO, "allow list source refreshed"),
     Event.CLIENT_REFUSED: (logging.WARNING, "client refused"),
     Event.HANDED_OVER: (logging.INFO, "handed over to a successor"),
+    Event.SOURCE_ROLLED_BACK: (logging.WARNING, "allow list source rolled back"),
     Event.AGENT_NOT_FOUND: (logging.WARNING, "agent not found or not configured on this machine"),
     Event.SOURCE_UNREACHABLE: (logging.WARNING, "allow list source unreachable, last good list kept"),
     Event.LIMIT_REACHED: (logging.WARNING, "a limit is reached"),
+    Event.SOURCE_REFUSED: (logging.WARNING, "allow list source not trusted, last good list kept"),
+    Event.SOURCE_OVERDUE: (logging.WARNING, "signature of an allow list source expired, its list kept"),
     Event.ERROR: (logging.ERROR, "error"),
     Event.WRONG_CONFIGURATION: (logging.ERROR, "wrong configuration"),
     Event.HANDSHAKE_MALFORMED: (logging.WARNING, "TLS handshake cannot be parsed"),
@@ -69,7 +75,7 @@ class Field:
     LEVEL = "level"
     EVENT = "event"  # the number
     NAME = "name"  # of the event
-    REASON = "reason"  # the token of a Reason
+    REASON = "reason"  # the token of a Reason, or of a ListReason
     MESSAGE = "message"
     TUNNEL = "tunnel"  # id: process, number
     CLIENT = "client"  # address:port
@@ -102,7 +108,7 @@ class Field:
     TLS_REJECTIONS = "tls_rejections"
     OLD_POLICY = "old_policy"
     NEW_POLICY = "new_policy"  # of a file that was changed
-    BY = "by"  # who changed it
+    BY = "by"  # who changed it, or rolled a list back
     FILE = "file"
     ADDED = "added"  # such as "allowed-host www.example.com"
     REMOVED = "removed"

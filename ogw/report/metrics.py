@@ -96,6 +96,16 @@ REPORT_UNTIL = _cell("report until")  # Unix seconds until when the policy only 
 TAKEN_OUT = Moment("taken out")  # when `ogw ready --off` was told; never, where `--on` was since
 ABSENT = _cell("absent")  # listen addresses that the machine does not have
 
+SOURCES = _cell("sources")  # URLs of lists that are set
+MOST_SOURCES = 16  # of those that are told of apart
+SOURCE_FETCHED = _cells("source fetched", range(MOST_SOURCES))  # Unix seconds; 0 where there is no list of it
+SOURCE_SERIAL = _cells(
+    "source serial", range(MOST_SOURCES)
+)  # of its signature, and Unix seconds of its end; 0 for none
+SOURCE_EXPIRES = _cells("source expires", range(MOST_SOURCES))
+SOURCE_FAILING = _cells("source failing", range(MOST_SOURCES))  # 1 where the last download was not taken
+SOURCE_HELD = _cells("source held", range(MOST_SOURCES))  # 1 where it is rolled back
+
 # Of the admin process, in its row.
 TOLD_READY = _cell("told ready")  # when it last told somebody that the gateway is ready: seconds, monotonic clock
 

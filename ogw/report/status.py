@@ -82,6 +82,39 @@ class RefusedReload(TypedDict):
     count: int
 
 
+class SourceStatus(TypedDict):
+    """A file, a folder or a URL of allowed-host-source; what is None is unknown, or is of URLs alone.
+
+    source        as it is set, without a URL's query
+    rules         how many host rules it gives; None where there is no list of it
+    fetched       when its server last had the list in force
+    age           seconds since
+    serial        of the list's signature; None where no key is set
+    expires       when that expires
+    overdue       it has expired; the list stays in force
+    key           the public key of who signed it
+    failing       why the last download was not taken; "" where it was
+    failing_since when that began
+    rolled_back   when it was rolled back, and by whom; None where it is not
+    by            who did that
+    can_roll_back the list before the one of now is kept
+    """
+
+    source: str
+    rules: Optional[int]
+    fetched: Optional[str]
+    age: Optional[float]
+    serial: Optional[int]
+    expires: Optional[str]
+    overdue: bool
+    key: Optional[str]
+    failing: str
+    failing_since: Optional[str]
+    rolled_back: Optional[str]
+    by: Optional[str]
+    can_roll_back: bool
+
+
 class PolicyMode(TypedDict):
     """
     mode   report while what no rule allows passes, and is only reported
@@ -238,6 +271,7 @@ class Status(WorkersPart):
     counters         what was counted
     log              how its log fares
     reasons          refusals and rejections by reason token; those that never happened are left out
+    sources          the lists of URLs; none where the supervisor is too busy to say
     flags            by which commands mean this gateway, such as " --config /srv/ogw.ini"; "" where it needs none
     attention        a sentence for each thing that an operator should look at, in the language of the gateway
     """
@@ -264,6 +298,7 @@ class Status(WorkersPart):
     counters: Counters
     log: NotRequired[LogStatus]
     reasons: dict[str, int]
+    sources: NotRequired[list[SourceStatus]]
     flags: NotRequired[str]
     attention: NotRequired[list[str]]
 

@@ -102,6 +102,22 @@ class NoteChange(NamedTuple):
     change: dict[str, Any]
 
 
+class RollBack(NamedTuple):
+    """Roll a list back, or undo that: {"why"} where it cannot be; else, after the reload, as ReloadNow
+
+    source  the URL, as it is set or shown
+    by      who wants that
+    """
+
+    source: str
+    undo: bool
+    by: str
+
+
+class ShowSources(NamedTuple):
+    """How the lists from elsewhere stand: {"sources"}, each as in report/status.py"""
+
+
 class ShowMistakes(NamedTuple):
     """Why the last reload was refused: {"mistakes", "count"}; the first of them, and how many there are"""
 
@@ -111,7 +127,19 @@ class ShowConfig(NamedTuple):
 
 
 ForWorkers = Union[Overview, ListTunnels, ListRefusals, FindTunnel, KillTunnel]
-Question = Union[ForWorkers, ReloadNow, DrainNow, TakeOut, TakeBack, UpgradeNow, NoteChange, ShowMistakes, ShowConfig]
+Question = Union[
+    ForWorkers,
+    ReloadNow,
+    DrainNow,
+    TakeOut,
+    TakeBack,
+    UpgradeNow,
+    NoteChange,
+    RollBack,
+    ShowSources,
+    ShowMistakes,
+    ShowConfig,
+]
 
 
 # Orders: from the supervisor to a child.
@@ -309,6 +337,8 @@ QUESTIONS: Mapping[str, type[Question]] = {
     "take back": TakeBack,
     "upgrade": UpgradeNow,
     "changed": NoteChange,
+    "roll back": RollBack,
+    "sources": ShowSources,
     "mistakes": ShowMistakes,
     "config": ShowConfig,
 }

@@ -8,14 +8,17 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from ogw.report.events import Event
-from ogw.report.log import Log
+from ogw.report.log import Log, timestamp
 from ogw.service.child import Aside
-from ogw.service.download import Result, download, unpacked
+from ogw.service.download import download
+from ogw.service.intake import Result, unpacked
+from ogw.service.sources import Sources
 from ogw.settings.elsewhere import gather
-from ogw.settings.elsewhere.source import is_url, without_query
+from ogw.settings.elsewhere.rollback import CannotRollBack, Lists
+from ogw.settings.elsewhere.source import is_url, meant, not_one, without_query
 from ogw.settings.settings import Config
 from ogw.settings.usual import DEFAULT_FILE
 
@@ -44,6 +47,7 @@ class _Source:
         self.failures = 0
         self.untold = 0
         self.told_at = 0.0
+        self.reason = ""  # of the last failure, where the list came and is not trusted
 
     def next_time(self) -> float:
         return self.running.until if self.running is not None else self.due
@@ -52,14 +56,17 @@ class _Source:
 class Refresh:
     """Ask it for `next_time`, and call `work` then and whenever a child ended.
 
-    aside  starts a child: (name, what it does with the writing end of a pipe). Raises OSError
+    aside    starts a child: (name, what it does with the writing end of a pipe). Raises OSError
+    cells    of the gateway
+    sources  how the lists stand
     """
 
-    def __init__(self, config: Config, log: Log, aside: StartAside) -> None:
+    def __init__(self, config: Config, log: Log, aside: StartAside, cells: Any) -> None:
         self._log = log
         self._aside = aside
         self._sources: dict[str, _Source] = {}
         self._next_look = 0.0
+        self.sources = Sources(log, cells)
         self.take(config)
 
     def take(self, config: Config) -> None:
@@ -71,6 +78,7 @@ class Refresh:
             self._kill(self._sources.pop(url))
         for url in urls:
             self._sources.setdefault(url, _Source(now))
+        self.sources.take(config)
         self._taken = self._seen = config.seen
         self._next_look = now + LOOK_SECONDS
         if config.agent_missing:
@@ -86,6 +94,8 @@ class Refresh:
         times = [source.next_time() for source in self._sources.values()]
         if self._watches:
             times.append(self._next_look)
+        if (look := self.sources.next_time()) is not None:
+            times.append(look)
         return min(times, default=None)
 
     @property
@@ -103,6 +113,7 @@ class Refresh:
     def work(self, now: float) -> bool:
         """Start what is due, end what hangs, hear what ended; whether a reload would find something new."""
         changed = False
+        self.sources.work(now)
         for url, source in self._sources.items():
             if source.running is not None:
                 result = self._collect(source.running, now)
@@ -143,23 +154,29 @@ class Refresh:
 
     def _take_result(self, url: str, source: _Source, result: Result, now: float) -> bool:
         refresh, shown = self._config.source_refresh, without_query(url)
+        self.sources.came(url, result)
         if result.aside:
             self._log.event(Event.SOURCE_UNREACHABLE, f"{shown}: {result.aside}", source=shown, count=1)
         if result.why:
+            is_new = source.failures == 0 or source.reason != result.reason
+            source.reason = result.reason
             source.failures += 1
             source.untold += 1
             source.due = now + min(refresh, FIRST_RETRY * 2 ** min(source.failures - 1, 20))
-            if source.failures == 1 or now >= source.told_at + TELL_SECONDS:
+            if is_new or now >= source.told_at + TELL_SECONDS:
                 often = f" ({source.untold} times since the last line)" if source.failures > 1 else ""
                 kept = "the last good list stays in force" if result.rules else "there is no good list of it yet"
                 message = f"{shown}: {result.why}{often}; {kept}"
-                self._log.event(Event.SOURCE_UNREACHABLE, message, source=shown, count=source.untold)
+                event = Event.SOURCE_REFUSED if result.reason else Event.SOURCE_UNREACHABLE
+                self._log.event(event, message, result.reason, source=shown, count=source.untold)
                 source.untold, source.told_at = 0, now
             return False
         again = source.failures > 0
         source.failures = source.untold = 0
         source.due = now + refresh * random.uniform(1 - JITTER, 1)
         change = f"{result.added} added, {result.removed} removed" if result.changed else "nothing changed"
+        if result.held:
+            change = "what its server has was rolled back here, and is not taken"
         self._log.event(
             Event.SOURCE_REFRESHED,
             f"{shown}: {result.rules} host rule{'' if result.rules == 1 else 's'}; {change}",
@@ -175,6 +192,34 @@ class Refresh:
         if source.running is not None:
             source.running.child.kill()
             source.running = None
+
+    # Rollbacks.
+
+    def roll_back(self, asked: str, undo: bool, by: str) -> str:
+        """Change the files of a URL's list, which a reload takes; "" or why that could not be.
+
+        asked  the URL, as it is set or shown
+        """
+        urls = meant(self._sources, asked)
+        if len(urls) != 1:
+            return not_one(self._sources, asked, urls)
+        (url,), config = urls, self._config
+        self._kill(self._sources[url])  # what it brings may be what is rolled back
+        lists = Lists(config.state_dir, url, config.source_max_size, config.allowed_host_source_key)
+        try:
+            kept = lists.undo() if undo else lists.roll_back(by)
+        except CannotRollBack as cannot:
+            return str(cannot)
+        except OSError as error:
+            return f"{error.filename or config.state_dir}: {error.strerror}"
+        what = (
+            "the rollback is undone: what was rolled back is in force again"
+            if undo
+            else "the list before it is in force again"
+        )
+        told = f"{without_query(url)}: {what}, which was fetched at {timestamp(kept.fetched)}"
+        self._log.event(Event.SOURCE_ROLLED_BACK, told, source=without_query(url), count=kept.rules, by=by)
+        return ""
 
     # Files.
 

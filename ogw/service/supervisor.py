@@ -52,9 +52,11 @@ from ogw.service.messages import (
     Ready,
     ReloadNow,
     Reopen,
+    RollBack,
     Saying,
     ShowConfig,
     ShowMistakes,
+    ShowSources,
     TakeBack,
     Taken,
     TakeOut,
@@ -268,7 +270,7 @@ class Supervisor:
         self._notices.say_started(self._children.workers[0].sockets, self._admin_sockets)
         notify("READY=1", f"MAINPID={os.getpid()}")
         self._keep_door()
-        self._refresh = Refresh(self._config, self._log, self._children.start_aside)
+        self._refresh = Refresh(self._config, self._log, self._children.start_aside, self._state)
 
     def _keep_door(self) -> None:
         if not self._draining:
@@ -342,6 +344,16 @@ class Supervisor:
             case NoteChange(change):
                 self._log.event(Event.INFORMATION, "the configuration was changed", **change)
                 self._questions.reply(number, {})
+            case RollBack(source, undo, by):
+                why = DRAINS if self._refresh is None else self._refresh.roll_back(source, undo, by)
+                if why:
+                    self._questions.reply(number, {"why": why})
+                else:
+                    self._wishes.add(Wish(by_hand=True, question=number))
+            case ShowSources():
+                self._questions.reply(
+                    number, {"sources": self._refresh.sources.rows() if self._refresh is not None else []}
+                )
             case ShowMistakes():
                 first = [mistake[:LONGEST_MISTAKE] for mistake in self._in_force.mistakes[:MOST_MISTAKES]]
                 self._questions.reply(number, {"mistakes": first, "count": len(self._in_force.mistakes)})

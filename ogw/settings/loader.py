@@ -348,6 +348,7 @@ class _Loader:
             "sourced": found.sourced,
             "agent_certificates": found.certificates,
             "agent_missing": found.agent_missing,
+            "kept": found.kept,
             "seen": (self._file_seen if readable["reload_on_change"] == "yes" else ()) + seen,
         }
 

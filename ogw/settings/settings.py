@@ -14,7 +14,9 @@ from ogw.policy.rules import Rule, of_stage
 from ogw.policy.subjects import Pattern, Subjects, parse_pattern
 from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.settings.elsewhere.gather import Seen, Sourced
+from ogw.settings.elsewhere.kept import Kept
 from ogw.settings.elsewhere.preset import CLOUDS
+from ogw.settings.elsewhere.public_key import parse_key
 from ogw.settings.elsewhere.source import parse_source, without_query
 from ogw.settings.kinds import (
     HOUR,
@@ -83,6 +85,7 @@ class Config:
     sourced             host rules, by where they came from
     agent_certificates  common names in certificates of this machine's agents
     agent_missing       why agent-config gives nothing; "" where it does, or is not set
+    kept                by each URL of a list: what there is to tell of its copy; None for none
     seen                what the files that are watched looked like just before they were read: lists (gather.seen), and
                         in front of them the INI file with reload-on-change
 
@@ -241,6 +244,15 @@ class Config:
         split=by_line,
         shown=without_query,
         allows=True,
+    )
+    allowed_host_source_key: tuple[str, ...] = _from_elsewhere(
+        "allowed-host-source-key",
+        "",
+        parse_key,
+        "KEY",
+        _("public keys (ed25519:...): a list from a URL is taken only with a signature by one of them beside it"),
+        listed=True,
+        most=16,
     )
     source_refresh: float = _from_elsewhere(
         "source-refresh", "1h", duration(1), "DURATION", _("how often lists are downloaded; files are watched")
@@ -566,6 +578,7 @@ class Config:
     sourced: tuple[Sourced, ...] = ()
     agent_certificates: tuple[Pattern, ...] = ()
     agent_missing: str = ""
+    kept: Mapping[str, Optional[Kept]] = field(default_factory=dict, compare=False)
     seen: Seen = field(default=(), compare=False)
     file: str = field(default="", compare=False)
 

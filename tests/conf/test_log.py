@@ -13,11 +13,14 @@ from harness.handover import Upgraded
 from harness.hellos import extension, hello
 from harness.lines import SCHEMA, VALIDATOR, assert_valid, mistakes
 from harness.lists import ListServer
+from harness.signing import Signer
 from harness.tls import TlsServer, client, serving
 from harness.upstreams import Server
 
 from ogw.policy.decision import Reason
 from ogw.report.events import CATALOGUE, Event, Field
+from ogw.settings.elsewhere.copies import Copy, write_copy
+from ogw.settings.elsewhere.signature import ListReason
 
 NAME = "www.bench.example"
 FIELDS = {value for name, value in vars(Field).items() if name.isupper()}
@@ -60,6 +63,23 @@ class Story:
                 sock.sendall(data)
             read_all(sock)
         return int(head.split()[1])
+
+
+def keep_signed_list(story, authority):
+    """A copy that is overdue, a list without its signature, a good one, and a rollback."""
+    signer, state = Signer(), story.gateway.run_dir
+    with ListServer(authority) as lists:
+        settings = f"allowed-host-source = {lists.url}", f"allowed-host-source-key = {signer.word}"
+        signature = signer.sign(b"old.example\n", expires="2020-01-01T00:00:00Z").decode()
+        write_copy(state, Copy(lists.url, "", "", 1.0, b"old.example\n", signature))
+        story.reload(200, *settings)
+        story.gateway.wait_for(event=304)
+        story.gateway.wait_for(event=303)
+        lists.put(b"new.example\n", signer.sign(b"new.example\n", 2))
+        story.reload(200, *settings)
+        story.gateway.wait_for(event=111, source=lists.url)
+        assert ask(story.gateway, f"/roll-back?source={lists.url}&by=me", "POST")[0] == 200
+        story.gateway.wait_for(event=114)
 
 
 def write(path, *settings):
@@ -105,6 +125,7 @@ def lines(authority, authority_file, tmp_path_factory):
                 lists.answer = (500, b"")
                 story.reload(200, f"allowed-host-source = {lists.url}")
                 gateway.wait_for(event=301)
+            keep_signed_list(story, authority)
             os.kill(gateway.workers[0], signal.SIGKILL)
             gateway.wait_for(event=405)
             write(path, "max-tunnels = many")
@@ -146,7 +167,8 @@ def test_the_schema_has_every_event_by_its_name():
 
 def test_the_schema_has_every_reason():
     never_logged = {Reason.ALLOWED, Reason.WORKER_DIED}
-    assert set(SCHEMA["properties"]["reason"]["enum"]) == {reason.token for reason in set(Reason) - never_logged}
+    tokens = {reason.token for reason in set(Reason) - never_logged} | {reason.value for reason in ListReason}
+    assert set(SCHEMA["properties"]["reason"]["enum"]) == tokens
 
 
 @pytest.mark.parametrize(

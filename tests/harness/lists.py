@@ -14,6 +14,7 @@ class ListServer(Server):
 
     body     the list; its ETag follows from it
     answer   instead of it: (status, body), or a function of the TLS connection and the request's head
+    signature  what stands beside it, at its path with .sig; None for nothing
     heads    of all requests, in order
     """
 
@@ -21,6 +22,7 @@ class ListServer(Server):
         super().__init__(self._serve, **more)
         self.body = body
         self.answer = None
+        self.signature = None
         self.heads = []
         self.etag = etag
         self.name = name or self.host
@@ -31,6 +33,15 @@ class ListServer(Server):
         port = "" if self.port == 443 else f":{self.port}"
         return f"https://{self.name}{port}/hosts.txt"
 
+    def put(self, body, signature=None):
+        """Another list, and its signature."""
+        self.body, self.signature = body, signature
+
+    @property
+    def asked_for_list(self):
+        """The heads of requests for the list itself."""
+        return [head for head in self.heads if not head.split()[1].partition("?")[0].endswith(".sig")]
+
     def _serve(self, connection):
         with contextlib.suppress(ssl.SSLError, OSError):
             with self._context.wrap_socket(connection, server_side=True) as tls:
@@ -38,6 +49,9 @@ class ListServer(Server):
                 if not head:
                     return
                 self.heads.append(head)
+                if head.split()[1].partition("?")[0].endswith(".sig"):
+                    say(tls, *((404, b"") if self.signature is None else (200, self.signature)))
+                    return
                 if callable(self.answer):
                     self.answer(tls, head)
                     return

@@ -14,6 +14,7 @@ from harness.lists import ListServer, say
 from harness.relays import Squid, Tinyproxy
 from harness.waiting import until
 
+from ogw.report.metrics import CELLS
 from ogw.service.refresh import Refresh
 from ogw.settings.loader import load
 
@@ -341,9 +342,9 @@ def test_with_nothing_to_watch_and_nothing_to_download_there_is_nothing_to_do(tm
     def aside(name, body):
         raise AssertionError("nothing is to be started")
 
-    refresh = Refresh(load(["--preset", "azure-arc"], {}), None, aside)
+    refresh = Refresh(load(["--preset", "azure-arc"], {}), None, aside, [0] * CELLS)
     assert refresh.next_time() is None and not refresh.work(time.monotonic() + 1e6)
-    watching = Refresh(load(["--allowed-host-source", str(tmp_path)], {}), None, aside)
+    watching = Refresh(load(["--allowed-host-source", str(tmp_path)], {}), None, aside, [0] * CELLS)
     assert watching.next_time() <= time.monotonic() + 1
 
 
@@ -358,7 +359,10 @@ def test_a_process_that_cannot_be_started_is_told_and_tried_again_later():
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     refresh = Refresh(
-        load(["--allowed-host-source", "https://lists.example/", "--state-dir", "/nowhere"], {}), Told(), aside
+        load(["--allowed-host-source", "https://lists.example/", "--state-dir", "/nowhere"], {}),
+        Told(),
+        aside,
+        [0] * CELLS,
     )
     now = time.monotonic()
     assert not refresh.work(now) and refresh.next_time() > now

@@ -20,9 +20,9 @@ from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BOLD, DIM, clean, count, duration, indented, show, table
 from ogw.cli.words import offer
-from ogw.policy.advice import EVENTS, REASONS, Advice
+from ogw.policy.advice import EVENTS, LIST_REASONS, REASONS, Advice
 from ogw.policy.decision import Reason
-from ogw.report.events import CATALOGUE
+from ogw.report.events import CATALOGUE, Event
 from ogw.report.recent import MOST, TUNNEL_ID
 from ogw.service.admin.shapes import FoundTunnel, OpenTunnel, ToldRefusal
 from ogw.service.log import search_command
@@ -58,7 +58,8 @@ def parser() -> Parser:
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     about = _("which one; without it, a table of all")
     offer(
-        made.add_argument("event", metavar="NUMBER|REASON|ID", nargs="?", help=about), [*map(str, CATALOGUE), *REASONS]
+        made.add_argument("event", metavar="NUMBER|REASON|ID", nargs="?", help=about),
+        [*map(str, CATALOGUE), *REASONS, *LIST_REASONS],
     )
     return made
 
@@ -67,6 +68,8 @@ def run(asked: argparse.Namespace) -> int:
     tunnel = (asked.event or "").strip(" \"'.,;:").lower()  # as it is copied from an answer, or a line
     if TUNNEL_ID.match(tunnel):
         return _tell_of_tunnel(asked, tunnel)
+    if tunnel in LIST_REASONS:
+        return _tell_of_list_reason(tunnel, asked.json)
     number, reason = (None, None) if asked.event is None else _meant(asked.event)
     if asked.json:
         events = [_told(one) for one in CATALOGUE if number in (None, one)]
@@ -83,10 +86,25 @@ def reasons_of(number: int) -> list[Reason]:
     return [reason for reason in Reason if reason.event == number and reason is not Reason.ALLOWED]
 
 
+def _list_reasons(number: int) -> list[str]:
+    """The tokens of why a list is not trusted, if this event reports that."""
+    return list(LIST_REASONS) if number == Event.SOURCE_REFUSED else []
+
+
+def _tell_of_list_reason(token: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(_told_of_list(token), indent=2))
+    else:
+        number = int(Event.SOURCE_REFUSED)
+        message = _("reported by OGW-{number} {name}").format(number=number, name=CATALOGUE[number][1])
+        show(Text(token, style=BOLD), *_advice(LIST_REASONS[token]), indented(Text(message, style=DIM)))
+    return OK
+
+
 def _all() -> list[RenderableType]:
     shown = table(_("event"), _("name"), _("level"), _("reasons"), folds=(1, 3))
     for number, (level, name) in CATALOGUE.items():
-        tokens = ", ".join(reason.token for reason in reasons_of(number))
+        tokens = ", ".join([*(reason.token for reason in reasons_of(number)), *_list_reasons(number)])
         shown.add_row(Text(f"OGW-{number}"), Text(name), Text(_level(level)), Text(tokens))
     return [shown, Text(), Text(_("`ogw events NUMBER` and `ogw events REASON` say what it means and what to do"))]
 
@@ -99,7 +117,7 @@ def _meant(asked: str) -> tuple[Optional[int], Optional[Reason]]:
     token = asked.lower()
     if token in REASONS:
         return None, next(reason for reason in Reason if reason.token == token)
-    near = difflib.get_close_matches(token, REASONS, n=1)
+    near = difflib.get_close_matches(token, [*REASONS, *LIST_REASONS], n=1)
     meant = _("; did you mean {token}?").format(token=near[0]) if near else ""
     message = _("{asked} is neither the number of an event nor a reason, nor the id of a tunnel{meant}")
     raise Wrong(message.format(asked=ascii(asked), meant=meant))
@@ -235,12 +253,17 @@ def _facts(*rows: tuple[str, str]) -> RenderableType:
 def _told(number: int) -> dict[str, Any]:
     level, name = CATALOGUE[number]
     said = {"event": number, "name": name, "level": _level(level), **EVENTS[number]._asdict()}
-    return {**said, "reasons": [_told_of(reason) for reason in reasons_of(number)]}
+    reasons = [_told_of(reason) for reason in reasons_of(number)]
+    return {**said, "reasons": reasons + [_told_of_list(token) for token in _list_reasons(number)]}
 
 
 def _told_of(reason: Reason) -> dict[str, Any]:
     status = reason.status or None
     return {"reason": reason.token, "event": reason.event, "status": status, **REASONS[reason.token]._asdict()}
+
+
+def _told_of_list(token: str) -> dict[str, Any]:
+    return {"reason": token, "event": int(Event.SOURCE_REFUSED), "status": None, **LIST_REASONS[token]._asdict()}
 
 
 # For people.
@@ -254,6 +277,8 @@ def _event(number: int) -> list[RenderableType]:
     ]
     for reason in reasons_of(number):
         parts += [Text(), _headline(reason), *_advice(REASONS[reason.token])]
+    for token in _list_reasons(number):
+        parts += [Text(), Text(token, style=BOLD), *_advice(LIST_REASONS[token])]
     if answer := _of_answer(number):
         parts += [Text(), Text(_("Not to be mixed up: {told}.").format(told=answer), style=DIM)]
     return parts

@@ -29,6 +29,10 @@ class NoGateway(Failed):
     code = NO_GATEWAY
 
 
+class NotRunning(NoGateway):
+    """The same where nobody listens: whatever is changed in files no gateway has to be told."""
+
+
 def nowhere() -> Iterable[tuple[str, int]]:
     return ()
 
@@ -54,7 +58,7 @@ def named_folder(folder: str, environment: Mapping[str, str]) -> str:
 def connect(
     folder: str, environment: Mapping[str, str], seconds: float, also: Addresses = nowhere
 ) -> tuple[str, socket.socket]:
-    """A connection to the gateway, and to which place. Raises NoGateway.
+    """A connection to the gateway, and to which place. Raises NoGateway, or NotRunning where nobody listens.
 
     folder   its run-dir; "" for the first of the usual ones that has a socket
     seconds  for all of these folders, and for all of those addresses
@@ -63,10 +67,12 @@ def connect(
     until = time.monotonic() + seconds
     folders = [folder] if folder else run_dir.default_run_dirs(environment)
     looked: list[str] = []
+    found = False  # something that may be one
     for place in (os.path.join(one, run_dir.SOCKET) for one in folders):
         try:
             return place, _connected(place, _left(until))
         except PermissionError:
+            found = True
             looked.append(
                 _("{place}: not yours to open; try it with sudo, or as the gateway's user").format(place=place)
             )
@@ -75,6 +81,7 @@ def connect(
         except ConnectionRefusedError:
             looked.append(_("{place}: is left from a gateway that ended").format(place=place))
         except TimeoutError:
+            found = True
             looked.append(_("{place}: is not taking connections").format(place=place))
         except OSError as error:
             looked.append(f"{place}: {error.strerror or error}")
@@ -90,7 +97,8 @@ def connect(
         "no gateway to ask:\n{looked}\n"
         "Is it running? If it has another run-dir, name it: --run-dir FOLDER, or OGW_RUN_DIR"
     )
-    raise NoGateway(told.format(looked="\n".join(f"  {line}" for line in looked)))
+    kind = NoGateway if found else NotRunning
+    raise kind(told.format(looked="\n".join(f"  {line}" for line in looked)))
 
 
 def left_without(place: str, error: str) -> NoGateway:

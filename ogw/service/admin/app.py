@@ -71,6 +71,7 @@ class App:
         self._local: Answers = {
             "/refusals": lambda query, environ: json_of(views.refusals()),
             "/tunnel": self._tunnel,
+            "/sources": lambda query, environ: json_of(views.sources()),
         }
         self._changing: Answers = {
             "/reload": lambda query, environ: orders.reload(),
@@ -79,6 +80,9 @@ class App:
             "/take-back": lambda query, environ: orders.take(TakeBack(query.get("by", ""))),
             "/upgrade": lambda query, environ: orders.upgrade(query.get("now") == "1"),
             "/changed": self._changed,
+            "/roll-back": lambda query, environ: orders.roll_back(
+                query.get("source", ""), query.get("undo") == "1", query.get("by", "")
+            ),
             "/kill": lambda query, environ: orders.kill(query.get("tunnel", "")),
         }
 

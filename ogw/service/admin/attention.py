@@ -44,6 +44,7 @@ def attention(status: Status) -> list[str]:
         if sentence is not None:
             why = f" ({relay['why']})" if relay.get("why") else ""
             told.append(sentence.format(proxy=relay["proxy"], why=why))
+    told += _of_sources(status)
     if most and counters["tunnels"] >= most * NEARLY_FULL:
         text = _("{tunnels} of {most} tunnels are open; what comes beyond them is refused (max-tunnels, open files).")
         told.append(text.format(tunnels=f"{counters['tunnels']:,}", most=f"{most:,}"))
@@ -63,4 +64,28 @@ def attention(status: Status) -> list[str]:
         text = _("Log lines that nobody took since the start: {count}{why}.")
         why = f" ({log['lost_why']})" if log and log["lost_why"] else ""
         told.append(text.format(count=f"{counters['log_lines_lost']:,}", why=why))
+    return told
+
+
+def _of_sources(status: Status) -> list[str]:
+    """Lists that are not fetched, overdue or rolled back."""
+    told = []
+    for one in status.get("sources", []):
+        if one["failing"]:
+            text = (
+                _("The list {source} is not taken since {time}: {why}.")
+                if one["rules"] is None
+                else _("The list {source} is not taken since {time}, and that of {fetched} stays in force: {why}.")
+            )
+            told.append(text.format(source=one["source"], time=one["failing_since"], fetched=one["fetched"],
+                                    why=one["failing"]))  # fmt: skip
+        if one["overdue"]:
+            text = _(
+                "The signature of the list {source} expired at {time}; it stays in force. Is the next one withheld?"
+            )
+            told.append(text.format(source=one["source"], time=one["expires"]))
+        if one["rolled_back"]:
+            text = _("The list {source} was rolled back at {time} by {by}: the one before is in force until another "
+                     "comes.")  # fmt: skip
+            told.append(text.format(source=one["source"], time=one["rolled_back"], by=one["by"]))
     return told

@@ -74,6 +74,7 @@ class Exposition:
         yield from self._traffic()
         yield from self._histograms()
         yield from self._relay_proxies()
+        yield from self._sources()
         yield from self._processes()
 
     def _state(self) -> Iterator[Metric]:
@@ -198,6 +199,20 @@ class Exposition:
         told = "How it fares, as ogw status says: 0 never tried, 1 up, 2 refuses us, 3 rests."
         yield _gauge("ogw_relay_proxy_state", told, states, ["proxy"])
         yield _counter("ogw_relay_proxy_tries", "Tunnels tried through it.", tries, ["proxy", "result"])
+
+    def _sources(self) -> Iterator[Metric]:
+        cells = self._table.gateway.cells
+        count = min(cells[metrics.SOURCES], metrics.MOST_SOURCES)
+        for name, help, first in (
+            ("ogw_source_fetched_time_seconds", "When the server of a list last had the one in force; 0 for none.",
+             metrics.SOURCE_FETCHED),
+            ("ogw_source_serial", "The serial of its signature.", metrics.SOURCE_SERIAL),
+            ("ogw_source_expiry_time_seconds", "When its signature expires; 0 for none.", metrics.SOURCE_EXPIRES),
+            ("ogw_source_failing", "1 where its last download was not taken.", metrics.SOURCE_FAILING),
+            ("ogw_source_rolled_back", "1 where it is rolled back.", metrics.SOURCE_HELD),
+        ):  # fmt: skip
+            told = f"{help} By the list's place among the URLs in allowed-host-source."
+            yield _gauge(name, told, {(str(one + 1),): cells[first + one] for one in range(count)}, ["source"])
 
     def _relay_state(self, number: int) -> RelayState:
         """As /status has it, without asking the workers."""

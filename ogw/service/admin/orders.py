@@ -6,9 +6,9 @@ from typing import Any, Union
 from ogw.report.log import timestamp
 from ogw.service.admin.origins import beaten_in, file_read
 from ogw.service.admin.response import Response, json_of, text_of
-from ogw.service.admin.shapes import Changed, Killed, Reloaded, Taken, Upgraded
+from ogw.service.admin.shapes import Changed, Killed, Reloaded, RolledBack, Taken, Upgraded
 from ogw.service.admin.views import Asker, Views
-from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow, TakeBack, TakeOut, UpgradeNow
+from ogw.service.messages import DrainNow, KillTunnel, NoteChange, ReloadNow, RollBack, TakeBack, TakeOut, UpgradeNow
 
 RELOAD_SECONDS = 60.0  # that whoever asked for a reload waits for it; a worker that hangs is found in half of it
 UPGRADE_SECONDS = 120.0  # and for an upgrade: the successor is given up before that
@@ -61,6 +61,16 @@ class Orders:
             told = f"the reload goes on after {RELOAD_SECONDS:g} s; the log tells what comes of it (event 109 or 401)"
             return {"mistakes": [told], "changed": [], "policy": self._views.policy, "running": True}
         return {"mistakes": answer["mistakes"], "changed": answer["changed"], "policy": answer["policy"]}
+
+    def roll_back(self, source: str, undo: bool, by: str) -> Response:
+        """A list that is kept of a URL, or undo that; a reload takes it."""
+        try:
+            asked = self._supervisor.ask(RollBack(source, undo, by[:LONGEST_CHANGE]), RELOAD_SECONDS)
+        except TimeoutError:
+            told = f"the reload goes on after {RELOAD_SECONDS:g} s; the log tells what comes of it (event 109 or 401)"
+            asked = {"mistakes": [told]}
+        answer: RolledBack = {"why": asked.get("why", ""), "mistakes": asked.get("mistakes", [])}
+        return json_of(answer, 409 if answer["why"] or answer["mistakes"] else 200)
 
     def changed(self, file: str, body: bytes, reload: bool) -> Response:
         """Somebody changed an INI file with a command: a line of the log says who and what, and a reload takes it.

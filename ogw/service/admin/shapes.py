@@ -6,7 +6,7 @@ strangers holds here as well.
 
 from typing import NotRequired, Optional, TypedDict
 
-from ogw.report.status import CountedRefusal
+from ogw.report.status import CountedRefusal, SourceStatus
 
 
 class OpenTunnel(TypedDict):
@@ -191,3 +191,20 @@ class Killed(TypedDict):
     """POST /kill?tunnel=; 404 where no tunnel with this id is open."""
 
     killed: bool
+
+
+class Sources(TypedDict):
+    """GET /sources: every file, folder and URL of allowed-host-source, in their order"""
+
+    sources: list[SourceStatus]
+
+
+class RolledBack(TypedDict):
+    """POST /roll-back?source=&undo=1&by=: a list of a URL; 409 where it was not done
+
+    why       it could not be; "" where the files are changed
+    mistakes  why the reload that takes them was refused
+    """
+
+    why: str
+    mistakes: list[str]

@@ -24,6 +24,7 @@ from ogw.report.status import (
     PolicyMode,
     PredecessorStatus,
     RefusedReload,
+    SourceStatus,
     Status,
     WorkersPart,
     WorkerStatus,
@@ -36,11 +37,21 @@ from ogw.service.admin.exposition import Exposition, descriptors_of, four_counte
 from ogw.service.admin.history import History, Point
 from ogw.service.admin.overview import overview, remembered
 from ogw.service.admin.page import NONE_OPEN
-from ogw.service.admin.shapes import Configuration, FoundTunnel, Remembered, Tunnels
+from ogw.service.admin.shapes import Configuration, FoundTunnel, Remembered, Sources, Tunnels
 from ogw.service.admin.sockets import Sockets
 from ogw.service.answers import MOST_TUNNELS
 from ogw.service.log import search_command
-from ogw.service.messages import FindTunnel, ListRefusals, ListTunnels, Overview, Question, ShowConfig, ShowMistakes
+from ogw.service.messages import (
+    FindTunnel,
+    ListRefusals,
+    ListTunnels,
+    Overview,
+    Question,
+    ShowConfig,
+    ShowMistakes,
+    ShowSources,
+)
+from ogw.settings.elsewhere.source import is_url
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.wire.place import place
@@ -130,6 +141,7 @@ class Views:
             "counters": self._counters(),
             "log": self._log(),
             "reasons": self._reasons(),
+            "sources": self._sources() if cells[metrics.SOURCES] else [],
             "flags": self._flags,
             "attention": [],  # made of all the rest
             **asked,
@@ -209,6 +221,18 @@ class Views:
             except OSError:  # the supervisor is busy with the next reload: who asks again may hear them
                 return NO_MISTAKES
         return self._mistakes[1]
+
+    def _sources(self) -> list[SourceStatus]:
+        """The lists of URLs."""
+        try:
+            asked = self._supervisor.ask(ShowSources(), MISTAKES_SECONDS)
+        except OSError:
+            return []
+        return [one for one in asked["sources"] if is_url(one["source"])]
+
+    def sources(self) -> Sources:
+        """All lists from elsewhere that allowed-host-source names."""
+        return {"sources": self._supervisor.ask(ShowSources())["sources"]}
 
     def _reasons(self) -> dict[str, int]:
         """Refusals and rejections by reason; those that never happened are left out."""

@@ -1,4 +1,7 @@
-"""The last good copy of a list that was downloaded, in state-dir: a line of JSON about it, then the list itself."""
+"""The last good copies of a list that was downloaded, in state-dir: a line of JSON about each, then the list itself.
+
+There are up to three: the one in force, the one before it, and the one that was rolled back (rollback.py).
+"""
 
 import errno
 import hashlib
@@ -14,6 +17,7 @@ from ogw.machine.files import read_file
 from ogw.settings.files import replace
 
 HEAD_SIZE = 1 << 14
+IN_FORCE, BEFORE, HELD = "", ".before", ".held"  # which copy: how the name of its file ends
 NEW, UNUSABLE = ".new-", ".unusable"  # how names begin or end that are no copies: half written, and set aside
 MOST_UNUSABLE = 10  # that are kept for whoever wants to know
 HALF_WRITTEN_SECONDS = 3600.0  # then nobody writes it any more
@@ -23,8 +27,10 @@ _NO_FILE = (errno.EISDIR, errno.EINVAL, errno.ELOOP)
 class Copy(NamedTuple):
     """One.
 
+    url              without what stands behind its #
     etag, modified   what the server said for the next, conditional request; "" for nothing
     fetched          Unix seconds
+    signature        what it was signed with (signature.py), as text; "" where nobody asked for that
     """
 
     url: str
@@ -32,6 +38,7 @@ class Copy(NamedTuple):
     modified: str
     fetched: float
     body: bytes
+    signature: str = ""
 
 
 def default_state_dir(environment: Mapping[str, str]) -> str:
@@ -44,15 +51,20 @@ def default_state_dir(environment: Mapping[str, str]) -> str:
     return os.path.join(home, "ogw")
 
 
-def place_of(state_dir: str, url: str) -> str:
-    """The file of a URL's copy."""
-    return os.path.join(state_dir, "lists", hashlib.sha256(url.encode()).hexdigest()[:32])
+def place_of(state_dir: str, url: str, which: str = IN_FORCE) -> str:
+    """The file of a URL's copy, or another one of that URL."""
+    return os.path.join(state_dir, "lists", hashlib.sha256(plain_url(url).encode()).hexdigest()[:32] + which)
 
 
-def read_copy(state_dir: str, url: str, max_size: int) -> Optional[Copy]:
+def plain_url(url: str) -> str:
+    """Without what stands behind its #, which no server is told."""
+    return url.partition("#")[0]
+
+
+def read_copy(state_dir: str, url: str, max_size: int, which: str = IN_FORCE) -> Optional[Copy]:
     """The copy, or None where there is none. Raises OSError, or ValueError where it is damaged or too large."""
     try:
-        data = read_file(place_of(state_dir, url), HEAD_SIZE + max_size)
+        data = read_file(place_of(state_dir, url, which), HEAD_SIZE + max_size)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -63,7 +75,7 @@ def read_copy(state_dir: str, url: str, max_size: int) -> Optional[Copy]:
     if len(body) > max_size:
         raise ValueError(_("larger than {size} bytes (source-max-size)").format(size=max_size))
     copy = _copy(line, body) if newline and len(line) <= HEAD_SIZE else None
-    if copy is None or copy.url != url:
+    if copy is None or copy.url != plain_url(url):
         raise ValueError(_("it is damaged"))
     return copy
 
@@ -72,11 +84,13 @@ def _copy(line: bytes, body: bytes) -> Optional[Copy]:
     """None where they do not belong together."""
     try:
         head = json.loads(line)
-        copy = Copy(head["url"], head["etag"], head["modified"], float(head["fetched"]), body)
+        signature = head.get("signature", "")  # versions before signatures did not have it
+        copy = Copy(head["url"], head["etag"], head["modified"], float(head["fetched"]), body, signature)
         whole = head["sha256"] == hashlib.sha256(body).hexdigest()
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    return copy if whole and all(isinstance(text, str) for text in (copy.etag, copy.modified)) else None
+    is_text = all(isinstance(text, str) for text in (copy.etag, copy.modified, copy.signature))
+    return copy if whole and is_text else None
 
 
 def set_aside(state_dir: str, url: str) -> str:
@@ -102,8 +116,11 @@ def _with_times(folder: str, wanted: Callable[[str], bool]) -> list[tuple[float,
     return found
 
 
-def write_copy(state_dir: str, copy: Copy) -> None:
-    """Put it there in one step, for its owner alone. Raises OSError."""
+def write_copy(state_dir: str, copy: Copy, keeps_before: bool = False) -> None:
+    """Put it there in one step, for its owner alone. Raises OSError.
+
+    keeps_before  what is in force stays, as the copy before it
+    """
     place = place_of(state_dir, copy.url)
     folder = os.path.dirname(place)
     os.makedirs(folder, 0o700, exist_ok=True)
@@ -112,6 +129,7 @@ def write_copy(state_dir: str, copy: Copy) -> None:
         "etag": copy.etag,
         "modified": copy.modified,
         "fetched": copy.fetched,
+        "signature": copy.signature,
         "sha256": hashlib.sha256(copy.body).hexdigest(),
     }
     for changed, path in _with_times(folder, lambda name: name.startswith(NEW)):
@@ -121,5 +139,18 @@ def write_copy(state_dir: str, copy: Copy) -> None:
     if not os.access(place, os.R_OK):
         with suppress(OSError):
             os.unlink(place)  # such as root's, who ran the gateway once: its owner would be kept
+    if keeps_before:
+        also_as(place, place_of(state_dir, copy.url, BEFORE))
     data = json.dumps(head).encode() + b"\n" + copy.body
     replace(place, data, mode=0o600, most=0o600, name=(NEW, ""))
+
+
+def also_as(place: str, other: str) -> None:
+    """Give a copy a second name, instead of what has that; it keeps its owner. Raises OSError."""
+    fresh = os.path.join(os.path.dirname(place), f"{NEW}{os.getpid()}")
+    with suppress(FileNotFoundError):
+        os.unlink(fresh)
+    os.link(place, fresh)
+    os.rename(fresh, other)
+    with suppress(FileNotFoundError):
+        os.unlink(fresh)  # a rename between two names of one file does nothing

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence, Set
 from gettext import gettext as _
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from ogw.machine.files import shown
 from ogw.policy.rules import Rule, parse_rules
@@ -11,6 +11,8 @@ from ogw.policy.subjects import Pattern
 from ogw.settings.elsewhere import agent, preset
 from ogw.settings.elsewhere import source as sources
 from ogw.settings.elsewhere.host_list import MOST_RULES, BadList
+from ogw.settings.elsewhere.kept import Kept, read_url
+from ogw.settings.elsewhere.signature import name_of
 
 Seen = tuple[tuple[Any, ...], ...]
 
@@ -40,6 +42,7 @@ class Elsewhere(NamedTuple):
 
     certificates   common names of the agents' certificates
     agent_missing  why agent-config gives nothing; "" where it does, or is not set
+    kept           by each URL of a list: what there is to tell of its last good copy; None for none
     """
 
     sourced: tuple[Sourced, ...]
@@ -47,6 +50,7 @@ class Elsewhere(NamedTuple):
     agent_missing: str
     mistakes: tuple[Mistake, ...]
     warnings: tuple[str, ...]
+    kept: Mapping[str, Optional[Kept]]
 
 
 def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewhere:
@@ -58,12 +62,14 @@ def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewher
     mistakes: list[Mistake] = []
     warnings: list[str] = []
     sourced = _of_presets(values, wrong, mistakes, warnings)
-    max_size = values["source_max_size"]
+    max_size, keys = values["source_max_size"], values["allowed_host_source_key"]
+    kept: dict[str, Optional[Kept]] = {}
     for source in dict.fromkeys(values["allowed_host_source"]):
         try:
             if sources.is_url(source):
-                rules, warning = sources.read_url(source, values["state_dir"], max_size)
-                warnings += [warning] if warning else []
+                _require_name(source, keys)
+                rules, kept[source], told = read_url(source, values["state_dir"], max_size, keys)
+                warnings += told
             else:
                 rules = sources.read_files(source, max_size)
         except BadList as bad:
@@ -73,13 +79,13 @@ def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewher
             if sum(len(one.rules) for one in sourced) + len(rules) <= MOST_RULES:
                 sourced.append(Sourced("allowed-host-source", place, rules))
                 continue
-            told = _(
+            too_many = _(
                 "allowed-host-source: {place}: with it there are more than {most} host rules; it is left out"
             ).format(place=place, most=MOST_RULES)
             if sources.is_url(source):  # a list that somebody else made longer stops nothing
-                warnings.append(told)
+                warnings.append(too_many)
             else:
-                mistakes.append(Mistake("allowed-host-source", told, source))
+                mistakes.append(Mistake("allowed-host-source", too_many, source))
     found = agent.read_agent(values["agent_config"]) if values["agent_config"] else agent.Agent()
     mistakes += [
         Mistake("agent-config", f"agent-config: {one}", _place_of(one, values["agent_config"]))
@@ -87,7 +93,17 @@ def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewher
     ]
     if found.rules:
         sourced.append(Sourced("agent-config", ", ".join(values["agent_config"]), found.rules))
-    return Elsewhere(tuple(sourced), found.certificates, found.missing, tuple(mistakes), tuple(warnings))
+    if keys and not any(map(sources.is_url, values["allowed_host_source"])):
+        warnings.append(_("allowed-host-source-key does nothing: it is for lists from URLs, and there is none"))
+    return Elsewhere(tuple(sourced), found.certificates, found.missing, tuple(mistakes), tuple(warnings), kept)
+
+
+def _require_name(url: str, keys: Sequence[str]) -> None:
+    """Raises BadList where it is to be signed, and nobody can say as what."""
+    if keys and name_of(url) is None:
+        told = _("allowed-host-source: {url}: a signed list has a name, which is the last part of its URL, and here is "
+                 "none; give it one behind a #, as in https://lists.example.com/#hosts.txt")  # fmt: skip
+        raise BadList([told.format(url=sources.without_query(url))])
 
 
 def _place_of(mistake: str, places: Sequence[str]) -> str:

@@ -6,14 +6,14 @@ Nothing here uses the network: the supervisor has the URLs downloaded (service/r
 import errno
 import os
 import re
+from collections.abc import Iterable, Sequence
 from gettext import gettext as _
-from typing import Optional
 from urllib.parse import urlsplit
 
 from ogw.machine.files import read_file, shown
 from ogw.policy.rules import Rule
-from ogw.settings.elsewhere.copies import Copy, read_copy
 from ogw.settings.elsewhere.host_list import MOST_RULES, BadList, read_list
+from ogw.settings.elsewhere.signature import NAME
 from ogw.wire.connect import parse_host
 from ogw.wire.place import in_brackets
 from ogw.wire.relay_proxy import HIDDEN
@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"[!-~]+\Z")
 
 
 def parse_source(text: str) -> str:
-    """A path or an https URL, as it is. Raises ValueError."""
+    """A path or an https URL, as it is; behind its # the name that a signature must hold. Raises ValueError."""
     if not text or "\0" in text:
         raise ValueError(_("is neither a path nor an https URL"))
     if not _SCHEME.match(text):
@@ -44,7 +44,8 @@ def parse_source(text: str) -> str:
         raise ValueError(_("is not a URL such as https://lists.example.com/hosts.txt")) from None
     if parts.username is not None or parts.password is not None:
         raise ValueError(_("has a user name or a password in it, which ogw does not send"))
-    return text.partition("#")[0]
+    url, _mark, name = text.partition("#")
+    return text if NAME.match(name) else url
 
 
 def without_query(text: str) -> str:
@@ -106,38 +107,19 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-class BadCopy(ValueError):
-    """There is a copy, but it cannot be used: a sentence says why."""
+def meant(sources: Iterable[str], asked: str) -> list[str]:
+    """Which of them somebody means, who names one as it is set, as it is shown, or without what no server is told."""
+    urls = [source for source in dict.fromkeys(sources) if is_url(source)]
+    return [url for url in urls if url == asked] or [
+        url
+        for url in urls
+        if asked in (without_query(url), url.partition("?")[0].partition("#")[0], url.partition("#")[0])
+    ]
 
 
-def read_good_copy(url: str, state_dir: str, max_size: int) -> Optional[tuple[Copy, tuple[Rule, ...]]]:
-    """The last good copy of a URL's list, and its rules; None where there is none. Raises BadCopy or OSError.
-
-    Whatever is wrong with it: it is a file of our own making, and must not stop a gateway that could do without.
-    """
-    try:
-        copy = read_copy(state_dir, url, max_size)
-        return copy and (copy, read_list(copy.body, without_query(url), max_size))
-    except OSError:
-        raise
-    except BadList as bad:
-        raise BadCopy("; ".join(bad.mistakes)) from None
-    except Exception as error:
-        raise BadCopy(str(error) if isinstance(error, ValueError) else type(error).__name__) from error
-
-
-def read_url(url: str, state_dir: str, max_size: int) -> tuple[tuple[Rule, ...], str]:
-    """The rules of the last good copy of a URL's list, and a sentence where there is none."""
-    place = without_query(url)
-    try:
-        found = read_good_copy(url, state_dir, max_size)
-    except OSError as error:
-        why = f"{error.filename}: {error.strerror}"
-    except BadCopy as bad:
-        why = str(bad)
-    else:
-        if found is not None:
-            return found[1], ""
-        return (), _("allowed-host-source: {url}: there is no copy yet; the gateway fetches it").format(url=place)
-    told = _("allowed-host-source: {url}: its copy cannot be used: {why}; the gateway fetches it anew")
-    return (), told.format(url=place, why=why)
+def not_one(urls: Iterable[str], asked: str, meant: Sequence[str]) -> str:
+    """Why it is not known which of these URLs somebody means, where that is none of them, or several."""
+    known = ", ".join(map(without_query, meant or urls)) or _("none")
+    if meant:
+        return _("{asked} means several lists: {known}; name the whole URL").format(asked=ascii(asked), known=known)
+    return _("no list is fetched from {asked}; there is {known}").format(asked=ascii(asked), known=known)

@@ -1,0 +1,82 @@
+"""A list is rolled back: the last good one but one is in force again, until another comes than the one of now.
+
+Files alone are changed here, in steps of which each leaves a gateway with a list. A gateway that runs takes them with a
+reload, and its downloads ask the record (record.py) what is not to be taken again.
+"""
+
+import os
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from gettext import gettext as _
+
+from ogw.policy.rules import time_text
+from ogw.settings.elsewhere.copies import BEFORE, HELD, IN_FORCE, also_as, place_of
+from ogw.settings.elsewhere.kept import BadCopy, GoodCopy, Kept, read_good_copy, told_of
+from ogw.settings.elsewhere.record import Held, read_record, write_record
+from ogw.settings.elsewhere.signature import sha256_of
+from ogw.settings.elsewhere.source import without_query
+
+
+class CannotRollBack(Exception):
+    """Nothing was changed; a sentence says why."""
+
+
+class Lists:
+    """Those that are kept of a URL.
+
+    keys  allowed-host-source-key: what they did not sign comes back by no rollback either
+    """
+
+    def __init__(self, state_dir: str, url: str, max_size: int, keys: Collection[str]) -> None:
+        self._state_dir, self._url, self._max_size, self._keys = state_dir, url, max_size, keys
+        self._shown = without_query(url)
+
+    def roll_back(self, by: str) -> Kept:
+        """What is in force now. Raises CannotRollBack, or OSError."""
+        now = self._read(IN_FORCE, _("there is no list of it yet"))
+        record, sha256 = read_record(self._state_dir, self._url), sha256_of(now.copy.body)
+        if record.held is not None and record.held.sha256 != sha256:
+            told = _("it was rolled back at {time} by {by} already; of the lists before that none is kept")
+            raise self._cannot(told.format(time=time_text(int(record.held.since)), by=record.held.by))
+        before = self._read(BEFORE, _("no list before the one of now is kept"))
+        write_record(self._state_dir, self._url, record._replace(held=Held(sha256, time.time(), by)))
+        also_as(self._place(IN_FORCE), self._place(HELD))
+        os.rename(self._place(BEFORE), self._place(IN_FORCE))
+        return told_of(before)
+
+    def undo(self) -> Kept:
+        """What was rolled back is in force again. Raises CannotRollBack, or OSError."""
+        record = read_record(self._state_dir, self._url)
+        if record.held is None:
+            raise self._cannot(_("it is not rolled back"))
+        held = self._read(HELD, _("the list that was rolled back is not there any more"))
+        with suppress(FileNotFoundError):
+            also_as(self._place(IN_FORCE), self._place(BEFORE))
+        os.rename(self._place(HELD), self._place(IN_FORCE))
+        write_record(self._state_dir, self._url, record._replace(held=None))
+        return told_of(held)
+
+    def before(self) -> "Kept | None":
+        """What a rollback would bring back; None where there is nothing."""
+        try:
+            found = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, BEFORE)
+        except (BadCopy, OSError):
+            return None
+        return found and told_of(found)
+
+    def _read(self, which: str, missing: str) -> GoodCopy:
+        try:
+            found = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, which)
+        except BadCopy as bad:
+            what = {IN_FORCE: _("the list of now"), BEFORE: _("the list before it"), HELD: _("the list that was held")}
+            raise self._cannot(_("{what} cannot be used: {why}").format(what=what[which], why=bad)) from None
+        if found is None:
+            raise self._cannot(missing)
+        return found
+
+    def _place(self, which: str) -> str:
+        return place_of(self._state_dir, self._url, which)
+
+    def _cannot(self, why: str) -> CannotRollBack:
+        return CannotRollBack(f"{self._shown}: {why}")
