@@ -132,6 +132,7 @@ COMMANDS = [
     Command(
         RUNNING, "upgrade", "[--now] [--json]", _("let a new version take over, with no client refused"), "live.upgrade"
     ),
+    Command(RUNNING, "fleet status", "URL ...", _("many gateways, in one table: whether they differ"), "live.fleet"),
     Command(RUNNING, "drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
 ]
 CMDLET = Command("", "", "", "", "original.cmdlets")  # of the original: all words are its own

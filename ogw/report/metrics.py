@@ -108,6 +108,7 @@ SOURCE_HELD = _cells("source held", range(MOST_SOURCES))  # 1 where it is rolled
 
 # Of the admin process, in its row.
 TOLD_READY = _cell("told ready")  # when it last told somebody that the gateway is ready: seconds, monotonic clock
+ADMIN_CERTIFICATE = _cell("admin certificate")  # when it ends, in Unix seconds; 0 for none
 
 # Counters: they outlive the worker that wrote them.
 ALLOWED = _cell("allowed")  # CONNECTs that were answered with 200
@@ -118,6 +119,9 @@ LINES = _cell("lines")  # written
 LINES_LOST = _cell("lines lost")
 LINES_TOLD = _cell("lines told")  # of the lost ones: so many a line tells of
 LOST_WHY = _cell("lost why")  # why the last ones were lost: report/losses.py
+
+ADMIN_CAUSES = ("no-token", "wrong-token", "tls")  # why somebody was refused on admin-address
+ADMIN_REFUSED = {cause: _cell(f"admin refused {cause}") for cause in ADMIN_CAUSES}
 
 MOST_REASONS = 96
 REFUSED = _reserve(MOST_REASONS)  # + index of the reason

@@ -12,6 +12,7 @@ from typing import Any, Optional
 from configargparse import ArgumentParser
 
 from ogw.policy.rules import Rule, of_stage, parse_rules
+from ogw.settings.admin_files import check_admin
 from ogw.settings.checks import check_start, check_together
 from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.copies import default_state_dir
@@ -128,11 +129,13 @@ class _Loader:
             self._warn_of_flag(setting, given)
         elsewhere = self._gather(values)
         check_together(values, self._mistakes, self._warnings)
+        guarded = check_admin(values, self._mistakes, self._warnings)
         if to_start:
             check_start(values, self._mistakes)
         if self._mistakes.told:
             raise ConfigError(sorted(self._mistakes.told, key=self._line_of))
-        return Config(**values, **elsewhere, origins=origins, warnings=tuple(self._warnings), file=self._file)
+        more = {**elsewhere, **guarded}
+        return Config(**values, **more, origins=origins, warnings=tuple(self._warnings), file=self._file)
 
     def _line_of(self, mistake: str) -> int:
         """The line of the INI file that a mistake begins with; 0 for one of another source."""

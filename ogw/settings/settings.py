@@ -18,6 +18,7 @@ from ogw.settings.elsewhere.kept import Kept
 from ogw.settings.elsewhere.preset import CLOUDS
 from ogw.settings.elsewhere.public_key import parse_key
 from ogw.settings.elsewhere.source import parse_source, without_query
+from ogw.settings.key_pair import KeyPair
 from ogw.settings.kinds import (
     HOUR,
     admin_endpoint,
@@ -44,8 +45,10 @@ from ogw.settings.kinds import (
     user_name,
 )
 from ogw.settings.setting import DEFAULT, Given, Setting, by_line
+from ogw.settings.tokens import Tokens
 from ogw.wire.relay_proxy import RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
 
+STAYS = ("policy", "admin_key_pair", "admin_tokens")  # what of a Config does not travel to workers
 LONGEST_KEEPALIVE = 32767  # seconds (linux/tcp.h, MAX_TCP_KEEPIDLE)
 
 
@@ -90,6 +93,11 @@ class Config:
                         in front of them the INI file with reload-on-change
 
     file  the INI file that was asked for, as an absolute path; "" for the default one
+
+    What was in the files of the admin address, for its process alone (`__getstate__`):
+
+    admin_key_pair  of admin-tls-certificate and admin-tls-key; None without
+    admin_tokens    of admin-token-file; None without
     """
 
     listen_address: tuple[tuple[str, Optional[int]], ...] = _listening(
@@ -521,6 +529,27 @@ class Config:
         most=256,
         restart=True,
     )
+    admin_tls_certificate: str = _status(
+        "admin-tls-certificate",
+        "",
+        plain,
+        "FILE",
+        _("the certificate (PEM) that admin-address speaks TLS with; watched: a renewed one needs no restart"),
+        beside=True,
+        restart=True,
+    )
+    admin_tls_key: str = _status(
+        "admin-tls-key", "", plain, "FILE", _("its key (PEM), which is watched, too"), beside=True, restart=True
+    )
+    admin_token_file: str = _status(
+        "admin-token-file",
+        "",
+        plain,
+        "FILE",
+        _("the tokens, one a line, of which who asks admin-address for more than health sends one; watched, too"),
+        beside=True,
+        restart=True,
+    )
     health_address: Optional[tuple[str, int]] = _status(
         "health-address",
         "",
@@ -581,6 +610,8 @@ class Config:
     kept: Mapping[str, Optional[Kept]] = field(default_factory=dict, compare=False)
     seen: Seen = field(default=(), compare=False)
     file: str = field(default="", compare=False)
+    admin_key_pair: Optional[KeyPair] = field(default=None, compare=False)
+    admin_tokens: Optional[Tokens] = field(default=None, compare=False)
 
     @cached_property
     def policy(self) -> Policy:
@@ -620,7 +651,7 @@ class Config:
         return HostIndex(of_stage(rules, self.stage)) if rules else None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "policy"}
+        return {name: value for name, value in vars(self).items() if name not in STAYS}
 
     @property
     def sourced_hosts(self) -> tuple[Rule, ...]:

@@ -46,7 +46,7 @@ EVERYTHING = {
     },
     "metrics": {
         "enabled": True,
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "endpoint": {"scheme": "https"}},
         "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
     },
     "networkPolicy": {
@@ -269,6 +269,14 @@ def test_each_option_is_on_or_off():
     for kind, values in OPTIONS.items():
         more = ["Service"] * values.get("metrics", {}).get("enabled", False)
         assert kinds({**values, "podDisruptionBudget": {"enabled": False}}) == sorted([*ALWAYS, kind, *more])
+
+
+def test_prometheus_is_told_what_else_it_needs_to_ask():
+    more = {"scheme": "https", "authorization": {"credentials": {"name": "ogw-token", "key": "token"}}}
+    values = {"metrics": {"enabled": True, "serviceMonitor": {"enabled": True, "endpoint": more}}}
+    (monitor,) = [each for each in render(values) if each["kind"] == "ServiceMonitor"]
+    plain = {"port": "admin", "path": "/metrics", "interval": "30s"}
+    assert monitor["spec"]["endpoints"] == [{**plain, **more}]
 
 
 def test_a_service_keeps_the_clients_addresses_where_it_can():

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from harness.admin import ask
 from harness.gateway import ROOT, Gateway, address
+from harness.issued import Issued
 from harness.peers import peer
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -19,8 +20,9 @@ VARIABLES = [variable["name"] for variable in DASHBOARD["templating"]["list"]]
 
 
 @pytest.fixture(scope="module")
-def families():
-    with Gateway("--relay-proxy", f"http://{address()}:3128") as gateway:
+def families(tmp_path_factory, authority):
+    issued = Issued(tmp_path_factory.mktemp("admin"), authority, address())
+    with Gateway("--relay-proxy", f"http://{address()}:3128", *issued.flags) as gateway:
         return list(text_string_to_metric_families(ask(gateway, "/metrics")[2].decode()))
 
 

@@ -13,6 +13,7 @@ import pytest
 from harness.bounds import NAME, Bounded, tls_echo
 from harness.dns import Dns
 from harness.gateway import address
+from harness.issued import Issued, another_authority
 from harness.peers import without
 from harness.upstreams import Server, server_context
 
@@ -76,6 +77,14 @@ def _password(folder, base):
     return [{**RELAY, "relay-proxy-username": "u", "relay-proxy-password-file": folder / "password"}]
 
 
+def _admin_files(folder, base):
+    """All three, since none does anything alone: the longest token, and as many as there may be."""
+    issued = Issued(folder, another_authority(), "127.0.0.1")
+    Issued.put(folder / "tokens", "".join(f"{number:02}{'t' * 510}\n" for number in range(16)).encode())
+    pair = {"admin-tls-certificate": issued.certificate, "admin-tls-key": issued.key}
+    return [{"admin-address": address(), **pair, "admin-token-file": folder / "tokens"}]
+
+
 def _run_dir(folder, base):
     return [{"run-dir": folder / "r"}, {"run-dir": folder / ("r" * max(1, 95 - len(str(folder))))}]
 
@@ -137,6 +146,7 @@ WITHOUT_BOUNDS = {
     "relay-proxy-ca-file": lambda folder, base: [{**RELAY, "relay-proxy-ca-file": base["relay-proxy-ca-file"]}],
     "relay-proxy-bypass": one_and_many("relay-proxy-bypass", [NAME, *RULES], **{"relay-proxy": RELAY["relay-proxy"]}),
     "admin-address": _places("admin-address"),
+    **dict.fromkeys(("admin-tls-certificate", "admin-tls-key", "admin-token-file"), _admin_files),
     "health-address": _places("health-address"),
     "run-dir": _run_dir,
     "log-file": paths("log-file"),

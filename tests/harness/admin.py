@@ -16,9 +16,14 @@ class _Local(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(gateway, path, method="GET", tcp=None, headers=None, body=None):
-    """(status, headers, body). `tcp`: an "address:port" to ask instead of the socket."""
-    connection = _Local(f"{gateway.run_dir}/admin.sock") if tcp is None else http.client.HTTPConnection(tcp, timeout=20)
+def ask(gateway, path, method="GET", tcp=None, headers=None, body=None, tls=None):
+    """(status, headers, body). `tcp`: an "address:port" to ask instead of the socket; `tls`: a context for it."""
+    if tcp is None:
+        connection = _Local(f"{gateway.run_dir}/admin.sock")
+    elif tls is None:
+        connection = http.client.HTTPConnection(tcp, timeout=20)
+    else:
+        connection = http.client.HTTPSConnection(tcp, timeout=20, context=tls)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()

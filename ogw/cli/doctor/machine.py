@@ -4,6 +4,7 @@ import ctypes
 import os
 import pathlib
 import stat
+import time
 from gettext import gettext as _
 from shlex import quote
 from typing import Optional
@@ -12,9 +13,10 @@ from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
+from ogw.policy.rules import time_text
 from ogw.report.status import Status, state_of
 from ogw.service.absence import absent_places
-from ogw.service.admin.attention import attention
+from ogw.service.admin.attention import SOON, attention
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen
 from ogw.settings import run_dir
@@ -199,12 +201,31 @@ def of_files(config: Config, file: Optional[str]) -> list[Finding]:
         found += _permissions(file, secret)
     if config.relay_proxy_password_file:
         found += _permissions(config.relay_proxy_password_file, True)
+    found += _of_admin(config)
     if config.log_file:
         found.append(_log_file(config.log_file))
     found.append(_run_dir(config))
     if any(is_url(source) for source in config.allowed_host_source):
         found += _disk(config.state_dir)
     return found
+
+
+def _of_admin(config: Config) -> list[Finding]:
+    """The certificate of admin-address, its key, and the tokens."""
+    found = [
+        one for path in (config.admin_tls_key, config.admin_token_file) if path for one in _permissions(path, True)
+    ]
+    pair, path = config.admin_key_pair, config.admin_tls_certificate
+    if pair is None:
+        return found
+    do = _("put a new one there, and its key into admin-tls-key; the gateway takes both without a restart")
+    if why := pair.why_not(time.time()):
+        return [*found, problem("files", path, _("the certificate of admin-address: {why}").format(why=why), do)]
+    days = int((pair.expires - time.time()) // 86400)
+    what = _("the certificate of admin-address ends at {time}, in {days} days")
+    what = what.format(time=time_text(pair.expires), days=days)
+    soon = pair.expires - time.time() < SOON
+    return [*found, warning("files", path, what, do) if soon else ok("files", path, what)]
 
 
 def _log_file(path: str) -> Finding:
@@ -247,7 +268,7 @@ def _permissions(path: str, secret: bool) -> list[Finding]:
     if status.st_mode & stat.S_IWOTH:
         found.append(problem("files", path, _("every user of this machine can change it"), f"chmod o-w {quote(path)}"))
     if secret and status.st_mode & stat.S_IROTH:
-        what = _("every user of this machine can read the password in it")
+        what = _("every user of this machine can read the secret in it")
         found.append(problem("files", path, what, f"chmod o-r {quote(path)}"))
     if status.st_uid not in (0, os.geteuid()):
         what = _("it belongs to user {owner}, who can change it").format(owner=status.st_uid)

@@ -93,10 +93,11 @@ def _asked(asked: argparse.Namespace) -> _Answer:
     """Raises TimeoutError, NoGateway or Wrong."""
     environment = _environment(asked)
     folder = named_folder(asked.run_dir, environment)
+    encrypted: list[str] = []
     # One whose run-dir was named has a socket there.
-    place, sock = connect(folder, environment, SECONDS, nowhere if folder else lambda: _addresses(asked))
+    place, sock = connect(folder, environment, SECONDS, nowhere if folder else lambda: _addresses(asked, encrypted))
     try:
-        with sock:
+        with sock if place not in encrypted else _in_tls(sock) as sock:
             sock.sendall(QUESTION)
             said = _received(sock, time.monotonic() + SECONDS)
     except TimeoutError:
@@ -115,16 +116,32 @@ def _environment(asked: argparse.Namespace) -> Mapping[str, str]:
     return {**os.environ, "OGW_CONFIG": file_of(asked)}
 
 
-def _addresses(asked: argparse.Namespace) -> Iterable[tuple[str, int]]:
-    """Where else the gateway of this configuration says whether it is ready. Raises Wrong."""
+def _addresses(asked: argparse.Namespace, encrypted: list[str]) -> Iterable[tuple[str, int]]:
+    """Where else the gateway of this configuration says whether it is ready. Raises Wrong.
+
+    encrypted  is given the place of those where it speaks TLS
+    """
     from ogw.settings.loader import ConfigError, load
+    from ogw.wire.place import place
 
     try:
         config = load(["--config", asked.config] if asked.config else [], os.environ)
     except ConfigError as error:
         told = _("no gateway has a socket here that this user may ask, and where else to ask is not known:\n{mistakes}")
         raise Wrong(told.format(mistakes=error)) from None
+    if config.admin_address is not None and config.admin_key_pair is not None:
+        encrypted.append(place(*config.admin_address))
     return [address for address in (config.health_address, config.admin_address) if address is not None]
+
+
+def _in_tls(sock: socket.socket) -> socket.socket:
+    """A session on it, of whoever listens there. Raises OSError."""
+    import ssl
+
+    # Not verified: nothing secret is sent, the address is this machine's, and the name in the certificate another's.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(sock)
 
 
 def _received(sock: socket.socket, until: float) -> bytes:

@@ -5,6 +5,7 @@ from gettext import gettext as _
 from ogw.report.status import Status, state_of
 
 NEARLY_FULL = 0.9  # of max-tunnels
+SOON = 14 * 86400.0  # seconds that a certificate has left
 MOST_MISTAKES = 5  # of a refused reload
 
 
@@ -33,6 +34,7 @@ def attention(status: Status) -> list[str]:
                 mistakes="; ".join(listed) or _("ogw check{flags} tells why").format(flags=status.get("flags", "")),
             )
         )
+    told += _of_certificates(status)
     if (absent := status.get("listen_absent")) and not status.get("listen_freebind"):
         text = _("This machine does not have the address of {places} any more: no client reaches it there.")
         told.append(text.format(places=", ".join(absent)))
@@ -88,4 +90,20 @@ def _of_sources(status: Status) -> list[str]:
             text = _("The list {source} was rolled back at {time} by {by}: the one before is in force until another "
                      "comes.")  # fmt: skip
             told.append(text.format(source=one["source"], time=one["rolled_back"], by=one["by"]))
+    return told
+
+
+def _of_certificates(status: Status) -> list[str]:
+    """Those that end soon, or ended; and files that were not taken."""
+    told = []
+    for one in status.get("certificates", []):
+        if one["left"] <= 0:
+            text = _("The certificate of {setting} ended at {time}: nobody trusts it any more. Store a new one there.")
+        elif one["left"] < SOON:
+            text = _("The certificate of {setting} ends at {time}, in {days} days. Store a new one there.")
+        else:
+            continue
+        told.append(text.format(setting=one["setting"], time=one["expires"], days=int(one["left"] // 86400)))
+    for why in status.get("files_refused", []):
+        told.append(_("{why}. What was in force before stays.").format(why=why))
     return told

@@ -75,6 +75,7 @@ class Exposition:
         yield from self._histograms()
         yield from self._relay_proxies()
         yield from self._sources()
+        yield from self._admin()
         yield from self._processes()
 
     def _state(self) -> Iterator[Metric]:
@@ -222,6 +223,20 @@ class Exposition:
             state, age = cells[metrics.RELAY_STATE + number], now - cells[metrics.RELAY_SINCE + number]
             known.append({"proxy": "", "state": state, "why": "", "age": age, "opened": 0, "failed": 0})
         return RelayState(worst_of(known)["state"])
+
+    def _admin(self) -> Iterator[Metric]:
+        admin = self._table.admin.cells[metrics.ADMIN_CERTIFICATE]
+        expires = {name: when for name, when in {("admin",): admin}.items() if when}
+        if expires:
+            yield _gauge(
+                "ogw_certificate_expiry_time_seconds",
+                "When a certificate ends that the gateway shows, by where it shows it.",
+                expires,
+                ["certificate"],
+            )
+        yield _counter("ogw_admin_refused", "Who was refused on admin-address, by cause.", {
+            (cause,): self._table.sum(cell) for cause, cell in metrics.ADMIN_REFUSED.items()
+        }, ["cause"])  # fmt: skip
 
     def _processes(self) -> Iterator[Metric]:
         cells = self._table.gateway.cells

@@ -16,7 +16,9 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.table import Table
 from ogw.service.admin.app import App, Health
-from ogw.service.admin.server import server_of
+from ogw.service.admin.encrypted import channel_of
+from ogw.service.admin.guard import Guard, Guarded
+from ogw.service.admin.server import Connection, server_of
 from ogw.service.admin.sockets import Sockets
 from ogw.service.admin.views import Asker, Views
 from ogw.service.control import Channel, MessageTooLarge
@@ -47,16 +49,21 @@ def serve(channel: Channel, sockets: Sockets, table: Table, config: Config, log:
     waitress_log.addHandler(logging.NullHandler())
     waitress_log.propagate = False
     asker = ChannelAsker(channel)
-    views = Views(table, asker, config, sockets)
+    guard = Guard(config, log, table.admin.cells)
+    views = Views(table, asker, config, sockets, guard)
     shows, names, report = config.admin_page == "yes", config.admin_name, _reporter(log)
-    apps: list[tuple[str, Optional[socket.socket], Callable[..., Any]]] = [
-        ("tcp", sockets.tcp, App(views, asker, False, shows, names, report)),
-        ("local", sockets.unix, App(views, asker, True, shows, names, report)),
-        ("health", sockets.health, Health(views)),
+    apps: list[tuple[str, Optional[socket.socket], Callable[..., Any], type[Connection]]] = [
+        ("tcp", sockets.tcp, Guarded(App(views, asker, False, shows, names, report), guard), channel_of(guard)),
+        ("local", sockets.unix, App(views, asker, True, shows, names, report), Connection),
+        ("health", sockets.health, Health(views), Connection),
     ]
     servers = [
-        (name, server_of(sock, app, THREADS, config.head_timeout)) for name, sock, app in apps if sock is not None
+        (name, server_of(sock, app, THREADS, config.head_timeout, channel))
+        for name, sock, app, channel in apps
+        if sock is not None
     ]
+    if guard.has_work:
+        threading.Thread(target=guard.run, name="guard", daemon=True).start()
     threads = [threading.Thread(target=server.run, name=name, daemon=True) for name, server in servers]
     for thread in threads:
         thread.start()

@@ -10,6 +10,7 @@ JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html; 
 STATUS = {
     200: "200 OK",
     400: "400 Bad Request",
+    401: "401 Unauthorized",
     404: "404 Not Found",
     405: "405 Method Not Allowed",
     409: "409 Conflict",

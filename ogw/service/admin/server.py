@@ -104,6 +104,12 @@ class _Patient:
             self.is_full = error.errno in NO_DESCRIPTORS
             raise
 
+    def handle_accept(self) -> None:
+        try:
+            super().handle_accept()  # type: ignore[misc]
+        except OSError:
+            pass  # it hung up before a session could be made; waitress would close the door for that
+
     def _close_late_ones(self, now: float) -> None:
         for channel in tuple(self.active_channels.values()):
             if channel.is_late(now, self.request_seconds):
@@ -127,11 +133,18 @@ class _Unix(_Patient, UnixWSGIServer):  # type: ignore[misc]
     pass
 
 
-def server_of(sock: socket.socket, app: Callable[..., Any], threads: int, request_seconds: float) -> Any:
+def server_of(
+    sock: socket.socket,
+    app: Callable[..., Any],
+    threads: int,
+    request_seconds: float,
+    channel: type[Connection] = Connection,
+) -> Any:
     """A server whose `run` answers on a listening socket.
 
     threads          answer so many requests at a time
     request_seconds  what a client has for each of its requests, from the first byte to the last
+    channel          what is made of each connection; where it cannot be made, the connection is dropped
     """
     settings = Adjustments(
         threads=threads,
@@ -145,4 +158,5 @@ def server_of(sock: socket.socket, app: Callable[..., Any], threads: int, reques
     kind = _Unix if sock.family == socket.AF_UNIX else _Tcp
     server = kind(app, _sock=sock, adj=settings, sockinfo=place, bind_socket=False)
     server.request_seconds = request_seconds
+    server.channel_class = channel
     return server

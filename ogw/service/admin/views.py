@@ -19,6 +19,7 @@ from ogw.report.events import Event
 from ogw.report.log import timestamp
 from ogw.report.losses import told_of_trouble, why_all
 from ogw.report.status import (
+    CertificateStatus,
     Counters,
     LogStatus,
     PolicyMode,
@@ -34,6 +35,7 @@ from ogw.service.absence import absent_places
 from ogw.service.admin import readyz
 from ogw.service.admin.attention import attention
 from ogw.service.admin.exposition import Exposition, descriptors_of, four_counters, passed, reports_until
+from ogw.service.admin.guard import Guard
 from ogw.service.admin.history import History, Point
 from ogw.service.admin.overview import overview, remembered
 from ogw.service.admin.page import NONE_OPEN
@@ -51,6 +53,7 @@ from ogw.service.messages import (
     ShowMistakes,
     ShowSources,
 )
+from ogw.settings.admin_files import CERTIFICATE
 from ogw.settings.elsewhere.source import is_url
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
@@ -76,11 +79,14 @@ class Views:
     listen  host:port of each door of the gateway
     """
 
-    def __init__(self, table: Table, supervisor: Asker, config: Config, sockets: Sockets) -> None:
+    def __init__(
+        self, table: Table, supervisor: Asker, config: Config, sockets: Sockets, guard: Optional[Guard] = None
+    ) -> None:
         self._table = table
         self._supervisor = supervisor
         self._sockets = sockets
         self._config = config
+        self._guard = guard
         self._flags = flags_of(config, folder_of(config, os.environ))
         self.listen = [place(host, port) for host, port in config.listen]
         self._registry = CollectorRegistry()
@@ -143,6 +149,8 @@ class Views:
             "reasons": self._reasons(),
             "sources": self._sources() if cells[metrics.SOURCES] else [],
             "flags": self._flags,
+            "certificates": self._certificates(),
+            "files_refused": self._guard.refused_files if self._guard is not None else [],
             "attention": [],  # made of all the rest
             **asked,
         }
@@ -200,6 +208,12 @@ class Views:
             "trouble": told_of_trouble(self._table.each(metrics.LOG_TROUBLE)),
             "lost_why": why_all(self._table.each(metrics.LOST_WHY)),
         }
+
+    def _certificates(self) -> list[CertificateStatus]:
+        expires = self._guard.expires if self._guard is not None else None
+        if expires is None:
+            return []
+        return [{"setting": CERTIFICATE, "expires": timestamp(expires), "left": round(expires - time.time(), 1)}]
 
     def _policy_mode(self) -> PolicyMode:
         until = reports_until(self._table)

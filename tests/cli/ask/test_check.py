@@ -171,6 +171,8 @@ NOT_FINE = {
     "authorities that may not be read": "relay-proxy = https://p.example\nrelay-proxy-ca-file = secret\n",
     "a password that may not be read": "relay-proxy = p.example\nrelay-proxy-username = u\n"
     "relay-proxy-password-file = secret\n",
+    "tokens that may not be read": "admin-token-file = secret\n",
+    "a certificate that may not be read": "admin-tls-certificate = secret\nadmin-tls-key = secret\n",
     "a list that may not be read": "allowed-host-source = {folder}/secret\n",
     "presets that may not be read": "presets-folder = {folder}/closed\npreset = mine\n",
     "another machine's address": "listen-address = 198.51.100.7\n",

@@ -10,6 +10,7 @@ import pytest
 from harness.admin import ask
 from harness.commands import OGW, ROOT, clean
 from harness.gateway import ALLOW, Gateway, address, read_head
+from harness.issued import Issued
 from harness.peers import peer
 from harness.upstreams import Server
 from harness.waiting import PATIENCE, until
@@ -54,6 +55,18 @@ def test_without_a_socket_it_asks_where_the_configuration_says(tmp_path, name):
         assert answer(**environment) == (0, "ready")
         code, told = answer("--run-dir", tmp_path, **environment)
         assert code == 3 and f"{tmp_path}/admin.sock: is not there" in told  # that one would have a socket
+
+
+def test_without_a_socket_it_speaks_tls_where_the_configuration_does(tmp_path, authority):
+    host = address()
+    issued, tokens = Issued(tmp_path, authority, host), tmp_path / "tokens"
+    Issued.put(tokens, b"0123456789abcdef\n")
+    places = {"OGW_ADMIN_ADDRESS": host, "OGW_ADMIN_TLS_CERTIFICATE": str(issued.certificate),
+              "OGW_ADMIN_TLS_KEY": str(issued.key), "OGW_ADMIN_TOKEN_FILE": str(tokens)}  # fmt: skip
+    environment = {"RUNTIME_DIRECTORY": f"{tmp_path}/no/folder", **places}
+    with Gateway(*ALLOW, leaves=("run-dir", "admin-address"), environment=environment) as gateway:
+        until(lambda: any(line["message"].startswith("run-dir: ") for line in gateway.events(100)))
+        assert answer(**environment) == (0, "ready")
 
 
 def test_what_cannot_be_asked_is_said_with_each_place(tmp_path):
