@@ -19,7 +19,8 @@ from ogw.settings.settings import FILE_VARIABLES, SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKED = [ROOT / "conf" / name for name in ("bundle", "debian", "lock")]  # what packages are made of
-CHART = ROOT / "conf" / "helm" / "ogw"  # which is named as a whole
+CHART = ROOT / "conf" / "helm" / "ogw"
+WHOLE = (CHART, ROOT / "conf" / "ansible")  # which are named as a whole
 CONF = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file() and not {*path.parents} & {*PACKED})
 READ = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / "conf").rglob("*.md")})
 GENERATE = "run .venv/bin/python tools/generate_docs.py, which writes what has changed"
@@ -32,6 +33,8 @@ OF_OTHERS = {  # flags of the programs that pages name, and of what is in tools/
     *("--since", "--find", "--gateway", "--only", "--benchmark-save", "--proxy", "--global", "--debian", "--base"),
     *("--read-only", "--cap-drop", "--tmpfs", "--max-time"),
     *("--namespace", "--create-namespace", "--values", "--set", "--show-only", "--from-literal", "--prefix", "--tail"),
+    *("--check", "--diff", "--limit", "--tags", "--extra-vars", "--allow-downgrades"),
+    *("--batch", "--passphrase", "--quick-generate-key", "--quick-set-expire", "--armor", "--export"),
 }
 
 by_page = pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
@@ -218,7 +221,8 @@ def test_the_index_of_conf_names_every_file_there_and_no_other():
     index = (ROOT / "conf" / "README.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| \[([^\]]+)\]\(([^)]+)\) \|", index, re.MULTILINE)
     assert all(text == link for text, link in named)
-    named_there = {CHART if CHART in path.parents else path for path in CONF} - {ROOT / "conf" / "README.md"}
+    wholes = {path: whole for path in CONF for whole in WHOLE if whole in path.parents}
+    named_there = {wholes.get(path, path) for path in CONF} - {ROOT / "conf" / "README.md"}
     there = {str(path.relative_to(ROOT / "conf")) for path in named_there}
     assert sorted(link for _text, link in named) == sorted(there)
 
