@@ -1,4 +1,4 @@
-"""A TLS leg to a relay proxy: two greenlets between its TLS socket and one end of a socket pair.
+"""A TLS leg, to a relay proxy or of a client: two greenlets between its TLS socket and one end of a socket pair.
 
 Whoever uses the other end, the dial, the handshake watched inside the tunnel, the duplex, sees a plain socket.
 """
@@ -7,12 +7,12 @@ import _socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 import gevent
 from gevent import socket as gevent_socket
 
-from ogw.tunnel.linger import unsent
+from ogw.tunnel.linger import DELIVER_SECONDS, unsent
 
 PIECE = 64 * 1024
 LINGER_SECONDS = 10.0  # what is still to be sent has so long, once the tunnel has closed its end
@@ -23,15 +23,26 @@ LOOK_AGAIN = 0.02  # seconds between two looks at whether it was taken
 class Leg:
     """Encrypts what is written to `socket`, which is non-blocking and the caller's, and decrypts what comes back.
 
-    It owns the TLS socket. An orderly end (close_notify) passes as a half-close in both directions; a TLS socket cannot
-    tell of a reset, so that is an end, too.
+    It owns the TLS socket. An orderly end (close_notify, or that of the connection) passes as a half-close in both
+    directions; the plain end cannot tell of a reset, so that is an end there, too, and `lost` is called.
+
+    host    of the server that is spoken to; "" where we are the server
+    heard   the first bytes that the peer said, where somebody has received them
+    lost    told when the peer is gone without an end, and all that it said before was taken, or is not for long
+    closed  told when nothing is open any more
     """
 
-    def __init__(self, tls_socket: _socket.socket, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, tls_socket: _socket.socket, context: ssl.SSLContext, host: str = "", heard: bytes = b"") -> None:
         self._sock: Any = gevent_socket.socket(fileno=tls_socket.detach())
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self.heard = b""  # the first bytes that the peer said
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=not host, server_hostname=host or None
+        )
+        self.heard = heard[:5]
+        self._incoming.write(heard)
+        self.lost: Optional[Callable[[], object]] = None
+        self.closed: Optional[Callable[[], object]] = None
+        self._is_lost = False
         self._ours: Any = None
         self._pumps: list[Any] = []
         self._closing: Any = None
@@ -52,6 +63,13 @@ class Leg:
             else:
                 self._flush()
                 return
+
+    def give_back(self) -> _socket.socket:
+        """The TLS socket, for whoever lets the peer finish after a handshake that failed. Instead of `close`."""
+        sock = _socket.socket(fileno=self._sock.detach())
+        sock.setblocking(False)
+        self.close()
+        return sock
 
     @property
     def version(self) -> str:
@@ -101,6 +119,9 @@ class Leg:
         self._sock.close()
         if self._ours is not None:
             self._ours.close()
+        closed, self.lost, self.closed = self.closed, None, None
+        if closed is not None:
+            closed()
 
     def _finish(self) -> None:
         until = time.monotonic() + LINGER_SECONDS
@@ -119,8 +140,18 @@ class Leg:
         return bool(self._sock.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, 1)[0] == TCP_CLOSE)
 
     def _ended(self, _pump: Any) -> None:
+        if self._is_lost and self.lost is not None:
+            gevent.spawn(self._tell_of_loss)
         if all(pump.ready() for pump in self._pumps):
             self.end()
+
+    def _tell_of_loss(self) -> None:
+        until = time.monotonic() + DELIVER_SECONDS
+        while self._closing is None and unsent(self._ours) and time.monotonic() < until:
+            gevent.sleep(LOOK_AGAIN)
+        lost, self.lost = self.lost, None
+        if lost is not None:
+            lost()
 
     @staticmethod
     def _quietly(pump: Callable[[], None]) -> None:
@@ -141,6 +172,11 @@ class Leg:
                     self._receive()
                     self._is_dry = False
                     continue
+                except ssl.SSLEOFError:
+                    return
+                except ssl.SSLError:
+                    self._is_lost = True  # nobody speaks so: what it means by it is nobody's guess
+                    return
                 if not data:
                     return
                 self._ours.sendall(data)
@@ -169,7 +205,11 @@ class Leg:
         self._flush()
 
     def _receive(self) -> None:
-        data = self._sock.recv(PIECE)
+        try:
+            data = self._sock.recv(PIECE)
+        except OSError:
+            self._is_lost = True
+            raise
         if data:
             self.heard = self.heard or data[:5]
             self._incoming.write(data)
@@ -178,8 +218,12 @@ class Leg:
 
     def _flush(self) -> None:
         data = self._outgoing.read()
-        if data:
-            self._sock.sendall(data)
+        try:
+            if data:
+                self._sock.sendall(data)
+        except OSError:
+            self._is_lost = True
+            raise
 
     @staticmethod
     def _half_close(sock: Any) -> None:
