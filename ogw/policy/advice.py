@@ -87,7 +87,7 @@ EVENTS = {
         ),
         _("nothing; `ogw status` shows what is left, until its end"),
     ),
-    114: Advice(
+    115: Advice(
         _(
             "Somebody rolled a list back with `ogw sources rollback`, or undid that. The line says who, and which list "
             "is in force."

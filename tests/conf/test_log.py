@@ -79,7 +79,7 @@ def keep_signed_list(story, authority):
         story.reload(200, *settings)
         story.gateway.wait_for(event=111, source=lists.url)
         assert ask(story.gateway, f"/roll-back?source={lists.url}&by=me", "POST")[0] == 200
-        story.gateway.wait_for(event=114)
+        story.gateway.wait_for(event=115)
 
 
 def write(path, *settings):

@@ -277,7 +277,7 @@ def test_a_rollback_holds_until_another_list_comes(start, server, keys):
         until(lambda: allows(gateway, "127.9.9.2"))
         path = f"/roll-back?source={server.url}&by=me"
         assert ask(gateway, path, "POST")[0] == 200
-        line = gateway.wait_for(event=114)
+        line = gateway.wait_for(event=115)
         assert (line["by"], line["source"], line["count"]) == ("me", server.url, 1)
         assert allows(gateway, "127.9.9.1") and not allows(gateway, "127.9.9.2")
         code, _headers, body = ask(gateway, path, "POST")
