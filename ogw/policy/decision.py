@@ -26,6 +26,11 @@ class Reason(enum.Enum):
         self.error = error
         self.index = len(type(self).__members__)
 
+    @property
+    def refuses(self) -> bool:
+        """A client got no tunnel: it was answered with a status, or could not be answered."""
+        return self.status >= 400 or (self.token.startswith("client-tls-") and self.event != 108)
+
     ALLOWED = "allowed", 200, 103, ""
 
     # Denied: answered with a status before the 200.
@@ -37,6 +42,7 @@ class Reason(enum.Enum):
     PROXY_HEADER_MISSING = "proxy-header-missing", 400, 104, "http_request_error"
     PROXY_HEADER_MALFORMED = "proxy-header-malformed", 400, 104, "http_request_error"
     PROXY_HEADER_NOT_ALLOWED = "proxy-header-not-allowed", 400, 104, "http_request_error"
+    CLIENT_TLS_PLAIN_HTTP = "client-tls-plain-http", 400, 114, "http_request_error"
     CLIENT_NOT_ALLOWED = "client-not-allowed", 403, 112, "http_request_denied"
     HOST_NOT_ALLOWED = "host-not-allowed", 403, 105, "http_request_denied"
     PORT_NOT_ALLOWED = "port-not-allowed", 403, 105, "http_request_denied"
@@ -76,6 +82,23 @@ class Reason(enum.Enum):
     CLIENT_CERTIFICATE_UNSEEN = "client-certificate-unseen", 0, 105, ""
     TOO_MANY_HANDSHAKE_BYTES = "too-many-handshake-bytes", 0, 302, ""
 
+    # A client's TLS leg was not made: an alert, where TLS has one for it, is all that it is told.
+    CLIENT_TLS_CERTIFICATE_MISSING = "client-tls-certificate-missing", 0, 114, ""
+    CLIENT_TLS_CERTIFICATE_EXPIRED = "client-tls-certificate-expired", 0, 114, ""
+    CLIENT_TLS_CERTIFICATE_NOT_YET_VALID = "client-tls-certificate-not-yet-valid", 0, 114, ""
+    CLIENT_TLS_CERTIFICATE_UNTRUSTED = "client-tls-certificate-untrusted", 0, 114, ""
+    CLIENT_TLS_CERTIFICATE_REVOKED = "client-tls-certificate-revoked", 0, 114, ""
+    CLIENT_TLS_CERTIFICATE_INVALID = "client-tls-certificate-invalid", 0, 114, ""
+    CLIENT_TLS_CRL = "client-tls-crl", 0, 114, ""
+    CLIENT_TLS_VERSION = "client-tls-version", 0, 114, ""
+    CLIENT_TLS_CIPHER = "client-tls-cipher", 0, 114, ""
+    CLIENT_TLS_NOT_ACCEPTED = "client-tls-not-accepted", 0, 114, ""
+    CLIENT_TLS_MALFORMED = "client-tls-malformed", 0, 114, ""
+    CLIENT_TLS_TIMEOUT = "client-tls-timeout", 0, 114, ""
+    CLIENT_TLS_CLOSED = "client-tls-closed", 0, 114, ""
+    CLIENT_TLS_TOO_MANY = "client-tls-too-many", 0, 302, ""
+    CLIENT_TLS_DRAINING = "client-tls-draining", 0, 110, ""
+
     # How an open tunnel ended.
     CLIENT_CLOSED = "client-closed", 0, 108, ""
     UPSTREAM_CLOSED = "upstream-closed", 0, 108, ""
@@ -89,6 +112,7 @@ class Reason(enum.Enum):
     KILLED = "killed", 0, 108, ""
     WORKER_DIED = "worker-died", 0, 405, ""  # in the metrics only: nobody is left to write their lines
     RULE_ENDED = "rule-ended", 0, 108, ""
+    CLIENT_TLS_CERTIFICATE_WITHDRAWN = "client-tls-certificate-withdrawn", 0, 108, ""
 
 
 class Decision(NamedTuple):

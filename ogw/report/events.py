@@ -21,6 +21,7 @@ class Event(enum.IntEnum):
     SOURCE_REFRESHED = 111
     CLIENT_REFUSED = 112
     HANDED_OVER = 113
+    CLIENT_TLS_FAILED = 114
     SOURCE_ROLLED_BACK = 115
     AGENT_NOT_FOUND = 300
     SOURCE_UNREACHABLE = 301
@@ -51,6 +52,7 @@ CATALOGUE: dict[int, tuple[int, str]] = {
     Event.DRAINING: (logging.INFO, "draining"),
     Event.SOURCE_REFRESHED: (logging.INFO, "allow list source refreshed"),
     Event.CLIENT_REFUSED: (logging.WARNING, "client refused"),
+    Event.CLIENT_TLS_FAILED: (logging.WARNING, "client's TLS handshake failed"),
     Event.HANDED_OVER: (logging.INFO, "handed over to a successor"),
     Event.SOURCE_ROLLED_BACK: (logging.WARNING, "allow list source rolled back"),
     Event.AGENT_NOT_FOUND: (logging.WARNING, "agent not found or not configured on this machine"),

@@ -95,6 +95,8 @@ PREDECESSOR_UNTIL = _cell("predecessor until")  # seconds of the monotonic clock
 REPORT_UNTIL = _cell("report until")  # Unix seconds until when the policy only reports; 0 where it is enforced
 TAKEN_OUT = Moment("taken out")  # when `ogw ready --off` was told; never, where `--on` was since
 ABSENT = _cell("absent")  # listen addresses that the machine does not have
+LISTEN_CERTIFICATE = _cell("listen certificate")  # Unix seconds until when it is valid; 0 for none
+LISTEN_CRL = _cell("listen crl")  # Unix seconds until when the first revocation list is to be used; 0 for none
 
 SOURCES = _cell("sources")  # URLs of lists that are set
 MOST_SOURCES = 16  # of those that are told of apart
@@ -133,6 +135,9 @@ OF_REASONS = {"refused": REFUSED, "passed": PASSED, "rejected": REJECTED, "repor
 EVENTS = {number: _cell(f"event {number:d}") for number in CATALOGUE}
 TLS_VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", 0x0304: "1.3", 0: "other"}
 VERIFIED = {version: _cell(f"verified {name}") for version, name in TLS_VERSIONS.items()}  # by the protocol's number
+
+CLIENT_TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
+CLIENT_TLS = _cells("client tls", CLIENT_TLS_VERSIONS)  # sessions of clients with the gateway itself
 
 MOST_RELAYS = 16  # of those that are counted apart
 RELAY_STATE = _cells("relay state", range(MOST_RELAYS))  # a gauge: a RelayState

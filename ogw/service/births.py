@@ -67,7 +67,7 @@ class Births:
         report_uncaught_errors(log)
         config, table = self._in_force.config, self._table
         tunnels = Tunnels(config, log, table, child.row, self._limits, self._via, self._own, self._flags)
-        return Worker(log, child.sockets, channel, tunnels, self.opens).serve()
+        return Worker(log, child.sockets, channel, tunnels, self.opens, self._first.listen_tls).serve()
 
     def be_admin(self, _child: Child, channel: Channel) -> int:
         """Until the supervisor is gone; the exit code."""

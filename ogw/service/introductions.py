@@ -14,6 +14,7 @@ from gevent.hub import get_hub
 from ogw.policy.decision import Reason
 from ogw.policy.index import parse_client
 from ogw.policy.networks import Networks
+from ogw.service.handshakes import Handshakes
 from ogw.service.listener import RECEIVE_SIZE, Take
 from ogw.service.tunnels import Tunnels
 from ogw.settings.settings import Config
@@ -41,12 +42,15 @@ class _Introduction:
 class Introductions:
     """Those of one worker. Nearly all have said their header when they are accepted, and never wait here.
 
-    door  what the listener gives connections to under the configuration in force; where that names no balancer it is
-          the tunnels themselves, and nobody pays for what is here
+    handshakes  where clients go at a tls:// place: the header comes before the TLS
+    door        what the listener gives connections to under the configuration in force; where that names no balancer it
+                is the tunnels themselves, or the handshakes, and nobody pays for what is here
     """
 
-    def __init__(self, tunnels: Tunnels) -> None:
+    def __init__(self, tunnels: Tunnels, handshakes: Optional[Handshakes] = None) -> None:
         self._tunnels = tunnels
+        self._handshakes = handshakes
+        self._next: Take = tunnels.take if handshakes is None else handshakes.take
         self._loop = get_hub().loop
         self._waiting: dict[_Introduction, None] = {}  # the oldest first
         self.door: Take
@@ -56,7 +60,7 @@ class Introductions:
         """For connections that are accepted from now on."""
         self._head_timeout = config.head_timeout
         self._balancers = Networks((network, True) for network in config.proxy_protocol_from)
-        self.door = self.take if config.proxy_protocol == "required" else self._tunnels.take
+        self.door = self.take if config.proxy_protocol == "required" else self._next
 
     @property
     def are_waiting(self) -> bool:
@@ -65,7 +69,7 @@ class Introductions:
     def take(self, client: _socket.socket, address: tuple[Any, ...], first: bytes) -> None:
         """Somebody is here, a balancer or not. Called in the hub, as all that follows."""
         if not self._balancers.find(parse_client(address[0])):
-            self._tunnels.take(client, address, first)
+            self._next(client, address, first)
             return
         one = _Introduction(client, address, first)
         if not self._is_settled(one):
@@ -127,6 +131,9 @@ class Introductions:
         objection: Optional[Refused] = None,
     ) -> None:
         self._forget(one)
+        if self._handshakes is not None and objection is None:
+            self._handshakes.take(one.client, address, rest, via, one.accepted)
+            return
         kind = partial(Introduced, via=via, accepted=one.accepted)
         self._tunnels.take(one.client, address, rest, kind, objection)
 

@@ -8,6 +8,7 @@ from ogw.settings.settings import Config
 
 SPARE_DESCRIPTORS = 64  # listeners, log, DNS, and clients that are being refused
 OWN_DESCRIPTORS, OF_A_CHILD = 24, 3  # of the supervisor, and for each worker besides its listening sockets
+OF_TUNNEL, OF_TLS_TUNNEL = 2, 4  # descriptors: its sockets, and the socket pair of a client's TLS leg
 MOST_PIPES = 200
 MOST_WORKERS = 128
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -28,17 +29,17 @@ class Limits:
     tunnels      of the whole gateway
     """
 
-    def __init__(self, descriptors: int, workers: int) -> None:
+    def __init__(self, descriptors: int, workers: int, of_tunnel: int = OF_TUNNEL) -> None:
         self.descriptors = descriptors
         self.pipes = min(MOST_PIPES, descriptors // 16)
-        self.own_tunnels = (descriptors - 2 * self.pipes - SPARE_DESCRIPTORS) // 2
+        self.own_tunnels = (descriptors - 2 * self.pipes - SPARE_DESCRIPTORS) // of_tunnel
         self.tunnels = self.own_tunnels * workers
 
 
 def limits_of(config: Config, workers: int) -> Limits:
     """Raises StartError where there are too few for a single tunnel, or for the sockets of all workers."""
     descriptors = raise_descriptor_limit()
-    limits = Limits(descriptors, workers)
+    limits = Limits(descriptors, workers, OF_TLS_TUNNEL if config.listen_tls else OF_TUNNEL)
     if limits.own_tunnels < 1:
         raise StartError(
             f"{descriptors} open files are too few for a tunnel; raise the limit (ulimit -n, LimitNOFILE=)"

@@ -103,7 +103,8 @@ class Refresh:
         """Files are read, or would be if they were there."""
         config = self._config
         lists = any(not is_url(one) for one in config.allowed_host_source)
-        return bool(lists or config.agent_config or config.presets_folder or self._own)
+        of_tls = any(getattr(config, name) for name in gather.OF_TLS)
+        return bool(lists or config.agent_config or config.presets_folder or of_tls or self._own)
 
     @property
     def _own(self) -> list[str]:

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Optional
 
 import gevent
@@ -21,6 +21,7 @@ from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.uncaught import report_uncaught_errors
 from ogw.service.control import Channel, MessageTooLarge
+from ogw.service.handshakes import Handshakes, Terms, terms_of
 from ogw.service.introductions import Introductions
 from ogw.service.listener import Listener
 from ogw.service.messages import (
@@ -69,18 +70,30 @@ class Worker:
     sockets  that it listens on
     tunnels  its own, of which none is open yet
     opens    it accepts at once; else when the supervisor says so
+    tls      where clients speak TLS: (IP text, port)
     """
 
     def __init__(
-        self, log: Log, sockets: Sequence[socket.socket], channel: Channel, tunnels: Tunnels, opens: bool = True
+        self,
+        log: Log,
+        sockets: Sequence[socket.socket],
+        channel: Channel,
+        tunnels: Tunnels,
+        opens: bool = True,
+        tls: Set[tuple[str, int]] = frozenset(),
     ) -> None:
         self._log = log
         self._channel = channel
         self._tunnels = tunnels
-        self._next: Optional[tuple[Config, Shared]] = None
+        self._next: Optional[tuple[Config, Shared, Optional[Terms]]] = None
         self._building = 0  # the number of the reload that is being built
-        self._introductions = Introductions(tunnels)
-        self._listeners = [Listener(sock, self._introductions.door, self._out_of_descriptors) for sock in sockets]
+        self._handshakes = handshakes = Handshakes(tunnels, log)
+        self._plain, self._encrypted = Introductions(tunnels), Introductions(tunnels, handshakes)
+        self._listeners = [
+            (Listener(sock, one.door, self._out_of_descriptors), one)
+            for sock in sockets
+            for one in (self._encrypted if sock.getsockname()[:2] in tls else self._plain,)
+        ]
         self._hub = get_hub()
         self._stop = Flag()
         self._stop_now = Flag()
@@ -122,7 +135,7 @@ class Worker:
         return 0
 
     def _open_door(self) -> None:
-        for listener in self._listeners:
+        for listener, _introductions in self._listeners:
             listener.open_queue()
             listener.start()
 
@@ -222,7 +235,7 @@ class Worker:
         try:
             # In a thread: ten thousand rules take a while, and the tunnels go on meanwhile.
             config, policy = self._hub.threadpool.apply(_read, (text,))
-            built = config, self._tunnels.build(config, policy)
+            built = config, self._tunnels.build(config, policy), terms_of(config)
         except Exception as error:
             mistake = f"{type(error).__name__}: {error}"[:LONGEST_MISTAKE]
         if number != self._building:
@@ -234,17 +247,21 @@ class Worker:
     def _take_over(self, recheck: bool) -> None:
         if self._next is None:
             return
-        (config, shared), self._next = self._next, None
+        (config, shared, terms), self._next = self._next, None
+        self._handshakes.go_on_under(config, terms)
         self._tunnels.take_over(config, shared, recheck)
-        self._introductions.go_on_under(config)
-        for listener in self._listeners:
-            listener.give_to(self._introductions.door)
+        for introductions in (self._plain, self._encrypted):
+            introductions.go_on_under(config)
+        for listener, introductions in self._listeners:
+            listener.give_to(introductions.door)
         self._say(Taken(self._building))
 
     def _out_of_descriptors(self, error: OSError) -> None:
         """Accepting rests for a moment. It may go on for hours: one line, then a count a minute."""
         self._tunnels.end_lingering()
-        self._introductions.end(Reason.NO_DESCRIPTORS, f"{error.strerror}: no PROXY header is waited for")
+        for introductions in (self._plain, self._encrypted):
+            introductions.end(Reason.NO_DESCRIPTORS, f"{error.strerror}: no PROXY header is waited for")
+        self._handshakes.end(Reason.CLIENT_TLS_TOO_MANY, f"{error.strerror}: no TLS handshake is waited for")
         self._shortages += 1
         if time.monotonic() - self._shortage_told_at < REPEAT_SECONDS:
             return
@@ -286,23 +303,28 @@ class Worker:
         # They own their sockets and are only asked to end: an alert, their last bytes and their line take a moment.
         cut = tunnels.unfinished
         tunnels.end_all()
-        tunnels.empty.clear()
-        if tunnels.are_open:
-            tunnels.empty.wait(END_SECONDS)
+        self._hub.loop.run_callback(self._handshakes.end, Reason.CLIENT_TLS_DRAINING, "the gateway is draining")
+        until = time.monotonic() + END_SECONDS
+        while (tunnels.are_open or self._handshakes.are_open) and (left := until - time.monotonic()) > 0:
+            tunnels.empty.clear()
+            tunnels.empty.wait(left)
         return cut
 
     @property
     def _has_clients(self) -> bool:
-        return self._tunnels.are_open or self._introductions.are_waiting
+        introduced = self._plain.are_waiting or self._encrypted.are_waiting
+        return self._tunnels.are_open or introduced or self._handshakes.are_open
 
     def _close_door(self) -> None:
         # In the hub, from where tunnels are started: whoever else starts one waits for it and is never woken.
-        for listener in self._listeners:
+        for listener, _introductions in self._listeners:
             if self._opens and not self._orphaned:
                 listener.accept_what_is_queued()
             listener.close()
         if self._lasts is None:
-            self._introductions.end(Reason.DRAINING, "the gateway is draining")
+            for introductions in (self._plain, self._encrypted):
+                introductions.end(Reason.DRAINING, "the gateway is draining")
+            self._handshakes.end(Reason.CLIENT_TLS_DRAINING, "the gateway is draining")
         self._is_closed.set()
 
 

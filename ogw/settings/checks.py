@@ -12,20 +12,24 @@ from typing import Any, NamedTuple, Optional
 from ogw.policy.rules import of_stage, time_text
 from ogw.report.sinks import Syslog
 from ogw.settings import run_dir
+from ogw.settings.listen_tls import check_listen_tls
 from ogw.settings.listening import EVERYWHERE, NO_SUCH_FAMILY, advice, require_bindable
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all, read_password
-from ogw.settings.trust import read_ca_file, relay_context
+from ogw.settings.trust import read_pem_file, relay_context
 from ogw.wire.place import place
 from ogw.wire.relay_proxy import Secret, credentials
 
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 
 
-def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
+def check_together(
+    values: dict[str, Any], mistakes: Mistakes, warnings: list[str], before: Optional[Any] = None
+) -> None:
     """Add what is wrong or odd; what is read from files that settings name takes their place among the values.
 
     values  by the names of a Config's fields; without what is wrong by itself, or None for it
+    before  the Config in force, at a reload
     """
     _check_report(values, mistakes, warnings)
     if values["tls_rules"] == "report":
@@ -43,6 +47,7 @@ def check_together(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
         told = _("handshake-memory: must be at least twice handshake-max-size, or one handshake fills it")
         mistakes.near(given, told)
     _check_listen(values, mistakes, warnings)
+    check_listen_tls(values, mistakes, warnings, before)
     _check_names(values, mistakes)
     _check_proxy_protocol(values, mistakes, warnings)
     _check_relay_proxy(values, mistakes, warnings)
@@ -106,7 +111,7 @@ class _Place(NamedTuple):
 def _places(values: dict[str, Any], mistakes: Mistakes) -> list[_Place]:
     """Those that somebody asked for, or that no gateway goes on without."""
     port = values["listen_port"]
-    places = [_Place("listen-address", host, own or port, (host, own)) for host, own in values["listen_address"]]
+    places = [_Place("listen-address", one.host, one.port or port, one) for one in values["listen_address"]]
     for name in ("admin-address", "health-address"):
         value = values[name.replace("-", "_")]
         if value is not None and mistakes.is_given(name):
@@ -121,13 +126,14 @@ def _check_listen(values: dict[str, Any], mistakes: Mistakes, warnings: list[str
         if _is_nobodys(host):
             told = _("{host}: a gateway cannot listen on link-local, multicast and mapped addresses of IPv6")
             mistakes.of(name, told.format(host=host), value)
-        for other, its_host, its_port, _value in taken[:number]:
-            if port is None or port != its_port or not _meet(host, its_host, other == name):
+        for other, its_host, its_port, its_value in taken[:number]:
+            same = other == name == "listen-address" and value.tls == its_value.tls
+            if port is None or port != its_port or not _meet(host, its_host, same):
                 continue
             told = _("{place} and {other} of {name} overlap; leave one of them out, or give it another port")
             mistakes.of(name, told.format(place=place(host, port), other=place(its_host, its_port), name=other), value)
             break
-    if values["listen_freebind"] == "yes" and {host for host, _port in values["listen_address"]} <= EVERYWHERE:
+    if values["listen_freebind"] == "yes" and {one.host for one in values["listen_address"]} <= EVERYWHERE:
         warnings.append(_("listen-freebind does nothing: it is for a listen-address of its own, such as 10.1.0.100"))
     _give_way(values, mistakes, taken, warnings)
 
@@ -255,7 +261,7 @@ def _check_relay_proxy(values: dict[str, Any], mistakes: Mistakes, warnings: lis
 
 def _of_ca_file(path: str, mistakes: Mistakes) -> str:
     try:
-        found = read_ca_file(path)
+        found = read_pem_file(path)
         relay_context(found)
         return found
     except OSError as error:  # ssl.SSLError is one, too

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from gettext import gettext as _
 from ipaddress import ip_address
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from ogw.policy.rules import parse_stage, parse_time
 from ogw.wire.connect import parse_host
@@ -281,6 +281,24 @@ def endpoint(text: str) -> tuple[str, Optional[int]]:
     if match[3] is None:
         return str(address), None
     return str(address), _port(match[3])
+
+
+class ListenPlace(NamedTuple):
+    """
+    port  None where it names none
+    tls   clients speak TLS there, before anything else
+    """
+
+    host: str
+    port: Optional[int]
+    tls: bool = False
+
+
+def listen_place(text: str) -> ListenPlace:
+    """An IP address, with or without a port; behind tls:// where clients are to speak TLS."""
+    tls = text.startswith("tls://")
+    host, port = endpoint(text.removeprefix("tls://"))
+    return ListenPlace(host, port, tls)
 
 
 def admin_endpoint(text: str) -> Optional[tuple[str, int]]:

@@ -128,7 +128,7 @@ class _Loader:
                 values[setting.attribute] = _beside(given[-1], values[setting.attribute])
             self._warn_of_flag(setting, given)
         elsewhere = self._gather(values)
-        check_together(values, self._mistakes, self._warnings)
+        check_together(values, self._mistakes, self._warnings, self._before)
         guarded = check_admin(values, self._mistakes, self._warnings)
         if to_start:
             check_start(values, self._mistakes)

@@ -21,6 +21,7 @@ from ogw.settings.elsewhere.source import parse_source, without_query
 from ogw.settings.key_pair import KeyPair
 from ogw.settings.kinds import (
     HOUR,
+    ListenPlace,
     admin_endpoint,
     agent_place,
     choice,
@@ -31,6 +32,7 @@ from ogw.settings.kinds import (
     health_endpoint,
     host_name,
     labels,
+    listen_place,
     moment,
     number,
     number_or_auto,
@@ -44,6 +46,7 @@ from ogw.settings.kinds import (
     tls_version,
     user_name,
 )
+from ogw.settings.listen_tls import Lasts
 from ogw.settings.setting import DEFAULT, Given, Setting, by_line
 from ogw.settings.tokens import Tokens
 from ogw.wire.relay_proxy import RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
@@ -92,6 +95,8 @@ class Config:
     seen                what the files that are watched looked like just before they were read: lists (gather.seen), and
                         in front of them the INI file with reload-on-change
 
+    listen_lasts  until when certificate and revocation lists of tls:// addresses do
+
     file  the INI file that was asked for, as an absolute path; "" for the default one
 
     What was in the files of the admin address, for its process alone (`__getstate__`):
@@ -100,12 +105,12 @@ class Config:
     admin_tokens    of admin-token-file; None without
     """
 
-    listen_address: tuple[tuple[str, Optional[int]], ...] = _listening(
+    listen_address: tuple[ListenPlace, ...] = _listening(
         "listen-address",
         "0.0.0.0, ::",
-        endpoint,
-        "ADDRESS[:PORT]",
-        _("where to listen, one or several"),
+        listen_place,
+        "[tls://]ADDRESS[:PORT]",
+        _("where to listen, one or several; behind tls://, clients speak TLS to the gateway"),
         listed=True,
         most=256,
         restart=True,
@@ -142,12 +147,44 @@ class Config:
         _("networks of those load balancers: from there it is required, from all others it is refused"),
         listed=True,
     )
+    listen_tls_certificate: str = _listening(
+        "listen-tls-certificate",
+        "",
+        plain,
+        "FILE",
+        _("for tls:// addresses: the gateway's certificate (PEM), and those between it and its authority behind it"),
+        beside=True,
+    )
+    listen_tls_key: str = _listening(
+        "listen-tls-key",
+        "",
+        plain,
+        "FILE",
+        _("its key (PEM, without a passphrase); by default in the file of the certificate"),
+        beside=True,
+    )
     listen_client_certificate: str = _listening(
         "listen-client-certificate",
         "off",
         choice("off", "required"),
         "off|required",
-        _("off, or required: clients show a certificate, whose names rules can name (from=cn:NAME, from=san:NAME)"),
+        _("at tls:// addresses: off, or required: a certificate, whose names rules can name (from=cn:NAME, from=san:NAME)"),
+    )
+    listen_client_ca: str = _listening(
+        "listen-client-ca",
+        "",
+        plain,
+        "FILE",
+        _("the authorities (PEM) whose certificates clients must have"),
+        beside=True,
+    )
+    listen_client_crl: str = _listening(
+        "listen-client-crl",
+        "",
+        plain,
+        "FILE",
+        _("what they have revoked (PEM or DER): a list of each of them; without it, nothing is"),
+        beside=True,
     )
     allowed_host: tuple[Rule, ...] = _what_may_pass(
         "allowed-host",
@@ -604,6 +641,7 @@ class Config:
     )
     origins: Mapping[str, Sequence[Given]] = field(default_factory=dict, compare=False)
     warnings: tuple[str, ...] = ()
+    listen_lasts: Lasts = Lasts()
     sourced: tuple[Sourced, ...] = ()
     agent_certificates: tuple[Pattern, ...] = ()
     agent_missing: str = ""
@@ -667,7 +705,12 @@ class Config:
     @property
     def listen(self) -> tuple[tuple[str, int], ...]:
         """(address, port) pairs to listen on."""
-        return tuple(dict.fromkeys((host, port or self.listen_port) for host, port in self.listen_address))
+        return tuple(dict.fromkeys((host, port or self.listen_port) for host, port, _tls in self.listen_address))
+
+    @property
+    def listen_tls(self) -> frozenset[tuple[str, int]]:
+        """Those of them where clients speak TLS."""
+        return frozenset((host, port or self.listen_port) for host, port, tls in self.listen_address if tls)
 
     @property
     def allows_any(self) -> bool:

@@ -1,4 +1,4 @@
-"""What encrypted relay proxies are verified with."""
+"""Files with certificates and keys, and what encrypted relay proxies are verified with."""
 
 import codecs
 import errno
@@ -8,18 +8,30 @@ from typing import Optional
 
 from ogw.machine.files import read_file
 
-LARGEST = 16 << 20  # bytes of a file with authorities
+LARGEST = 16 << 20  # bytes of a file
 
 
-class CaFile(str):
-    """The path of a file with authorities, and what was in it: who needs them later must not need the file."""
+class PemFile(str):
+    """The path of a file, and what was in it: who needs that later must not need the file. Another content is another.
+
+    It is shown as its path alone.
+    """
 
     data: bytes
 
+    def __eq__(self, other: object) -> bool:
+        same = not isinstance(other, PemFile) or self.data == other.data
+        return same and str.__eq__(self, other) is True
 
-def read_ca_file(path: str) -> CaFile:
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+def read_pem_file(path: str) -> PemFile:
     """Raises OSError."""
-    found = CaFile(path)
+    found = PemFile(path)
     found.data = read_file(path, LARGEST)
     if len(found.data) > LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
@@ -34,7 +46,7 @@ def relay_context(ca_file: Optional[str]) -> ssl.SSLContext:
     if not ca_file:
         context = ssl.create_default_context()
     else:
-        data = (ca_file if isinstance(ca_file, CaFile) else read_ca_file(ca_file)).data
+        data = (ca_file if isinstance(ca_file, PemFile) else read_pem_file(ca_file)).data
         text = data.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").replace("\ufffd", "?")
         context = ssl.create_default_context(cadata=text or "\n")  # "" would mean the system's store
     context.options |= ssl.OP_NO_RENEGOTIATION

@@ -12,7 +12,7 @@ from typing import Any, Optional
 import gevent
 from gevent import socket as gevent_socket
 
-from ogw.tunnel.linger import DELIVER_SECONDS, unsent
+from ogw.tunnel.linger import DELIVER_SECONDS, break_off, unsent
 
 PIECE = 64 * 1024
 LINGER_SECONDS = 10.0  # what is still to be sent has so long, once the tunnel has closed its end
@@ -35,13 +35,12 @@ class Leg:
     def __init__(self, tls_socket: _socket.socket, context: ssl.SSLContext, host: str = "", heard: bytes = b"") -> None:
         self._sock: Any = gevent_socket.socket(fileno=tls_socket.detach())
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=not host, server_hostname=host or None
-        )
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not host, server_hostname=host or None)
         self.heard = heard[:5]
         self._incoming.write(heard)
         self.lost: Optional[Callable[[], object]] = None
         self.closed: Optional[Callable[[], object]] = None
+        self.breaks_off = False  # where the tunnel ends, it does so without an orderly end
         self._is_lost = False
         self._ours: Any = None
         self._pumps: list[Any] = []
@@ -80,6 +79,19 @@ class Leg:
     def certificate(self) -> bytes:
         """The peer's, as DER, once the handshake is done."""
         return self._tls.getpeercert(binary_form=True) or b""
+
+    @property
+    def is_resumed(self) -> bool:
+        """Its session is one of before, once the handshake is done: nothing was verified in it."""
+        return bool(self._tls.session_reused)
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """The peer's certificates that were verified, as DER, its own first, the trusted one last."""
+        tls: Any = self._tls
+        if hasattr(tls, "get_verified_chain"):  # from Python 3.13 on
+            return tuple(tls.get_verified_chain())
+        return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in tls._sslobj.get_verified_chain() or ())
 
     # It is spoken through with these, by the greenlet that made the handshake, or with what `start` gives.
 
@@ -129,10 +141,13 @@ class Leg:
         encrypts.join(LINGER_SECONDS)
         decrypts.kill(timeout=LINGER_SECONDS)  # nobody takes what comes; it says the end, if that is not said yet
         # A close with something unread, or before something comes, resets: what the peer has not taken would be lost.
-        self._half_close(self._sock)
+        if not self.breaks_off:
+            self._half_close(self._sock)
         while unsent(self._sock) and not self._is_gone() and time.monotonic() < until:
             gevent.sleep(LOOK_AGAIN)
         encrypts.kill()
+        if self.breaks_off:
+            break_off(self._sock)
         self.close()
 
     def _is_gone(self) -> bool:
@@ -191,8 +206,8 @@ class Leg:
         while data := self._ours.recv(PIECE):
             self._tls.write(data)
             self._flush()
-        self._says_end = True
-        if self._is_dry:
+        self._says_end = not self.breaks_off
+        if self._says_end and self._is_dry:
             self._say_end()
 
     def _say_end(self) -> None:

@@ -35,7 +35,7 @@ def pass_reset_on(sock: _socket.socket) -> None:
     """Close it with a reset, as the other peer did; but where bytes of that one are still on their way, in order."""
     try:
         if unsent(sock) == 0:
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, struct.pack("ii", 1, 0))
+            break_off(sock)
         else:
             sock.shutdown(_socket.SHUT_WR)
             _drop(sock, DELIVER_SECONDS, until_delivered=True)
@@ -43,6 +43,11 @@ def pass_reset_on(sock: _socket.socket) -> None:
         pass  # it is gone already
     finally:
         sock.close()
+
+
+def break_off(sock: _socket.socket) -> None:
+    """Let its close be a reset. Raises OSError."""
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def unsent(sock: _socket.socket) -> int:

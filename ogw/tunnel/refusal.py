@@ -55,7 +55,12 @@ class Left(Exception):
 
 
 def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = None) -> bytes:
-    """The whole answer to a denied client: it learns the reason, never addresses, rules or commands."""
+    """The whole answer to a denied client: it learns the reason, never addresses, rules or commands.
+
+    b"" where no HTTP answer exists.
+    """
+    if not reason.status:
+        return b""
     headers = [
         ("Proxy-Status", proxy_status(reason.error, reason.token, reason.event, tunnel_id, received_status)),
     ]
@@ -65,4 +70,6 @@ def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = Non
         headers.append(("Retry-After", str(RETRY_AFTER)))
     body = _("This gateway did not open the tunnel: {reason}. Its log has more under tunnel {tunnel}, or a count.\n")
     text = body.format(reason=reason.token, tunnel=tunnel_id)
+    if reason is Reason.CLIENT_TLS_PLAIN_HTTP:
+        text += _("Clients speak TLS to this port: the scheme of the proxy is https://, not http://.\n")
     return answer(reason.status, f"{PHRASES[reason.status]}: {reason.token}", headers, text)

@@ -399,11 +399,14 @@ class Tunnel:
 
     def _refuse(self, refused: Refused, **more: Any) -> None:
         reason = refused.reason
-        fields = {"status": reason.status, "received_status": refused.received_status, **self._who(), **more}
+        fields = {"status": reason.status or None, "received_status": refused.received_status, **self._who(), **more}
         ledger, target = self.shared.ledger, self.target
         addresses, named = refused.addresses, refused.named
         ledger.refused(reason, refused.detail, self.client_ip, target, fields, addresses, named, self.names)
-        self._tell_and_let_finish(refusal(reason, self.id, refused.received_status))
+        self._tell_and_let_finish(self._answer(refused))
+
+    def _answer(self, refused: Refused) -> bytes:
+        return refusal(refused.reason, self.id, refused.received_status)
 
     def _tell_and_let_finish(self, last_words: bytes) -> None:
         """Say it, half-close, and let the client finish: an answer must survive a client that is still sending."""

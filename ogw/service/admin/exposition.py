@@ -130,7 +130,7 @@ class Exposition:
         closed: dict[tuple[str, ...], int] = {}
         rejections: dict[tuple[str, ...], int] = {}
         for reason in Reason:
-            if reason.status >= 400:
+            if reason.refuses:
                 requests["refused", reason.token] = total(metrics.REFUSED + reason.index)
                 if reason in REPORTED:
                     requests["reported", reason.token] = total(metrics.PASSED + reason.index)

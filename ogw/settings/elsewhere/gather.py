@@ -15,6 +15,7 @@ from ogw.settings.elsewhere.kept import Kept, read_url
 from ogw.settings.elsewhere.signature import name_of
 
 Seen = tuple[tuple[Any, ...], ...]
+OF_TLS = ("listen_tls_certificate", "listen_tls_key", "listen_client_ca", "listen_client_crl")  # files, watched as well
 
 
 class Sourced(NamedTuple):
@@ -152,7 +153,7 @@ def _of_presets(
 
 
 def seen(values: Mapping[str, Any]) -> Seen:
-    """What the files of lists look like just now, their links followed: it changes when any of them does."""
+    """What the files of lists and TLS places look like just now, their links followed: it changes when any does."""
     paths: list[str] = []
     for source in values["allowed_host_source"]:
         if not sources.is_url(source):
@@ -160,6 +161,7 @@ def seen(values: Mapping[str, Any]) -> Seen:
     if values["presets_folder"]:
         paths += _files(preset.files_of, values["presets_folder"])
     paths += agent.files_of(values["agent_config"])[: agent.MOST + 1]
+    paths += filter(None, map(values.__getitem__, OF_TLS))
     return tuple(map(look, paths))
 
 

@@ -1,0 +1,165 @@
+"""Who a client is by the certificate of its TLS leg, and whether that certificate may be its still.
+
+The chain was verified by TLS when the client came (settings/listen_tls.py has the context). What is asked here is what
+other authorities and revocation lists, which came later, say of it.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple, Optional
+
+from ogw.policy.subjects import read_by_others, shown
+
+MOST_NAMES, LONGEST_NAME = 64, 300  # of a certificate; what is beyond is nobody's name
+MOST_KEPT = 512  # identities, for clients that come again
+
+_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class Issued(NamedTuple):
+    """One certificate of a chain.
+
+    fingerprint  SHA-256
+    issuer       its name, as DER
+    """
+
+    fingerprint: bytes
+    issuer: bytes
+    serial: int
+
+
+class Identity(NamedTuple):
+    """
+    subject  RFC 4514 text, as a log line may show it
+    names    cn:NAME for each common name of the subject, san:NAME for each alternative name (DNS, e-mail, URI, IP)
+    until    Unix seconds, of its last moment
+    chain    the client's own first, the authority that is trusted last
+    """
+
+    subject: str
+    names: frozenset[str]
+    until: float
+    chain: tuple[Issued, ...]
+
+
+@lru_cache(MOST_KEPT)
+def identity_of(chain: tuple[bytes, ...]) -> Identity:
+    """Of a chain that was verified, as DER, the client's own first. Raises ValueError where it cannot be read."""
+    from cryptography import x509  # takes 100 ms; who asks has imported it before
+
+    def read() -> Identity:
+        certificates = [x509.load_der_x509_certificate(der) for der in chain]
+        own = certificates[0]
+        names = [*_common_names(own), *_alternative_names(own)]
+        short = [name for name in names if len(name) <= LONGEST_NAME][:MOST_NAMES]
+        issued = (_issued(certificate, der) for certificate, der in zip(certificates, chain, strict=True))
+        subject = shown(own.subject.rfc4514_string())
+        return Identity(subject, frozenset(short), moment(own, "not_valid_after") or 0.0, tuple(issued))
+
+    return read_by_others(read)
+
+
+def _issued(certificate: Any, der: bytes) -> Issued:
+    return Issued(hashlib.sha256(der).digest(), certificate.issuer.public_bytes(), certificate.serial_number)
+
+
+def _common_names(certificate: Any) -> list[str]:
+    from cryptography.x509 import NameOID
+
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return [f"cn:{one.value}" for one in found if isinstance(one.value, str)]
+
+
+def _alternative_names(certificate: Any) -> list[str]:
+    from cryptography import x509
+
+    kinds = x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier, x509.IPAddress
+    try:
+        listed = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [f"san:{one.value}" for one in listed if isinstance(one, kinds)]
+
+
+def moment(thing: Any, name: str) -> Optional[float]:
+    """A time of a certificate or a revocation list in Unix seconds; None where it has none."""
+    # Versions of cryptography before 42 know it without its zone only, and newer ones do not like to be asked so.
+    value: Optional[datetime] = getattr(thing, f"{name}_utc") if hasattr(thing, f"{name}_utc") else getattr(thing, name)
+    if value is None:
+        return None
+    return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).timestamp()
+
+
+class Revocations:
+    """Certificate revocation lists: PEM, one or several, or DER. Raises ValueError where it is none of these.
+
+    until    Unix seconds, when the first of them is to be replaced; None where none says so
+    issuers  of the authorities whose they are: names as DER
+    """
+
+    def __init__(self, data: bytes) -> None:
+        from cryptography import x509
+
+        def read() -> list[Any]:
+            return [x509.load_pem_x509_crl(one) for one in _CRL.findall(data)] or [x509.load_der_x509_crl(data)]
+
+        self._lists: dict[bytes, list[Any]] = {}
+        found = read_by_others(read)
+        for one in found:
+            self._lists.setdefault(one.issuer.public_bytes(), []).append(one)
+        times = [time for one in found if (time := moment(one, "next_update")) is not None]
+        self.until = min(times, default=None)
+        self.issuers = frozenset(self._lists)
+        self._found = found
+
+    def pem(self) -> bytes:
+        """All of them, as OpenSSL reads them."""
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        return b"".join(one.public_bytes(Encoding.PEM) for one in self._found)
+
+    def revoked(self, one: Issued) -> bool:
+        lists = self._lists.get(one.issuer, ())
+        return any(of.get_revoked_certificate_by_serial_number(one.serial) is not None for of in lists)
+
+
+def certificates_in(data: bytes) -> list[Any]:
+    """Of a PEM file, in its order. Raises ValueError where one cannot be read."""
+    from cryptography import x509
+
+    return read_by_others(lambda: [x509.load_pem_x509_certificate(one) for one in _CERTIFICATE.findall(data)])
+
+
+def fingerprint(certificate: Any) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    return bytes(certificate.fingerprint(SHA256()))
+
+
+class Authorities:
+    """Whose certificates clients must have, now.
+
+    trusted      fingerprints of the authorities
+    revocations  None for none
+    """
+
+    def __init__(self, trusted: Sequence[bytes], revocations: Optional[Revocations]) -> None:
+        self._trusted = frozenset(trusted)
+        self._revocations = revocations
+
+    def objection(self, identity: Optional[Identity]) -> str:
+        """Why a client with this identity, or without one, could not come in now; "" where it could."""
+        if identity is None:
+            return "it has shown no certificate (listen-client-certificate)"
+        if not any(one.fingerprint in self._trusted for one in identity.chain):
+            return f"the authority of its certificate, {identity.subject}, is not trusted any more (listen-client-ca)"
+        if self._revocations is not None and any(map(self._revocations.revoked, identity.chain)):
+            return f"its certificate, {identity.subject}, is revoked (listen-client-crl)"
+        if identity.until <= time.time():
+            return f"its certificate, {identity.subject}, has expired"
+        return ""

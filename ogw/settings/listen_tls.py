@@ -1,0 +1,219 @@
+"""What TLS places of listen-address are set up with: the gateway's certificate and key, and whose certificates clients
+must have.
+
+The files are read once, with all else: a worker that is started later must not need them.
+"""
+
+import codecs
+import os
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from gettext import gettext as _
+from typing import Any, NamedTuple, Optional
+
+from ogw.policy.identity import Revocations, certificates_in, fingerprint, moment
+from ogw.policy.rules import time_text
+from ogw.settings.mistakes import Mistakes
+from ogw.settings.password_file import is_open_to_all
+from ogw.settings.trust import PemFile, read_pem_file
+
+NAMES = ("listen-tls-certificate", "listen-tls-key", "listen-client-ca", "listen-client-crl")
+SOON = 30 * 86400.0  # seconds before its end, in which a certificate is to be renewed
+
+
+class Lasts(NamedTuple):
+    """Until when, in Unix seconds; 0 for no end, or nothing that could end.
+
+    certificate  the gateway's own is valid
+    revocations  the first of the revocation lists is to be used
+    """
+
+    certificate: float = 0.0
+    revocations: float = 0.0
+
+
+def listen_context(certificate: str, key: str, ca: str, crl: str, required: bool) -> ssl.SSLContext:
+    """For legs of clients. Raises ssl.SSLError or ValueError where the files do not do.
+
+    The parameters are settings of a Config. `required`: a client must have a certificate of an authority in `ca` that
+    no list in `crl` revokes; each authority of its chain must have a list there, if there are any.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.num_tickets = 0
+    with _named(_text_of(certificate)) as chain, _named(_text_of(key or certificate)) as private:
+        context.load_cert_chain(chain, private, password=_no_passphrase)
+    if required:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # who is named is trusted, a root or not
+        with _named(_text_of(ca)) as authorities:
+            context.load_verify_locations(authorities)
+        if crl:
+            with _named(Revocations(_data_of(crl)).pem()) as lists:
+                context.load_verify_locations(lists)
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    return context
+
+
+def authorities_of(ca: str) -> list[bytes]:
+    """Their fingerprints."""
+    return [fingerprint(one) for one in certificates_in(_text_of(ca))]
+
+
+def revocations_of(crl: str) -> Optional[Revocations]:
+    return Revocations(_data_of(crl)) if crl else None
+
+
+def _data_of(file: str) -> bytes:
+    return (file if isinstance(file, PemFile) else read_pem_file(file)).data
+
+
+def _text_of(file: str) -> bytes:
+    """A byte order mark would hide the first part of a file from OpenSSL."""
+    return _data_of(file).removeprefix(codecs.BOM_UTF8)
+
+
+@contextmanager
+def _named(data: bytes) -> Iterator[str]:
+    """A path of what was read: OpenSSL is given files only. It is in memory alone, and gone afterwards."""
+    descriptor = os.memfd_create("ogw pem")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _no_passphrase() -> str:
+    raise ValueError(_("the key in it is encrypted; store it without a passphrase, for the gateway's user alone"))
+
+
+# The check.
+
+
+def check_listen_tls(values: dict[str, Any], mistakes: Mistakes, warnings: list[str], before: Optional[Any]) -> None:
+    """Add what is wrong or odd; the files' contents take the place of their paths among the values.
+
+    before  the Config in force, at a reload: what is worse than what it has is a mistake then, and at a start only odd
+    """
+    values["listen_lasts"] = Lasts()
+    required = values["listen_client_certificate"] == "required"
+    if not any(one.tls for one in values["listen_address"]):
+        if "listen-address" not in mistakes.wrong:
+            _tell_of_needless(values, required, mistakes, warnings)
+        return
+    if not values["listen_tls_certificate"]:
+        mistakes.near("listen-address", _("listen-tls-certificate: set it, too; a listen-address begins with tls://"))
+        return
+    if required and not values["listen_client_ca"]:
+        told = _("listen-client-ca: set it, too: with listen-client-certificate = required it says whose certificates")
+        mistakes.near("listen-client-certificate", told)
+    if not required and (values["listen_client_ca"] or values["listen_client_crl"]):
+        warnings.append(_("listen-client-ca and listen-client-crl do nothing with listen-client-certificate = off"))
+    for name in NAMES:
+        _read(name, values, mistakes)
+    if mistakes.wrong.isdisjoint(NAMES):
+        _check_own(values, mistakes, warnings, before)
+    if required and values["listen_client_ca"] and mistakes.wrong.isdisjoint(NAMES[2:]):
+        _check_clients(values, mistakes, warnings)
+    if mistakes.wrong.isdisjoint({*NAMES, "listen-client-certificate"}):
+        _try_together(values, required and bool(values["listen_client_ca"]), mistakes)
+
+
+def _tell_of_needless(values: dict[str, Any], required: bool, mistakes: Mistakes, warnings: list[str]) -> None:
+    if required:
+        told = _("listen-client-certificate = required: no listen-address begins with tls://, so nobody would be asked")
+        mistakes.near("listen-client-certificate", told)
+    elif any(values[name.replace("-", "_")] for name in NAMES):
+        warnings.append(_("listen-tls-* and listen-client-* do nothing: no listen-address begins with tls://"))
+
+
+def _read(name: str, values: dict[str, Any], mistakes: Mistakes) -> None:
+    path = values[name.replace("-", "_")]
+    if not path:
+        return
+    try:
+        values[name.replace("-", "_")] = read_pem_file(path)
+    except OSError as error:
+        mistakes.of(name, f"{path}: {error.strerror}")
+
+
+def _check_own(values: dict[str, Any], mistakes: Mistakes, warnings: list[str], before: Optional[Any]) -> None:
+    certificate, key = values["listen_tls_certificate"], values["listen_tls_key"]
+    try:
+        found = certificates_in(_text_of(certificate))
+    except ValueError as error:
+        mistakes.of("listen-tls-certificate", f"{certificate}: {error}")
+        return
+    if not found:
+        mistakes.of("listen-tls-certificate", _("{path}: no certificate in it (PEM)").format(path=certificate))
+        return
+    if b"PRIVATE KEY-----" not in _text_of(key or certificate):
+        told = _("{path}: no private key in it (PEM)").format(path=key or certificate)
+        mistakes.of("listen-tls-key", told)
+        return
+    if is_open_to_all(key or certificate):
+        told = _("{name}: every user of this machine can read the key in {path}; chmod o-r it")
+        name = "listen-tls-key" if key else "listen-tls-certificate"
+        warnings.append(told.format(name=name, path=key or certificate))
+    begins, ends = moment(found[0], "not_valid_before") or 0.0, moment(found[0], "not_valid_after") or 0.0
+    values["listen_lasts"] = Lasts(ends)
+    wrong = ""
+    if ends <= time.time():
+        wrong = _("{path}: the certificate expired at {time}").format(path=certificate, time=time_text(ends))
+    elif begins > time.time():
+        wrong = _("{path}: the certificate is valid from {time} on").format(path=certificate, time=time_text(begins))
+    if wrong and before is not None and before.listen_tls_certificate != certificate:
+        mistakes.of("listen-tls-certificate", wrong)
+    elif wrong:
+        # No mistake: a gateway must start after a reboot, whenever that is; and others may come to plain places.
+        warnings.append(_("listen-tls-certificate: {wrong}; clients will not trust it").format(wrong=wrong))
+
+
+def _check_clients(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
+    ca, crl = values["listen_client_ca"], values["listen_client_crl"]
+    try:
+        authorities = certificates_in(_text_of(ca))
+    except ValueError as error:
+        mistakes.of("listen-client-ca", f"{ca}: {error}")
+        return
+    if not authorities:
+        mistakes.of("listen-client-ca", _("{path}: no certificates in it (PEM)").format(path=ca))
+    if not crl:
+        return
+    try:
+        lists = Revocations(_data_of(crl))
+    except ValueError:
+        told = _("{path}: no certificate revocation list in it (PEM, or DER)").format(path=crl)
+        mistakes.of("listen-client-crl", told)
+        return
+    values["listen_lasts"] = values["listen_lasts"]._replace(revocations=lists.until or 0.0)
+    if lists.until is not None and lists.until <= time.time():
+        told = _(
+            "listen-client-crl: {path}: a list in it was to be replaced by {time}: no client of its authority gets in"
+        )
+        warnings.append(told.format(path=crl, time=time_text(lists.until)))
+    without = [one for one in authorities if one.subject.public_bytes() not in lists.issuers]
+    for one in without[:3]:
+        told = _("listen-client-crl: {path}: no list of {authority} is in it: no client of that authority gets in")
+        warnings.append(told.format(path=crl, authority=one.subject.rfc4514_string()))
+
+
+def _try_together(values: dict[str, Any], required: bool, mistakes: Mistakes) -> None:
+    certificate, key, ca, crl = (values[name.replace("-", "_")] for name in NAMES)
+    try:
+        listen_context(certificate, key, ca, crl, required)
+    except ssl.SSLError as error:
+        path, name = (key, "listen-tls-key") if key else (certificate, "listen-tls-certificate")
+        if error.reason == "KEY_VALUES_MISMATCH":
+            told = _("{path}: the key does not fit the first certificate in {certificate}")
+            mistakes.of(name, told.format(path=path, certificate=certificate))
+        else:
+            mistakes.of(name, f"{path}: {(error.reason or str(error)).lower().replace('_', ' ')}")
+    except (OSError, ValueError) as error:
+        mistakes.of("listen-tls-key" if key else "listen-tls-certificate", f"{key or certificate}: {error}")
