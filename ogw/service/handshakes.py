@@ -22,7 +22,6 @@ from ogw.service.tunnels import Tunnels
 from ogw.settings.listen_tls import authorities_of, listen_context, revocations_of
 from ogw.settings.settings import Config
 from ogw.tunnel.encrypted import Leg
-from ogw.tunnel.greenlets import Greenlets
 from ogw.tunnel.introduced import Introduced
 from ogw.tunnel.leg_failure import HANDSHAKE, not_tls, why_failed
 from ogw.tunnel.loop import READ, Deadline, Expired
@@ -102,7 +101,6 @@ class Handshakes:
     def __init__(self, tunnels: Tunnels, log: Log) -> None:
         self._tunnels = tunnels
         self._log = log
-        self._greenlets = Greenlets()
         self._trust = Trust()
         self._waiting: dict[_Handshake, None] = {}  # the oldest first
         self._legs: set[Leg] = set()
@@ -134,7 +132,7 @@ class Handshakes:
             self._end(next(iter(self._waiting)), Refused(Reason.CLIENT_TLS_TOO_MANY, detail))
         one = _Handshake(client, address, first, via, time.monotonic() if accepted is None else accepted)
         self._waiting[one] = None
-        self._greenlets.run(self._run, one)
+        self._tunnels.greenlets.run(self._run, one)
 
     def end(self, reason: Reason, detail: str) -> None:
         """Nobody is waited for any longer. Called in the hub."""

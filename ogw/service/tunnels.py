@@ -76,7 +76,7 @@ class Tunnels:
         self._own = own
         self._flags = flags
         self._pipes = Pipes(limits.pipes)
-        self._greenlets = Greenlets()
+        self.greenlets = Greenlets()
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
         self._draining = Draining()
         self._budget = Budget(config.handshake_memory)
@@ -97,7 +97,7 @@ class Tunnels:
             policy,
             dialer,
             self._pipes,
-            self._greenlets,
+            self.greenlets,
             self._ledger,
             config.head_timeout,
             config.head_max_size,
@@ -156,7 +156,7 @@ class Tunnels:
             next(iter(self._lingering)).end_now(Reason.NO_DESCRIPTORS)
         self._open.add(tunnel)
         self._row.opened(tunnel.network, tunnel.client_ip)
-        self._greenlets.run(self._run, tunnel, first, refused)
+        self.greenlets.run(self._run, tunnel, first, refused)
 
     def _run(self, tunnel: Tunnel, first: bytes, refused: Optional[Refused]) -> None:
         try:
@@ -284,7 +284,7 @@ class Tunnels:
         greenlets = sum(1 for one in objects if issubclass(type(one), greenlet) and not one.dead)
         self._log.event(
             Event.INFORMATION,
-            f"{greenlets} greenlets ({self._greenlets.idle} idle), {len(self._open)} tunnels, "
+            f"{greenlets} greenlets ({self.greenlets.idle} idle), {len(self._open)} tunnels, "
             f"{self._pipes.open} pipes, {len(objects)} objects",
             level=logging.DEBUG,
         )

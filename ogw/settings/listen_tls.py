@@ -43,7 +43,8 @@ def listen_context(certificate: str, key: str, ca: str, crl: str, required: bool
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    # Many end the connection and nothing else; what is on its way to them is still to be sent, as without TLS.
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_IGNORE_UNEXPECTED_EOF
     context.num_tickets = 0
     with _named(_text_of(certificate)) as chain, _named(_text_of(key or certificate)) as private:
         context.load_cert_chain(chain, private, password=_no_passphrase)
