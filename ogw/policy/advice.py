@@ -87,6 +87,13 @@ EVENTS = {
         ),
         _("nothing; `ogw status` shows what is left, until its end"),
     ),
+    114: Advice(
+        _(
+            "At a `tls://` address a client's TLS handshake with the gateway failed, or there was none. TLS has an "
+            "alert for most causes, and an HTTP answer for none."
+        ),
+        _("see the reason; `openssl s_client -connect GATEWAY:PORT` shows the handshake from that client's side"),
+    ),
     115: Advice(
         _(
             "Somebody rolled a list back with `ogw sources rollback`, or undid that. The line says who, and which list "
@@ -185,6 +192,10 @@ REASONS = {
             "if it is your load balancer, name its address in `proxy-protocol-from` and set "
             "`proxy-protocol = required`; if not, somebody tries to pass for another client"
         ),
+    ),
+    "client-tls-plain-http": Advice(
+        _("The client spoke plain HTTP to a `tls://` address."),
+        _("give it the proxy as `https://`, not `http://`; or the gateway a `listen-address` without `tls://`, too"),
     ),
     "client-not-allowed": Advice(
         _("The client's address is in no network of `allowed-client`."),
@@ -307,6 +318,66 @@ REASONS = {
         _("The worker held more than `handshake-memory` of unfinished TLS handshakes, and this client most of them."),
         _("find out why that client begins so many sessions and finishes none; raise `handshake-memory` if it may"),
     ),
+    # Of clients' TLS legs (tls:// addresses).
+    "client-tls-certificate-missing": Advice(
+        _("The client showed no certificate, and `listen-client-certificate` is `required`."),
+        _("set a certificate and its key up in the client, for its proxy (curl: `--proxy-cert`, `--proxy-key`)"),
+    ),
+    "client-tls-certificate-expired": Advice(
+        _("The client's certificate has expired, by this machine's clock."), _("give the client a new one")
+    ),
+    "client-tls-certificate-not-yet-valid": Advice(
+        _("The client's certificate is not valid yet, by this machine's clock."),
+        _("compare the clocks of this machine and of the authority"),
+    ),
+    "client-tls-certificate-untrusted": Advice(
+        _("The client's certificate is of no authority in `listen-client-ca`, or one between is missing."),
+        _("give the client a certificate of yours, with those between it and its authority; or add the authority"),
+    ),
+    "client-tls-certificate-revoked": Advice(
+        _("The client's certificate is in `listen-client-crl`."), _("nothing, if it was meant; else issue a new one")
+    ),
+    "client-tls-certificate-invalid": Advice(
+        _("The client's certificate cannot be used for this: for another purpose, with a weak key, unreadable."),
+        _("see why in the log; a client's certificate is for `clientAuth`, where it says what it is for"),
+    ),
+    "client-tls-crl": Advice(
+        _("Whether the client's certificate is revoked cannot be known: a list is missing, or was to be replaced."),
+        _("put the current list of each authority of its chain into `listen-client-crl`"),
+    ),
+    "client-tls-version": Advice(
+        _("The client offers no TLS from 1.2 on."), _("update it; the gateway speaks TLS 1.2 and 1.3 to clients")
+    ),
+    "client-tls-cipher": Advice(
+        _("The client offers no cipher, group or signature that the gateway and its key can use, too."),
+        _("update the client; or take a key that it knows (RSA with 2048 bits is the oldest)"),
+    ),
+    "client-tls-not-accepted": Advice(
+        _("The client ended the handshake with an alert, which the log names: it does not accept the gateway."),
+        _(
+            "give the client the authority of `listen-tls-certificate`; that must name the gateway as the client does, "
+            "by a DNS name or an address among its alternative names"
+        ),
+    ),
+    "client-tls-malformed": Advice(
+        _("What the client said is no TLS handshake, or none that can be understood."),
+        _("look at the client: at a `tls://` address it speaks TLS to its proxy (`https://`)"),
+    ),
+    "client-tls-timeout": Advice(
+        _("The client's TLS handshake was not done within `head-timeout`."), _TOO_SLOW_OR_LARGE
+    ),
+    "client-tls-closed": Advice(
+        _("The client left in the middle of its TLS handshake."),
+        _("nothing; where it is a client of yours, it may not trust the gateway's certificate and not say so"),
+    ),
+    "client-tls-too-many": Advice(
+        _("Too many clients were in the middle of a TLS handshake, or no descriptor was left; the oldest gave way."),
+        _RAISE,
+    ),
+    "client-tls-draining": Advice(
+        _("The gateway was told to stop, and the client's TLS handshake was not done."),
+        _("nothing: this gateway is stopping, and the next one takes over"),
+    ),
     # How tunnels end.
     "client-closed": Advice(_("Both sides are done; the client was the first to say so."), _NOTHING),
     "upstream-closed": Advice(_("Both sides are done; the server was the first to say so."), _NOTHING),
@@ -336,6 +407,13 @@ REASONS = {
     "rule-ended": Advice(
         _("The host rule that allowed it, or the time in which the policy only reported, is over."),
         _("`ogw allowed-host add` with a later `until=`, if it is needed still"),
+    ),
+    "client-tls-certificate-withdrawn": Advice(
+        _(
+            "A client that came with its certificate could not come in with it now: it is revoked, has expired, or its "
+            "authority is not trusted any more (`reload-rechecks-tunnels`)."
+        ),
+        _("nothing, if the change was meant"),
     ),
     "killed": Advice(_("Somebody ended it with `ogw tunnel kill`."), _NOTHING),
     "worker-died": Advice(

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Optional
 
+from ogw.policy.names import ALTERNATIVE_NAME, COMMON_NAME, LONGEST, Names
 from ogw.policy.subjects import read_by_others, shown
 
-MOST_NAMES, LONGEST_NAME = 64, 300  # of a certificate; what is beyond is nobody's name
+MOST_NAMES = 64  # of a certificate; one that is beyond, or longer than a rule's can be, is nobody's name
 MOST_KEPT = 512  # identities, for clients that come again
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
@@ -36,13 +37,13 @@ class Issued(NamedTuple):
 class Identity(NamedTuple):
     """
     subject  RFC 4514 text, as a log line may show it
-    names    cn:NAME for each common name of the subject, san:NAME for each alternative name (DNS, e-mail, URI, IP)
+    names    as rules have them: its common names, and its alternative names (DNS, e-mail, URI, IP)
     until    Unix seconds, of its last moment
     chain    the client's own first, the authority that is trusted last
     """
 
     subject: str
-    names: frozenset[str]
+    names: Names
     until: float
     chain: tuple[Issued, ...]
 
@@ -56,7 +57,7 @@ def identity_of(chain: tuple[bytes, ...]) -> Identity:
         certificates = [x509.load_der_x509_certificate(der) for der in chain]
         own = certificates[0]
         names = [*_common_names(own), *_alternative_names(own)]
-        short = [name for name in names if len(name) <= LONGEST_NAME][:MOST_NAMES]
+        short = [name for name in names if len(name) <= LONGEST][:MOST_NAMES]
         issued = (_issued(certificate, der) for certificate, der in zip(certificates, chain, strict=True))
         subject = shown(own.subject.rfc4514_string())
         return Identity(subject, frozenset(short), moment(own, "not_valid_after") or 0.0, tuple(issued))
@@ -72,7 +73,7 @@ def _common_names(certificate: Any) -> list[str]:
     from cryptography.x509 import NameOID
 
     found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return [f"cn:{one.value}" for one in found if isinstance(one.value, str)]
+    return [f"{COMMON_NAME}{one.value}" for one in found if isinstance(one.value, str)]
 
 
 def _alternative_names(certificate: Any) -> list[str]:
@@ -83,7 +84,7 @@ def _alternative_names(certificate: Any) -> list[str]:
         listed = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
-    return [f"san:{one.value}" for one in listed if isinstance(one, kinds)]
+    return [f"{ALTERNATIVE_NAME}{one.value}" for one in listed if isinstance(one, kinds)]
 
 
 def moment(thing: Any, name: str) -> Optional[float]:

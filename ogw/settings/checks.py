@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Optional
 from ogw.policy.rules import of_stage, time_text
 from ogw.report.sinks import Syslog
 from ogw.settings import run_dir
-from ogw.settings.listen_tls import check_listen_tls
+from ogw.settings.listen_tls import check_listen_tls, require_tls
 from ogw.settings.listening import EVERYWHERE, NO_SUCH_FAMILY, advice, require_bindable
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all, read_password
@@ -62,6 +62,7 @@ def check_together(
 def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
     """The same of what a start needs, and a gateway that runs does not. Nothing is made or written."""
     _check_places(values, mistakes)
+    require_tls(values, mistakes)
     if values["log_file"] and (why := why_not_written(values["log_file"])):
         mistakes.of("log-file", f"{values['log_file']}: {why}")
     if values["syslog"]:

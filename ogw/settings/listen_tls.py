@@ -105,8 +105,8 @@ def check_listen_tls(values: dict[str, Any], mistakes: Mistakes, warnings: list[
     values["listen_lasts"] = Lasts()
     required = values["listen_client_certificate"] == "required"
     if not any(one.tls for one in values["listen_address"]):
-        if "listen-address" not in mistakes.wrong:
-            _tell_of_needless(values, required, mistakes, warnings)
+        if any(values[name.replace("-", "_")] for name in NAMES):
+            warnings.append(_("listen-tls-* and listen-client-* do nothing: no listen-address begins with tls://"))
         return
     if not values["listen_tls_certificate"]:
         mistakes.near("listen-address", _("listen-tls-certificate: set it, too; a listen-address begins with tls://"))
@@ -126,12 +126,12 @@ def check_listen_tls(values: dict[str, Any], mistakes: Mistakes, warnings: list[
         _try_together(values, required and bool(values["listen_client_ca"]), mistakes)
 
 
-def _tell_of_needless(values: dict[str, Any], required: bool, mistakes: Mistakes, warnings: list[str]) -> None:
-    if required:
+def require_tls(values: dict[str, Any], mistakes: Mistakes) -> None:
+    """Of a start: where clients must show a certificate, there is a place where they can."""
+    is_there = "listen-address" in mistakes.wrong or any(one.tls for one in values["listen_address"])
+    if values["listen_client_certificate"] == "required" and not is_there:
         told = _("listen-client-certificate = required: no listen-address begins with tls://, so nobody would be asked")
         mistakes.near("listen-client-certificate", told)
-    elif any(values[name.replace("-", "_")] for name in NAMES):
-        warnings.append(_("listen-tls-* and listen-client-* do nothing: no listen-address begins with tls://"))
 
 
 def _read(name: str, values: dict[str, Any], mistakes: Mistakes) -> None:

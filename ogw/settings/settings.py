@@ -168,7 +168,7 @@ class Config:
         "off",
         choice("off", "required"),
         "off|required",
-        _("at tls:// addresses: off, or required: a certificate, whose names rules can name (from=cn:NAME, from=san:NAME)"),
+        _("at tls:// addresses, off, or required: a client shows one, whose names rules can name (from=cn:NAME)"),
     )
     listen_client_ca: str = _listening(
         "listen-client-ca",

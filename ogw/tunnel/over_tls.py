@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.identity import Authorities, Identity
+from ogw.policy.names import NOBODY
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.introduced import Introduced
 from ogw.tunnel.refusal import Refused
@@ -43,7 +44,7 @@ class OverTls(Introduced):
         super().__init__(client, address, tunnel_id, shared, network, via, accepted)
         self._trust = trust
         self.identity = identity
-        self.names: frozenset[str] = identity.names if identity is not None else frozenset()
+        self.names = identity.names if identity is not None else NOBODY
         self.subject = identity.subject if identity is not None else ""
         self.leg = leg
         leg.lost = self._lost

@@ -15,7 +15,10 @@ _PROXY_PROTOCOL = (
     "have it read (proxy-protocol), or switch it off in the load balancer in front (haproxy: send-proxy; nginx: "
     "proxy_protocol; AWS: proxy_protocol_v2)"
 )
-_TLS = "the client must be given the gateway as http://, not https://, and as its proxy, not as the server itself"
+_TLS = (
+    "the client must be given the gateway as http://, not https://, and as its proxy, not as the server itself; or the "
+    "gateway a listen-address for it that begins with tls://"
+)
 WEBSOCKET = "a WebSocket goes through a tunnel (wss://)"
 _HTTP_2 = "HTTP/2.0 is not spoken here, HTTP/1.0 and HTTP/1.1 are; the client must not begin with it (h2c, plain gRPC)"
 _REVOCATION = (
