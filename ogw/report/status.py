@@ -243,6 +243,19 @@ class PredecessorStatus(TypedDict):
     seconds: float
 
 
+class ListenTls(TypedDict):
+    """Of the doors where clients speak TLS.
+
+    listen             host:port of each
+    certificate_until  when the gateway's certificate there expires; None where it has none
+    crl_until          when the first revocation list of clients' certificates is to be replaced; None for none
+    """
+
+    listen: list[str]
+    certificate_until: Optional[str]
+    crl_until: Optional[str]
+
+
 class WorkersPart(TypedDict):
     """What only the workers know, of all that answered in time.
 
@@ -272,6 +285,7 @@ class Status(WorkersPart):
     policy_mode      whether the policy is enforced
     reload_refused   the last reload, if it was refused; None once one was taken
     listen           host:port of each door, as the settings name them
+    listen_tls       of those of them where clients speak TLS; None where they do nowhere
     listen_absent    those of them whose address the machine does not have now: no client reaches them there
     listen_freebind  and whether that may be so
     admin            host:port of metrics and health; None for none
@@ -301,6 +315,7 @@ class Status(WorkersPart):
     policy_mode: NotRequired[PolicyMode]
     reload_refused: NotRequired[Optional[RefusedReload]]
     listen: list[str]
+    listen_tls: NotRequired[Optional[ListenTls]]
     listen_absent: NotRequired[list[str]]
     listen_freebind: NotRequired[bool]
     admin: Optional[str]

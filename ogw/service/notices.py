@@ -21,6 +21,7 @@ from ogw.report.table import Table
 from ogw.service.admin.exposition import four_counters, passed
 from ogw.service.admin.sockets import Sockets
 from ogw.service.child import Child
+from ogw.service.lasting import Lasting
 from ogw.service.listener import place_of
 from ogw.service.log import place_of_log
 from ogw.settings.named import flags_of, folder_of
@@ -45,6 +46,7 @@ class Notices:
         self._next_mode_report = math.inf  # while the policy only reports, in seconds of the monotonic clock
         self._log_trouble = ""  # that was told of on standard error
         self._log_told_at = -math.inf
+        self._lasting = Lasting(log)
         self._trouble = 0  # errors that were not told yet
         self._trouble_told_at = -math.inf
 
@@ -68,20 +70,23 @@ class Notices:
         for warning in (*self._config.warnings, *admin.warnings):
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
         self.tell_of_mode()
+        self._lasting.take(self._config.listen_lasts)
 
     def take(self, config: Config) -> None:
         """This one is in force now."""
         self._config = config
         self._next_report = time.monotonic() + config.log_interval
         self.tell_of_mode()
+        self._lasting.take(config.listen_lasts)
 
     def stop_reporting(self) -> None:
         """The successor does that from now on, for both; what goes wrong here is still told here."""
         self._next_report = self._next_mode_report = math.inf
+        self._lasting.stop()
 
     def next_time(self, now: float) -> float:
         lost = now + TELL_SECONDS if self._log.untold else math.inf
-        return min(self._next_report, self._next_mode_report, lost)
+        return min(self._next_report, self._next_mode_report, self._lasting.next_time(), lost)
 
     def work(self, now: float) -> None:
         if now >= self._next_report:
@@ -89,6 +94,7 @@ class Notices:
             self._report()
         if now >= self._next_mode_report:
             self.tell_of_mode()
+        self._lasting.work(now)
         self._log.report_lost()
         self._tell_of_log()
 

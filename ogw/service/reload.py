@@ -9,6 +9,8 @@ from typing import Any, Union
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import (
+    LISTEN_CERTIFICATE,
+    LISTEN_CRL,
     MOST_DESCRIPTORS,
     MOST_TUNNELS,
     POLICY,
@@ -98,6 +100,7 @@ class InForce:
         state[MOST_TUNNELS] = config.max_tunnels or self._limits.tunnels
         state[MOST_DESCRIPTORS] = self._limits.descriptors
         state[RELAYS] = len(config.relay_proxy)
+        state[LISTEN_CERTIFICATE], state[LISTEN_CRL] = map(int, config.listen_lasts)
         state[REPORT_UNTIL] = math.ceil(config.reports_until or 0)
 
 

@@ -14,10 +14,10 @@ PORT = 8443
 class Secure(Gateway):
     """With a tls:// place, too. `folder` has its files, which a test may replace."""
 
-    def __init__(self, folder, *flags, required=True, crl=False, place=None, **more):
+    def __init__(self, folder, *flags, required=True, crl=False, ends=7.0, place=None, **more):
         self.folder, self.authority = folder, Authority()
         host = place or address()
-        write(folder / "own.pem", self.authority.server(host))
+        write(folder / "own.pem", self.authority.server(host, ends=ends))
         (folder / "ca.pem").write_bytes(self.authority.pem)
         flags = (*flags, "--listen-address", f"tls://{host}:{PORT}", "--listen-tls-certificate", folder / "own.pem")
         if required:

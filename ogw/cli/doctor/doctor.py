@@ -20,7 +20,15 @@ from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.doctor.bundle import write_bundle
 from ogw.cli.doctor.findings import Finding, State, count_of, ok, problem, warning
 from ogw.cli.doctor.libraries import of_libraries
-from ogw.cli.doctor.machine import of_clock, of_files, of_gateway, of_limits, of_listeners, running_status
+from ogw.cli.doctor.machine import (
+    of_certificates,
+    of_clock,
+    of_files,
+    of_gateway,
+    of_limits,
+    of_listeners,
+    running_status,
+)
 from ogw.cli.doctor.reach import Outside, wanted_host, wanted_of
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.parser import Parser
@@ -80,7 +88,8 @@ def run(asked: argparse.Namespace) -> int:
     else:
         running, why = running_status(config)
         found = [*_of_configuration(config, file), *of_gateway(running, why, config.policy.hash)]
-        found += [*of_listeners(config, running), *of_limits(config, running), *of_files(config, file), *of_clock()]
+        found += [*of_listeners(config, running), *of_certificates(config)]
+        found += [*of_limits(config, running), *of_files(config, file), *of_clock()]
         found += of_libraries()
         found += _outside(config, asked.host, asked.timeout)
     report = {

@@ -22,6 +22,7 @@ from ogw.service.listener import ListenError, listen
 from ogw.settings import run_dir
 from ogw.settings.checks import why_not_written
 from ogw.settings.elsewhere.source import is_url
+from ogw.settings.listen_tls import soon_over
 from ogw.settings.listening import NO_SUCH_FAMILY
 from ogw.settings.settings import SETTINGS, Config
 from ogw.tunnel.ports import RANGE_FILE
@@ -88,6 +89,26 @@ def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
         host, port = config.health_address
         taken = running is not None and running.get("health") == place(host, port)
         found.append(_listener("health", host, port, taken, False))
+    return found
+
+
+def of_certificates(config: Config) -> list[Finding]:
+    """Of tls:// addresses: until when they do. What is wrong with their files is a mistake of the configuration."""
+    found = []
+    for name, until in zip(("listen-tls-certificate", "listen-client-crl"), config.listen_lasts, strict=True):
+        if not until:
+            continue
+        path, when = getattr(config, SETTINGS[name].attribute), time_text(until)
+        do = _("put a new one in its place; the gateway takes it by itself")
+        if until <= time.time():
+            found.append(
+                problem("certificates", path, _("over since {time} ({name})").format(time=when, name=name), do)
+            )
+        elif soon_over(name, until):
+            what = _("to be renewed before {time} ({name})").format(time=when, name=name)
+            found.append(warning("certificates", path, what, do))
+        else:
+            found.append(ok("certificates", path, _("until {time} ({name})").format(time=when, name=name)))
     return found
 
 

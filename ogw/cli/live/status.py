@@ -175,7 +175,8 @@ def _facts(status: Status) -> Table:
     health = status.get("health")
     rows = [
         (_("running"), since),
-        (_("listens on"), ", ".join(status["listen"])),
+        (_("listens on"), ", ".join(doors(status))),
+        *_listen_tls(status),
         *_absent(status),
         (_("admin"), status["admin"] or _("only this socket")),
         *([(_("health"), health)] if health else []),
@@ -198,6 +199,20 @@ def _facts(status: Status) -> Table:
     for name, told in rows:
         facts.add_row(Text(name.ljust(NAMES), style=DIM), Text(told))
     return facts
+
+
+def doors(status: Status) -> list[str]:
+    """Where it listens, as listen-address has it."""
+    of_tls = status.get("listen_tls")
+    encrypted = of_tls["listen"] if of_tls else []
+    return [f"tls://{one}" if one in encrypted else one for one in status["listen"]]
+
+
+def _listen_tls(status: Status) -> list[tuple[str, str]]:
+    of_tls = status.get("listen_tls")
+    named = {"certificate": of_tls["certificate_until"], "CRL": of_tls["crl_until"]} if of_tls else {}
+    names = {"certificate": _("certificate"), "CRL": _("CRL")}
+    return [(names[name], _("until {time}").format(time=f"{until[:19]}Z")) for name, until in named.items() if until]
 
 
 def _absent(status: Status) -> list[tuple[str, str]]:

@@ -1,8 +1,11 @@
 """What about the gateway an operator should look at: sentences for people, made from what /status says."""
 
+import time
+from datetime import datetime
 from gettext import gettext as _
 
 from ogw.report.status import Status, state_of
+from ogw.settings.listen_tls import soon_over
 
 NEARLY_FULL = 0.9  # of max-tunnels
 SOON = 14 * 86400.0  # seconds that a certificate has left
@@ -35,6 +38,7 @@ def attention(status: Status) -> list[str]:
             )
         )
     told += _of_certificates(status)
+    told += _of_listen_tls(status)
     if (absent := status.get("listen_absent")) and not status.get("listen_freebind"):
         text = _("This machine does not have the address of {places} any more: no client reaches it there.")
         told.append(text.format(places=", ".join(absent)))
@@ -106,4 +110,23 @@ def _of_certificates(status: Status) -> list[str]:
         told.append(text.format(setting=one["setting"], time=one["expires"], days=int(one["left"] // 86400)))
     for why in status.get("files_refused", []):
         told.append(_("{why}. What was in force before stays.").format(why=why))
+    return told
+
+
+def _of_listen_tls(status: Status) -> list[str]:
+    """Of tls:// addresses: what is over, or soon will be."""
+    of_tls = status.get("listen_tls") or {"listen": [], "certificate_until": None, "crl_until": None}
+    named = {
+        "listen-tls-certificate": (of_tls["certificate_until"], _("The gateway's certificate for {places}")),
+        "listen-client-crl": (of_tls["crl_until"], _("A list of revoked certificates of clients at {places}")),
+    }
+    told = []
+    for name, (until, what) in named.items():
+        if until is None or not soon_over(name, moment := datetime.fromisoformat(until).timestamp()):
+            continue
+        text = _("{what} is over since {until}: no such client gets in.") if moment <= time.time() else (
+            _("{what} is to be renewed before {until} ({name}).")
+        )  # fmt: skip
+        shown = what.format(places=", ".join(of_tls["listen"]))
+        told.append(text.format(what=shown, until=f"{until[:19]}Z", name=name))
     return told

@@ -100,6 +100,16 @@ class Exposition:
         yield _gauge(
             "ogw_listen_addresses_absent", "Listen addresses that the machine does not have.", cells[metrics.ABSENT]
         )
+        yield _gauge(
+            "ogw_listen_certificate_expiry_time_seconds",
+            "Until when the certificate of tls:// addresses is valid; 0 for none.",
+            cells[metrics.LISTEN_CERTIFICATE],
+        )
+        yield _gauge(
+            "ogw_listen_crl_expiry_time_seconds",
+            "When the first revocation list of clients' certificates is to be replaced; 0 for none.",
+            cells[metrics.LISTEN_CRL],
+        )
         before = self._table.predecessor
         yield _gauge(
             "ogw_predecessor_tunnels",
@@ -155,6 +165,10 @@ class Exposition:
         )  # fmt: skip
         yield _counter("ogw_tls_sessions", "Sessions that passed the TLS rules, by version.", {
             (name,): total(metrics.VERIFIED[version]) for version, name in metrics.TLS_VERSIONS.items()
+        }, ["version"])  # fmt: skip
+        yield _counter("ogw_client_tls_sessions", "TLS sessions of clients with the gateway itself, by version.", {
+            (version.removeprefix("TLSv"),): total(metrics.CLIENT_TLS + number)
+            for number, version in enumerate(metrics.CLIENT_TLS_VERSIONS)
         }, ["version"])  # fmt: skip
         yield _counter("ogw_bytes", "Bytes copied: up is from the client, down to it.", {
             ("up",): total(metrics.BYTES_UP), ("down",): total(metrics.BYTES_DOWN),

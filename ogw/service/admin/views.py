@@ -21,6 +21,7 @@ from ogw.report.losses import told_of_trouble, why_all
 from ogw.report.status import (
     CertificateStatus,
     Counters,
+    ListenTls,
     LogStatus,
     PolicyMode,
     PredecessorStatus,
@@ -135,6 +136,7 @@ class Views:
             "policy_mode": self._policy_mode(),
             "reload_refused": self._reload_refused(),
             "listen": self.listen,
+            "listen_tls": self._listen_tls(),
             "listen_absent": self.absent(),
             "listen_freebind": self._config.listen_freebind == "yes",
             "admin": self._sockets.place or None,
@@ -156,6 +158,17 @@ class Views:
         }
         status["attention"] = attention(status)
         return status
+
+    def _listen_tls(self) -> Optional[ListenTls]:
+        cells, places = self._table.gateway.cells, self._config.listen_tls
+        if not places:
+            return None
+        certificate, crl = cells[metrics.LISTEN_CERTIFICATE], cells[metrics.LISTEN_CRL]
+        return {
+            "listen": [place(*one) for one in self._config.listen if one in places],
+            "certificate_until": timestamp(certificate) if certificate else None,
+            "crl_until": timestamp(crl) if crl else None,
+        }
 
     def absent(self) -> list[str]:
         """host:port of the doors whose address the machine does not have just now."""
