@@ -176,30 +176,40 @@ class Leg:
             pass
 
     def _decrypt(self) -> None:
+        gathered: list[bytes] = []  # of the records that came together: a send for each would cost as much as TLS does
         try:
             while True:
-                try:
-                    data = self._tls.read(PIECE)
-                except ssl.SSLWantReadError:
-                    self._is_dry = True
-                    if self._says_end:
-                        self._say_end()
-                    self._receive()
-                    self._is_dry = False
+                data = self._decrypted()
+                if data:
+                    gathered.append(data)
                     continue
-                except ssl.SSLEOFError:
+                if gathered:
+                    self._ours.sendall(b"".join(gathered))
+                    gathered.clear()
+                if data is not None:
                     return
-                except ssl.SSLError:
-                    self._is_lost = True  # nobody speaks so: what it means by it is nobody's guess
-                    return
-                if not data:
-                    return
-                self._ours.sendall(data)
+                self._is_dry = True
+                if self._says_end:
+                    self._say_end()
+                self._receive()
+                self._is_dry = False
         finally:
             self._is_dry = True
             if self._says_end:
                 self._say_end()
             self._half_close(self._ours)
+
+    def _decrypted(self) -> Optional[bytes]:
+        """A record of what came; b"" at the end, None where that is to be waited for."""
+        try:
+            return self._tls.read(PIECE)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLEOFError:
+            return b""
+        except ssl.SSLError:
+            self._is_lost = True  # nobody speaks so: what it means by it is nobody's guess
+            return b""
 
     def _encrypt(self) -> None:
         # The only one that writes to the TLS socket meanwhile: what OpenSSL wants to say goes with it.

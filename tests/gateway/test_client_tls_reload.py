@@ -163,17 +163,13 @@ def test_a_recheck_asks_for_the_certificate(tmp_path, upstream, what, rechecks):
 # Sessions that are taken up again (TLS 1.2).
 
 
-def resumed(gateway, folder, *more):
+def resumed(gateway, folder):
     """Two connections of openssl's client, the second with the first one's session: what it says of each."""
     said = []
     for session in ("-sess_out", "-sess_in"):
-        done = subprocess.run(
-            [peer("openssl"), "s_client", "-connect", f"{gateway.address}:{PORT}", "-tls1_2", *more, session]
-            + [folder / "session", "-cert", folder / "client.pem", "-CAfile", folder / "ca.pem"],
-            input=b"",
-            capture_output=True,
-            timeout=60,
-        )
+        own = ["-cert", folder / "client.pem", "-CAfile", folder / "ca.pem", session, folder / "session"]
+        command = [peer("openssl"), "s_client", "-connect", f"{gateway.address}:{PORT}", "-tls1_2", *own]
+        done = subprocess.run(command, input=b"", capture_output=True, timeout=60)
         said.append(done.stdout.decode("utf-8", "replace") + done.stderr.decode())
     return said
 
@@ -292,16 +288,10 @@ def test_status_and_doctor_and_the_log_say_until_when(tmp_path):
 def ogw_flags(gateway):
     folder = gateway.folder
     return (
-        [
-            "--run-dir",
-            gateway.run_dir,
-            "--listen-address",
-            f"tls://{gateway.address}:{PORT}",
-            "--allowed-host",
-            "127.0.0.1",
-        ]
-        + ["--listen-tls-certificate", folder / "own.pem", "--listen-client-certificate", "required"]
-        + ["--listen-client-ca", folder / "ca.pem", "--listen-client-crl", folder / "crl.pem"]
+        *("--run-dir", gateway.run_dir, "--listen-address", f"tls://{gateway.address}:{PORT}"),
+        *("--listen-tls-certificate", folder / "own.pem", "--listen-client-certificate", "required"),
+        *("--listen-client-ca", folder / "ca.pem", "--listen-client-crl", folder / "crl.pem"),
+        *("--allowed-host", "127.0.0.1"),
     )
 
 
