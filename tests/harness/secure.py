@@ -29,7 +29,9 @@ class Secure(Gateway):
 
     def client(self, *certificates, version=None, authority=None, **more):
         """A client's context, with a certificate or without."""
-        context = limit(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), version)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if version is not None:
+            limit(context, version)
         context.load_verify_locations(cadata=(authority or self.authority).pem.decode())
         if certificates:
             context.load_cert_chain(write(self.folder / "client.pem", *certificates, **more))
