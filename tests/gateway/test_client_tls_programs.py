@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import socket
 import ssl
 import subprocess
 
 import pytest
 import requests
 from harness.dns import Dns
-from harness.gateway import read_exactly
+from harness.gateway import free_port, read_exactly
 from harness.peers import peer
 from harness.pki import pem
 from harness.secure import PORT, Secure
@@ -212,11 +211,8 @@ def test_a_balancers_header_comes_before_the_tls(tmp_path, upstream):
 
 
 def test_it_is_the_same_over_ipv6(tmp_path, upstream):
-    with Secure(tmp_path, place="::1") as gateway:
-        assert gateway.listen == [("::1", PORT)]
-        context = gateway.client(gateway.authority.issue("till"))
-        with socket.create_connection(("::1", PORT)) as plain:
-            sock = context.wrap_socket(plain, server_hostname="::1")
-            sock.sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
-            assert read_exactly(sock, 12) == b"HTTP/1.1 200"
-            sock.close()
+    with Secure(tmp_path, place="::1", port=free_port("::1")) as gateway:
+        assert gateway.listen == [("::1", gateway.port)]
+        with gateway.through(gateway.client(gateway.authority.issue("till")), upstream.target) as sock:
+            name = "[{}]:{}".format(*sock.getsockname())
+        assert gateway.closed(client=name)

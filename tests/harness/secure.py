@@ -8,24 +8,27 @@ from harness.pki import Authority, write
 from harness.tls import limit
 from harness.waiting import PATIENCE
 
+from ogw.wire.place import place as at
+
 PORT = 8443
 
 
 class Secure(Gateway):
-    """With a tls:// place, too. `folder` has its files, which a test may replace."""
+    """With a tls:// place, too, or there alone, where that is named. `folder` has its files, which a test may replace."""
 
-    def __init__(self, folder, *flags, required=True, crl=False, ends=7.0, place=None, **more):
-        self.folder, self.authority = folder, Authority()
+    def __init__(self, folder, *flags, required=True, crl=False, ends=7.0, place="", port=PORT, **more):
+        self.folder, self.authority, self.port = folder, Authority(), port
         host = place or address()
         write(folder / "own.pem", self.authority.server(host, ends=ends))
         (folder / "ca.pem").write_bytes(self.authority.pem)
-        flags = (*flags, "--listen-address", f"tls://{host}:{PORT}", "--listen-tls-certificate", folder / "own.pem")
+        flags = (*flags, "--listen-address", f"tls://{at(host, port)}", "--listen-tls-certificate", folder / "own.pem")
         if required:
             flags += ("--listen-client-certificate", "required", "--listen-client-ca", folder / "ca.pem")
         if crl:
             (folder / "crl.pem").write_bytes(self.authority.crl())
             flags += ("--listen-client-crl", folder / "crl.pem")
-        super().__init__(*ALLOW, *map(str, flags), listen=host, **more)
+        super().__init__(*ALLOW, *map(str, flags), listen="" if place else host, **more)
+        self.address = host
 
     def client(self, *certificates, version=None, authority=None, **more):
         """A client's context, with a certificate or without."""
@@ -38,7 +41,7 @@ class Secure(Gateway):
         return context
 
     def raw(self):
-        return socket.create_connection((self.address, PORT), timeout=20 * PATIENCE)
+        return socket.create_connection((self.address, self.port), timeout=20 * PATIENCE)
 
     def secure(self, context):
         return context.wrap_socket(self.raw(), server_hostname=self.address, suppress_ragged_eofs=False)
