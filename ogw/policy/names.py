@@ -57,6 +57,11 @@ def shown(client: str, names: Names) -> str:
     """A client in a sentence: its address, and the first of its names."""
     if not names:
         return client
+    return f"{client} ({named(names)})"
+
+
+def named(names: Names) -> str:
+    """The first of them, for a sentence; "" for none."""
     first = [name_text(name) for name in sorted(names)[:MOST_SHOWN]]
     more = "" if len(names) <= MOST_SHOWN else f" and {len(names) - MOST_SHOWN} more"
-    return f"{client} ({', '.join(first)}{more})"
+    return ", ".join(first) + more

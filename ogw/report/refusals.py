@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Optional
 
-from ogw.policy.names import NOBODY, Names
-
 PERIOD = 60.0  # seconds between two lines of the same refusal
 MOST = 2000  # different refusals that are remembered; of more clients than that, further ones have a line each time
 SHARES = 20  # a client has a part of so many, and when the places are all taken no more than any other
@@ -63,7 +61,7 @@ class Refusal:
     addresses: tuple[str, ...] = ()
     named: str = ""
     subject: str = ""
-    names: Names = NOBODY
+    names: frozenset[str] = frozenset()
 
 
 class Refusals:
@@ -97,7 +95,7 @@ class Refusals:
         addresses: tuple[str, ...] = (),
         named: str = "",
         subject: str = "",
-        names: Names = NOBODY,
+        names: frozenset[str] = frozenset(),
     ) -> bool:
         """Remember one; whether it has a line of its own. `every`: all have one."""
         key: Optional[_Key] = (client, target, reason, enforced, subject)
