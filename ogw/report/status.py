@@ -135,19 +135,6 @@ class LogStatus(TypedDict):
     lost_why: str
 
 
-class CertificateStatus(TypedDict):
-    """One that the gateway shows.
-
-    setting  that names its file
-    expires  when it ends
-    left     seconds until then; fewer than 0 where it is over
-    """
-
-    setting: str
-    expires: str
-    left: float
-
-
 class WorkerStatus(TypedDict):
     """
     number       its place, from 0 on; a replacement has that of the dead one
@@ -300,8 +287,8 @@ class Status(WorkersPart):
     reasons          refusals and rejections by reason token; those that never happened are left out
     sources          the lists of URLs; none where the supervisor is too busy to say
     flags            by which commands mean this gateway, such as " --config /srv/ogw.ini"; "" where it needs none
-    certificates     those that it shows, of admin-address among them
-    files_refused    why watched files, of a certificate or of tokens, were not taken; what was in force before stays
+    admin_tls_until  when the certificate of admin-address expires; None where it has none
+    admin_files_refused  why its watched files, of that or of tokens, were not taken; what was in force before stays
     attention        a sentence for each thing that an operator should look at, in the language of the gateway
     """
 
@@ -330,8 +317,8 @@ class Status(WorkersPart):
     reasons: dict[str, int]
     sources: NotRequired[list[SourceStatus]]
     flags: NotRequired[str]
-    certificates: NotRequired[list[CertificateStatus]]
-    files_refused: NotRequired[list[str]]
+    admin_tls_until: NotRequired[Optional[str]]
+    admin_files_refused: NotRequired[list[str]]
     attention: NotRequired[list[str]]
 
 

@@ -29,7 +29,6 @@ OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.
 NUMBERS = {str(number) for number in range(64)}
 LABELS = {
     "cause": set(ADMIN_CAUSES),
-    "certificate": {"admin"},
     "decision": {"allowed", "refused", "reported"},
     "direction": {"up", "down"},
     "enforced": {"true", "false"},
@@ -37,6 +36,7 @@ LABELS = {
     "proxy": NUMBERS,
     "reason": {reason.token for reason in Reason},
     "result": {"taken", "refused", "opened", "failed"},
+    "source": NUMBERS,
     "version": set(TLS_VERSIONS.values()),
     "worker": NUMBERS,
 }
@@ -54,7 +54,8 @@ def promtool(*words, stdin=b""):
 def exposed(tmp_path_factory, authority):
     """/metrics of a gateway that uses all that there is: in the text format, and in OpenMetrics."""
     issued = Issued(tmp_path_factory.mktemp("admin"), authority, address())
-    with Gateway(*ALLOW, "--relay-proxy", f"http://{address()}:3128", *issued.flags, workers=2) as gateway:
+    more = ("--relay-proxy", f"http://{address()}:3128", "--allowed-host-source", f"https://{address()}:1/list")
+    with Gateway(*ALLOW, *more, *issued.flags, workers=2) as gateway:
         yield [ask(gateway, "/metrics", headers={"Accept": accept})[2] for accept in ("text/plain", OPEN_METRICS)]
 
 

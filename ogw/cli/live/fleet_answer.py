@@ -207,7 +207,7 @@ def _read(gateway: str, ready: _Answer, metrics: _Answer, token: str) -> FleetMe
         "refused": known.count("ogw_requests_total", decision="refused"),
         "reload_age": known.age("ogw_reload_time_seconds", metrics.date),
         "list_age": known.age("ogw_source_fetched_time_seconds", metrics.date),
-        "certificate": known.left("ogw_certificate_expiry_time_seconds", metrics.date, certificate="admin"),
+        "certificate": known.left("ogw_admin_certificate_expiry_time_seconds", metrics.date),
     }
 
 
@@ -243,6 +243,7 @@ class _Samples:
         when = min((value for value in self._values(name, {}) if value > 0), default=0.0)
         return max(0.0, now - when) if when else None
 
-    def left(self, name: str, now: float, **labels: str) -> Optional[float]:
-        when = min(self._values(name, labels), default=0.0)
+    def left(self, name: str, now: float) -> Optional[float]:
+        """Seconds until then; None for never."""
+        when = max(self._values(name, {}), default=0.0)
         return when - now if when else None

@@ -180,7 +180,7 @@ def _facts(status: Status) -> Table:
         *_absent(status),
         (_("admin"), status["admin"] or _("only this socket")),
         *([(_("health"), health)] if health else []),
-        *_certificates(status),
+        *_admin_files(status),
         (_("policy"), reloads),
         (_("tunnels"), limit),
         (_("requests"), passed),
@@ -220,15 +220,12 @@ def _absent(status: Status) -> list[tuple[str, str]]:
     return [(_("absent"), told.format(place=one)) for one in status.get("listen_absent", [])]
 
 
-def _certificates(status: Status) -> list[tuple[str, str]]:
-    """When each ends that the gateway shows; and files that were not taken."""
-    rows = []
-    for one in status.get("certificates", []):
-        told = _("of {setting}, ends {time}, in {left}") if one["left"] > 0 else _("of {setting}, ended {time}")
-        left = duration(max(0, one["left"]))
-        rows.append((_("certificate"), told.format(setting=one["setting"], time=f"{one['expires'][:19]}Z", left=left)))
+def _admin_files(status: Status) -> list[tuple[str, str]]:
+    """When the certificate of admin-address expires; and files that were not taken."""
+    until, told = status.get("admin_tls_until"), _("of admin-address, until {time}")
+    rows = [(_("certificate"), told.format(time=f"{until[:19]}Z"))] if until else []
     told = _("{why}; what was in force before stays")
-    return rows + [(_("refused"), told.format(why=why)) for why in status.get("files_refused", [])]
+    return rows + [(_("refused"), told.format(why=why)) for why in status.get("admin_files_refused", [])]
 
 
 def _workers(status: Status) -> Table:

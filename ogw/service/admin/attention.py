@@ -37,7 +37,7 @@ def attention(status: Status) -> list[str]:
                 mistakes="; ".join(listed) or _("ogw check{flags} tells why").format(flags=status.get("flags", "")),
             )
         )
-    told += _of_certificates(status)
+    told += _of_admin_files(status)
     told += _of_listen_tls(status)
     if (absent := status.get("listen_absent")) and not status.get("listen_freebind"):
         text = _("This machine does not have the address of {places} any more: no client reaches it there.")
@@ -97,18 +97,19 @@ def _of_sources(status: Status) -> list[str]:
     return told
 
 
-def _of_certificates(status: Status) -> list[str]:
-    """Those that end soon, or ended; and files that were not taken."""
+def _of_admin_files(status: Status) -> list[str]:
+    """The certificate of admin-address, where it ends soon or ended; and files that were not taken."""
     told = []
-    for one in status.get("certificates", []):
-        if one["left"] <= 0:
-            text = _("The certificate of {setting} ended at {time}: nobody trusts it any more. Store a new one there.")
-        elif one["left"] < SOON:
-            text = _("The certificate of {setting} ends at {time}, in {days} days. Store a new one there.")
-        else:
-            continue
-        told.append(text.format(setting=one["setting"], time=one["expires"], days=int(one["left"] // 86400)))
-    for why in status.get("files_refused", []):
+    until = status.get("admin_tls_until")
+    left = datetime.fromisoformat(until).timestamp() - time.time() if until else SOON
+    if left < SOON:
+        text = _("The certificate of admin-address expires at {time}, in {days} days: put a new one in its place, and "
+                 "its key.")  # fmt: skip
+        if left <= 0:
+            text = _("The certificate of admin-address expired at {time}: nobody trusts it any more. Put a new one in "
+                     "its place, and its key.")  # fmt: skip
+        told.append(text.format(time=until, days=int(left // 86400)))
+    for why in status.get("admin_files_refused", []):
         told.append(_("{why}. What was in force before stays.").format(why=why))
     return told
 

@@ -239,15 +239,12 @@ class Exposition:
         return RelayState(worst_of(known)["state"])
 
     def _admin(self) -> Iterator[Metric]:
-        admin = self._table.admin.cells[metrics.ADMIN_CERTIFICATE]
-        expires = {name: when for name, when in {("admin",): admin}.items() if when}
-        if expires:
-            yield _gauge(
-                "ogw_certificate_expiry_time_seconds",
-                "When a certificate ends that the gateway shows, by where it shows it.",
-                expires,
-                ["certificate"],
-            )
+        """The address that this is asked at, from afar."""
+        yield _gauge(
+            "ogw_admin_certificate_expiry_time_seconds",
+            "Until when the certificate of admin-address is valid; 0 for none.",
+            self._table.admin.cells[metrics.ADMIN_CERTIFICATE],
+        )
         yield _counter("ogw_admin_refused", "Who was refused on admin-address, by cause.", {
             (cause,): self._table.sum(cell) for cause, cell in metrics.ADMIN_REFUSED.items()
         }, ["cause"])  # fmt: skip

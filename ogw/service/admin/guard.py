@@ -96,11 +96,6 @@ class Guard:
         return self._pair.context
 
     @property
-    def expires(self) -> Optional[float]:
-        """When the certificate ends, in Unix seconds; None without one."""
-        return self._pair.expires if self._pair is not None else None
-
-    @property
     def refused_files(self) -> list[str]:
         """What is wrong with files that were not taken: sentences."""
         return [why for why in (self._pair_files.why, self._token_files.why) if why]

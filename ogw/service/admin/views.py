@@ -19,7 +19,6 @@ from ogw.report.events import Event
 from ogw.report.log import timestamp
 from ogw.report.losses import told_of_trouble, why_all
 from ogw.report.status import (
-    CertificateStatus,
     Counters,
     ListenTls,
     LogStatus,
@@ -54,7 +53,6 @@ from ogw.service.messages import (
     ShowMistakes,
     ShowSources,
 )
-from ogw.settings.admin_files import CERTIFICATE
 from ogw.settings.elsewhere.source import is_url
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
@@ -151,8 +149,8 @@ class Views:
             "reasons": self._reasons(),
             "sources": self._sources() if cells[metrics.SOURCES] else [],
             "flags": self._flags,
-            "certificates": self._certificates(),
-            "files_refused": self._guard.refused_files if self._guard is not None else [],
+            "admin_tls_until": self._admin_tls_until(),
+            "admin_files_refused": self._guard.refused_files if self._guard is not None else [],
             "attention": [],  # made of all the rest
             **asked,
         }
@@ -222,11 +220,9 @@ class Views:
             "lost_why": why_all(self._table.each(metrics.LOST_WHY)),
         }
 
-    def _certificates(self) -> list[CertificateStatus]:
-        expires = self._guard.expires if self._guard is not None else None
-        if expires is None:
-            return []
-        return [{"setting": CERTIFICATE, "expires": timestamp(expires), "left": round(expires - time.time(), 1)}]
+    def _admin_tls_until(self) -> Optional[str]:
+        until = self._table.admin.cells[metrics.ADMIN_CERTIFICATE]
+        return timestamp(until) if until else None
 
     def _policy_mode(self) -> PolicyMode:
         until = reports_until(self._table)
