@@ -1,4 +1,4 @@
-"""Signed lists from a real server to a real gateway: what is taken, what is refused and why, and what stays in force."""
+"""Signed lists from a real server to a real gateway: what is taken, what is refused and why, what stays in force."""
 
 import os
 import sys

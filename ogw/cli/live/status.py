@@ -29,7 +29,7 @@ from ogw.cli.screen import (
     table,
     whole,
 )
-from ogw.report.status import PredecessorStatus, RefusedReload, RelayProxyStatus, Status, state_of
+from ogw.report.status import PredecessorStatus, RefusedReload, RelayProxyStatus, SourceStatus, Status, state_of
 
 NAMES = 12  # columns of the facts' names
 
@@ -116,6 +116,8 @@ def screen(status: Status) -> list[RenderableType]:
         parts.append(Text(told.format(number=status["workers_missing"]), style=WARN))
     if status["relay_proxies"]:
         parts += [Text(), _relay_proxies(status)]
+    if status.get("sources"):
+        parts += [Text(), _sources(status)]
     if status["reasons"]:
         parts += [Text(), _reasons(status)]
     if status["refusals"]:
@@ -256,6 +258,29 @@ def _relay_state(relay: RelayProxyStatus) -> Text:
     }[state_of(relay)]
     age = relay.get("age")
     return Text(text.format(why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style)
+
+
+def _sources(status: Status) -> Table:
+    shown = table(_("list"), _("host rules"), _("state"), numbers=(1,), folds=(2,))
+    for one in status["sources"]:
+        text, style = _source_state(one)
+        shown.add_row(
+            Text(one["source"]), Text("-" if one["rules"] is None else count(one["rules"])), Text(text, style)
+        )
+    return shown
+
+
+def _source_state(one: SourceStatus) -> tuple[str, str]:
+    """How it stands, and a colour for that; `ogw sources` tells more."""
+    if one["failing"]:
+        return _("not taken: {why}").format(why=one["failing"]), BAD
+    if one["overdue"]:
+        return _("its signature expired at {time}").format(time=f"{(one['expires'] or '')[:19]}Z"), BAD
+    if one["rolled_back"]:
+        return _("rolled back at {time} by {by}").format(time=f"{one['rolled_back'][:19]}Z", by=one["by"]), WARN
+    if one["age"] is None:
+        return _("not fetched yet"), WARN
+    return _("fetched {age} ago").format(age=duration(one["age"])), GOOD
 
 
 def _reasons(status: Status) -> Table:
