@@ -36,6 +36,7 @@ class Sockets:
 
 class Config:
     listen = ()
+    listen_tls: frozenset = frozenset()
     file = run_dir = ""
     listen_freebind = "no"
 

@@ -243,7 +243,17 @@ def test_a_configuration_cannot_be_changed():
 
 
 def test_every_setting_is_a_field_of_the_same_name():
-    others = {"origins", "warnings", "sourced", "agent_certificates", "agent_missing", "seen", "file"}
+    others = {
+        "origins",
+        "warnings",
+        "sourced",
+        "agent_certificates",
+        "agent_missing",
+        "kept",
+        "listen_lasts",
+        "seen",
+        "file",
+    }
     others |= {"admin_key_pair", "admin_tokens"}
     fields = {entry.name for entry in dataclasses.fields(Config)} - others
     assert {setting.attribute for setting in SETTINGS.values()} == fields
