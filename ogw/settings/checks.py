@@ -197,7 +197,8 @@ def _check_names(values: dict[str, Any], mistakes: Mistakes) -> None:
         mistakes.wrong.add("allowed-host")
         mistakes.add(
             _("{source}: host rule {rule}: from={name} names clients by their certificates, and none shows one; "
-              "set listen-client-certificate = required, or name networks, as in from=10.1.0.0/16").format(
+              "set listen-client-certificate = required, with tls:// in listen-address and listen-client-ca, "
+              "or name networks, as in from=10.1.0.0/16").format(
                 source=rule.source, rule=ascii(rule.text), name=rule.names[0])
         )  # fmt: skip
 

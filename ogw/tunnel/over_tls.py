@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.identity import Authorities, Identity
-from ogw.policy.names import NOBODY
+from ogw.policy.names import NOBODY, named
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.introduced import Introduced
 from ogw.tunnel.refusal import Refused
@@ -41,11 +41,11 @@ class OverTls(Introduced):
         trust: Trust,
         identity: Optional[Identity],
     ) -> None:
-        super().__init__(client, address, tunnel_id, shared, network, via, accepted)
+        self.names = identity.names if identity is not None else NOBODY
+        self.subject = "" if identity is None else identity.subject or named(self.names)
+        super().__init__(client, address, tunnel_id, shared, self.subject or network, via, accepted)
         self._trust = trust
         self.identity = identity
-        self.names = identity.names if identity is not None else NOBODY
-        self.subject = identity.subject if identity is not None else ""
         self.leg = leg
         leg.lost = self._lost
 

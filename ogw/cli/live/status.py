@@ -293,9 +293,10 @@ def _reasons(status: Status) -> Table:
 def _refusals(status: Status) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(_("latest refusals"), style=BOLD)]
     for one in status["refusals"]:
+        who = f"{one['client']} ({subject})" if (subject := one.get("client_subject")) else one["client"]
         line = whole(
             (f"{one['last']}  ", DIM),
-            f"{one['client']} -> {one['target'] or '?'}  ",
+            f"{who} -> {one['target'] or '?'}  ",
             (f"{one['reason']} (OGW-{one['event']})", WARN),
             _("  {count} times").format(count=count(one["count"])) if one["count"] > 1 else "",
             _("  let pass, only reported") if one.get("enforced") is False else "",
