@@ -9,7 +9,7 @@ from cryptography import x509
 from harness.admin import asked
 from harness.commands import ogw
 from harness.dns import Dns
-from harness.gateway import read_all, read_exactly, read_head
+from harness.gateway import Gateway, read_all, read_exactly, read_head
 from harness.secure import Secure
 from harness.waiting import until
 
@@ -120,3 +120,21 @@ def test_suggestions_from_its_log_and_from_its_memory_name_the_client(gateway, c
     for words in ((tmp_path / "log",), ("--run-dir", gateway.run_dir)):
         done = ogw("suggest", *words, "--config", tmp_path / "none.ini", "--per-client", "--json")
         assert [one["rule"] for one in json.loads(done.stdout)["rules"]] == [rule], done
+
+
+def test_a_stage_changes_with_a_reload(tmp_path, upstream):
+    def configure(stage):
+        rule = f"{upstream.host} to=127.0.0.0/8 stage=canary"
+        (tmp_path / "gw.ini").write_text(f"[ogw]\nstage = {stage}\nallowed-host =\n    other.example\n    {rule}\n")
+
+    configure("")
+    with Gateway("--config", str(tmp_path / "gw.ini")) as gateway:
+        for stage, status in (("", b"403"), ("canary", b"200"), ("pilot", b"403")):
+            configure(stage)
+            assert asked(gateway, "/reload", "POST")["mistakes"] == []
+            sock, head = gateway.ask(upstream.target)
+            sock.close()
+            assert head.split()[1] == status
+        for whose in ("of none", "of stage pilot"):
+            said = f"but of stage canary, and this gateway is {whose}"
+            assert until(lambda said=said: [line for line in gateway.events(105) if said in line["message"]])
