@@ -19,7 +19,7 @@ from measuring.machine import raise_descriptors
 from measuring.origin import SERVICES, listener, make_certificate
 from measuring.plot import Panel, plot, rounded
 from measuring.program import Failed, loopback
-from measuring.subjects import KNOWN, Known, Places
+from measuring.subjects import KNOWN, KNOWN_TLS, Known, Places
 from measuring.trial import Progress
 from measuring.works import IDLE, KINDS, settle
 
@@ -31,6 +31,7 @@ examples:
   tools/compare                                   a table, after some minutes
   tools/compare --rounds 7 --plot docs/compare.svg
   tools/compare --only ogw,squid --rounds 2
+  tools/compare --tls --rounds 7                  what TLS between client and gateway costs
 """
 FIRST_PORT = 8443
 
@@ -46,18 +47,28 @@ def parser() -> argparse.ArgumentParser:
     add("--rounds", type=value_of(number(1, 1000)), default=5, help="how often each is measured (5)")
     add("--seconds", type=value_of(duration(0.1)), default="3s", help="of each kind of work in each round (3s)")
     add("--only", default="", metavar="NAMES", help="none but these of ogw,squid,tinyproxy,haproxy")
+    add(
+        "--tls", action="store_true", help="ogw and haproxy where clients speak TLS to them, each beside itself without"
+    )
     add("--plot", type=pathlib.Path, metavar="FILE", help="write bars there, as SVG")
     return made
 
 
-def wanted(names: str) -> list[Known]:
-    """Those that were asked for and are installed; who is left out is told. Raises Failed."""
+def wanted(names: str, tls: bool = False) -> list[Known]:
+    """Those that were asked for and are installed; who is left out is told. Raises Failed.
+
+    tls  each beside itself without TLS, as far as it has it
+    """
     asked = [name for name in names.split(",") if name]
     by_name = {known.program or known.name: known for known in KNOWN}
     for name in asked:
         if name not in by_name:
             raise Failed(f"{name} is none of {', '.join(by_name)}")
-    found = [known for name, known in by_name.items() if not asked or name in asked]
+    with_tls = {known.program for known in KNOWN_TLS}
+    found = [known for name, known in by_name.items() if (not asked or name in asked)]
+    if tls:
+        found = [known for known in found if known.program in with_tls]
+        found += [known for known in KNOWN_TLS if known.program in {one.program for one in found}]
     for known in found:
         if known.program and not known.path:
             print(f"{known.program} is left out: it is not installed (apt install {known.program})", file=sys.stderr)
@@ -93,7 +104,7 @@ def measure(known: Known, places: Places, seconds: float, progress: Progress, to
 
 def run(asked: argparse.Namespace, figures: Figures) -> None:
     """Fill in the figures, round by round. What fails is told, and the others go on."""
-    measured, progress = wanted(asked.only), Progress()
+    measured, progress = wanted(asked.only, asked.tls), Progress()
     with origin() as places:
         for turn in range(asked.rounds):
             for known in measured:
@@ -112,7 +123,7 @@ def table(figures: Figures, note: str) -> str:
     """Markdown, as docs/costs.md has it."""
     heads = " | ".join(f"{kind.name}, {kind.unit}" for kind in KINDS)
     lines = [f"| {note} | {heads} | what it does |", "|---" * (len(KINDS) + 2) + "|"]
-    for known in KNOWN:
+    for known in (*KNOWN, *KNOWN_TLS):
         if known.name in figures:
             values = " | ".join(rounded(figures[known.name][kind.name]) for kind in KINDS)
             lines.append(f"| {known.name} {known.version} | {values} | {known.told} |")
@@ -120,7 +131,7 @@ def table(figures: Figures, note: str) -> str:
 
 
 def bars(figures: Figures, note: str) -> str:
-    names = [known.name for known in KNOWN if known.name in figures]
+    names = [known.name for known in (*KNOWN, *KNOWN_TLS) if known.name in figures]
     panels = [
         Panel(f"{kind.name}, {kind.unit}", [(name, figures[name][kind.name]) for name in names]) for kind in KINDS
     ]

@@ -14,7 +14,7 @@ PORT = 8443
 
 
 class Secure(Gateway):
-    """With a tls:// place, too, or there alone, where that is named. `folder` has its files, which a test may replace."""
+    """With a tls:// place, too, or there alone, where it is named. `folder` has its files, which a test may replace."""
 
     def __init__(self, folder, *flags, required=True, crl=False, ends=7.0, place="", port=PORT, **more):
         self.folder, self.authority, self.port = folder, Authority(), port

@@ -43,6 +43,14 @@ def test_each_is_measured_on_all_kinds_of_work(program, tmp_path):
     assert len(bars) == 1 + len(KINDS)  # and what is behind them
 
 
+def test_what_tls_costs_is_measured_beside_the_same_without(tmp_path):
+    done = run("--only", "ogw", "--tls")
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()][2:]
+    assert [re.sub(r" [0-9].*", "", row[0]) for row in rows] == ["ogw", "ogw (tls://)"]
+    assert all(re.fullmatch(r"[0-9,.e-]+", cell) for row in rows for cell in row[1:-1]), rows
+
+
 def test_who_is_not_installed_is_left_out_and_that_is_told(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(subjects, "_SBIN", "")

@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 from measuring.loop import NO_DESCRIPTORS, Loop, Steps, TooSlow
 from measuring.session import Session
-from measuring.tunnel import Refused, Way, new_socket, open_tunnel
+from measuring.tunnel import Refused, Way, connect, new_socket, open_tunnel
 
 _plain = bytearray(16 * 1024)
 
@@ -141,7 +141,8 @@ class Fleet:
 
     def _deliver(self, sock: socket.socket, agent: int) -> Steps:
         work, began = self._work, time.monotonic()
-        rest = yield from open_tunnel(sock, work.way, place_of(agent) if work.own_place else "")
+        connect(sock, work.way, place_of(agent) if work.own_place else "")
+        rest = yield from open_tunnel(sock, work.way)
         session = Session(sock, self._context, work.name)
         yield from session.handshake(rest)
         self._seen.setups.append(time.monotonic() - began)

@@ -2,7 +2,6 @@
 
 import ssl
 from collections.abc import Generator
-from socket import socket
 from typing import Any, Optional
 
 from measuring.loop import Steps
@@ -14,7 +13,7 @@ _buffer = memoryview(bytearray(1 << 20))
 Bytes = Generator[None, None, memoryview]
 
 
-def receive(sock: socket) -> Bytes:
+def receive(sock: Any) -> Bytes:
     """What comes next, for use at once. Raises ConnectionError where nothing does."""
     while True:
         try:
@@ -27,7 +26,7 @@ def receive(sock: socket) -> Bytes:
         return _buffer[:size]
 
 
-def send(sock: socket, data: Any) -> Steps:
+def send(sock: Any, data: Any) -> Steps:
     """Send all of it."""
     view = memoryview(data)
     while view:
@@ -43,7 +42,7 @@ class Session:
     Each is new: to resume one costs a load in Python more than it saves, since the ticket has to be read and kept.
     """
 
-    def __init__(self, sock: socket, context: ssl.SSLContext, name: Optional[str] = None) -> None:
+    def __init__(self, sock: Any, context: ssl.SSLContext, name: Optional[str] = None) -> None:
         self._sock = sock
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         server = context.protocol is ssl.PROTOCOL_TLS_SERVER
@@ -94,3 +93,42 @@ class Session:
     def _flush(self) -> Steps:
         if self._out.pending:
             yield from send(self._sock, self._out.read())
+
+
+class Leg(Session):
+    """The TLS between client and gateway, once its handshake is done: what goes on inside takes it for a socket."""
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Raises BlockingIOError, or another OSError."""
+        self._try_to_flush()
+        while True:
+            try:
+                return self.tls.read(len(buffer), buffer)  # type: ignore[return-value]
+            except ssl.SSLWantReadError:
+                data = self._sock.recv(RECORDS)
+                if not data:
+                    return 0
+                self._in.write(data)
+            except ssl.SSLZeroReturnError:
+                return 0
+
+    def send(self, data: memoryview) -> int:  # type: ignore[override]
+        """Raises BlockingIOError where what was taken before is not sent yet, or another OSError."""
+        if self._pending:
+            self._flush_now()
+        size = self.tls.write(data[:RECORDS])
+        self._try_to_flush()
+        return size
+
+    _pending = memoryview(b"")
+
+    def _try_to_flush(self) -> None:
+        try:
+            self._flush_now()
+        except BlockingIOError:
+            pass
+
+    def _flush_now(self) -> None:
+        while self._pending or self._out.pending:
+            self._pending = self._pending or memoryview(self._out.read())
+            self._pending = self._pending[self._sock.send(self._pending) :]

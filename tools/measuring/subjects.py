@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
+from measuring.origin import make_certificate
 from measuring.program import PORT, OwnGateway, Program, loopback
 from measuring.tunnel import Way
 from measuring.works import Subject
@@ -58,6 +60,21 @@ def _ogw(origin: Places) -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
+def _ogw_tls(origin: Places) -> Iterator[Subject]:
+    with tempfile.TemporaryDirectory(prefix="ogw-") as folder, contextlib.ExitStack() as stack:
+        own = pathlib.Path(folder) / "own.pem"
+        make_certificate(own)
+        host = loopback()
+        flags = ["--allowed-target-network", "127.0.0.0/8", "--listen-tls-certificate", str(own)]
+        flags += ["--listen-address", f"tls://{place(host, PORT)}"]
+        for there in origin.values():
+            flags += ["--allowed-host", f"{place(*there)} no-server-name"]
+        gateway = stack.enter_context(OwnGateway(flags, workers=1))
+        ways = {name: Way((host, PORT), place(*there), tls=True) for name, there in origin.items()}
+        yield Subject(ways, lambda: gateway.processes)
+
+
+@contextlib.contextmanager
 def _squid(origin: Places) -> Iterator[Subject]:
     with _configured("squid", _SQUID) as (folder, command, at):
         with Program([*command, "-N", "-f", str(folder / "conf")], at) as program:
@@ -72,12 +89,13 @@ def _tinyproxy(origin: Places) -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
-def _haproxy(origin: Places) -> Iterator[Subject]:
+def _haproxy(origin: Places, tls: bool = False) -> Iterator[Subject]:
     """A port of its own for each service: it is not asked where to."""
     host = loopback()
-    ways = {service: Way((host, PORT + number), None) for number, service in enumerate(origin)}
+    ways = {service: Way((host, PORT + number), None, tls) for number, service in enumerate(origin)}
+    how = " ssl crt {folder}/own.pem ssl-min-ver TLSv1.2 no-tls-tickets" if tls else ""
     sections = "".join(
-        f"listen {service}\n  bind {place(*way.gateway)}\n  server origin {place(*origin[service])}\n"
+        f"listen {service}\n  bind {place(*way.gateway)}{how}\n  server origin {place(*origin[service])}\n"
         for service, way in ways.items()
     )
     with _configured("haproxy", _HAPROXY + sections) as (folder, command, _at):
@@ -98,6 +116,7 @@ def _configured(name: str, text: str) -> Iterator[tuple[pathlib.Path, list[str],
     with tempfile.TemporaryDirectory(prefix="ogw-") as made:
         folder = pathlib.Path(made)
         folder.chmod(0o777)  # some leave root behind, and write their log as somebody else
+        make_certificate(folder / "own.pem")
         (folder / "conf").write_text(text.format(host=host, port=PORT, folder=folder))
         yield folder, [next(one for one in KNOWN if one.program == name).path], (host, PORT)
 
@@ -142,4 +161,9 @@ KNOWN = (
     Known("squid", "squid", "a log line a tunnel", _squid),
     Known("tinyproxy", "tinyproxy", "log lines of each tunnel, a thread each", _tinyproxy),
     Known("haproxy (TCP)", "haproxy", "less: a log line a connection, to one server, whatever is asked", _haproxy),
+)
+# What clients speak TLS to.
+KNOWN_TLS = (
+    Known("ogw (tls://)", "", "TLS, rules, TLS rules, two log lines a tunnel, metrics", _ogw_tls),
+    Known("haproxy (TLS)", "haproxy", "less: TLS, a log line a connection, to one server", partial(_haproxy, tls=True)),
 )

@@ -4,7 +4,7 @@ import errno
 import re
 import socket
 from collections.abc import Generator
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from measuring.session import receive, send
 
@@ -18,10 +18,14 @@ class Refused(Exception):
 
 
 class Way(NamedTuple):
-    """Where the gateway listens, and the target of the CONNECT; None: it leads to its server without being asked."""
+    """Where the gateway listens, and the target of the CONNECT; None: it leads to its server without being asked.
+
+    tls  it speaks TLS there
+    """
 
     gateway: tuple[str, int]
     target: Optional[str]
+    tls: bool = False
 
 
 def new_socket(way: Way) -> socket.socket:
@@ -30,8 +34,8 @@ def new_socket(way: Way) -> socket.socket:
     return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
 
-def open_tunnel(sock: socket.socket, way: Way, own: str = "") -> Generator[None, None, bytes]:
-    """Connect, from `own` if that is an address: what came behind the gateway's 200. Raises OSError, Refused."""
+def connect(sock: socket.socket, way: Way, own: str = "") -> None:
+    """Begin to, from `own` if that is an address. Raises OSError."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if own:
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
@@ -39,6 +43,10 @@ def open_tunnel(sock: socket.socket, way: Way, own: str = "") -> Generator[None,
     error = sock.connect_ex(way.gateway)
     if error not in (0, errno.EINPROGRESS):
         raise OSError(error, "")
+
+
+def open_tunnel(sock: Any, way: Way) -> Generator[None, None, bytes]:
+    """What came behind the gateway's 200, which the socket, or a Leg over it, leads to. Raises OSError, Refused."""
     if way.target is None:
         return b""
     yield from send(sock, f"CONNECT {way.target} HTTP/1.1\r\nHost: {way.target}\r\n\r\n".encode())

@@ -10,9 +10,9 @@ from measuring.loop import Loop, Steps
 from measuring.machine import cpu_of, memory_of
 from measuring.origin import PORTION
 from measuring.program import Failed
-from measuring.session import Session, receive, send
+from measuring.session import Leg, Session, receive, send
 from measuring.tally import Pids
-from measuring.tunnel import Refused, Way, new_socket, open_tunnel
+from measuring.tunnel import Refused, Way, connect, new_socket, open_tunnel
 
 AT_ONCE = 20  # set-ups
 TALKING = 50  # tunnels of the round trips
@@ -62,11 +62,16 @@ class _Tunnels:
 
     def _steps(self, sock: Any, use: Callable[[Any], Steps]) -> Steps:
         with sock:
-            rest = yield from open_tunnel(sock, self._way)
-            yield from Session(sock, self._context).handshake(rest)
+            connect(sock, self._way)
+            leg: Any = sock
+            if self._way.tls:
+                leg = Leg(sock, self._context)
+                yield from leg.handshake()
+            rest = yield from open_tunnel(leg, self._way)
+            yield from Session(leg, self._context).handshake(rest)
             self.open += 1
             try:
-                yield from use(sock)
+                yield from use(leg)
             finally:
                 self.open -= 1
 
