@@ -26,7 +26,8 @@ The processes, and an upgrade:
 
 The path of a connection, accept to close:
 
-    service/worker.py    accept   (service/listener.py; of load balancers: service/introductions.py)
+    service/worker.py    accept   (service/listener.py; of load balancers: service/introductions.py;
+                         in TLS: service/handshakes.py, and the tunnels that come of it: tunnel/over_tls.py)
     service/tunnels.py   one more: count it, hold it to the limits
     tunnel/tunnel.py     tells the story from here on, top to bottom:
       tunnel/head.py       1. read the head   (wire/connect.py; what comes instead: wire/protocols.py)

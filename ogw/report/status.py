@@ -325,3 +325,10 @@ class Status(WorkersPart):
 def state_of(relay: RelayProxyStatus) -> RelayProxyState:
     """How a relay proxy fares, of an older gateway, too, which only said whether it was up."""
     return relay.get("state") or ("up" if relay["up"] else "resting")
+
+
+def doors(status: Status) -> list[str]:
+    """Where it listens, as listen-address has it: host:port, behind tls:// where clients speak TLS."""
+    of_tls = status.get("listen_tls")
+    encrypted = of_tls["listen"] if of_tls else []
+    return [f"tls://{one}" if one in encrypted else one for one in status["listen"]]

@@ -12,6 +12,7 @@ from ogw.service.admin import process as admin
 from ogw.service.admin.sockets import Sockets
 from ogw.service.child import Child
 from ogw.service.control import Channel
+from ogw.service.handshakes import terms_of
 from ogw.service.limits import Limits
 from ogw.service.log import tell_of_failure
 from ogw.service.reload import InForce
@@ -67,7 +68,9 @@ class Births:
         report_uncaught_errors(log)
         config, table = self._in_force.config, self._table
         tunnels = Tunnels(config, log, table, child.row, self._limits, self._via, self._own, self._flags)
-        return Worker(log, child.sockets, channel, tunnels, self.opens, self._first.listen_tls).serve()
+        # A reload may have taken the certificate away with the place, which needs a restart and is here still.
+        terms = terms_of(config) or terms_of(self._first)
+        return Worker(log, child.sockets, channel, tunnels, self.opens, self._first.listen_tls, terms).serve()
 
     def be_admin(self, _child: Child, channel: Channel) -> int:
         """Until the supervisor is gone; the exit code."""

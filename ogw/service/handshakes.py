@@ -96,16 +96,19 @@ class _Handshake:
 
 
 class Handshakes:
-    """Those of one worker, and the legs that came of them."""
+    """Those of one worker, and the legs that came of them.
 
-    def __init__(self, tunnels: Tunnels, log: Log) -> None:
+    terms  on which clients come in; None where there is no place for them
+    """
+
+    def __init__(self, tunnels: Tunnels, log: Log, terms: Optional[Terms]) -> None:
         self._tunnels = tunnels
         self._log = log
         self._trust = Trust()
         self._waiting: dict[_Handshake, None] = {}  # the oldest first
         self._legs: set[Leg] = set()
         self._terms: Optional[Terms] = None
-        self.go_on_under(tunnels.config, terms_of(tunnels.config))
+        self.go_on_under(tunnels.config, terms)
 
     def go_on_under(self, config: Config, terms: Optional[Terms]) -> None:
         """For connections that are accepted from now on. Without a certificate there is no going on: the last stays."""

@@ -71,6 +71,7 @@ class Worker:
     tunnels  its own, of which none is open yet
     opens    it accepts at once; else when the supervisor says so
     tls      where clients speak TLS: (IP text, port)
+    terms    on which they come in there
     """
 
     def __init__(
@@ -81,13 +82,14 @@ class Worker:
         tunnels: Tunnels,
         opens: bool = True,
         tls: Set[tuple[str, int]] = frozenset(),
+        terms: Optional[Terms] = None,
     ) -> None:
         self._log = log
         self._channel = channel
         self._tunnels = tunnels
         self._next: Optional[tuple[Config, Shared, Optional[Terms]]] = None
         self._building = 0  # the number of the reload that is being built
-        self._handshakes = handshakes = Handshakes(tunnels, log)
+        self._handshakes = handshakes = Handshakes(tunnels, log, terms)
         self._plain, self._encrypted = Introductions(tunnels), Introductions(tunnels, handshakes)
         self._listeners = [
             (Listener(sock, one.door, self._out_of_descriptors), one)

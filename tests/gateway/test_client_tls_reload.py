@@ -18,6 +18,9 @@ from harness.pki import Authority, key_pem, pem, write
 from harness.secure import PORT, Secure
 from harness.waiting import until
 
+from ogw.policy.identity import moment
+from ogw.policy.rules import time_text
+
 OTHER = Authority("Other CA", 2)
 
 
@@ -52,7 +55,7 @@ def test_a_renewed_certificate_is_taken_by_itself_and_no_tunnel_is_lost(tmp_path
             assert gateway.wait_for(event=109)["changed"] == ["listen-tls-certificate"]
             assert shown(gateway, client) == renewed.serial_number
         until = metrics(gateway)["ogw_listen_certificate_expiry_time_seconds"]
-        assert until == int(renewed.not_valid_after_utc.timestamp())
+        assert until == moment(renewed, "not_valid_after")
 
 
 BAD = {
@@ -209,7 +212,7 @@ def test_nor_its_certificate(tmp_path):
         context = gateway.client(soon, version="1.2")
         with gateway.secure(context) as sock:
             session = sock.session
-        ends = soon.not_valid_after_utc.timestamp()
+        ends = moment(soon, "not_valid_after")
         until(lambda: time.time() > ends)
         with gateway.raw() as plain, contextlib.suppress(ssl.SSLError, ConnectionError):
             sock = context.wrap_socket(plain, server_hostname=gateway.address, session=session)
@@ -276,7 +279,7 @@ def test_status_and_doctor_and_the_log_say_until_when(tmp_path):
         assert status["listen_tls"]["listen"] == [place] and status["listen_tls"]["crl_until"]
         assert [one for one in status["attention"] if "is to be renewed before" in one and place in one]
         said = ogw("status", "--run-dir", gateway.run_dir).stdout
-        assert f"tls://{place}" in said and soon.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M") in said
+        assert f"tls://{place}" in said and time_text(moment(soon, "not_valid_after"))[:16] in said
         write(tmp_path / "own.pem", soon)
         done = ogw("doctor", *ogw_flags(gateway), "--host", "127.0.0.1:1", "--timeout", "1").stdout
         assert "to be renewed before" in done

@@ -29,7 +29,15 @@ from ogw.cli.screen import (
     table,
     whole,
 )
-from ogw.report.status import PredecessorStatus, RefusedReload, RelayProxyStatus, SourceStatus, Status, state_of
+from ogw.report.status import (
+    PredecessorStatus,
+    RefusedReload,
+    RelayProxyStatus,
+    SourceStatus,
+    Status,
+    doors,
+    state_of,
+)
 
 NAMES = 12  # columns of the facts' names
 
@@ -201,13 +209,6 @@ def _facts(status: Status) -> Table:
     for name, told in rows:
         facts.add_row(Text(name.ljust(NAMES), style=DIM), Text(told))
     return facts
-
-
-def doors(status: Status) -> list[str]:
-    """Where it listens, as listen-address has it."""
-    of_tls = status.get("listen_tls")
-    encrypted = of_tls["listen"] if of_tls else []
-    return [f"tls://{one}" if one in encrypted else one for one in status["listen"]]
 
 
 def _listen_tls(status: Status) -> list[tuple[str, str]]:

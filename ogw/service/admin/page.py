@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import Any, Optional
 
-from ogw.report.status import LatestRefusal, PredecessorStatus, RelayProxyStatus, Status, WorkerStatus, state_of
+from ogw.report.status import LatestRefusal, PredecessorStatus, RelayProxyStatus, Status, WorkerStatus, doors, state_of
 from ogw.service.admin.history import AT_START, SPAN, Point
 from ogw.service.admin.page_texts import texts
 from ogw.service.admin.shapes import OpenTunnel, Tunnels
@@ -81,7 +81,8 @@ def _listens(status: Status, said: dict[str, str]) -> str:
 
 def _doors(status: Status, said: dict[str, str]) -> str:
     absent = status.get("listen_absent", [])
-    return ", ".join(said["absent"].format(listen=one) if one in absent else one for one in status["listen"])
+    named = zip(status["listen"], doors(status), strict=True)
+    return ", ".join(said["absent"].format(listen=shown) if one in absent else shown for one, shown in named)
 
 
 def _inert(value: Any) -> str:
