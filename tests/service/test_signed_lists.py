@@ -117,10 +117,10 @@ def test_a_list_is_taken_with_its_signature_alone_and_every_fault_has_its_reason
         seen = reload(gateway)
         assert next_line(gateway, seen, 111)["rules_added"] == 1
         until(lambda: allows(gateway, "127.9.9.3"))
+        until(lambda: 'ogw_source_serial{source="1"} 101.0' in ask(gateway, "/metrics")[2].decode())
         metrics = ask(gateway, "/metrics")[2].decode()
         for sample in ("failing", "rolled_back"):
             assert f'ogw_source_{sample}{{source="1"}} 0.0' in metrics
-        assert 'ogw_source_serial{source="1"} 101.0' in metrics
         assert 'ogw_source_expiry_time_seconds{source="1"} 4.0709088e+09' in metrics
     assert read_copy(state, server.url, 1000).signature.encode() == server.signature
 
