@@ -148,7 +148,7 @@ def _place(asked: argparse.Namespace) -> Place:
 def _answers(asked: argparse.Namespace, original: dict[str, str]) -> Answers:
     """What the command line says, checked. Ends with 2 where it is wrong, with every mistake."""
     given = {name: list(texts) for name in SETTINGS if (texts := getattr(asked, f"={name}", None)) is not None}
-    answers = Answers(given, asked.username, None, asked.service != "no", asked.firewall != "no")
+    answers = Answers(given, asked.username, service=asked.service != "no", firewall=asked.firewall != "no")
     _take_original(answers, original)
     if asked.password_stdin:
         answers.password = from_stdin()

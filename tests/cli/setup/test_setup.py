@@ -292,6 +292,13 @@ def test_a_dry_run_writes_nothing(image):
     assert state(image) == before and not (image / "etc").exists()
 
 
+def test_service_and_firewall_are_left_out_each_by_its_own_flag(image):
+    done = ogw("setup", "--dry-run", "--root", image, "--firewall", "no")
+    assert "write " in done.stdout and "ogw.service\n" in done.stdout and "is started with" not in done.stdout, done
+    done = ogw("setup", "--dry-run", "--root", image, "--service", "no")
+    assert "ogw.service" not in done.stdout and "The gateway is started with: ogw run" in done.stdout, done
+
+
 def test_a_program_that_a_service_cannot_see_is_noticed_before(image):
     done = ogw("setup", "--yes", "--root", image, "--program", "/home/me/bin/ogw")
     assert done.returncode == 1 and "is under /home, which a service does not see" in done.stderr
