@@ -11,13 +11,17 @@ import subprocess
 import tarfile
 
 import pytest
+import yaml
+from harness.ansible import PAGE, REACHED, Playbook, program, without_debian
 from harness.booted import Booted
 from harness.bundles import Machine, python
 from harness.clones import become, clone, package
-from harness.gateway import Gateway
-from harness.pages import rows
+from harness.gateway import Gateway, read_exactly
+from harness.pages import blocks, rows
 from harness.peers import root
 from harness.roots import RELEASES, Copy, run
+from harness.service import Service
+from harness.upstreams import Server, echo
 from harness.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -186,6 +190,36 @@ def test_a_clean_debian_needs_no_more_than_its_python(tree, built, newer, tmp_pa
             assert machine.sh("/opt/ogw/uninstall", check=False).stderr.startswith("uninstall: a service runs it")
             machine.run("ogw", "setup", "--uninstall", "--purge", "--yes")
             assert machine.run("/opt/ogw/uninstall").stdout == "ogw is removed\n"
+
+
+def test_a_playbook_installs_it_and_lets_the_next_one_take_over(built, newer, tmp_path):
+    program()  # while there is a way to it
+    named = yaml.safe_load(blocks(PAGE, "Without a repository")[0].split("\n\n")[1])
+    settings = {"tls-rules": False, "allowed-host": ["127.0.0.0/8"], "allowed-target-network": ["127.0.0.0/8"]}
+    with Copy({"3.11": "bookworm", "3.13": "trixie"}[python()], REACHED) as copy:
+        without_debian(copy)
+        with Booted(copy.folder) as machine, machine.network(), Server(echo, host="127.0.0.1"):
+            service, playbook = Service(machine, copy), Playbook(tmp_path, machine, copy)
+            (playbook.folder / "files").mkdir()
+            for archive in (built, newer):
+                shutil.copy(archive, playbook.folder / "files")
+
+            def play(version, *flags):
+                at = {**named, "ogw_bundle": named["ogw_bundle"].replace("0.1.0", version)}
+                playbook.of_host("gw-2.example.com", **at, ogw_settings_of_host=settings)
+                done = playbook.run("gw-2.example.com", *flags)
+                assert not done.failed, done.said
+                return done
+
+            assert play(THIS, "--check").changed > 0 and machine.sh("ls -A /opt").stdout == ""
+            assert play(THIS).changed > 0 and play(THIS).changed == 0
+            tunnel, _head = service.ask("127.0.0.1:443")
+            with tunnel:
+                assert play(NEXT).changed > 0 and f" {NEXT}" in machine.run("ogw", "status").stdout
+                tunnel.sendall(b"still")
+                assert read_exactly(tunnel, 5) == b"still"
+            done = play(NEXT, "--check")
+            assert done.changed == 0 and service.passes("127.0.0.1:443"), done.said
 
 
 def test_what_is_installed_is_readable_for_every_user_whatever_root_hides(machine, built):
