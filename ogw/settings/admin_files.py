@@ -36,23 +36,22 @@ def check_admin(values: dict[str, Any], mistakes: Mistakes, warnings: list[str])
 
 
 def _pair(certificate: str, key: str, mistakes: Mistakes, warnings: list[str]) -> Optional[KeyPair]:
-    if not certificate or not key:
-        if certificate or key:
-            there, missing = (CERTIFICATE, KEY) if certificate else (KEY, CERTIFICATE)
-            mistakes.near(there, _("{missing}: set it, too; {there} is").format(missing=missing, there=there))
+    if not certificate:
+        if key:
+            mistakes.near(KEY, _("{missing}: set it, too; {there} is").format(missing=CERTIFICATE, there=KEY))
         return None
     try:
-        pair = read_key_pair(certificate, key)
+        pair = read_key_pair(certificate, key or certificate)
     except ValueError as error:
-        wrong = KEY if str(error).startswith(f"{shown(key)}: ") else CERTIFICATE
+        wrong = KEY if key and str(error).startswith(f"{shown(key)}: ") else CERTIFICATE
         mistakes.of(wrong, str(error))
         return None
     # No mistake: a gateway must start after a reboot, whatever became of the certificate of its metrics.
     if why := pair.why_not(time.time()):
         warnings.append(f"{CERTIFICATE}: {shown(certificate)}: {why}")
-    if is_open_to_all(key):
-        told = _("{name}: every user of this machine can read {file}; chmod o-r it")
-        warnings.append(told.format(name=KEY, file=shown(key)))
+    if is_open_to_all(key or certificate):
+        told = _("{name}: every user of this machine can read the key in {file}; chmod o-r it")
+        warnings.append(told.format(name=KEY if key else CERTIFICATE, file=shown(key or certificate)))
     return pair
 
 

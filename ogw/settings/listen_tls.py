@@ -4,17 +4,15 @@ must have.
 The files are read once, with all else: a worker that is started later must not need them.
 """
 
-import codecs
-import os
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from gettext import gettext as _
 from typing import Any, NamedTuple, Optional
 
-from ogw.policy.identity import Revocations, certificates_in, fingerprint, moment
+from ogw.machine.files import shown
+from ogw.policy.identity import Revocations, certificates_in, fingerprint
 from ogw.policy.rules import time_text
+from ogw.settings.key_pair import named, pair_of, server_context
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all
 from ogw.settings.trust import PemFile, read_pem_file
@@ -46,21 +44,18 @@ def listen_context(certificate: str, key: str, ca: str, crl: str, required: bool
     The parameters are settings of a Config. `required`: a client must have a certificate of an authority in `ca` that
     no list in `crl` revokes; each authority of its chain must have a list there, if there are any.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context = server_context(_pem(certificate), _pem(key or certificate))
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
     # Many end the connection and nothing else; what is on its way to them is still to be sent, as without TLS.
-    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_IGNORE_UNEXPECTED_EOF
+    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
     context.num_tickets = 0
-    with _named(_text_of(certificate)) as chain, _named(_text_of(key or certificate)) as private:
-        context.load_cert_chain(chain, private, password=_no_passphrase)
     if required:
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # who is named is trusted, a root or not
-        with _named(_text_of(ca)) as authorities:
+        with named(_pem(ca).data) as authorities:
             context.load_verify_locations(authorities)
         if crl:
-            with _named(Revocations(_data_of(crl)).pem()) as lists:
+            with named(Revocations(_pem(crl).data).pem()) as lists:
                 context.load_verify_locations(lists)
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     return context
@@ -68,36 +63,15 @@ def listen_context(certificate: str, key: str, ca: str, crl: str, required: bool
 
 def authorities_of(ca: str) -> list[bytes]:
     """Their fingerprints."""
-    return [fingerprint(one) for one in certificates_in(_text_of(ca))]
+    return [fingerprint(one) for one in certificates_in(_pem(ca).data)]
 
 
 def revocations_of(crl: str) -> Optional[Revocations]:
-    return Revocations(_data_of(crl)) if crl else None
+    return Revocations(_pem(crl).data) if crl else None
 
 
-def _data_of(file: str) -> bytes:
-    return (file if isinstance(file, PemFile) else read_pem_file(file)).data
-
-
-def _text_of(file: str) -> bytes:
-    """A byte order mark would hide the first part of a file from OpenSSL."""
-    return _data_of(file).removeprefix(codecs.BOM_UTF8)
-
-
-@contextmanager
-def _named(data: bytes) -> Iterator[str]:
-    """A path of what was read: OpenSSL is given files only. It is in memory alone, and gone afterwards."""
-    descriptor = os.memfd_create("ogw pem")
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
-
-
-def _no_passphrase() -> str:
-    raise ValueError(_("the key in it is encrypted; store it without a passphrase, for the gateway's user alone"))
+def _pem(file: str) -> PemFile:
+    return file if isinstance(file, PemFile) else read_pem_file(file)
 
 
 # The check.
@@ -151,41 +125,32 @@ def _read(name: str, values: dict[str, Any], mistakes: Mistakes) -> None:
 
 
 def _check_own(values: dict[str, Any], mistakes: Mistakes, warnings: list[str], before: Optional[Any]) -> None:
-    certificate, key = values["listen_tls_certificate"], values["listen_tls_key"]
+    certificate = values["listen_tls_certificate"]
+    key = values["listen_tls_key"] or certificate
     try:
-        found = certificates_in(_text_of(certificate))
+        pair = pair_of(certificate, key)
     except ValueError as error:
-        mistakes.of("listen-tls-certificate", f"{certificate}: {error}")
+        is_key = key != certificate and str(error).startswith(f"{shown(key)}: ")
+        mistakes.of("listen-tls-key" if is_key else "listen-tls-certificate", str(error))
         return
-    if not found:
-        mistakes.of("listen-tls-certificate", _("{path}: no certificate in it (PEM)").format(path=certificate))
-        return
-    if b"PRIVATE KEY-----" not in _text_of(key or certificate):
-        told = _("{path}: no private key in it (PEM)").format(path=key or certificate)
-        mistakes.of("listen-tls-key", told)
-        return
-    if is_open_to_all(key or certificate):
+    if is_open_to_all(key):
         told = _("{name}: every user of this machine can read the key in {path}; chmod o-r it")
-        name = "listen-tls-key" if key else "listen-tls-certificate"
-        warnings.append(told.format(name=name, path=key or certificate))
-    begins, ends = moment(found[0], "not_valid_before") or 0.0, moment(found[0], "not_valid_after") or 0.0
-    values["listen_lasts"] = Lasts(ends)
-    wrong = ""
-    if ends <= time.time():
-        wrong = _("{path}: the certificate expired at {time}").format(path=certificate, time=time_text(ends))
-    elif begins > time.time():
-        wrong = _("{path}: the certificate is valid from {time} on").format(path=certificate, time=time_text(begins))
+        name = "listen-tls-key" if values["listen_tls_key"] else "listen-tls-certificate"
+        warnings.append(told.format(name=name, path=key))
+    values["listen_lasts"] = Lasts(pair.expires)
+    wrong = pair.why_not(time.time())
     if wrong and before is not None and before.listen_tls_certificate != certificate:
-        mistakes.of("listen-tls-certificate", wrong)
+        mistakes.of("listen-tls-certificate", f"{shown(certificate)}: {wrong}")
     elif wrong:
         # No mistake: a gateway must start after a reboot, whenever that is; and others may come to plain places.
-        warnings.append(_("listen-tls-certificate: {wrong}; clients will not trust it").format(wrong=wrong))
+        told = _("listen-tls-certificate: {path}: {wrong}; clients will not trust it")
+        warnings.append(told.format(path=shown(certificate), wrong=wrong))
 
 
 def _check_clients(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
     ca, crl = values["listen_client_ca"], values["listen_client_crl"]
     try:
-        authorities = certificates_in(_text_of(ca))
+        authorities = certificates_in(_pem(ca).data)
     except ValueError as error:
         mistakes.of("listen-client-ca", f"{ca}: {error}")
         return
@@ -194,7 +159,7 @@ def _check_clients(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
     if not crl:
         return
     try:
-        lists = Revocations(_data_of(crl))
+        lists = Revocations(_pem(crl).data)
     except ValueError:
         told = _("{path}: no certificate revocation list in it (PEM, or DER)").format(path=crl)
         mistakes.of("listen-client-crl", told)
@@ -215,12 +180,5 @@ def _try_together(values: dict[str, Any], required: bool, mistakes: Mistakes) ->
     certificate, key, ca, crl = (values[name.replace("-", "_")] for name in NAMES)
     try:
         listen_context(certificate, key, ca, crl, required)
-    except ssl.SSLError as error:
-        path, name = (key, "listen-tls-key") if key else (certificate, "listen-tls-certificate")
-        if error.reason == "KEY_VALUES_MISMATCH":
-            told = _("{path}: the key does not fit the first certificate in {certificate}")
-            mistakes.of(name, told.format(path=path, certificate=certificate))
-        else:
-            mistakes.of(name, f"{path}: {(error.reason or str(error)).lower().replace('_', ' ')}")
-    except (OSError, ValueError) as error:
-        mistakes.of("listen-tls-key" if key else "listen-tls-certificate", f"{key or certificate}: {error}")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        mistakes.of("listen-client-ca" if required else "listen-tls-certificate", f"{ca or certificate}: {error}")

@@ -576,7 +576,13 @@ class Config:
         restart=True,
     )
     admin_tls_key: str = _status(
-        "admin-tls-key", "", plain, "FILE", _("its key (PEM), which is watched, too"), beside=True, restart=True
+        "admin-tls-key",
+        "",
+        plain,
+        "FILE",
+        _("its key (PEM), watched, too; by default in the file of the certificate"),
+        beside=True,
+        restart=True,
     )
     admin_token_file: str = _status(
         "admin-token-file",

@@ -61,15 +61,15 @@ def test_a_renewed_certificate_is_taken_by_itself_and_no_tunnel_is_lost(tmp_path
 BAD = {
     "a key that does not fit": (
         lambda gateway: pem(gateway.authority.server(gateway.address)) + key_pem(3),
-        "the key does not fit the first certificate",
+        "the key in it is not that of the first certificate",
     ),
     "an expired one": (
         lambda gateway: pem(gateway.authority.server(gateway.address, ends=-0.5)) + key_pem(),
-        "the certificate expired at",
+        "the certificate ended at",
     ),
     "one of tomorrow": (
         lambda gateway: pem(gateway.authority.server(gateway.address, begins=1)) + key_pem(),
-        "the certificate is valid from",
+        "the certificate begins only at",
     ),
     "no key": (lambda gateway: pem(gateway.authority.server(gateway.address)), "no private key in it (PEM)"),
     "no certificate": (lambda _gateway: key_pem(), "no certificate in it (PEM)"),
@@ -300,4 +300,4 @@ def ogw_flags(gateway):
 
 def test_a_gateway_starts_with_an_expired_certificate_and_says_so(tmp_path):
     with Secure(tmp_path, ends=-0.5) as gateway:
-        assert [one for one in gateway.events(100) if "the certificate expired at" in one["message"]]
+        assert [one for one in gateway.events(100) if "the certificate ended at" in one["message"]]

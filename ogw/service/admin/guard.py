@@ -71,7 +71,9 @@ class Guard:
         self._cells = cells
         self._pair: Optional[KeyPair] = config.admin_key_pair
         self._tokens: Optional[Tokens] = config.admin_tokens
-        self._pair_files = Watched([config.admin_tls_certificate, config.admin_tls_key] if self._pair else [])
+        self._pair_files = Watched(
+            [config.admin_tls_certificate, config.admin_tls_key or config.admin_tls_certificate] if self._pair else []
+        )
         self._token_files = Watched([config.admin_token_file] if self._tokens else [])
         self._lock = threading.Lock()
         self._refused: dict[str, tuple[int, str]] = {}  # by cause: how many of whom nobody told yet, and the last one
@@ -130,7 +132,7 @@ class Guard:
         if self._pair is None:
             return
         try:
-            pair = read_key_pair(certificate, key)
+            pair = read_key_pair(certificate, key or certificate)
             # Where both are over, the new one is no worse.
             if (why := pair.why_not(time.time())) and not self._pair.why_not(time.time()):
                 raise ValueError(f"{certificate}: {why}")

@@ -234,7 +234,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart_and_a_wrong_one_is_not
         assert metrics(gateway)["ogw_admin_certificate_expiry_time_seconds"] < before
         second, key = shown(place, trusting), issued.key.read_bytes()
         for wrong, why in (
-            (lambda: issued.renew(days=-1), "it ended at"),
+            (lambda: issued.renew(days=-1), "the certificate ended at"),
             (lambda: issued.put(issued.key, key), "is not the key of the certificate in"),
             (lambda: issued.put(issued.key, encrypted(key)), "the key is encrypted"),
             (lambda: issued.put(issued.key, b"nothing"), "no private key in it (PEM)"),
@@ -276,7 +276,7 @@ def test_an_expired_certificate_does_not_keep_the_gateway_from_starting(place, i
     issued.renew(days=-1)
     with Gateway(*ALLOW, "--admin-address", place, *issued.flags) as gateway:
         assert (
-            "it ended at"
+            "the certificate ended at"
             in until(lambda: [one for one in gateway.lines if "admin-tls" in one["message"]])[0]["message"]
         )
         (sentence,) = [one for one in asked(gateway, "/status")["attention"] if "certificate" in one]
@@ -294,8 +294,9 @@ def test_one_that_ends_soon_needs_attention(place, issued):
 
 
 def test_one_without_the_other_is_a_mistake(issued):
-    assert mistakes(*issued.flags[:2]) == ["admin-tls-key: set it, too; admin-tls-certificate is"]
-    assert mistakes(*issued.flags[2:]) == ["admin-tls-certificate: set it, too; admin-tls-key is"]
+    [told] = mistakes(*issued.flags[:2])
+    assert told == f"admin-tls-certificate: {issued.certificate}: no private key in it (PEM)"
+    assert mistakes(*issued.flags[2:])[0] == "admin-tls-certificate: set it, too; admin-tls-key is"
 
 
 def test_a_key_that_does_not_fit_is_a_mistake_and_one_for_all_eyes_a_warning(issued, tmp_path, authority):
