@@ -1,0 +1,93 @@
+"""Who a client is by its certificate, and whether it may be that still."""
+
+import ipaddress
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from harness.pki import Authority
+
+from ogw.policy.identity import (
+    MOST_NAMES,
+    Authorities,
+    Revocations,
+    certificates_in,
+    fingerprint,
+    identity_of,
+    moment,
+)
+from ogw.policy.names import LONGEST
+
+OWN, OTHER = Authority(), Authority("Other CA", 2)
+
+
+def der(*certificates):
+    return tuple(one.public_bytes(Encoding.DER) for one in certificates)
+
+
+def identity(certificate, authority=OWN):
+    return identity_of(der(certificate, authority.certificate))
+
+
+def test_all_its_names_are_known_exactly_as_they_are():
+    names = [
+        x509.DNSName("Till-7.example.com"),
+        x509.RFC822Name("till-7@example.com"),
+        x509.UniformResourceIdentifier("spiffe://example.com/till/7"),
+        x509.IPAddress(ipaddress.ip_address("2001:db8::7")),
+        x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x01x"),
+    ]
+    known = identity(OWN.issue("Till 7", "till-7", names=names))
+    assert known.names == {
+        *("cn:Till 7", "cn:till-7", "san:Till-7.example.com", "san:till-7@example.com"),
+        *("san:spiffe://example.com/till/7", "san:2001:db8::7"),
+    }
+    assert known.subject == "CN=till-7,CN=Till 7"
+
+
+def test_names_are_bounded_in_number_and_length():
+    many = identity(OWN.issue("till", names=[f"n{number}.example" for number in range(500)]))
+    assert len(many.names) == MOST_NAMES and "cn:till" in many.names
+    long = identity(OWN.issue("till", names=["x" * LONGEST]))
+    assert long.names == {"cn:till"}
+
+
+def test_what_cannot_be_read_is_nobody():
+    with pytest.raises(ValueError, match="ValueError"):
+        identity_of((b"0\x03\x02\x01\x01",))
+
+
+def test_lists_are_read_as_pem_one_after_another_or_der():
+    bad, good = OWN.issue("bad"), OWN.issue("good")
+    listed = OWN.crl(bad)
+    one = x509.load_pem_x509_crl(listed).public_bytes(Encoding.DER)
+    for data in (listed, one, OTHER.crl() + listed, b"# a comment\n" + listed + OTHER.crl(ends=90)):
+        lists = Revocations(data)
+        assert lists.until == moment(x509.load_pem_x509_crl(listed), "next_update")
+        assert lists.revoked(identity(bad).chain[0]) and not lists.revoked(identity(good).chain[0])
+        # Numbers of serials are each authority's own.
+        assert not lists.revoked(identity(bad).chain[0]._replace(issuer=OTHER.name.public_bytes()))
+    for data in (b"", b"nonsense", OWN.pem):
+        with pytest.raises(ValueError, match=r"."):
+            Revocations(data)
+
+
+def objection(certificate, authorities=(OWN,), crl=b""):
+    trusted = [fingerprint(one) for authority in authorities for one in certificates_in(authority.pem)]
+    revocations = Revocations(crl) if crl else None
+    return Authorities(trusted, revocations).objection(certificate and identity(certificate))
+
+
+def test_who_could_come_in_now_may_be_there_still():
+    till = OWN.issue("till")
+    assert objection(till) == "" and objection(till, (OTHER, OWN), OWN.crl()) == ""
+    assert "listen-client-certificate" in objection(None)
+    assert "listen-client-ca" in objection(till, (OTHER,))
+    assert "is revoked (listen-client-crl)" in objection(till, crl=OTHER.crl() + OWN.crl(till))
+    assert "has expired" in objection(OWN.issue("till", ends=-0.1))
+
+
+def test_its_end_is_known():
+    certificate = OWN.issue("till", ends=1)
+    assert identity(certificate).until == pytest.approx(time.time() + 86400, abs=60)
