@@ -20,7 +20,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:Deprecation
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
-    with Secure(tmp_path_factory.mktemp("files"), "--head-timeout", "1s", "--log-level", "debug", crl=True) as gateway:
+    with Secure(tmp_path_factory.mktemp("files"), "--log-level", "debug", crl=True) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory):
+    """One that waits for a second only."""
+    with Secure(tmp_path_factory.mktemp("files"), "--head-timeout", "1s", "--log-level", "debug") as gateway:
         yield gateway
 
 
@@ -166,20 +173,20 @@ def hello(gateway):
     return outgoing.read()
 
 
-def test_a_handshake_has_the_time_of_a_head(gateway):
-    with gateway.raw() as sock:
+def test_a_handshake_has_the_time_of_a_head(hasty):
+    with hasty.raw() as sock:
         name = "{}:{}".format(*sock.getsockname())
-        sock.sendall(hello(gateway))
+        sock.sendall(hello(hasty))
         assert b"".join(iter(lambda: sock.recv(4096), b""))
-    line = gateway.wait_for(event=114, client=name)
-    assert line["reason"] == "client-tls-timeout" and 0.9 < line["duration"] < 1.5 * PATIENCE
+    line = hasty.wait_for(event=114, client=name)
+    assert line["reason"] == "client-tls-timeout" and 0.2 < line["duration"] < 1.5 * PATIENCE
 
 
-def test_a_byte_now_and_then_does_not_prolong_it(gateway):
-    with gateway.raw() as sock:
+def test_a_byte_now_and_then_does_not_prolong_it(hasty):
+    with hasty.raw() as sock:
         sock.settimeout(0.05)
         name = "{}:{}".format(*sock.getsockname())
-        for byte in hello(gateway)[:100]:
+        for byte in hello(hasty)[:100]:
             try:
                 sock.sendall(bytes([byte]))
                 if not sock.recv(1):
@@ -188,15 +195,15 @@ def test_a_byte_now_and_then_does_not_prolong_it(gateway):
                 continue
             except ConnectionError:
                 break
-    line = gateway.wait_for(event=114, client=name)
+    line = hasty.wait_for(event=114, client=name)
     assert line["reason"] == "client-tls-timeout" and line["duration"] < 1.5 * PATIENCE
 
 
-def test_who_says_nothing_is_closed_in_silence(gateway):
-    with gateway.raw() as sock:
+def test_who_says_nothing_is_closed_in_silence(hasty):
+    with hasty.raw() as sock:
         name = "{}:{}".format(*sock.getsockname())
         assert sock.recv(1) == b""
-    assert not [one for one in gateway.lines if one.get("client") == name and one["level"] != "debug"]
+    assert not [one for one in hasty.lines if one.get("client") == name and one["level"] != "debug"]
 
 
 @pytest.mark.parametrize("resets", [False, True])
