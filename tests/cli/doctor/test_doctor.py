@@ -399,7 +399,8 @@ def test_the_bundle_has_what_helps_and_no_secret(flags, server, tmp_path, author
     assert parsed["ogw-doctor/about.json"]["kernel"] == os.uname().release
     assert "ogw_tunnels" in files["ogw-doctor/metrics.txt"]
     lines = files["ogw-doctor/log.txt"].splitlines()
-    assert len(lines) == 1000 and "(hidden)" in lines[-1]
+    assert len(lines) == 1000
+    assert any("(hidden)" in line for line in lines[-10:])  # the gateway may have said something since
 
 
 def test_hosts_of_lists_from_elsewhere_are_tried_and_what_their_urls_carry_is_hidden(flags, tmp_path, authority_file):
