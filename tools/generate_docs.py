@@ -130,7 +130,12 @@ def relay_refusals() -> str:
 
 
 def rejections() -> str:
-    return _reasons(reason for reason in Reason if not reason.status and reason.event not in (108, 405))
+    own = (reason for reason in Reason if not (reason.status or reason.refuses))
+    return _reasons(reason for reason in own if reason.event not in (108, 405))
+
+
+def legs() -> str:
+    return _reasons(reason for reason in Reason if reason.refuses and not reason.status)
 
 
 def ends() -> str:
@@ -237,6 +242,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings": settings,
     "refusals": refusals,
     "relay refusals": relay_refusals,
+    "legs": legs,
     "rejections": rejections,
     "ends": ends,
     "list reasons": list_reasons,
