@@ -86,6 +86,8 @@ def tree() -> argparse.ArgumentParser:
         whole.description = command.does
         _furnish(whole)
         below[group](verb, command.does, whole)
+        if any(other.words.startswith(f"{command.words} ") for other in COMMANDS):
+            below[command.words] = branches(whole, "verb")
     return root
 
 
