@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 
 from harness.clones import clone, package
 from harness.commands import ROOT
@@ -24,8 +23,8 @@ def debs(factory):
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path(folder, NEXT).exists():
-            _build(folder)
-            _follow(folder, folder / "unpacked")
+            _build(folder, factory.mktemp("tree"))
+            _follow(folder, factory.mktemp("unpacked"))
     return folder
 
 
@@ -33,12 +32,11 @@ def path(folder, version):
     return folder / f"ogw_{version}_all.deb"
 
 
-def _build(folder):
+def _build(folder, place):
     lacks = run([peer("dpkg-checkbuilddeps"), str(ROOT / "conf/debian/control")], check=False).stderr
     if lacks:
         without(f"{lacks.strip()}; tools/test --long installs it when it runs as root on Debian")
-    package(clone(folder / "tree", THIS), "deb", "--output", folder)
-    shutil.rmtree(folder / "tree")
+    package(clone(place / "ogw", THIS), "deb", "--output", folder)
 
 
 def _follow(folder, unpacked):
@@ -50,4 +48,3 @@ def _follow(folder, unpacked):
         (unpacked / name).write_text(text.replace(begin + THIS, begin + NEXT))
     (unpacked / "DEBIAN/md5sums").unlink()
     run([peer("dpkg-deb"), "--root-owner-group", "--build", str(unpacked), str(path(folder, NEXT))])
-    shutil.rmtree(unpacked)
