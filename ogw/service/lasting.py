@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from ogw.report.events import Event
 from ogw.report.log import Log, timestamp
-from ogw.settings.listen_tls import Lasts, soon_over
+from ogw.settings.listen_tls import Lasts
+from ogw.settings.renewal import soon_over
 
 SECONDS = 86400.0  # between two lines
 

@@ -18,8 +18,6 @@ from ogw.settings.password_file import is_open_to_all
 from ogw.settings.trust import PemFile, read_pem_file
 
 NAMES = ("listen-tls-certificate", "listen-tls-key", "listen-client-ca", "listen-client-crl")
-# Seconds before its end in which it is to be renewed: a list's end comes every day, or week.
-SOON = {"listen-tls-certificate": 21 * 86400.0, "listen-client-crl": 6 * 3600.0}
 
 
 class Lasts(NamedTuple):
@@ -31,11 +29,6 @@ class Lasts(NamedTuple):
 
     certificate: float = 0.0
     revocations: float = 0.0
-
-
-def soon_over(name: str, until: float) -> bool:
-    """Whether what a setting names is to be renewed now; `until` in Unix seconds, 0 for no end."""
-    return bool(until) and until - SOON[name] <= time.time()
 
 
 def listen_context(certificate: str, key: str, ca: str, crl: str, required: bool) -> ssl.SSLContext:

@@ -16,14 +16,14 @@ from ogw.cli.live.sockets import NoGateway
 from ogw.policy.rules import time_text
 from ogw.report.status import Status, state_of
 from ogw.service.absence import absent_places
-from ogw.service.admin.attention import SOON, attention
+from ogw.service.admin.attention import attention
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.service.listener import ListenError, listen
 from ogw.settings import run_dir
 from ogw.settings.checks import why_not_written
 from ogw.settings.elsewhere.source import is_url
-from ogw.settings.listen_tls import soon_over
 from ogw.settings.listening import NO_SUCH_FAMILY
+from ogw.settings.renewal import SOON, soon_over
 from ogw.settings.settings import SETTINGS, Config
 from ogw.tunnel.ports import RANGE_FILE
 from ogw.wire.place import place
@@ -93,9 +93,10 @@ def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
 
 
 def of_certificates(config: Config) -> list[Finding]:
-    """Of tls:// addresses: until when they do. What is wrong with their files is a mistake of the configuration."""
+    """Until when they do, and revocation lists. What is wrong with their files is a mistake of the configuration."""
     found = []
-    for name, until in zip(("listen-tls-certificate", "listen-client-crl"), config.listen_lasts, strict=True):
+    of_admin = config.admin_key_pair.expires if config.admin_key_pair is not None else 0.0
+    for name, until in zip(SOON, (*config.listen_lasts, of_admin), strict=True):
         if not until:
             continue
         path, when = getattr(config, SETTINGS[name].attribute), time_text(until)
@@ -222,31 +223,14 @@ def of_files(config: Config, file: Optional[str]) -> list[Finding]:
         found += _permissions(file, secret)
     if config.relay_proxy_password_file:
         found += _permissions(config.relay_proxy_password_file, True)
-    found += _of_admin(config)
+    for path in (config.admin_tls_key, config.admin_token_file):
+        found += _permissions(path, True) if path else []
     if config.log_file:
         found.append(_log_file(config.log_file))
     found.append(_run_dir(config))
     if any(is_url(source) for source in config.allowed_host_source):
         found += _disk(config.state_dir)
     return found
-
-
-def _of_admin(config: Config) -> list[Finding]:
-    """The certificate of admin-address, its key, and the tokens."""
-    found = [
-        one for path in (config.admin_tls_key, config.admin_token_file) if path for one in _permissions(path, True)
-    ]
-    pair, path = config.admin_key_pair, config.admin_tls_certificate
-    if pair is None:
-        return found
-    do = _("put a new one there, and its key into admin-tls-key; the gateway takes both without a restart")
-    if why := pair.why_not(time.time()):
-        return [*found, problem("files", path, _("the certificate of admin-address: {why}").format(why=why), do)]
-    days = int((pair.expires - time.time()) // 86400)
-    what = _("the certificate of admin-address ends at {time}, in {days} days")
-    what = what.format(time=time_text(pair.expires), days=days)
-    soon = pair.expires - time.time() < SOON
-    return [*found, warning("files", path, what, do) if soon else ok("files", path, what)]
 
 
 def _log_file(path: str) -> Finding:

@@ -5,10 +5,9 @@ from datetime import datetime
 from gettext import gettext as _
 
 from ogw.report.status import Status, state_of
-from ogw.settings.listen_tls import soon_over
+from ogw.settings.renewal import soon_over
 
 NEARLY_FULL = 0.9  # of max-tunnels
-SOON = 14 * 86400.0  # seconds that a certificate has left
 MOST_MISTAKES = 5  # of a refused reload
 
 
@@ -37,8 +36,8 @@ def attention(status: Status) -> list[str]:
                 mistakes="; ".join(listed) or _("ogw check{flags} tells why").format(flags=status.get("flags", "")),
             )
         )
+    told += _of_certificates(status)
     told += _of_admin_files(status)
-    told += _of_listen_tls(status)
     if (absent := status.get("listen_absent")) and not status.get("listen_freebind"):
         text = _("This machine does not have the address of {places} any more: no client reaches it there.")
         told.append(text.format(places=", ".join(absent)))
@@ -97,37 +96,28 @@ def _of_sources(status: Status) -> list[str]:
     return told
 
 
-def _of_admin_files(status: Status) -> list[str]:
-    """The certificate of admin-address, where it ends soon or ended; and files that were not taken."""
-    told = []
-    until = status.get("admin_tls_until")
-    left = datetime.fromisoformat(until).timestamp() - time.time() if until else SOON
-    if left < SOON:
-        text = _("The certificate of admin-address expires at {time}, in {days} days: put a new one in its place, and "
-                 "its key.")  # fmt: skip
-        if left <= 0:
-            text = _("The certificate of admin-address expired at {time}: nobody trusts it any more. Put a new one in "
-                     "its place, and its key.")  # fmt: skip
-        told.append(text.format(time=until, days=int(left // 86400)))
-    for why in status.get("admin_files_refused", []):
-        told.append(_("{why}. What was in force before stays.").format(why=why))
-    return told
-
-
-def _of_listen_tls(status: Status) -> list[str]:
-    """Of tls:// addresses: what is over, or soon will be."""
+def _of_certificates(status: Status) -> list[str]:
+    """And of revocation lists: what is over, or soon will be."""
     of_tls = status.get("listen_tls") or {"listen": [], "certificate_until": None, "crl_until": None}
     named = {
         "listen-tls-certificate": (of_tls["certificate_until"], _("The gateway's certificate for {places}")),
         "listen-client-crl": (of_tls["crl_until"], _("A list of revoked certificates of clients at {places}")),
+        "admin-tls-certificate": (status.get("admin_tls_until"), _("The certificate of admin-address")),
     }
     told = []
     for name, (until, what) in named.items():
         if until is None or not soon_over(name, moment := datetime.fromisoformat(until).timestamp()):
             continue
-        text = _("{what} is over since {until}: no such client gets in.") if moment <= time.time() else (
-            _("{what} is to be renewed before {until} ({name}).")
-        )  # fmt: skip
+        text = _("{what} is over since {until}: nobody gets in by it. Put a new one in its place ({name}).") if (
+            moment <= time.time()
+        ) else _("{what} is to be renewed before {until} ({name}).")  # fmt: skip
         shown = what.format(places=", ".join(of_tls["listen"]))
         told.append(text.format(what=shown, until=f"{until[:19]}Z", name=name))
     return told
+
+
+def _of_admin_files(status: Status) -> list[str]:
+    """Those that were not taken."""
+    return [
+        _("{why}. What was in force before stays.").format(why=why) for why in status.get("admin_files_refused", [])
+    ]
