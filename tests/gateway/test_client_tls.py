@@ -10,6 +10,7 @@ import pytest
 from cryptography.x509 import ExtendedKeyUsageOID
 from harness.admin import asked, metrics
 from harness.gateway import read_exactly
+from harness.peers import peer
 from harness.pki import Authority
 from harness.secure import Secure
 from harness.upstreams import Server, pattern, reset
@@ -236,6 +237,23 @@ def test_all_that_failed_has_given_back_what_it_held(gateway, till, upstream):
     until(lambda: gateway.descriptors() <= open_before, what=lambda: (gateway.descriptors(), open_before))
     after = gateway.census()
     assert after["tunnels"] == 0 and after["greenlets"] - after["idle"] <= before["greenlets"] - before["idle"]
+
+
+def test_too_many_that_are_not_done_make_room_the_oldest_first(tmp_path, upstream):
+    few = [peer("prlimit"), "--nofile=256"]
+    more = ("--head-timeout", "60s")
+    with Secure(tmp_path, *more, required=False, command=few) as gateway, contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(gateway.raw()) for _turn in range(100)]
+        name = "{}:{}".format(*socks[0].getsockname())
+        for sock in socks:
+            sock.sendall(b"\x16\x03")
+        assert socks[0].recv(1) == b""
+        line = gateway.wait_for(event=302, client=name)
+        assert line["reason"] == "client-tls-too-many" and "status" not in line
+        gateway.through(gateway.client(), upstream.target).close()
+        socks[-1].settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            socks[-1].recv(1)
 
 
 # The ends of a tunnel.
