@@ -2,13 +2,14 @@
 
 import os
 import signal
+import socket
 import sys
 
 import jsonschema
 import pytest
 from harness.admin import ask
 from harness.dns import Dns
-from harness.gateway import Gateway, read_all, read_head
+from harness.gateway import Gateway, address, read_all, read_head
 from harness.handover import Upgraded
 from harness.hellos import extension, hello
 from harness.lines import SCHEMA, VALIDATOR, assert_valid, mistakes
@@ -92,7 +93,10 @@ def lines(authority, authority_file, tmp_path_factory):
     """Those of one gateway that lived through everything that has a number."""
     path = tmp_path_factory.mktemp("story") / "ogw.ini"
     write(path)
-    flags = ("--config", str(path), "--log-level", "debug")
+    tls = address()
+    authority.issue_cert(tls).private_key_and_cert_chain_pem.write_to_path(str(path.with_name("tls.pem")))
+    flags = ("--config", str(path), "--log-level", "debug", "--listen-address", f"tls://{tls}:8443")
+    flags += ("--listen-tls-certificate", str(path.with_name("tls.pem")))
     more = {"program": [sys.executable, "-c", BROKEN], "environment": {"SSL_CERT_FILE": authority_file}}
     with TlsServer(serving(authority, NAME, version="1.3")) as server, Server(refuse, port=3128) as relay:
         names = {NAME: [server.host], "broken.bench.example": [server.host]}
@@ -101,6 +105,9 @@ def lines(authority, authority_file, tmp_path_factory):
             with gateway.connect() as sock:
                 sock.sendall(b"GET http://www.bench.example/ HTTP/1.1\r\n\r\n")
                 assert read_all(sock).startswith(b"HTTP/1.1 405 ")
+            with socket.create_connection((tls, 8443)) as sock:
+                sock.sendall(b"CONNECT www.example.com:443 HTTP/1.1\r\n\r\n")
+                assert read_all(sock).startswith(b"HTTP/1.1 400 ")
             assert story.refused("www.example.com:443") == 403
             assert story.refused("broken.bench.example:443") == 500
             assert story.refused(f"{NAME}:443", b"SSH-2.0-x\r\n") == 200
