@@ -38,6 +38,7 @@ class Asked(NamedTuple):
     at         Unix seconds for which it is asked; None: now
     named      what else is to be allowed: as in report/refusals.py
     names      in the certificate that the client has shown
+    by_name    the INI file takes rules that name clients so
     """
 
     reason: str
@@ -47,6 +48,7 @@ class Asked(NamedTuple):
     at: Optional[float] = None
     named: str = ""
     names: Names = NOBODY
+    by_name: bool = True
 
 
 def command_for(
@@ -80,6 +82,8 @@ def _edits(policy: Policy, asked: Asked, is_own: Callable[[str, int], bool]) -> 
     if any(rule.source.startswith(NOT_IN_A_FILE) for rule in denying):
         return []
     rule = _rule_for(policy, asked, target, reachable)
+    if "from=" in rule and writable(asked.names) and not asked.by_name:
+        return []  # by its address it would be a rule for others, too
     removals = " ".join(shlex.quote(text) for text in dict.fromkeys(map(str, denying)))
     return [
         *([f"denied-host remove {removals}"] if removals else []),

@@ -273,7 +273,8 @@ class Tunnels:
             return None  # no command can write there
         shared = self._shared
         asked = Asked(refusal.reason, refusal.client, refusal.target, refusal.addresses, None, refusal.named)
-        asked = asked._replace(names=refusal.names) if refusal.names else asked
+        if refusal.names:
+            asked = asked._replace(names=refusal.names, by_name=self.config.names_clients)
         return command_for(shared.policy, asked, self._flags, shared.dialer.is_own)
 
     def report_census(self) -> None:

@@ -703,6 +703,11 @@ class Config:
         return tuple(dict.fromkeys(rule for one in self.sourced for rule in one.rules))
 
     @property
+    def names_clients(self) -> bool:
+        """The INI file itself says that clients show a certificate: only then it takes rules that name them by it."""
+        return self.origins["listen-client-certificate"][-1].source.rpartition(":")[2].isdigit()
+
+    @property
     def left_out(self) -> list[Rule]:
         """The host rules of other stages, which are not taken."""
         rules = (*self.allowed_host, *self.sourced_hosts, *self.denied_host, *self.client_certificate_hosts)

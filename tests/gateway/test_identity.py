@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import socket
 
 import pytest
@@ -25,7 +26,8 @@ def configured(tmp_path):
 
     def configure(*rules, more=""):
         listed = "".join(f"    shop.example {rule} to=127.0.0.0/8\n" for rule in rules)
-        (tmp_path / "gw.ini").write_text(f"[ogw]\n{more}allowed-host =\n{listed}")
+        asks = f"listen-client-certificate = required\nlisten-client-ca = {tmp_path}/files/ca.pem\n"
+        (tmp_path / "gw.ini").write_text(f"[ogw]\n{asks}{more}allowed-host =\n{listed}")
 
     return configure
 
@@ -35,7 +37,8 @@ def gateway(tmp_path, configured, upstream):
     configured("from=cn:till-7")
     (tmp_path / "files").mkdir()
     with Dns({"shop.example": [upstream.host]}) as dns:
-        with Secure(tmp_path / "files", "--config", str(tmp_path / "gw.ini"), *dns.flags) as gateway:
+        flags = ("--config", str(tmp_path / "gw.ini"), *dns.flags)
+        with Secure(tmp_path / "files", *flags, required=False) as gateway:
             yield gateway
 
 
@@ -60,7 +63,9 @@ def test_a_rule_holds_for_its_name_alone_and_every_line_says_who_it_was(gateway,
     assert refused["client_subject"] == "CN=till-8"
     assert "is for other clients than 127.0.0.1 (cn:till-8)" in refused["message"]
     [known] = [one for one in asked(gateway, "/status")["refusals"] if one.get("client_subject") == "CN=till-8"]
-    assert "'shop.example from=cn:till-8 to=127.0.0.0/8'" in known["command"]
+    assert "allowed-host add 'shop.example from=cn:till-8 to=127.0.0.0/8'" in known["command"]
+    assert ogw(*shlex.split(known["command"])[1:]).returncode == 0
+    assert answer(gateway, eight)[0].startswith("HTTP/1.1 200 ")
     [told] = asked(gateway, f"/tunnel?id={refused['tunnel']}")["refusals"]
     assert told["client_subject"] == "CN=till-8"
     with socket.create_connection((gateway.address, 8080), 20) as sock:  # without TLS: nobody

@@ -109,6 +109,9 @@ TILL = frozenset({"san:till-17.shop.example", "cn:Till 17"})
 def test_a_client_with_a_certificate_is_allowed_by_a_name_of_it(names, allowed, told):
     asked = Asked("host-not-allowed", "198.51.100.9", "a.example:443", names=names)
     assert command_for(Policy(parse_rules(allowed, "f:1")[0]), asked) == told
+    is_named = told is not None and "from=" in told and not told.endswith("from=198.51.100.9' --reload")
+    asked = asked._replace(by_name=False)
+    assert command_for(Policy(parse_rules(allowed, "f:1")[0]), asked) == (None if is_named else told)
 
 
 @pytest.mark.parametrize("names", [TILL, frozenset(), frozenset({'cn:"'})])

@@ -122,6 +122,7 @@ class Explainer:
         if self._config.file == os.devnull:
             return None  # no command can write there
         flags = flags_without_gateway(self._config)
+        asked = asked._replace(by_name=self._config.names_clients)
         command = command_for(self.policy, asked, flags, self._dialer.is_own)
         if command is None or asked.addresses or not (addresses := self._guarded(asked)):
             return command

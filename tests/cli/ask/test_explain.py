@@ -22,7 +22,6 @@ from ogw.cli.words import client_address
 from ogw.settings.loader import load
 
 NEAR, FAR, STRANGER = "127.50.1.1", "127.60.1.1", "127.70.1.1"  # clients
-REQUIRED = ["--listen-client-certificate", "required"]
 ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) [^:\r]*(?:: ([a-z-]+))?\r\n")
 NOBODY_LISTENS = "connection-refused"  # what comes of a dial, which explain leaves out: the decision was to dial
 PRIVATE = "127.99.7.7"  # where nobody listens
@@ -440,10 +439,11 @@ def test_ctrl_c_ends_it_while_a_name_is_looked_up(dns):
     assert (process.returncode, output, errors) == (130, "", "")
 
 
-def test_names_of_a_certificate_and_stages_are_told():
-    rules = ("named.example.com from=cn:till-17", "new.example.com stage=canary", "*.example.net")
-    config = load([word for rule in rules for word in ("--allowed-host", rule)] + REQUIRED, {})
-    explainer = Explainer(config)
+def test_names_of_a_certificate_and_stages_are_told(tmp_path):
+    rules = "    named.example.com from=cn:till-17\n    new.example.com stage=canary\n    *.example.net\n"
+    file = tmp_path / "ogw.ini"
+    file.write_text(f"[ogw]\nlisten-client-certificate = required\nallowed-host =\n{rules}")
+    explainer = Explainer(load(["--config", str(file)], {}))
     try:
         till = frozenset({"cn:till-17"})
         for names, decision in ((till, "allowed"), (frozenset({"cn:till-18"}), "refused"), (frozenset(), "refused")):
@@ -456,7 +456,7 @@ def test_names_of_a_certificate_and_stages_are_told():
         assert told["command"].startswith("ogw allowed-host add 'named.example.com from=cn:till-18'")
         assert "is for other clients than 127.50.1.1 (cn:till-18)" in told["detail"]
         told = explainer.explain(b"new.example.com:443", NEAR)
-        assert "there is a rule for it, new.example.com stage=canary (--allowed-host), but of stage" in told["detail"]
+        assert f"there is a rule for it, new.example.com stage=canary ({file}:5), but of stage" in told["detail"]
         (rule,) = told["rules"]
         assert (rule["rule"], rule["holds"], rule["obstacle"]) == ("new.example.com stage=canary", False, "stage")
     finally:
