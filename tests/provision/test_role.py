@@ -59,9 +59,10 @@ class Site(NamedTuple):
     service: Service
     playbook: Playbook
 
-    def of_host(self, version, secrets=(), **settings):
+    def of_host(self, version, secrets=(), ogw_restart=False, **settings):
         self.playbook.of_host(
             HOST, ogw_install_from="deb", ogw_deb=f"files/ogw_{version}_all.deb", ogw_secrets=dict(secrets),
+            ogw_restart=ogw_restart,
             ogw_settings_of_host={**OF_THE_TEST, **{name.replace("_", "-"): one for name, one in settings.items()}},
         )  # fmt: skip
 
@@ -170,10 +171,15 @@ def _workers(site, tunnel):
     tunnel.close()
     until(lambda: site.status()["predecessor"] is None)
     pid = site.service.pid
-    assert site.runs()[0] > 0
-    assert site.service.pid != pid and len(site.status()["workers"]) == 3
-    changed, said = site.runs()
-    assert changed == 0, said
+    with site.service.ask(TARGET)[0] as other:
+        assert site.runs()[0] > 0
+        assert site.service.pid != pid and len(site.status()["workers"]) == 3
+        _exchange(other)
+        site.of_host(NEXT, ogw_restart=True, workers=2, drain_timeout="0s")
+        assert site.runs()[0] > 0
+        assert len(site.status()["workers"]) == 2 and site.allows(TARGET)
+        assert read_exactly(other, 1) == b""
+    assert site.machine.sh("ls /run/ogw.*", check=False).stdout == ""
 
 
 def _exchange(sock):
