@@ -133,7 +133,7 @@ def _another_host(site, tunnel):
     site.of_host(
         THIS, {"relay-proxy-password-file": PASSWORD}, allowed_host=["www.example.org"], relay_proxy_username="gateway"
     )
-    changed, said = site.runs("--diff")
+    changed, said = site.runs("--diff", "--tags", "configure,serve")
     assert changed > 0 and "+    www.example.org" in said, said
     assert site.allows(NEITHER) and site.service.pid == pid
     _exchange(tunnel)
