@@ -174,6 +174,14 @@ def hello(gateway):
     return outgoing.read()
 
 
+def test_tls_at_a_plain_address_is_told_that_there_are_others(gateway):
+    with gateway.connect() as sock:
+        name = "{}:{}".format(*sock.getsockname())
+        sock.sendall(hello(gateway))
+        assert sock.recv(12) == b"HTTP/1.1 400"
+    assert "begins with tls://" in gateway.wait_for(event=104, client=name)["message"]
+
+
 def test_a_handshake_has_the_time_of_a_head(hasty):
     with hasty.raw() as sock:
         name = "{}:{}".format(*sock.getsockname())
