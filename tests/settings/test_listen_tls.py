@@ -90,7 +90,7 @@ def test_the_key_may_have_a_file_of_its_own(files, tmp_path):
     assert told.startswith("listen-tls-key: every user of this machine can read the key")
     (tmp_path / "own.key").write_bytes(key_pem(9))
     (told,) = mistakes({**files, "--listen-tls-key": str(tmp_path / "own.key")})
-    assert told.startswith(f"listen-tls-key: {tmp_path}/own.key: the key does not fit the first certificate in")
+    assert told.startswith(f"listen-tls-key: {tmp_path}/own.key: is not the key of the certificate in")
 
 
 def test_a_key_with_a_passphrase_is_told_and_nobody_is_asked(files, tmp_path):
@@ -98,7 +98,7 @@ def test_a_key_with_a_passphrase_is_told_and_nobody_is_asked(files, tmp_path):
     data = key().private_bytes(PEM, serialization.PrivateFormat.PKCS8, locked)
     (tmp_path / "own.pem").write_bytes(pem(OWN.server(HOST)) + data)
     (told,) = mistakes(files)
-    assert "the key in it is encrypted" in told
+    assert "the key is encrypted" in told
 
 
 def test_another_content_is_another_value_and_the_files_are_watched(files, tmp_path):
@@ -113,10 +113,10 @@ def test_another_content_is_another_value_and_the_files_are_watched(files, tmp_p
 def test_what_is_expired_is_a_mistake_only_where_it_would_take_the_place_of_a_good_one(files, tmp_path):
     good = loaded(files)
     write(tmp_path / "own.pem", OWN.server(HOST, ends=-0.1))
-    assert any("the certificate expired at" in one for one in loaded(files).warnings)
-    assert "the certificate expired at" in mistakes(files, before=good)[0]
+    assert any("the certificate ended at" in one for one in loaded(files).warnings)
+    assert "the certificate ended at" in mistakes(files, before=good)[0]
     expired = loaded(files)
-    assert any("the certificate expired at" in one for one in loaded(files, before=expired).warnings)
+    assert any("the certificate ended at" in one for one in loaded(files, before=expired).warnings)
 
 
 def test_a_tunnel_over_tls_needs_more_descriptors(files):
