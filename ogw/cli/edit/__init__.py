@@ -1,1 +1,1 @@
-"""Commands that edit the configuration's files."""
+"""Commands that edit the configuration's files, and sign lists for it."""

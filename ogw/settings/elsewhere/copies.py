@@ -150,7 +150,13 @@ def also_as(place: str, other: str) -> None:
     fresh = os.path.join(os.path.dirname(place), f"{NEW}{os.getpid()}")
     with suppress(FileNotFoundError):
         os.unlink(fresh)
-    os.link(place, fresh)
+    try:
+        os.link(place, fresh)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without second names, as of shares that pods mount
+        replace(other, read_file(place, os.stat(place).st_size), mode=0o600, most=0o600, like=place, name=(NEW, ""))
+        return
     os.rename(fresh, other)
     with suppress(FileNotFoundError):
         os.unlink(fresh)  # a rename between two names of one file does nothing

@@ -83,7 +83,7 @@ def test_the_running_gateway_is_asked_and_told(authority, authority_file, tmp_pa
             until(lambda: "serial 2," in ogw("sources", *where).stdout)
             done = ogw("sources", "rollback", server.url, *where)
             assert done.returncode == 0 and "the running gateway has taken it" in done.stdout, done.stderr
-            gateway.wait_for(event=114)
+            gateway.wait_for(event=115)
             done = ogw("sources", *where)
             assert done.returncode == 1 and "serial 1," in done.stdout and "rolled back at" in done.stdout
             told = ogw("status", *where).stdout

@@ -1,5 +1,6 @@
 """Copies at the start: whose signature counts, what a rollback changes, and what is remembered beside them."""
 
+import errno
 import os
 import pathlib
 import time
@@ -183,6 +184,18 @@ def test_a_rollback_that_was_cut_short_goes_on(tmp_path):
     write_record(str(tmp_path), URL, Record(held=Held(sha256_of(b"bad.example\n"), time.time(), "me")))
     Lists(str(tmp_path), URL, 1000, [SIGNER.word]).roll_back("me")
     assert body(tmp_path) == b"good.example\n"
+
+
+def test_a_file_system_without_second_names_keeps_the_list_before_too(tmp_path, monkeypatch):
+    def link(place, other):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), place)
+
+    monkeypatch.setattr(os, "link", link)
+    keep(tmp_path, b"good.example\n", 1)
+    keep(tmp_path, b"bad.example\n", 2, before=True)
+    Lists(str(tmp_path), URL, 1000, [SIGNER.word]).roll_back("me")
+    assert (body(tmp_path), body(tmp_path, HELD)) == (b"good.example\n", b"bad.example\n")
+    assert os.stat(place_of(str(tmp_path), URL, HELD)).st_mode & 0o777 == 0o600
 
 
 def test_no_rollback_leads_to_what_is_not_trusted(tmp_path):
