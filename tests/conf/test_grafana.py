@@ -22,8 +22,8 @@ VARIABLES = [variable["name"] for variable in DASHBOARD["templating"]["list"]]
 @pytest.fixture(scope="module")
 def families(tmp_path_factory, authority):
     issued = Issued(tmp_path_factory.mktemp("admin"), authority, address())
-    elsewhere = ("--relay-proxy", f"http://{address()}:3128", "--allowed-host-source", "https://127.0.0.1:1/list.txt")
-    with Gateway(*elsewhere, *issued.flags) as gateway:
+    more = ("--relay-proxy", f"http://{address()}:3128", "--allowed-host-source", f"https://{address()}:1/list")
+    with Gateway(*more, *issued.flags) as gateway:
         return list(text_string_to_metric_families(ask(gateway, "/metrics")[2].decode()))
 
 

@@ -54,7 +54,7 @@ def mistakes(*flags):
     """What is wrong with these."""
     with pytest.raises(ConfigError) as wrong:
         load(flags, {})
-    return wrong.value.mistakes
+    return list(wrong.value.mistakes)
 
 
 def shown(place, trusting):
