@@ -27,6 +27,7 @@ from ogw.service.limits import Limits
 from ogw.service.messages import Forget, Order, Prepare, Prepared, Take, Taken, config_text
 from ogw.settings.settings import SETTINGS, Config
 
+MOST_MISTAKES, LONGEST_MISTAKE = 20, 1000  # of a refused reload that are shown; characters of each
 LONGEST = 600.0  # seconds for each half of a reload; slow is not dead, but what never ends would let all others wait
 
 
@@ -49,6 +50,16 @@ class InForce:
         self.config = self._before = config
         self.mistakes: Sequence[str] = ()
         self._publish()
+
+    def shown_mistakes(self) -> dict[str, Any]:
+        """The first of them, and how many there are, for the admin process."""
+        first = [mistake[:LONGEST_MISTAKE] for mistake in self.mistakes[:MOST_MISTAKES]]
+        return {"mistakes": first, "count": len(self.mistakes)}
+
+    def shown_settings(self) -> dict[str, Any]:
+        """Where each setting has its values from, for the same."""
+        shown = {name: [list(given) for given in rows] for name, rows in self.config.origins.items()}
+        return {"settings": shown, "warnings": self.config.warnings}
 
     def take(self, config: Config) -> None:
         """All workers have built it."""

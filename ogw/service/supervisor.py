@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Optional
 
 from ogw.policy.decision import Reason
@@ -77,7 +78,6 @@ from ogw.tunnel.attempt import keep_alive
 
 ANSWER_SECONDS = 30.0  # at a reload, for which somebody waits, a worker may be silent for no longer
 REST_SECONDS = 0.5  # after an error of the system that nobody foresaw
-MOST_MISTAKES, LONGEST_MISTAKE = 20, 1000  # of a refused reload that are shown; characters of each
 
 Again = Callable[[Config], Config]
 
@@ -228,8 +228,7 @@ class Supervisor:
 
     def _leave(self) -> int:
         self._children.replaces = False
-        failed = self._failed
-        if failed:
+        if failed := self._failed:
             fd_store.release()
             self._ending.kill_workers()
             self._log.event(Event.WRONG_CONFIGURATION, failed)
@@ -295,8 +294,7 @@ class Supervisor:
             times.append(due)
         if self._wishes.running is not None:
             times.append(self._wishes.running.next_time())
-        deadline = self._questions.next_deadline()
-        if deadline is not None:
+        if (deadline := self._questions.next_deadline()) is not None:
             times.append(deadline)
         return max(0.0, min(times) - now)
 
@@ -327,39 +325,34 @@ class Supervisor:
     # What the admin process asks.
 
     def _answer(self, number: int, question: Question) -> None:
+        reply = partial(self._questions.reply, number)
         match question:
             case ReloadNow() if self._draining:
-                self._questions.reply(number, {"mistakes": [DRAINS], "changed": [], "policy": self._log.policy})
+                reply({"mistakes": [DRAINS], "changed": [], "policy": self._log.policy})
             case ReloadNow():
                 self._wishes.add(Wish(by_hand=True, question=number))
             case DrainNow():
-                self._questions.reply(number, {})
+                reply({})
                 self._stop()
             case TakeOut() | TakeBack():
-                hands_over = self._generations.hands_over
-                self._questions.reply(number, self._readiness.take(question, hands_over, self._draining))
+                reply(self._readiness.take(question, self._generations.hands_over, self._draining))
                 self._standing.tell(self._in_force.mistakes)
             case UpgradeNow(now):
                 self._generations.upgrade(self._readiness.has_begun, number, now)
             case NoteChange(change):
                 self._log.event(Event.INFORMATION, "the configuration was changed", **change)
-                self._questions.reply(number, {})
+                reply({})
             case RollBack(source, undo, by):
-                why = DRAINS if self._refresh is None else self._refresh.roll_back(source, undo, by)
-                if why:
-                    self._questions.reply(number, {"why": why})
+                if why := DRAINS if self._refresh is None else self._refresh.roll_back(source, undo, by):
+                    reply({"why": why})
                 else:
                     self._wishes.add(Wish(by_hand=True, question=number))
             case ShowSources():
-                self._questions.reply(
-                    number, {"sources": self._refresh.sources.rows() if self._refresh is not None else []}
-                )
+                reply({"sources": self._refresh.sources.rows() if self._refresh is not None else []})
             case ShowMistakes():
-                first = [mistake[:LONGEST_MISTAKE] for mistake in self._in_force.mistakes[:MOST_MISTAKES]]
-                self._questions.reply(number, {"mistakes": first, "count": len(self._in_force.mistakes)})
+                reply(self._in_force.shown_mistakes())
             case ShowConfig():
-                shown = {name: [list(given) for given in rows] for name, rows in self._config.origins.items()}
-                self._questions.reply(number, {"settings": shown, "warnings": self._config.warnings})
+                reply(self._in_force.shown_settings())
             case _:
                 self._questions.ask_workers(number, question)
 

@@ -20,8 +20,9 @@ from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BOLD, DIM, clean, count, duration, indented, show, table
 from ogw.cli.words import offer
-from ogw.policy.advice import EVENTS, LIST_REASONS, REASONS, Advice
+from ogw.policy.advice import LIST_REASONS, REASONS, Advice
 from ogw.policy.decision import Reason
+from ogw.policy.event_advice import EVENTS
 from ogw.report.events import CATALOGUE, Event
 from ogw.report.recent import MOST, TUNNEL_ID
 from ogw.service.admin.shapes import FoundTunnel, OpenTunnel, ToldRefusal

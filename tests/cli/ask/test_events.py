@@ -7,8 +7,9 @@ import pytest
 from harness.commands import ogw
 
 from ogw.cli.commands import COMMANDS
-from ogw.policy.advice import EVENTS, REASONS
+from ogw.policy.advice import REASONS
 from ogw.policy.decision import Reason
+from ogw.policy.event_advice import EVENTS
 from ogw.report.events import CATALOGUE, Field
 from ogw.settings.settings import SETTINGS
 
