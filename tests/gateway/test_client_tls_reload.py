@@ -223,9 +223,9 @@ def test_nor_its_certificate(tmp_path):
         ends = moment(soon, "not_valid_after")
         until(lambda: time.time() > ends)
         with gateway.raw() as plain, contextlib.suppress(ssl.SSLError, ConnectionError):
-            sock = context.wrap_socket(plain, server_hostname=gateway.address, session=session)
-            assert sock.session_reused
-            assert sock.recv(1) == b""
+            with context.wrap_socket(plain, server_hostname=gateway.address, session=session) as sock:
+                assert sock.session_reused
+                assert sock.recv(1) == b""
         line = gateway.wait_for(event=114)
         assert line["reason"] == "client-tls-certificate-expired" and "since its session began" in line["message"]
 
