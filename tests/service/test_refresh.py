@@ -352,7 +352,7 @@ def test_a_process_that_cannot_be_started_is_told_and_tried_again_later():
     told = []
 
     class Told:
-        def event(self, number, message, **fields):
+        def event(self, number, message, reason="", **fields):
             told.append((number, message))
 
     def aside(name, body):

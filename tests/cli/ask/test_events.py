@@ -7,10 +7,12 @@ import pytest
 from harness.commands import ogw
 
 from ogw.cli.commands import COMMANDS
-from ogw.policy.advice import REASONS
+from ogw.policy.advice import LIST_REASONS, REASONS
+from ogw.policy.event_advice import EVENTS
 from ogw.policy.decision import Reason
 from ogw.policy.event_advice import EVENTS
 from ogw.report.events import CATALOGUE, Field
+from ogw.settings.elsewhere.signature import ListReason
 from ogw.settings.settings import SETTINGS
 
 TEXTS = [text for advice in (*EVENTS.values(), *REASONS.values()) for text in advice]
@@ -104,3 +106,14 @@ def test_the_same_as_json():
 
 def test_the_status_403_is_not_mixed_up_with_the_event():
     assert "as the status of an answer, 403 comes with the reasons client-not-allowed" in ogw("events", "403").stdout
+
+
+def test_every_reason_of_a_list_that_is_not_trusted_is_explained_as_part_of_its_event():
+    assert set(LIST_REASONS) == {reason.value for reason in ListReason}
+    assert not {*LIST_REASONS} & {*REASONS}
+    done = ogw("events", "list-serial-old")
+    assert done.returncode == 0 and "reported by OGW-303" in done.stdout, done.stderr
+    told = json.loads(ogw("events", "303", "--json").stdout)
+    assert [one["reason"] for one in told["reasons"]] == list(LIST_REASONS)
+    assert all(token in ogw("events", "303").stdout for token in LIST_REASONS)
+    assert "did you mean list-serial-old?" in ogw("events", "list-serial-odl").stderr
