@@ -12,7 +12,17 @@ from harness.gateway import Gateway, address, read_exactly
 
 from ogw.policy.rules import time_text
 from ogw.report.status import Status
-from ogw.service.admin.shapes import Changed, Configuration, FoundTunnel, Killed, Reloaded, Remembered, Tunnels
+from ogw.service.admin.shapes import (
+    Changed,
+    Configuration,
+    FoundTunnel,
+    Killed,
+    Reloaded,
+    Remembered,
+    RolledBack,
+    Sources,
+    Tunnels,
+)
 
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 
@@ -158,3 +168,17 @@ def test_what_is_no_change_is_refused_before_anything_is_done(tmp_path):
             assert ask(gateway, f"/changed?{query}", "POST", body=body)[0] == 400
         assert ask(gateway, "/changed?file=/x&reload=1")[0] == 405
     assert gateway.events(109) == []
+
+
+def test_with_lists_one_of_which_is_not_there(tmp_path):
+    (tmp_path / "hosts.txt").write_text("www.example.com\n")
+    url = f"https://{address()}:9/hosts.txt"
+    lists = ("--allowed-host-source", url, "--allowed-host-source", str(tmp_path / "hosts.txt"))
+    with Gateway(*lists) as gateway:
+        gateway.wait_for(event=301)
+        status, sources = asked(gateway, "/status"), asked(gateway, "/sources")
+        assert strays(status, Status) == [] and strays(sources, Sources) == []
+        assert [one["source"] for one in sources["sources"]] == [url, str(tmp_path / "hosts.txt")]
+        assert [one["source"] for one in status["sources"]] == [url] and url in status["attention"][0]
+        rolled_back = json.loads(ask(gateway, f"/roll-back?source={url}", "POST")[2])
+        assert strays(rolled_back, RolledBack) == [] and rolled_back["why"]
