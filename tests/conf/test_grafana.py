@@ -10,6 +10,7 @@ from harness.admin import ask
 from harness.gateway import ROOT, Gateway, address
 from harness.issued import Issued
 from harness.peers import peer
+from harness.waiting import until
 from prometheus_client.parser import text_string_to_metric_families
 
 DASHBOARD = json.loads((ROOT / "conf" / "grafana" / "ogw.json").read_text("utf-8"))
@@ -24,6 +25,7 @@ def families(tmp_path_factory, authority):
     issued = Issued(tmp_path_factory.mktemp("admin"), authority, address())
     more = ("--relay-proxy", f"http://{address()}:3128", "--allowed-host-source", f"https://{address()}:1/list")
     with Gateway(*more, *issued.flags) as gateway:
+        until(lambda: b"ogw_source_serial{" in ask(gateway, "/metrics")[2])  # lists are looked after from the start on
         return list(text_string_to_metric_families(ask(gateway, "/metrics")[2].decode()))
 
 

@@ -56,6 +56,7 @@ def exposed(tmp_path_factory, authority):
     issued = Issued(tmp_path_factory.mktemp("admin"), authority, address())
     more = ("--relay-proxy", f"http://{address()}:3128", "--allowed-host-source", f"https://{address()}:1/list")
     with Gateway(*ALLOW, *more, *issued.flags, workers=2) as gateway:
+        until(lambda: b"ogw_source_serial{" in ask(gateway, "/metrics")[2])  # lists are looked after from the start on
         yield [ask(gateway, "/metrics", headers={"Accept": accept})[2] for accept in ("text/plain", OPEN_METRICS)]
 
 
