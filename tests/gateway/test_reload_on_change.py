@@ -7,6 +7,7 @@ from harness.gateway import Gateway
 from harness.mounted import Mounted
 from harness.waiting import until
 
+from ogw.report.metrics import CELLS
 from ogw.service.refresh import Refresh
 from ogw.settings.loader import load
 
@@ -76,6 +77,6 @@ def test_so_is_a_plain_file_however_it_is_written(tmp_path, how):
 def test_without_it_nothing_is_looked_at(tmp_path):
     file = tmp_path / "ogw.ini"
     file.write_text(INI.format(NO_TUNNELS))
-    assert Refresh(load(["--config", str(file)], {}), None, None).next_time() is not None
+    assert Refresh(load(["--config", str(file)], {}), None, None, [0] * CELLS).next_time() is not None
     file.write_text(INI.format(NO_TUNNELS).replace("yes", "no"))
-    assert Refresh(load(["--config", str(file)], {}), None, None).next_time() is None
+    assert Refresh(load(["--config", str(file)], {}), None, None, [0] * CELLS).next_time() is None

@@ -8,7 +8,6 @@ from harness.commands import ogw
 
 from ogw.cli.commands import COMMANDS
 from ogw.policy.advice import LIST_REASONS, REASONS
-from ogw.policy.event_advice import EVENTS
 from ogw.policy.decision import Reason
 from ogw.policy.event_advice import EVENTS
 from ogw.report.events import CATALOGUE, Field
@@ -31,7 +30,8 @@ def test_texts_name_only_what_exists(text):
     fields = {value for name, value in vars(Field).items() if name.isupper()}
     commands = {f"ogw {command.words}" for command in COMMANDS}
     others = {"received-status", "out of memory", "host:port", "host:8084", "to=NETWORK", "no-server-name"}
-    others |= {"ogw allowed-host add", "until="}
+    others |= {"ogw allowed-host add", "until=", "tls://", "https://", "http://", "required", "clientAuth"}
+    others |= {"--proxy-cert", "--proxy-key", "openssl s_client -connect GATEWAY:PORT"}
     for marked in re.findall("`([^`]+)`", text):
         name, _equals, value = marked.partition(" = ")
         if _equals:

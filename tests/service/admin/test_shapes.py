@@ -24,6 +24,7 @@ from ogw.service.admin.shapes import (
     Tunnels,
 )
 
+LEFT_OUT = ("client_subject",)  # wherever there is none
 LOOPBACK = ("--allowed-target-network", "127.0.0.0/8")
 
 
@@ -36,7 +37,7 @@ def strays(value, shape, path="", optional=()):
         if type(value) is not dict:
             return [f"{path} is {value!r}"]
         hints = get_type_hints(shape)
-        odd = value.keys() ^ hints.keys() - {name for name in optional if name not in value}
+        odd = value.keys() ^ hints.keys() - {name for name in (*optional, *LEFT_OUT) if name not in value}
         inside = [strays(value[name], hints[name], f"{path}.{name}") for name in hints.keys() & value.keys()]
         return [f"{path}: {name}" for name in sorted(odd)] + [stray for one in inside for stray in one]
     kind, of = get_origin(shape), get_args(shape)
