@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Optional
 
+from ogw.policy.decision import Reason
 from ogw.policy.names import ALTERNATIVE_NAME, COMMON_NAME, LONGEST, Names
 from ogw.policy.subjects import read_by_others, shown
 
@@ -153,14 +154,17 @@ class Authorities:
         self._trusted = frozenset(trusted)
         self._revocations = revocations
 
-    def objection(self, identity: Optional[Identity]) -> str:
-        """Why a client with this identity, or without one, could not come in now; "" where it could."""
+    def objection(self, identity: Optional[Identity]) -> Optional[tuple[Reason, str]]:
+        """Why a client with this identity, or without one, could not come in now; None where it could."""
         if identity is None:
-            return "it has shown no certificate (listen-client-certificate)"
+            told = "it has shown no certificate (listen-client-certificate)"
+            return Reason.CLIENT_TLS_CERTIFICATE_MISSING, told
         if not any(one.fingerprint in self._trusted for one in identity.chain):
-            return f"the authority of its certificate, {identity.subject}, is not trusted any more (listen-client-ca)"
+            told = f"the authority of its certificate, {identity.subject}, is not trusted any more (listen-client-ca)"
+            return Reason.CLIENT_TLS_CERTIFICATE_UNTRUSTED, told
         if self._revocations is not None and any(map(self._revocations.revoked, identity.chain)):
-            return f"its certificate, {identity.subject}, is revoked (listen-client-crl)"
+            told = f"its certificate, {identity.subject}, is revoked (listen-client-crl)"
+            return Reason.CLIENT_TLS_CERTIFICATE_REVOKED, told
         if identity.until <= time.time():
-            return f"its certificate, {identity.subject}, has expired"
-        return ""
+            return Reason.CLIENT_TLS_CERTIFICATE_EXPIRED, f"its certificate, {identity.subject}, has expired"
+        return None

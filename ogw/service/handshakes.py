@@ -206,6 +206,8 @@ class Handshakes:
         self, one: _Handshake, leg: Optional[Leg], identity: Optional[Identity], refused: Optional[Refused]
     ) -> None:
         del self._waiting[one]
+        if refused is None and leg is not None:
+            refused = self._objection(identity)
         if not one.heard:
             one.client.close()  # a probe, or somebody who says nothing: nobody asked anything
         elif refused is None and leg is not None:
@@ -216,6 +218,12 @@ class Handshakes:
             client = one.client if leg is None else leg.give_back()
             self._tunnels.take(client, one.address, b"", kind, refused)
         self._wake()
+
+    def _objection(self, identity: Optional[Identity]) -> Optional[Refused]:
+        """What was asked of it is what was in force when its handshake began; by now that may be another."""
+        authorities = self._trust.authorities
+        objection = authorities.objection(identity) if authorities is not None else None
+        return None if objection is None else Refused(*objection)
 
     def _admit(self, one: _Handshake, leg: Leg, identity: Optional[Identity]) -> None:
         try:

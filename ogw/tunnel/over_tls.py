@@ -59,9 +59,9 @@ class OverTls(Introduced):
     def policy_changed(self, recheck_open: bool) -> None:
         """The client must be one that could come in now, too."""
         authorities = self._trust.authorities
-        objection = authorities.objection(self.identity) if authorities is not None else ""
+        objection = authorities.objection(self.identity) if authorities is not None else None
         if objection and not self.is_over and (recheck_open or self.duplex is None):
-            self.end_now(Reason.CLIENT_TLS_CERTIFICATE_WITHDRAWN, objection)
+            self.end_now(Reason.CLIENT_TLS_CERTIFICATE_WITHDRAWN, objection[1])
         else:
             super().policy_changed(recheck_open)
 

@@ -171,6 +171,81 @@ def test_a_recheck_asks_for_the_certificate(tmp_path, upstream, what, rechecks):
             assert ("is revoked" in closed["message"]) is (what == "revoked")
 
 
+# Handshakes that a reload meets in the middle.
+
+
+class ByHand:
+    """A client's TLS, a flight at a time."""
+
+    def __init__(self, gateway, context):
+        self.sock = gateway.raw()
+        self.name = "{}:{}".format(*self.sock.getsockname())
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=gateway.address)
+        self.is_done = False
+        self.go_on()
+
+    def go_on(self):
+        """Take what came; what it says to that is left for `say`."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+            self.is_done = True
+
+    def say(self, data=b""):
+        if data:
+            self._tls.write(data)
+        self.sock.sendall(self._outgoing.read())
+
+    def hear(self):
+        """Whether something came."""
+        data = self.sock.recv(1 << 16)
+        self._incoming.write(data)
+        return bool(data)
+
+    def heard(self):
+        """All that it is told, to the end."""
+        told = b""
+        while True:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                told += self._tls.read(1 << 16)
+                continue
+            with contextlib.suppress(ConnectionResetError):
+                if self.hear():
+                    continue
+            return told
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("what", ["revoked", "untrusted", "missing"])
+def test_a_handshake_that_began_before_a_reload_ends_under_what_is_in_force(tmp_path, upstream, what, version):
+    asks = what != "missing"
+    (tmp_path / "gw.ini").write_text("[ogw]\n")
+    with Secure(tmp_path, "--config", str(tmp_path / "gw.ini"), crl=asks, required=asks) as gateway:
+        bad = gateway.authority.issue("bad")
+        client = ByHand(gateway, gateway.client(bad, version=version))
+        with client.sock:
+            client.say()
+            assert client.hear()
+            client.go_on()
+            if what == "revoked":
+                (tmp_path / "crl.pem").write_bytes(gateway.authority.crl(bad))
+            elif what == "untrusted":
+                (tmp_path / "ca.pem").write_bytes(OTHER.pem)
+                (tmp_path / "crl.pem").write_bytes(OTHER.crl())
+            else:
+                text = f"[ogw]\nlisten-client-certificate = required\nlisten-client-ca = {tmp_path}/ca.pem\n"
+                (tmp_path / "gw.ini").write_text(text)
+            assert asked(gateway, "/reload", "POST")["mistakes"] == []
+            client.say()
+            while not client.is_done:
+                assert client.hear()
+                client.go_on()
+            client.say(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
+            assert client.heard() == b""
+        line = gateway.wait_for(event=114, client=client.name)
+        assert line["reason"] == f"client-tls-certificate-{what}"
+
+
 # Sessions that are taken up again (TLS 1.2).
 
 
@@ -308,4 +383,4 @@ def ogw_flags(gateway):
 
 def test_a_gateway_starts_with_an_expired_certificate_and_says_so(tmp_path):
     with Secure(tmp_path, ends=-0.5) as gateway:
-        assert [one for one in gateway.events(100) if "the certificate ended at" in one["message"]]
+        until(lambda: [one for one in gateway.events(100) if "the certificate ended at" in one["message"]])
