@@ -15,6 +15,7 @@ from gevent import socket as gevent_socket
 from ogw.tunnel.linger import DELIVER_SECONDS, break_off, unsent
 
 PIECE = 64 * 1024
+MOST_UNSAID = 16 * 1024  # bytes that TLS itself wants to answer, while nothing is encrypted that they could go with
 LINGER_SECONDS = 10.0  # what is still to be sent has so long, once the tunnel has closed its end
 TCP_CLOSE = 7  # the state of a socket without a connection (linux/tcp.h), the first byte of TCP_INFO
 LOOK_AGAIN = 0.02  # seconds between two looks at whether it was taken
@@ -187,6 +188,9 @@ class Leg:
                     self._ours.sendall(b"".join(gathered))
                     gathered.clear()
                 if data is not None:
+                    return
+                if self._outgoing.pending > MOST_UNSAID:
+                    self._is_lost = True  # hundreds of times it asked for new keys, and nobody does so
                     return
                 self._is_dry = True
                 if self._says_end:

@@ -10,6 +10,7 @@ import pytest
 from cryptography.x509 import ExtendedKeyUsageOID
 from harness.admin import asked, metrics
 from harness.gateway import read_exactly
+from harness.libssl import RawTls
 from harness.peers import peer
 from harness.pki import Authority
 from harness.secure import Secure
@@ -359,3 +360,21 @@ def test_a_client_that_does_not_read_holds_little(gateway, till):
 
         until(stands)
         assert gateway.memory() - before < 4 << 20
+
+
+def test_new_keys_that_are_asked_for_without_end_are_no_memory(tmp_path, upstream):
+    """Each is to be answered, and answers go with what comes from upstream: here nothing does."""
+    with Secure(tmp_path, required=False) as gateway, gateway.raw() as sock:
+        name = "{}:{}".format(*sock.getsockname())
+        with contextlib.closing(RawTls(sock)) as tls:
+            tls.say(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
+            assert tls.hear().startswith(b"HTTP/1.1 200 ")
+            for _turn in range(100):  # a few are fine
+                assert tls.ask_for_new_keys()
+            tls.say(b"hello")
+            assert tls.hear() == b"hello"
+            asked_for = 0
+            while asked_for < 200_000 and tls.ask_for_new_keys():
+                asked_for += 1
+            assert 300 < asked_for < 200_000
+        assert gateway.closed(client=name)["reason"] == "client-reset"
