@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from gettext import gettext as _
 from ipaddress import ip_network
+from itertools import pairwise
 from typing import Optional
 
 from ogw.policy.names import is_name, name_text, parse_name
@@ -42,6 +43,7 @@ ATTRIBUTES = {
     "note": 'note="why"',
 }
 _OF_DENIED = ("from", "until", "stage", "note")
+_CUT = re.compile(r'(?:from=(?:cn|san):|note=)[^"]*\Z')  # what a blank ends that was meant to go on
 
 
 class Kind(enum.Enum):
@@ -175,13 +177,15 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
         raise _Wrong(_('a quote is not closed; right is note="some text"'))
     pattern, *attributes = _WORD.findall(item)
     values: dict[str, list[str]] = {}
-    for word in attributes:
+    for before, word in pairwise([pattern, *attributes]):
         name, equals, value = word.partition("=")
         known = _OF_DENIED if denied else ATTRIBUTES
         if name not in known:
             message = _("{word} is not an attribute; those are {known}")
             if name in ("to", "no-server-name"):
                 message = _("{word} says what is allowed; a rule of this list can have {known}")
+            elif not equals and _CUT.match(before):
+                message += _('; a value with a space in it stands in quotes, as in from="cn:Till 17"')
             raise _Wrong(message.format(word=_shown(name), known=", ".join(known)))
         if bool(equals) == (name == "no-server-name") or (equals and not value.strip('"')):
             raise _Wrong(_("{name} is written {right}").format(name=name, right=ATTRIBUTES[name]))
