@@ -297,7 +297,13 @@ class ListenPlace(NamedTuple):
 def listen_place(text: str) -> ListenPlace:
     """An IP address, with or without a port; behind tls:// where clients are to speak TLS."""
     tls = text.startswith("tls://")
-    host, port = endpoint(text.removeprefix("tls://"))
+    try:
+        host, port = endpoint(text.removeprefix("tls://"))
+    except ValueError as error:
+        if not tls and text.lower().startswith(("tls", "https")):
+            told = _("{error}; where clients speak TLS, it is tls://10.1.0.5:8443")
+            raise ValueError(told.format(error=error)) from None
+        raise
     return ListenPlace(host, port, tls)
 
 

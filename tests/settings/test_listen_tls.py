@@ -47,7 +47,9 @@ def test_places_are_plain_or_tls(files):
 
 @pytest.mark.parametrize("text", ["tls:127.0.0.1", "tls//127.0.0.1", "https://127.0.0.1", "tls://", "TLS://127.0.0.1"])
 def test_what_is_no_place(files, text):
-    assert "is not an IP address" in mistakes({**files, "--listen-address": text})[0]
+    told = mistakes({**files, "--listen-address": text})[0]
+    assert "is not an IP address" in told
+    assert told.endswith("; where clients speak TLS, it is tls://10.1.0.5:8443") == (text != "tls://"), told
 
 
 @pytest.mark.parametrize("other", [HOST, f"{HOST}:8080", "0.0.0.0:8080"])
