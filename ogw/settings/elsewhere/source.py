@@ -23,6 +23,7 @@ MOST = 1000  # files of a folder
 MOST_MISTAKES = 100  # that are told of one
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HOST = re.compile(r"[^/.][^/]*[.:][^/]*/")  # what looks like a URL whose scheme is missing
 _PLAIN = re.compile(r"[!-~]+\Z")
 
 
@@ -91,7 +92,8 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
         except OSError as error:
             if one != path and not os.path.lexists(one):
                 continue  # taken out of its folder in this moment
-            mistakes.append(f"allowed-host-source: {shown(one)}: {error.strerror}")
+            more = _("; a list on a server is written https://lists.example.com/hosts.txt") if _HOST.match(one) else ""
+            mistakes.append(f"allowed-host-source: {shown(one)}: {error.strerror}{more}")
         except BadList as bad:
             mistakes += bad.mistakes
         if len(rules) > MOST_RULES:

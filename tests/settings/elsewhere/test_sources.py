@@ -218,6 +218,12 @@ def test_a_file_whose_name_is_no_text_is_told_as_one_line(tmp_path):
     assert told.startswith(f"{tmp_path}/a\\udcff\\n.txt:1: host rule") and told.isprintable()
 
 
+@pytest.mark.parametrize("text", ["lists.example.com/hosts.txt", "192.0.2.7:8443/hosts.txt", "https:/a.example/hosts"])
+def test_of_a_url_without_its_scheme_is_told_how_it_is_written(text):
+    (told,) = mistakes(text)
+    assert told.endswith("No such file or directory; a list on a server is written https://lists.example.com/hosts.txt")
+
+
 def test_of_a_folder_full_of_wrong_files_some_are_told(tmp_path):
     for number in range(200):
         (tmp_path / f"{number:03}.txt").write_text("*\n" * 2000)
