@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from gettext import gettext as _
@@ -73,7 +74,7 @@ def _list(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
-        show(*_screen(rows))
+        show(*_screen(rows, flags_of(asked)))
     return FAILED if any(map(_is_wrong, rows)) else OK
 
 
@@ -85,14 +86,14 @@ def _is_wrong(one: SourceStatus) -> bool:
     return one["rules"] is None or bool(one["failing"] or one["overdue"] or one["rolled_back"])
 
 
-def _screen(rows: Sequence[SourceStatus]) -> list[RenderableType]:
+def _screen(rows: Sequence[SourceStatus], flags: str) -> list[RenderableType]:
     parts: list[RenderableType] = [] if rows else [Text(_("allowed-host-source names none"))]
     for one in rows:
-        parts += [Text(one["source"], style=BOLD), *(indented(line) for line in _lines(one))]
+        parts += [Text(one["source"], style=BOLD), *(indented(line) for line in _lines(one, flags))]
     return parts
 
 
-def _lines(one: SourceStatus) -> list[Text]:
+def _lines(one: SourceStatus, flags: str) -> list[Text]:
     lines = [Text(_("no list of it is in force"), style=BAD) if one["rules"] is None else Text(_in_force(one))]
     if one["serial"] is not None and one["key"]:
         told = _("signed: serial {serial}, until {time}, by {key}")
@@ -106,7 +107,8 @@ def _lines(one: SourceStatus) -> list[Text]:
         told = _("rolled back at {time} by {by}, until another list comes")
         lines.append(Text(told.format(time=_second(one["rolled_back"]), by=one["by"]), style=WARN))
     if one["can_roll_back"]:
-        lines.append(Text(_("the list before it is kept: `ogw sources rollback` brings it back"), style=DIM))
+        told = _("the list before it is kept: `ogw sources rollback {url}{flags}` brings it back")
+        lines.append(Text(told.format(url=shlex.quote(one["source"]), flags=flags), style=DIM))
     return lines
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 
 import pytest
 from harness.commands import ogw
@@ -41,7 +42,9 @@ def test_without_a_gateway_the_files_are_shown_and_changed(ini, tmp_path):
     assert text[0] == f"{URL}?(hidden)"
     assert text[1].strip().startswith("2 host rules in force, which its server had ") and "2001-09-09" in text[1]
     assert text[2].strip() == f"signed: serial 2, until 2099-01-01T00:00:00Z, by {SIGNER.word}"
-    assert "`ogw sources rollback` brings it back" in text[3]
+    assert f"`ogw sources rollback '{URL}?(hidden)' --config {ini}` brings it back" in text[3]
+    assert ogw(*shlex.split(text[3].split("`")[1])[1:]).returncode == 0, "as it is shown"
+    assert ogw("sources", "rollback", URL, "--config", ini, "--undo").returncode == 0
     assert text[4:] == [f"{tmp_path}/own.txt", "    1 host rule in force"]
     done = ogw("sources", "rollback", URL, "--config", ini)
     assert done.returncode == 0 and "no gateway runs here; the next one starts with it" in done.stdout, done.stderr
