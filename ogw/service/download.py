@@ -37,6 +37,7 @@ from ogw.settings.settings import Config
 
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
+_OF_NO_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's numbers: self-signed, alone and in a chain; and its issuer is unknown
 
 
 def download(url: str, config: Config) -> Result:
@@ -82,6 +83,8 @@ def _fetch(url: str, config: Config, good: Optional[GoodCopy]) -> Fetched:
         why = f"larger than {max_size} bytes (source-max-size)"
     except ssl.SSLCertVerificationError as error:
         why = f"the certificate of the server is not trusted: {error.verify_message}"
+        if error.verify_code in _OF_NO_AUTHORITY:
+            why += "; trusted are the authorities of the system, or those in the file that SSL_CERT_FILE names"
     except http.client.RemoteDisconnected:
         why = "the server closed the connection without an answer"
     except (http.client.HTTPException, ValueError) as error:  # ValueError: a chunk of a negative size

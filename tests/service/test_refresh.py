@@ -200,6 +200,7 @@ def test_a_redirect_to_another_https_url_is_followed(start, server, authority):
 def test_a_certificate_that_is_not_trusted_or_for_another_name_is_refused(start, authority):
     with ListServer(trustme.CA()) as server, start("--allowed-host-source", server.url) as gateway:
         assert "the certificate of the server is not trusted" in refused(gateway)
+        assert "authorities of the system, or those in the file that SSL_CERT_FILE names" in refused(gateway)
     with ListServer(authority, name="www.other.example") as server:
         with start("--allowed-host-source", f"https://{server.host}/") as gateway:
             assert "the certificate of the server is not trusted: IP address mismatch" in refused(gateway)
