@@ -188,6 +188,8 @@ class Policy:
             why = f"its rule {rule} ({rule.source}) ended at {time_text(rule.until)}"
         else:
             why = f"its rule {rule} ({rule.source}) is for other clients than {shown(client, names)}"
+            if rule.names and not names:
+                why += ", which showed no certificate"
         return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not allowed: {why}")
 
 

@@ -49,6 +49,7 @@ def test_a_rule_holds_for_whoever_has_one_of_its_names_or_comes_from_one_of_its_
         decision = judge(f"www.example.com {clients}", frozenset(names))
         assert decision.reason is Reason.HOST_NOT_ALLOWED, names
         assert f"is for other clients than {shown(CLIENT, frozenset(names))}" in decision.detail
+        assert decision.detail.endswith(", which showed no certificate") == (names == NOBODY)
 
 
 def test_a_name_that_reads_as_an_address_is_no_address_and_the_other_way_round():
