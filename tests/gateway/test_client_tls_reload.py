@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -362,7 +363,12 @@ def test_status_and_doctor_and_the_log_say_until_when(tmp_path):
         assert status["listen_tls"]["listen"] == [place] and status["listen_tls"]["crl_until"]
         assert [one for one in status["attention"] if "is to be renewed before" in one and place in one]
         said = ogw("status", "--run-dir", gateway.run_dir).stdout
-        assert f"tls://{place}" in said and time_text(moment(soon, "not_valid_after"))[:16] in said
+        assert f"tls://{place}" in said
+        assert f"to be renewed before {time_text(moment(soon, 'not_valid_after'))[:16]}" in said
+        (tmp_path / "crl.pem").write_bytes(gateway.authority.crl(ends=-0.5))
+        assert asked(gateway, "/reload", "POST")["mistakes"] == []
+        said = ogw("status", "--run-dir", gateway.run_dir).stdout
+        assert re.search(r"CRL +over since \S+: put a new one in its place \(listen-client-crl\)", said), said
         write(tmp_path / "own.pem", soon)
         done = ogw("doctor", *ogw_flags(gateway), "--host", "127.0.0.1:1", "--timeout", "1").stdout
         assert "to be renewed before" in done

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import time
+from datetime import datetime
 from gettext import gettext as _
 from gettext import ngettext
 
@@ -38,6 +40,7 @@ from ogw.report.status import (
     doors,
     state_of,
 )
+from ogw.settings.renewal import soon_over
 
 NAMES = 12  # columns of the facts' names
 
@@ -213,9 +216,25 @@ def _facts(status: Status) -> Table:
 
 def _listen_tls(status: Status) -> list[tuple[str, str]]:
     of_tls = status.get("listen_tls")
-    named = {"certificate": of_tls["certificate_until"], "CRL": of_tls["crl_until"]} if of_tls else {}
-    names = {"certificate": _("certificate"), "CRL": _("CRL")}
-    return [(names[name], _("until {time}").format(time=f"{until[:19]}Z")) for name, until in named.items() if until]
+    if not of_tls:
+        return []
+    named = [
+        (_("certificate"), "listen-tls-certificate", of_tls["certificate_until"]),
+        (_("CRL"), "listen-client-crl", of_tls["crl_until"]),
+    ]
+    return [(shown, _until(name, until)) for shown, name, until in named if until]
+
+
+def _until(name: str, until: str) -> str:
+    """When what this setting names ends, and, soon before and behind that, what to do."""
+    moment = datetime.fromisoformat(until).timestamp()
+    if moment <= time.time():
+        told = _("over since {time}: put a new one in its place ({name})")
+    elif soon_over(name, moment):
+        told = _("to be renewed before {time} ({name})")
+    else:
+        told = _("until {time}")
+    return told.format(time=f"{until[:19]}Z", name=name)
 
 
 def _absent(status: Status) -> list[tuple[str, str]]:
@@ -225,8 +244,8 @@ def _absent(status: Status) -> list[tuple[str, str]]:
 
 def _admin_files(status: Status) -> list[tuple[str, str]]:
     """When the certificate of admin-address expires; and files that were not taken."""
-    until, told = status.get("admin_tls_until"), _("of admin-address, until {time}")
-    rows = [(_("certificate"), told.format(time=f"{until[:19]}Z"))] if until else []
+    until, told = status.get("admin_tls_until"), _("of admin-address, {until}")
+    rows = [(_("certificate"), told.format(until=_until("admin-tls-certificate", until)))] if until else []
     told = _("{why}; what was in force before stays")
     return rows + [(_("refused"), told.format(why=why)) for why in status.get("admin_files_refused", [])]
 

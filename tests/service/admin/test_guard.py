@@ -294,6 +294,7 @@ def test_one_that_ends_soon_needs_attention(place, issued):
         )
         _code, out = run("doctor", *ALLOW, *issued.flags, "--admin-address", place, "--run-dir", gateway.run_dir)
         assert "(admin-tls-certificate)" in out and "to be renewed before 20" in out
+        assert "of admin-address, to be renewed before 20" in run("status", "--run-dir", gateway.run_dir)[1]
 
 
 def test_one_without_the_other_is_a_mistake(issued):
