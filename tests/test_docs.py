@@ -31,7 +31,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 OF_OTHERS = {  # flags of the programs that pages name, and of what is in tools/
     *("--long", "--template-file", "--parameters", "--name", "--resource", "--rule-id"),
     *("--since", "--find", "--gateway", "--only", "--benchmark-save", "--proxy", "--global", "--debian", "--base"),
-    *("--proxy-cacert", "--proxy-cert", "--proxy-key", "--tls"),
+    *("--cacert", "--proxy-cacert", "--proxy-cert", "--proxy-key", "--tls"),
     *("--read-only", "--cap-drop", "--tmpfs", "--max-time"),
     *("--namespace", "--create-namespace", "--values", "--set", "--show-only", "--from-literal", "--prefix", "--tail"),
     *("--check", "--diff", "--limit", "--tags", "--extra-vars", "--allow-downgrades"),
