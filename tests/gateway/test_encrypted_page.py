@@ -27,6 +27,16 @@ def shell(tmp_path, authority_file):
     return run
 
 
+def test_a_request_that_asks_to_be_an_authority_becomes_none(shell):
+    peer("openssl")
+    made, _gateway, client, *_others = blocks(PAGE, "Certificates of your own")
+    asks = '-addext "basicConstraints = critical, CA:TRUE" -addext "keyUsage = keyCertSign" '
+    shell(made + client.replace("-addext", f"{asks}-addext", 1))
+    told = shell("cd pki\nopenssl x509 -in till-7.pem -noout -text")
+    assert "CA:FALSE" in told and "CA:TRUE" not in told and "Certificate Sign" not in told, told
+    assert "DNS:till-7.example.com" in told and "TLS Web Client Authentication" in told
+
+
 def test_the_page_leads_to_clients_with_certificates_and_to_one_without(tmp_path, authority, shell):
     peer("openssl")
     host = address()
