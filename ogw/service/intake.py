@@ -95,7 +95,7 @@ def _rules(fresh: Copy, url: str, config: Config) -> tuple[Rule, ...]:
         rules = read_list(fresh.body, place, config.source_max_size)
         prove(rules, place)
     except BadList as bad:
-        raise DownloadFailed("; ".join(bad.mistakes)) from None
+        raise DownloadFailed("; ".join(one.removeprefix(f"{place}: ") for one in bad.mistakes)) from None
     if not rules:
         raise DownloadFailed("the list has no host rule in it")
     return rules

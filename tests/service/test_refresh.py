@@ -174,6 +174,7 @@ def test_what_is_no_list_changes_nothing_and_says_why(start, server, upstream, c
         ask(gateway, "/reload", "POST")
         told = gateway.wait_for(event=301)
         assert words in told["message"] and told["message"].startswith(f"{server.url}: "), told["message"]
+        assert f"{server.url}: {server.url}: " not in told["message"], told["message"]
         assert "the last good list stays in force" in told["message"] and "secret" not in told["message"]
         assert status(gateway, upstream.target) == 200
         until(lambda: len(gateway.children) == 2)
