@@ -236,7 +236,10 @@ def _expiry(text: str) -> Callable[[], float]:
     if text[:1].isdigit() and "T" not in text:
         seconds = _taken(duration(1, LONGEST), text)
         return lambda: float(int(time.time() + seconds))
-    until = float(int(_taken(parse_time, text)))
+    try:
+        until = float(int(_taken(parse_time, text)))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(_("{error}, or 30d for so long from now on").format(error=error)) from None
     return lambda: until
 
 
