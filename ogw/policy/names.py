@@ -3,6 +3,7 @@
 They are compared exactly, letter by letter: what an authority wrote into a certificate is not read otherwise here.
 """
 
+import re
 from collections.abc import Iterable
 from gettext import gettext as _
 
@@ -13,6 +14,7 @@ COMMON_NAME, ALTERNATIVE_NAME = "cn:", "san:"  # of its subject; of all kinds: D
 LONGEST = 256  # characters of a name
 MOST_SHOWN = 4  # names in a sentence
 
+_LABEL = re.compile(r"DNS:|IP:|IP Address:|email:|URI:|CN ?= ?")  # as OpenSSL shows them
 _KINDS = (COMMON_NAME, ALTERNATIVE_NAME)
 
 
@@ -29,6 +31,11 @@ def parse_name(text: str) -> str:
         raise ValueError(_("a name of a certificate is written cn:till-17 or san:till-17.example.com"))
     if len(name) > LONGEST:
         raise ValueError(_("a name has at most {most} characters").format(most=LONGEST))
+    if label := _LABEL.match(value):
+        told = _("a name stands there as it is in the certificate, without {label} before it")
+        raise ValueError(told.format(label=label[0]))
+    if "*" in value.removeprefix("*."):
+        raise ValueError(_("a name is compared letter by letter, so a * in it stands for nothing else"))
     for character in value:
         if not character.isprintable():
             raise ValueError(

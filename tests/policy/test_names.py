@@ -115,7 +115,7 @@ def test_a_name_is_taken_as_it_is_or_not_at_all(text):
     try:
         name = parse_name(f'"cn:{text}"')
     except ValueError as error:
-        assert not text.strip('"') or not text.isprintable(), error
+        assert not text.strip('"') or not text.isprintable() or "*" in text or ":" in text or "=" in text, error
         return
     assert name == "cn:" + text.replace('"', "")
     assert judge(f'www.example.com from="{name}"', frozenset({name})).allowed

@@ -135,6 +135,9 @@ def test_rules_stand_one_per_line_or_between_commas_and_quotes_hold_together():
         ("a.example to=cn:till-17", "not an IP address"),
         ("a.example from=cn:Till 17", "a value with a space in it stands in quotes, as in from="),
         ("a.example note=old till", "a value with a space in it stands in quotes, as in from="),
+        ("a.example from=san:DNS:till-17.example", "without DNS: before it"),
+        ('a.example from="cn:CN = till-17"', "without CN =  before it"),
+        ("a.example from=cn:till-*", "a * in it stands for nothing else"),
         (f"a.example from=cn:{'x' * 254}", "at most 256 characters"),
         ('a.example from="cn:a\tb"', "U+0009"),
         ("a.example from=cn:a\u202eb", "U+202E"),
@@ -230,6 +233,7 @@ def test_a_stage_is_read_in_every_list():
 
 
 NOTED = st.characters(exclude_characters='"').filter(str.isprintable)
+NAMED = st.characters(exclude_characters='"*:=').filter(str.isprintable)
 LABEL = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=8).map(lambda text: f"x{text}x")
 NAME = st.lists(LABEL, min_size=2, max_size=4).map(".".join)
 NETWORK = st.sampled_from(["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1"])
@@ -239,8 +243,8 @@ PATTERN = st.one_of(
 ATTRIBUTES = st.lists(
     st.one_of(
         NETWORK.map("from={}".format),
-        st.text(NOTED, min_size=1, max_size=252).map('from="cn:{}"'.format),
-        st.text(NOTED, min_size=1, max_size=252).map('from=san:"{}"'.format),
+        st.text(NAMED, min_size=1, max_size=252).map('from="cn:{}"'.format),
+        st.text(NAMED, min_size=1, max_size=252).map('from=san:"{}"'.format),
         st.from_regex("stage=[a-z0-9-]{1,32}", fullmatch=True),
         NETWORK.map("to={}".format),
         st.just("no-server-name"),
