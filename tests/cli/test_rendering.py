@@ -67,6 +67,11 @@ events 3fa1c2-17
 events --json
 presets
 presets azure-arc
+sources
+sources --json
+sources rollback https://lists.example.com/list.txt
+sign LIST
+fleet status http://127.0.0.1:1 --timeout 1s
 status
 status --json
 tunnels

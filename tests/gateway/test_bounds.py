@@ -15,9 +15,12 @@ from harness.dns import Dns
 from harness.gateway import address
 from harness.issued import Issued, another_authority
 from harness.peers import without
+from harness.pki import Authority, write
+from harness.signing import Signer
 from harness.upstreams import Server, server_context
 
 from ogw.settings.kinds import Bounded as Bounds
+from ogw.settings.listen_tls import NAMES
 from ogw.settings.settings import SETTINGS
 
 HOUR = 3_600_000  # milliseconds
@@ -45,6 +48,8 @@ ALONE = ("workers", "listen-port")  # not together with all others: too many pro
 
 def values_of(name, folder, base):
     """Sets of settings, each with a least or a greatest value of this one."""
+    if name == "listen-client-certificate":  # which needs files
+        return _listen_tls(folder, base)
     extremes = getattr(SETTINGS[name].read, "extremes", None)
     if extremes is not None:
         return [{**BESIDE.get(name, {}), name: text} for text in extremes]
@@ -85,6 +90,17 @@ def _admin_files(folder, base):
     return [{"admin-address": address(), **pair, "admin-token-file": folder / "tokens"}]
 
 
+def _listen_tls(folder, base):
+    """A place where clients speak TLS, and all that it may be given; its key in a file of its own or not."""
+    pki = Authority()
+    (folder / "ca.pem").write_bytes(pki.pem)
+    (folder / "crl.pem").write_bytes(pki.crl())
+    own = write(folder / "own.pem", pki.server("127.0.0.1"))
+    tls = {"listen-address": [base["listen-address"], f"tls://{address()}:8443"], "listen-tls-certificate": own}
+    clients = {"listen-client-certificate": "required", "listen-client-ca": folder / "ca.pem"}
+    return [tls, {**tls, "listen-tls-key": own, **clients, "listen-client-crl": folder / "crl.pem"}]
+
+
 def _run_dir(folder, base):
     return [{"run-dir": folder / "r"}, {"run-dir": folder / ("r" * max(1, 95 - len(str(folder))))}]
 
@@ -98,6 +114,9 @@ WITHOUT_BOUNDS = {
         {"listen-address": [base["listen-address"]]},
         {"listen-address": [base["listen-address"], *(f"127.31.{os.getpid() % 250}.{n}" for n in range(1, 256))]},
     ],
+    **dict.fromkeys(NAMES, _listen_tls),
+    "stage": lambda folder, base: [{"stage": "a"}, {"stage": "a" * 32}],
+    "allowed-host-source-key": one_and_many("allowed-host-source-key", [Signer().word for _number in range(16)]),
     "admin-name": one_and_many("admin-name", [f"h{number}.example" for number in range(256)]),
     "proxy-protocol-from": one_and_many("proxy-protocol-from", NETWORKS, **{"proxy-protocol": "required"}),
     "allowed-host": lambda folder, base: [{"allowed-host": f"{NAME}:443"}, {"allowed-host": [f"{NAME}:443", *RULES]}],

@@ -118,7 +118,7 @@ def test_without_a_list_that_is_still_to_be_used_nobody_is_known_not_to_be_revok
         ):
             (tmp_path / "crl.pem").write_bytes(spoiled)
             assert asked(gateway, "/reload", "POST")["mistakes"] == []
-            assert [one for one in gateway.events(100) if why in one["message"]]
+            until(lambda why=why: [one for one in gateway.events(100) if why in one["message"]])
             name, _told = fails(gateway, till)
             assert gateway.wait_for(event=114, client=name)["reason"] == "client-tls-crl"
 

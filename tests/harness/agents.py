@@ -18,7 +18,7 @@ from harness.netns import ROOT
 from harness.waiting import until
 from measuring.loop import Loop
 from measuring.session import Session
-from measuring.tunnel import Refused, Way, new_socket, open_tunnel
+from measuring.tunnel import Refused, Way, connect, new_socket, open_tunnel
 
 PERIOD, SIZE, LASTING = 6.0, 20_000, 20
 PATIENCE = 30.0  # seconds of one upload
@@ -188,7 +188,8 @@ class Crowd:
         tell("upload", agent, began, told[0] if told else None, time.monotonic(), why)
 
     def _deliver(self, sock, agent, told):
-        rest = yield from open_tunnel(sock, self._way, address_of(agent))
+        connect(sock, self._way, address_of(agent))
+        rest = yield from open_tunnel(sock, self._way)
         told.append(time.monotonic())
         session = Session(sock, self._context, self._name)
         yield from session.handshake(rest)

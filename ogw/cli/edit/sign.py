@@ -60,7 +60,7 @@ def parser() -> Parser:
             FAILED: _("not so, and nothing was written; the message says why"),
             WRONG: _("the command line is wrong"),
         },
-        usage="ogw sign LIST --key FILE [--name NAME] [--serial NUMBER] [--expires TIME]\n"
+        usage="ogw sign LIST --key FILE [--name NAME] [--serial N] [--expires TIME]\n"
         "       ogw sign --check LIST --with KEY [--name NAME]\n"
         "       ogw sign --new-key FILE | --show-key FILE",
     )
