@@ -33,6 +33,20 @@ RECEIVE_SIZE = 16 * 1024
 MOST_SESSIONS, LONGEST_CONTEXT = 1000, 300.0  # of one context; seconds
 
 
+class Round:
+    """A context, and what is to be known of the sessions that it remembers.
+
+    chains  that were verified, by the certificates that they begin with
+    """
+
+    __slots__ = ("chains", "context", "left", "until")
+
+    def __init__(self, context: SSLContext) -> None:
+        self.context = context
+        self.chains: dict[bytes, tuple[bytes, ...]] = {}
+        self.left, self.until = MOST_SESSIONS, time.monotonic() + LONGEST_CONTEXT
+
+
 class Terms:
     """On which clients come in under a configuration.
 
@@ -43,19 +57,14 @@ class Terms:
     def __init__(self, make: Callable[[], SSLContext], authorities: Optional[Authorities]) -> None:
         self._make = make
         self.authorities = authorities
-        self._renew()
+        self._round = Round(make())
 
-    def _renew(self) -> None:
-        self._context = self._make()
-        self._left, self._until = MOST_SESSIONS, time.monotonic() + LONGEST_CONTEXT
-        self.chains: dict[bytes, tuple[bytes, ...]] = {}  # that were verified, by the certificates that they begin with
-
-    def context(self) -> SSLContext:
-        """For one more client. What it remembers of others is bounded."""
-        if not self._left or time.monotonic() >= self._until:
-            self._renew()
-        self._left -= 1
-        return self._context
+    def round(self) -> Round:
+        """For one more client, whose handshake ends with the one that it began with. What it remembers is bounded."""
+        if self._round.left <= 0 or time.monotonic() >= self._round.until:
+            self._round = Round(self._make())
+        self._round.left -= 1
+        return self._round
 
 
 def terms_of(config: Config) -> Optional[Terms]:
@@ -161,9 +170,11 @@ class Handshakes:
                 if one.heard:
                     terms = self._terms
                     assert terms is not None
-                    leg = Leg(one.client, terms.context(), heard=one.heard)
+                    known = terms.round()
+                    leg = Leg(one.client, known.context, heard=one.heard)
                     leg.handshake()
-                    identity = self._identity(leg, terms)
+                    if terms.authorities is not None:
+                        identity = _identity(leg, known.chains)
         except Expired:
             seconds = f"{self._head_timeout:g} s"
             refused = Refused(
@@ -181,24 +192,6 @@ class Handshakes:
             )
         one.greenlet = None
         get_hub().loop.run_callback(self._settle, one, leg, identity, refused)
-
-    def _identity(self, leg: Leg, terms: Terms) -> Optional[Identity]:
-        """Raises Refused."""
-        if terms.authorities is None:
-            return None
-        own = leg.certificate
-        chain = terms.chains.get(own) if leg.is_resumed else leg.chain
-        try:
-            if not chain:
-                raise ValueError("nothing is known of the session that it resumes")
-            identity = identity_of(chain)
-        except ValueError as error:
-            raise Refused(Reason.CLIENT_TLS_CERTIFICATE_INVALID, f"its certificate cannot be read: {error}") from None
-        terms.chains[own] = chain
-        if identity.until <= time.time():
-            told = f"its certificate, {identity.subject}, has expired since its session began"
-            raise Refused(Reason.CLIENT_TLS_CERTIFICATE_EXPIRED, told)
-        return identity
 
     # What becomes of it, in the hub, where tunnels are started.
 
@@ -272,3 +265,20 @@ def _first_bytes(client: _socket.socket) -> bytes:
                 return b""
     finally:
         readable.close()
+
+
+def _identity(leg: Leg, chains: dict[bytes, tuple[bytes, ...]]) -> Identity:
+    """Raises Refused."""
+    own = leg.certificate
+    chain = chains.get(own) if leg.is_resumed else leg.chain
+    try:
+        if not chain:
+            raise ValueError("nothing is known of the session that it resumes")
+        identity = identity_of(chain)
+    except ValueError as error:
+        raise Refused(Reason.CLIENT_TLS_CERTIFICATE_INVALID, f"its certificate cannot be read: {error}") from None
+    chains[own] = chain
+    if identity.until <= time.time():
+        told = f"its certificate, {identity.subject}, has expired since its session began"
+        raise Refused(Reason.CLIENT_TLS_CERTIFICATE_EXPIRED, told)
+    return identity

@@ -22,6 +22,7 @@ from harness.waiting import until
 
 from ogw.policy.identity import moment
 from ogw.policy.rules import time_text
+from ogw.service.handshakes import MOST_SESSIONS
 
 OTHER = Authority("Other CA", 2)
 
@@ -178,11 +179,12 @@ def test_a_recheck_asks_for_the_certificate(tmp_path, upstream, what, rechecks):
 class ByHand:
     """A client's TLS, a flight at a time."""
 
-    def __init__(self, gateway, context):
+    def __init__(self, gateway, context, session=None):
         self.sock = gateway.raw()
         self.name = "{}:{}".format(*self.sock.getsockname())
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=gateway.address)
+        own = {"server_hostname": gateway.address, "session": session}
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, **own)
         self.is_done = False
         self.go_on()
 
@@ -203,17 +205,18 @@ class ByHand:
         self._incoming.write(data)
         return bool(data)
 
-    def heard(self):
-        """All that it is told, to the end."""
+    def heard(self, most=1 << 30):
+        """All that it is told, to the end, or so much."""
         told = b""
-        while True:
+        while len(told) < most:
             with contextlib.suppress(ssl.SSLWantReadError):
                 told += self._tls.read(1 << 16)
                 continue
             with contextlib.suppress(ConnectionResetError):
                 if self.hear():
                     continue
-            return told
+            break
+        return told
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -259,6 +262,25 @@ def resumed(gateway, folder):
         done = subprocess.run(command, input=b"", capture_output=True, timeout=60)
         said.append(done.stdout.decode("utf-8", "replace") + done.stderr.decode())
     return said
+
+
+def test_a_session_is_taken_up_again_while_a_thousand_others_come(tmp_path, upstream):
+    """What is remembered of sessions is bounded by being made anew, and the last of before end as they began."""
+    with Secure(tmp_path, "--log-every-refusal", "no") as gateway:
+        context = gateway.client(gateway.authority.issue("till"), version="1.2")
+        with gateway.through(context, upstream.target) as sock:
+            session = sock.session
+        client = ByHand(gateway, context, session)
+        with client.sock:
+            client.say()
+            assert client.hear()
+            client.go_on()
+            for _turn in range(MOST_SESSIONS):
+                with gateway.raw() as sock:
+                    sock.sendall(b"\x16\x03\x01\x00\x05hello")
+                    assert sock.recv(1)  # an alert
+            client.say(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\nhello".encode())
+            assert client.heard(40).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_session_that_is_taken_up_again_is_the_same_client(tmp_path, upstream):
