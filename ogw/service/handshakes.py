@@ -7,6 +7,7 @@ may be is bounded here; its memory is by OpenSSL, which takes no message above 1
 import _socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from ssl import SSLContext
 from typing import Any, Optional
@@ -62,7 +63,8 @@ class Terms:
     def round(self) -> Round:
         """For one more client, whose handshake ends with the one that it began with. What it remembers is bounded."""
         if self._round.left <= 0 or time.monotonic() >= self._round.until:
-            self._round = Round(self._make())
+            with suppress(OSError):  # no descriptor is to be had just now: the last one goes on
+                self._round = Round(self._make())
         self._round.left -= 1
         return self._round
 
