@@ -39,7 +39,10 @@ class Lists:
         if record.held is not None and record.held.sha256 != sha256:
             told = _("it was rolled back at {time} by {by} already; of the lists before that none is kept")
             raise self._cannot(told.format(time=time_text(int(record.held.since)), by=record.held.by))
-        before = self._read(BEFORE, _("no list before the one of now is kept"))
+        none = _("no list before the one of now is kept")
+        before = self._read(BEFORE, none)
+        if before.copy.body == now.copy.body:  # a download that was to replace it was cut short
+            raise self._cannot(none)
         write_record(self._state_dir, self._url, record._replace(held=Held(sha256, time.time(), by)))
         also_as(self._place(IN_FORCE), self._place(HELD))
         os.rename(self._place(BEFORE), self._place(IN_FORCE))
@@ -56,14 +59,6 @@ class Lists:
         os.rename(self._place(HELD), self._place(IN_FORCE))
         write_record(self._state_dir, self._url, record._replace(held=None))
         return told_of(held)
-
-    def before(self) -> "Kept | None":
-        """What a rollback would bring back; None where there is nothing."""
-        try:
-            found = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, BEFORE)
-        except (BadCopy, OSError):
-            return None
-        return found and told_of(found)
 
     def _read(self, which: str, missing: str) -> GoodCopy:
         try:

@@ -9,7 +9,7 @@ import pytest
 from harness.signing import Signer
 
 from ogw.settings.elsewhere.admission import Verdict, judge
-from ogw.settings.elsewhere.copies import BEFORE, HELD, Copy, place_of, read_copy, write_copy
+from ogw.settings.elsewhere.copies import BEFORE, HELD, Copy, also_as, place_of, read_copy, write_copy
 from ogw.settings.elsewhere.kept import read_good_copy
 from ogw.settings.elsewhere.record import SUFFIX, Held, Record, Seen, read_record, write_record
 from ogw.settings.elsewhere.rollback import CannotRollBack, Lists
@@ -184,6 +184,17 @@ def test_a_rollback_that_was_cut_short_goes_on(tmp_path):
     write_record(str(tmp_path), URL, Record(held=Held(sha256_of(b"bad.example\n"), time.time(), "me")))
     Lists(str(tmp_path), URL, 1000, [SIGNER.word]).roll_back("me")
     assert body(tmp_path) == b"good.example\n"
+
+
+@pytest.mark.parametrize("keys", [(), (SIGNER.word,)], ids=["unsigned", "signed"])
+def test_nothing_is_rolled_back_to_the_list_of_now(tmp_path, keys):
+    """The list of now is named as the one before it first: then the disk was full, or the download was killed."""
+    keep(tmp_path, b"bad.example\n", 1)
+    also_as(place_of(str(tmp_path), URL), place_of(str(tmp_path), URL, BEFORE))
+    lists = Lists(str(tmp_path), URL, 1000, keys)
+    with pytest.raises(CannotRollBack, match="no list before the one of now is kept"):
+        lists.roll_back("me")
+    assert body(tmp_path) == b"bad.example\n" and read_record(str(tmp_path), URL).held is None
 
 
 def test_a_file_system_without_second_names_keeps_the_list_before_too(tmp_path, monkeypatch):
