@@ -136,8 +136,9 @@ def _sign(asked: argparse.Namespace) -> int:
     if expires <= time.time():
         raise Wrong(_("--expires: {time} is over").format(time=time_text(expires)))
     path = asked.list + SUFFIX
-    serial = _serial_of(path, body, asked.serial)
-    text = text_to_sign(name, serial, expires, sha256_of(body), public_word(key))
+    word = public_word(key)
+    serial = _serial_of(path, body, word, asked.serial)
+    text = text_to_sign(name, serial, expires, sha256_of(body), word)
     signature = read_signature(text + b"signature: " + base64.b64encode(key.sign(text)) + b"\n")
     try:
         replace(path, signature.text, mode=0o644)
@@ -175,12 +176,18 @@ def _list(asked: argparse.Namespace) -> bytes:
     return body
 
 
-def _serial_of(path: str, body: bytes, asked: Optional[int]) -> int:
+def _serial_of(path: str, body: bytes, key: str, asked: Optional[int]) -> int:
     """Higher than that of the signature that is there, which gateways have seen. Raises Failed."""
     try:
         before = read_signature(read_file(path, LARGEST))
     except (OSError, Distrusted):
         return int(time.time()) if asked is None else asked
+    if before.serial >= GREATEST_SERIAL and not fits(before, body):
+        if before.key != key:
+            return int(time.time()) if asked is None else asked
+        told = _("{path} has the highest serial that there is: make another key, `ogw sign --new-key FILE`, which all "
+                 "gateways must be given in the place of this one; nothing was signed")  # fmt: skip
+        raise Failed(told.format(path=shown(path)))
     if asked is None:
         return max(int(time.time()), min(before.serial + 1, GREATEST_SERIAL))
     if asked < before.serial or (asked == before.serial and not fits(before, body)):

@@ -15,7 +15,7 @@ from harness.peers import peer
 from harness.signing import Signer
 from harness.waiting import PATIENCE, until
 
-from ogw.settings.elsewhere.signature import read_signature
+from ogw.settings.elsewhere.signature import GREATEST_SERIAL, read_signature
 
 PAGE = (ROOT / "docs" / "lists.md").read_text(encoding="utf-8")
 KEY_OF_THE_PAGE = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
@@ -102,6 +102,12 @@ def test_what_is_signed_and_that_serials_only_rise(hosts, key):
     made = signature(hosts)
     assert made.serial == ahead + 1 and made.name == "hosts.txt"
     assert abs(made.expires - time.time() - 30 * 86400) < 600 * PATIENCE
+    assert ogw(*words, "--serial", GREATEST_SERIAL).returncode == 0 and ogw(*words).returncode == 0
+    hosts.write_text("another.example.com\n")
+    done = ogw(*words)
+    assert done.returncode == 1 and f"{hosts}.sig has the highest serial that there is: make another" in done.stderr
+    assert ogw("sign", "--new-key", hosts.with_name("another.key")).returncode == 0
+    assert ogw("sign", hosts, "--key", hosts.with_name("another.key")).returncode == 0
 
 
 @pytest.mark.parametrize(
