@@ -5,6 +5,7 @@ other authorities and revocation lists, which came later, say of it.
 """
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -114,8 +115,9 @@ class Revocations:
         found = read_by_others(read)
         for one in found:
             self._lists.setdefault(one.issuer.public_bytes(), []).append(one)
-        times = [time for one in found if (time := moment(one, "next_update")) is not None]
-        self.until = min(times, default=None)
+        ends = {issuer: [moment(one, "next_update") for one in lists] for issuer, lists in self._lists.items()}
+        self.until = min((time for times in ends.values() for time in times if time is not None), default=None)
+        self._ends = {issuer: max(time or math.inf for time in times) for issuer, times in ends.items()}
         self.issuers = frozenset(self._lists)
         self._found = found
         self._serials: dict[bytes, frozenset[int]] = {}  # that are revoked, of the authorities that were asked for
@@ -125,6 +127,10 @@ class Revocations:
         from cryptography.hazmat.primitives.serialization import Encoding
 
         return b"".join(one.public_bytes(Encoding.PEM) for one in self._found)
+
+    def is_unknown(self, one: Issued, now: float) -> bool:
+        """Nobody can say whether it is revoked: its authority has no list here, or none that is still to be used."""
+        return self._ends.get(one.issuer, 0.0) <= now
 
     def revoked(self, one: Issued) -> bool:
         # A list is searched from its front: hundreds of tunnels that ask one of thousands would stop all others.
@@ -158,6 +164,15 @@ class Authorities:
     def __init__(self, trusted: Sequence[bytes], revocations: Optional[Revocations]) -> None:
         self._trusted = frozenset(trusted)
         self._revocations = revocations
+
+    def unknown(self, identity: Identity) -> bool:
+        """Whether nobody can say of its certificates, without the trusted one, that none is revoked.
+
+        Of the client's own TLS has asked that, and of all where each trusted one is a root; but not in a session that
+        is taken up again.
+        """
+        lists, now = self._revocations, time.time()
+        return lists is not None and any(lists.is_unknown(one, now) for one in identity.chain[:-1])
 
     def objection(self, identity: Optional[Identity]) -> Optional[tuple[Reason, str]]:
         """Why a client with this identity, or without one, could not come in now; None where it could."""

@@ -24,7 +24,7 @@ from ogw.settings.listen_tls import authorities_of, listen_context, revocations_
 from ogw.settings.settings import Config
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.introduced import Introduced
-from ogw.tunnel.leg_failure import HANDSHAKE, not_tls, why_failed
+from ogw.tunnel.leg_failure import HANDSHAKE, REVOKED_OR_NOT, not_tls, why_failed
 from ogw.tunnel.loop import READ, Deadline, Expired
 from ogw.tunnel.over_tls import OverTls, Trust
 from ogw.tunnel.refusal import Refused
@@ -176,7 +176,7 @@ class Handshakes:
                     leg = Leg(one.client, known.context, heard=one.heard)
                     leg.handshake()
                     if terms.authorities is not None:
-                        identity = _identity(leg, known.chains)
+                        identity = _identity(leg, known.chains, terms.authorities)
         except Expired:
             seconds = f"{self._head_timeout:g} s"
             refused = Refused(
@@ -269,7 +269,7 @@ def _first_bytes(client: _socket.socket) -> bytes:
         readable.close()
 
 
-def _identity(leg: Leg, chains: dict[bytes, tuple[bytes, ...]]) -> Identity:
+def _identity(leg: Leg, chains: dict[bytes, tuple[bytes, ...]], authorities: Authorities) -> Identity:
     """Raises Refused."""
     own = leg.certificate
     chain = chains.get(own) if leg.is_resumed else leg.chain
@@ -283,4 +283,7 @@ def _identity(leg: Leg, chains: dict[bytes, tuple[bytes, ...]]) -> Identity:
     if identity.until <= time.time():
         told = f"its certificate, {identity.subject}, has expired since its session began"
         raise Refused(Reason.CLIENT_TLS_CERTIFICATE_EXPIRED, told)
+    if authorities.unknown(identity):
+        told = f"{REVOKED_OR_NOT}: an authority of its chain has no list that is still to be used"
+        raise Refused(Reason.CLIENT_TLS_CRL, told)
     return identity

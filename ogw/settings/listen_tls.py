@@ -35,7 +35,9 @@ def listen_context(certificate: str, key: str, ca: str, crl: str, required: bool
     """For legs of clients. Raises ssl.SSLError or ValueError where the files do not do.
 
     The parameters are settings of a Config. `required`: a client must have a certificate of an authority in `ca` that
-    no list in `crl` revokes; each authority of its chain must have a list there, if there are any.
+    no list in `crl` revokes; each authority of its chain must have a list there, if there are any. Of those between the
+    client and one that is no root this is asked elsewhere (policy/identity.py): OpenSSL would want the list of the root
+    beyond, too, and cannot believe it without that root.
     """
     context = server_context(_pem(certificate), _pem(key or certificate))
     context.options |= ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -50,7 +52,8 @@ def listen_context(certificate: str, key: str, ca: str, crl: str, required: bool
         if crl:
             with named(Revocations(_pem(crl).data).pem()) as lists:
                 context.load_verify_locations(lists)
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+            are_roots = all(one.issuer == one.subject for one in certificates_in(_pem(ca).data))
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN if are_roots else ssl.VERIFY_CRL_CHECK_LEAF
     return context
 
 

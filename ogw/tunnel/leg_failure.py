@@ -7,6 +7,7 @@ from ogw.tunnel.refusal import Refused
 from ogw.wire.protocols import begins_proxy_header, instead_of_request
 
 HANDSHAKE = 0x16  # the first byte of a TLS handshake
+REVOKED_OR_NOT = "whether its certificate is revoked cannot be known (listen-client-crl)"
 
 # What OpenSSL says of a certificate (openssl/x509_vfy.h).
 _OF_CERTIFICATE = {
@@ -19,7 +20,7 @@ _OF_CERTIFICATE = {
     ),
     **dict.fromkeys(
         (3, 4, 6, 8, 11, 12, 15, 16, 33, 44, 45),
-        (Reason.CLIENT_TLS_CRL, "whether its certificate is revoked cannot be known (listen-client-crl)"),
+        (Reason.CLIENT_TLS_CRL, REVOKED_OR_NOT),
     ),
 }
 _VERSIONS = ("UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE")

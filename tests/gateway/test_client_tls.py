@@ -123,6 +123,42 @@ def test_without_a_list_that_is_still_to_be_used_nobody_is_known_not_to_be_revok
             assert gateway.wait_for(event=114, client=name)["reason"] == "client-tls-crl"
 
 
+ROOT = Authority("Root CA", 4)
+MIDDLE = Authority("Middle CA", 5, ROOT)
+LOWER = Authority("Lower CA", 6, MIDDLE)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_an_authority_that_is_no_root_is_trusted_with_its_list_and_those_below_it(tmp_path, upstream, version):
+    with Secure(tmp_path, crl=True) as gateway:
+        (tmp_path / "ca.pem").write_bytes(MIDDLE.pem)
+        near, far = MIDDLE.issue("near"), LOWER.issue("far")
+        for lists, comes, comes_too in (
+            (MIDDLE.crl() + LOWER.crl(), "", ""),
+            (MIDDLE.crl(), "", "crl"),
+            (LOWER.crl(), "crl", "crl"),
+            (MIDDLE.crl(ends=-1) + LOWER.crl(), "crl", "crl"),
+            (MIDDLE.crl(near) + LOWER.crl(far), "certificate-revoked", "certificate-revoked"),
+            (MIDDLE.crl(LOWER.certificate) + LOWER.crl(), "", "certificate-revoked"),
+        ):
+            (tmp_path / "crl.pem").write_bytes(lists)
+            assert asked(gateway, "/reload", "POST")["mistakes"] == []
+            for shown, reason in (((near,), comes), ((far, LOWER.certificate), comes_too)):
+                context = gateway.client(*shown, version=version)
+                if not reason:
+                    gateway.through(context, upstream.target).close()
+                    continue
+                with contextlib.suppress(OSError), gateway.raw() as plain:
+                    name = "{}:{}".format(*plain.getsockname())
+                    with context.wrap_socket(plain, server_hostname=gateway.address) as sock:
+                        sock.sendall(f"CONNECT {upstream.target} HTTP/1.1\r\n\r\n".encode())
+                        assert sock.recv(1) == b""
+                assert gateway.wait_for(event=114, client=name)["reason"] == f"client-tls-{reason}"
+        other = ROOT.issue("beside")
+        name, _told = fails(gateway, gateway.client(other, version=version))
+        assert gateway.wait_for(event=114, client=name)["reason"] == "client-tls-certificate-untrusted"
+
+
 @pytest.mark.parametrize(
     ("said", "answer", "reason"),
     [

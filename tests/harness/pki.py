@@ -27,16 +27,16 @@ def name(text):
 
 
 class Authority:
-    """Signs certificates; all of them have one of a few keys."""
+    """Signs certificates; all of them have one of a few keys. `above`: another authority, which has signed its own."""
 
-    def __init__(self, common_name="Test CA", number=1):
-        self.name, self._number = name(common_name), number
-        now = datetime.now(UTC)
+    def __init__(self, common_name="Test CA", number=1, above=None):
+        self.name, self.number = name(common_name), number
+        now, issuer = datetime.now(UTC), above or self
         made = x509.CertificateBuilder(
-            self.name, self.name, key(number).public_key(), number, now - DAY, now + 30 * DAY
+            issuer.name, self.name, key(number).public_key(), number, now - DAY, now + 30 * DAY
         )
         made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self.certificate = made.sign(key(number), hashes.SHA256())
+        self.certificate = made.sign(key(issuer.number), hashes.SHA256())
         self.pem = self.certificate.public_bytes(PEM)
         self._serial = 1000
 
@@ -53,7 +53,7 @@ class Authority:
             made = made.add_extension(x509.SubjectAlternativeName(general), critical=False)
         if extended:
             made = made.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
-        return made.sign(key(self._number), hashes.SHA256())
+        return made.sign(key(self.number), hashes.SHA256())
 
     def server(self, host, **more):
         """For a gateway that clients reach at this address."""
@@ -66,7 +66,7 @@ class Authority:
         for one in revoked:
             entry = x509.RevokedCertificateBuilder(one.serial_number, now - DAY)
             made = made.add_revoked_certificate(entry.build())
-        return made.sign(key(self._number), hashes.SHA256()).public_bytes(PEM)
+        return made.sign(key(self.number), hashes.SHA256()).public_bytes(PEM)
 
 
 def pem(*certificates):
