@@ -27,7 +27,8 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-
 class Issued(NamedTuple):
     """One certificate of a chain.
 
-    fingerprint  SHA-256
+    fingerprint  of the client's own: SHA-256; of an authority: that of its name and key, since one whose certificate
+                 is renewed is the same
     issuer       its name, as DER
     """
 
@@ -60,15 +61,27 @@ def identity_of(chain: tuple[bytes, ...]) -> Identity:
         own = certificates[0]
         names = [*_common_names(own), *_alternative_names(own)]
         short = [name for name in names if len(name) <= LONGEST][:MOST_NAMES]
-        issued = (_issued(certificate, der) for certificate, der in zip(certificates, chain, strict=True))
+        prints = [hashlib.sha256(chain[0]).digest(), *map(_name_and_key, certificates[1:])]
+        issued = map(_issued, certificates, prints)
         subject = shown(own.subject.rfc4514_string())
         return Identity(subject, frozenset(short), moment(own, "not_valid_after") or 0.0, tuple(issued))
 
     return read_by_others(read)
 
 
-def _issued(certificate: Any, der: bytes) -> Issued:
-    return Issued(hashlib.sha256(der).digest(), certificate.issuer.public_bytes(), certificate.serial_number)
+def _issued(certificate: Any, fingerprint: bytes) -> Issued:
+    return Issued(fingerprint, certificate.issuer.public_bytes(), certificate.serial_number)
+
+
+def _name_and_key(certificate: Any) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    try:
+        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):  # of a kind that only OpenSSL knows: it is the one with this certificate
+        key = certificate.public_bytes(Encoding.DER)
+    return hashlib.sha256(certificate.subject.public_bytes() + key).digest()
 
 
 def _common_names(certificate: Any) -> list[str]:
@@ -148,10 +161,11 @@ def certificates_in(data: bytes) -> list[Any]:
     return read_by_others(lambda: [x509.load_pem_x509_certificate(one) for one in _CERTIFICATE.findall(data)])
 
 
-def fingerprint(certificate: Any) -> bytes:
+def fingerprints(certificate: Any) -> tuple[bytes, bytes]:
+    """Of one that is trusted, as a client's own or as an authority: the ways in which `Issued` may have it."""
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    return bytes(certificate.fingerprint(SHA256()))
+    return bytes(certificate.fingerprint(SHA256())), _name_and_key(certificate)
 
 
 class Authorities:

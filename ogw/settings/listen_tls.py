@@ -10,7 +10,7 @@ from gettext import gettext as _
 from typing import Any, NamedTuple, Optional
 
 from ogw.machine.files import shown
-from ogw.policy.identity import Revocations, certificates_in, fingerprint
+from ogw.policy.identity import Revocations, certificates_in, fingerprints
 from ogw.policy.rules import time_text
 from ogw.settings.key_pair import named, pair_of, server_context
 from ogw.settings.mistakes import Mistakes
@@ -59,7 +59,7 @@ def listen_context(certificate: str, key: str, ca: str, crl: str, required: bool
 
 def authorities_of(ca: str) -> list[bytes]:
     """Their fingerprints."""
-    return [fingerprint(one) for one in certificates_in(_pem(ca).data)]
+    return [known for one in certificates_in(_pem(ca).data) for known in fingerprints(one)]
 
 
 def revocations_of(crl: str) -> Optional[Revocations]:

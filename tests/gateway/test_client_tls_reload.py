@@ -173,6 +173,15 @@ def test_a_recheck_asks_for_the_certificate(tmp_path, upstream, what, rechecks):
             assert ("is revoked" in closed["message"]) is (what == "revoked")
 
 
+def test_an_authority_with_a_renewed_certificate_is_the_same(tmp_path, upstream):
+    with Secure(tmp_path, "--reload-rechecks-tunnels", "yes") as gateway:
+        client = gateway.client(gateway.authority.issue("till"))
+        with open_tunnel(gateway, client, upstream):
+            (tmp_path / "ca.pem").write_bytes(Authority().pem)
+            assert gateway.wait_for(event=109)["changed"] == ["listen-client-ca"]
+            gateway.through(client, upstream.target).close()
+
+
 # Handshakes that a reload meets in the middle.
 
 

@@ -14,7 +14,7 @@ from ogw.policy.identity import (
     Authorities,
     Revocations,
     certificates_in,
-    fingerprint,
+    fingerprints,
     identity_of,
     moment,
 )
@@ -90,7 +90,8 @@ def test_many_tunnels_are_soon_found_not_to_be_in_a_long_list():
 
 
 def objection(certificate, authorities=(OWN,), crl=b""):
-    trusted = [fingerprint(one) for authority in authorities for one in certificates_in(authority.pem)]
+    listed = [one for authority in authorities for one in certificates_in(authority.pem)]
+    trusted = [known for one in listed for known in fingerprints(one)]
     revocations = Revocations(crl) if crl else None
     found = Authorities(trusted, revocations).objection(certificate and identity(certificate))
     return "" if found is None else found[1]
@@ -99,6 +100,9 @@ def objection(certificate, authorities=(OWN,), crl=b""):
 def test_who_could_come_in_now_may_be_there_still():
     till = OWN.issue("till")
     assert objection(till) == "" and objection(till, (OTHER, OWN), OWN.crl()) == ""
+    renewed = Authority()
+    assert renewed.pem != OWN.pem and objection(till, (renewed,)) == "", "its certificate is another, its key is not"
+    assert "listen-client-ca" in objection(till, (Authority(number=3),))
     assert "listen-client-certificate" in objection(None)
     assert "listen-client-ca" in objection(till, (OTHER,))
     assert "is revoked (listen-client-crl)" in objection(till, crl=OTHER.crl() + OWN.crl(till))
