@@ -10,8 +10,8 @@ from harness.images import image
 from harness.upstreams import Server, echo
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("ogw", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("long", parent=settings.get_profile("ogw"), max_examples=1000)
+settings.register_profile("ogw", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", parent=settings.get_profile("ogw"), max_examples=400)
 # For tests/packages/test_libraries.py.
 settings.register_profile("few", parent=settings.get_profile("ogw"), max_examples=10)
 LONG = bool(os.environ.get("OGW_TEST_LONG"))

@@ -13,8 +13,8 @@ from harness.waiting import PATIENCE
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 # What runs programs that are the same wherever, or reads files: no library of Debian's has a say in it.
-ELSEWHERE = ("bench", "booted", "charts", "clients", "conf", "packages", "pairs", "tools", "test_docs.py",
-             "test_house.py")  # fmt: skip
+ELSEWHERE = ("bench", "booted", "charts", "clients", "conf", "packages", "pairs", "provision", "tools",
+             "test_docs.py", "test_house.py")  # fmt: skip
 # Of the peers in tools/test, those that the others speak with; and Python's own tools.
 PEERS = (
     *("curl", "openssl", "dnsmasq-base", "iproute2", "gnutls-bin", "nodejs", "squid", "haproxy", "tinyproxy-bin"),
