@@ -282,7 +282,7 @@ def test_an_expired_certificate_does_not_keep_the_gateway_from_starting(place, i
         (sentence,) = [one for one in asked(gateway, "/status")["attention"] if "certificate" in one]
         assert "nobody gets in by it" in sentence
         _code, out = run("status", "--run-dir", gateway.run_dir)
-        assert "of admin-address, until 20" in out
+        assert "of admin-address, over since 20" in out
 
 
 def test_one_that_ends_soon_needs_attention(place, issued):
