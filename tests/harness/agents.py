@@ -133,7 +133,8 @@ class Lasting:
 
     def _open(self, sock):
         try:
-            rest = yield from open_tunnel(sock, self._way, address_of(self._number))
+            connect(sock, self._way, address_of(self._number))
+            rest = yield from open_tunnel(sock, self._way)
             yield from Session(sock, self._context, self._name).handshake(rest)
             self._is_open, self._heard = True, time.monotonic()
         except (OSError, Refused):  # such as while no gateway is there: the next turn tries again
