@@ -215,7 +215,7 @@ class Handshakes:
         self._wake()
 
     def _objection(self, identity: Optional[Identity]) -> Optional[Refused]:
-        """What was asked of it is what was in force when its handshake began; by now that may be another."""
+        """What was asked of it was in force when its handshake began, or the session that it resumes: ask it now."""
         authorities = self._trust.authorities
         objection = authorities.objection(identity) if authorities is not None else None
         return None if objection is None else Refused(*objection)
@@ -280,9 +280,6 @@ def _identity(leg: Leg, chains: dict[bytes, tuple[bytes, ...]], authorities: Aut
     except ValueError as error:
         raise Refused(Reason.CLIENT_TLS_CERTIFICATE_INVALID, f"its certificate cannot be read: {error}") from None
     chains[own] = chain
-    if identity.until <= time.time():
-        told = f"its certificate, {identity.subject}, has expired since its session began"
-        raise Refused(Reason.CLIENT_TLS_CERTIFICATE_EXPIRED, told)
     if authorities.unknown(identity):
         told = f"{REVOKED_OR_NOT}: an authority of its chain has no list that is still to be used"
         raise Refused(Reason.CLIENT_TLS_CRL, told)

@@ -90,11 +90,11 @@ class Worker:
         self._next: Optional[tuple[Config, Shared, Optional[Terms]]] = None
         self._building = 0  # the number of the reload that is being built
         self._handshakes = handshakes = Handshakes(tunnels, log, terms)
-        self._plain, self._encrypted = Introductions(tunnels), Introductions(tunnels, handshakes)
+        self._introductions = plain, encrypted = Introductions(tunnels), Introductions(tunnels, handshakes)
         self._listeners = [
             (Listener(sock, one.door, self._out_of_descriptors), one)
             for sock in sockets
-            for one in (self._encrypted if sock.getsockname()[:2] in tls else self._plain,)
+            for one in (encrypted if sock.getsockname()[:2] in tls else plain,)
         ]
         self._hub = get_hub()
         self._stop = Flag()
@@ -252,7 +252,7 @@ class Worker:
         (config, shared, terms), self._next = self._next, None
         self._handshakes.go_on_under(config, terms)
         self._tunnels.take_over(config, shared, recheck)
-        for introductions in (self._plain, self._encrypted):
+        for introductions in self._introductions:
             introductions.go_on_under(config)
         for listener, introductions in self._listeners:
             listener.give_to(introductions.door)
@@ -261,7 +261,7 @@ class Worker:
     def _out_of_descriptors(self, error: OSError) -> None:
         """Accepting rests for a moment. It may go on for hours: one line, then a count a minute."""
         self._tunnels.end_lingering()
-        for introductions in (self._plain, self._encrypted):
+        for introductions in self._introductions:
             introductions.end(Reason.NO_DESCRIPTORS, f"{error.strerror}: no PROXY header is waited for")
         self._handshakes.end(Reason.CLIENT_TLS_TOO_MANY, f"{error.strerror}: no TLS handshake is waited for")
         self._shortages += 1
@@ -314,7 +314,7 @@ class Worker:
 
     @property
     def _has_clients(self) -> bool:
-        introduced = self._plain.are_waiting or self._encrypted.are_waiting
+        introduced = any(one.are_waiting for one in self._introductions)
         return self._tunnels.are_open or introduced or self._handshakes.are_open
 
     def _close_door(self) -> None:
@@ -324,7 +324,7 @@ class Worker:
                 listener.accept_what_is_queued()
             listener.close()
         if self._lasts is None:
-            for introductions in (self._plain, self._encrypted):
+            for introductions in self._introductions:
                 introductions.end(Reason.DRAINING, "the gateway is draining")
             self._handshakes.end(Reason.CLIENT_TLS_DRAINING, "the gateway is draining")
         self._is_closed.set()

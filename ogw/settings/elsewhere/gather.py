@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Optional
 from ogw.machine.files import shown
 from ogw.policy.rules import Rule, parse_rules
 from ogw.policy.subjects import Pattern
+from ogw.settings import listen_tls
 from ogw.settings.elsewhere import agent, preset
 from ogw.settings.elsewhere import source as sources
 from ogw.settings.elsewhere.host_list import MOST_RULES, BadList
@@ -15,7 +16,7 @@ from ogw.settings.elsewhere.kept import Kept, read_url
 from ogw.settings.elsewhere.signature import name_of
 
 Seen = tuple[tuple[Any, ...], ...]
-OF_TLS = ("listen_tls_certificate", "listen_tls_key", "listen_client_ca", "listen_client_crl")  # files, watched as well
+OF_TLS = tuple(name.replace("-", "_") for name in listen_tls.NAMES)  # files, watched as well
 
 
 class Sourced(NamedTuple):
