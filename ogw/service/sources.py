@@ -73,6 +73,7 @@ class Sources:
             one.held = read_record(self._config.state_dir, url).held  # another list may have ended it
         if result.kept is not None and one.kept is not None and not result.changed:
             one.kept = result.kept
+            self._next_look = 0.0  # it may have been signed anew, for a shorter time
         self._publish()
 
     def rows(self) -> list[SourceStatus]:
