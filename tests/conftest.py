@@ -25,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """With `-n auto`: tests wait for processes more than they compute."""
-    return 2 * len(os.sched_getaffinity(0))
+    return (3 if LONG else 4) * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(config, items):
