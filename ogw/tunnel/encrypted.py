@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 import gevent
-from gevent import socket as gevent_socket
 
 from ogw.tunnel.linger import DELIVER_SECONDS, break_off, unsent
+from ogw.tunnel.loop import READ, WRITE, Readiness
 
 PIECE = 64 * 1024
 MOST_UNSAID = 16 * 1024  # bytes that TLS itself wants to answer, while nothing is encrypted that they could go with
@@ -34,7 +34,9 @@ class Leg:
     """
 
     def __init__(self, tls_socket: _socket.socket, context: ssl.SSLContext, host: str = "", heard: bytes = b"") -> None:
-        self._sock: Any = gevent_socket.socket(fileno=tls_socket.detach())
+        self._sock = _socket.socket(fileno=tls_socket.detach())
+        self._sock.setblocking(False)
+        self._readable = Readiness(self._sock, READ)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not host, server_hostname=host or None)
         self.heard = heard[:5]
@@ -44,6 +46,7 @@ class Leg:
         self.breaks_off = False  # where the tunnel ends, it does so without an orderly end
         self._is_lost = False
         self._ours: Any = None
+        self._ours_readable: Any = None
         self._pumps: list[Any] = []
         self._closing: Any = None
         self._is_dry = False  # all that came is decrypted and delivered
@@ -51,23 +54,24 @@ class Leg:
 
     def handshake(self) -> None:
         """Raises ssl.SSLError, of which SSLCertVerificationError says that it is not to be trusted, or OSError."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                self._flush()
-                self._receive()
-            except ssl.SSLError:
-                self._flush()  # the alert that says why
-                raise
-            else:
-                self._flush()
-                return
+        with self._readable:
+            while True:
+                try:
+                    self._tls.do_handshake()
+                except ssl.SSLWantReadError:
+                    self._flush()
+                    self._receive()
+                except ssl.SSLError:
+                    self._flush()  # the alert that says why
+                    raise
+                else:
+                    self._flush()
+                    return
 
     def give_back(self) -> _socket.socket:
         """The TLS socket, for whoever lets the peer finish after a handshake that failed. Instead of `close`."""
+        self._readable.close()
         sock = _socket.socket(fileno=self._sock.detach())
-        sock.setblocking(False)
         self.close()
         return sock
 
@@ -98,14 +102,15 @@ class Leg:
 
     def read(self, size: int) -> bytes:
         """At most so many bytes; none at the end, which may be an orderly one or not. Raises OSError."""
-        while True:
-            try:
-                return bytes(self._tls.read(size))
-            except ssl.SSLWantReadError:
-                self._flush()
-                self._receive()
-            except ssl.SSLEOFError:
-                return b""
+        with self._readable:
+            while True:
+                try:
+                    return bytes(self._tls.read(size))
+                except ssl.SSLWantReadError:
+                    self._flush()
+                    self._receive()
+                except ssl.SSLEOFError:
+                    return b""
 
     def write(self, data: bytes) -> None:
         """Raises OSError."""
@@ -116,7 +121,8 @@ class Leg:
         """The plain end, once the handshake is done."""
         ours, theirs = _socket.socketpair()
         theirs.setblocking(False)
-        self._ours = gevent_socket.socket(fileno=ours.detach())
+        ours.setblocking(False)
+        self._ours, self._ours_readable = ours, Readiness(ours, READ)
         self._pumps = [gevent.spawn(self._quietly, self._decrypt), gevent.spawn(self._quietly, self._encrypt)]
         for pump in self._pumps:
             pump.link(self._ended)
@@ -129,8 +135,10 @@ class Leg:
 
     def close(self) -> None:
         """Close what it owns, where no pump runs (any more)."""
+        self._readable.close()
         self._sock.close()
         if self._ours is not None:
+            self._ours_readable.close()
             self._ours.close()
         closed, self.lost, self.closed = self.closed, None, None
         if closed is not None:
@@ -178,6 +186,7 @@ class Leg:
 
     def _decrypt(self) -> None:
         gathered: list[bytes] = []  # of the records that came together: a send for each would cost as much as TLS does
+        readable = self._readable
         try:
             while True:
                 data = self._decrypted()
@@ -185,7 +194,7 @@ class Leg:
                     gathered.append(data)
                     continue
                 if gathered:
-                    self._ours.sendall(b"".join(gathered))
+                    _send(self._ours, b"".join(gathered), readable)
                     gathered.clear()
                 if data is not None:
                     return
@@ -198,6 +207,7 @@ class Leg:
                 self._receive()
                 self._is_dry = False
         finally:
+            readable.rest()
             self._is_dry = True
             if self._says_end:
                 self._say_end()
@@ -217,9 +227,10 @@ class Leg:
 
     def _encrypt(self) -> None:
         # The only one that writes to the TLS socket meanwhile: what OpenSSL wants to say goes with it.
-        while data := self._ours.recv(PIECE):
-            self._tls.write(data)
-            self._flush()
+        with self._ours_readable as readable:
+            while data := readable.receive(PIECE):
+                self._tls.write(data)
+                self._flush(readable)
         self._says_end = not self.breaks_off
         if self._says_end and self._is_dry:
             self._say_end()
@@ -235,7 +246,7 @@ class Leg:
 
     def _receive(self) -> None:
         try:
-            data = self._sock.recv(PIECE)
+            data = self._readable.receive(PIECE)
         except OSError:
             self._is_lost = True
             raise
@@ -245,11 +256,12 @@ class Leg:
         else:
             self._incoming.write_eof()
 
-    def _flush(self) -> None:
+    def _flush(self, reads: Optional[Readiness] = None) -> None:
+        """Send what TLS says. `reads`: what the caller waits for else; the socket's own readiness if not given."""
         data = self._outgoing.read()
         try:
             if data:
-                self._sock.sendall(data)
+                _send(self._sock, data, reads or self._readable)
         except OSError:
             self._is_lost = True
             raise
@@ -260,3 +272,28 @@ class Leg:
             sock.shutdown(_socket.SHUT_WR)
         except OSError:
             pass
+
+
+def _send(sock: _socket.socket, data: bytes, reads: Readiness) -> None:
+    """All of it, as the socket takes it. Raises OSError.
+
+    reads  what the caller waits for between two of these; it rests meanwhile
+    """
+    rest = memoryview(data)
+    try:
+        sent = sock.send(rest)
+    except BlockingIOError:
+        sent = 0
+    if sent == len(rest):
+        return
+    reads.rest()
+    writable = Readiness(sock, WRITE)
+    try:
+        while rest := rest[sent:]:
+            writable.wait()
+            try:
+                sent = sock.send(rest)
+            except BlockingIOError:
+                sent = 0
+    finally:
+        writable.close()

@@ -71,6 +71,62 @@ class Limit:
             self._strike_in(next(iter(self._due.values())) - now)
 
 
+class Readiness:
+    """`with Readiness(sock, READ) as readable: ... readable.wait()`: for a greenlet that waits for it again and again.
+
+    Its watcher stands from the first wait on, so that a message costs no setting up of another. It must `rest` while
+    the greenlet waits for anything else, or does not wait any more: that is what would be woken.
+    """
+
+    __slots__ = ("_io", "_is_more_likely", "_sock", "_stands_for")
+
+    def __init__(self, sock: Any, events: int) -> None:
+        self._sock = sock
+        self._io: Any = get_hub().loop.io(sock.fileno(), events)
+        self._stands_for: Any = None  # the greenlet that it wakes
+        self._is_more_likely = False  # the last read was a full one
+
+    def __enter__(self) -> "Readiness":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.rest()
+
+    def wait(self) -> None:
+        current = getcurrent()
+        if self._stands_for is not current:
+            self._io.stop()
+            self._stands_for = current
+            self._io.start(current.switch)
+        get_hub().switch()
+
+    def receive(self, size: int) -> bytes:
+        """What is there, once something is; b"" at the end. Raises OSError."""
+        while True:
+            if not self._is_more_likely:
+                self.wait()
+            self._is_more_likely = False
+            try:
+                data: bytes = self._sock.recv(size)
+            except BlockingIOError:
+                continue
+            self._is_more_likely = len(data) == size
+            return data
+
+    def rest(self) -> None:
+        """Wake the caller no more; another greenlet's is not touched."""
+        if self._stands_for is getcurrent():
+            self._io.stop()
+            self._stands_for = None
+
+    def close(self) -> None:
+        """Before the socket is closed; a second time it does nothing."""
+        io, self._io = self._io, None
+        if io is not None:
+            io.stop()
+            io.close()
+
+
 class Interruptible:
     """`with Interruptible(): ...` raises KeyboardInterrupt in the greenlet that entered it, and nowhere else.
 

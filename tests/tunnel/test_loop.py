@@ -1,5 +1,6 @@
 """The limit of a wait: it ends the block that it is for, and nothing behind it."""
 
+import _socket
 import time
 
 import gevent
@@ -7,7 +8,7 @@ import pytest
 from gevent.hub import get_hub
 from greenlet import getcurrent
 
-from ogw.tunnel.loop import Deadline, Expired, Limit
+from ogw.tunnel.loop import READ, Deadline, Expired, Limit, Readiness
 
 
 def wait_a_turn():
@@ -87,3 +88,90 @@ def test_a_limit_leaves_those_alone_who_came_out_in_time_and_counts_anew_for_who
     with gevent.Timeout(20):
         gevent.spawn(run).get()
     assert ended == ["in time", "expired"]
+
+
+def pair():
+    ours, theirs = _socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    return ours, theirs
+
+
+def test_what_is_waited_for_again_and_again_is_received_piece_by_piece_up_to_the_end():
+    ours, theirs = pair()
+    heard = []
+
+    def run():
+        readable = Readiness(ours, READ)
+        with readable:
+            while data := readable.receive(4):
+                heard.append(data)
+        readable.close()
+
+    with gevent.Timeout(20):
+        hearer = gevent.spawn(run)
+        for said in (b"one", b"two", b"a long one"):
+            theirs.send(said)
+            before = len(heard)
+            while b"".join(heard[before:]) != said:
+                wait_a_turn()
+        theirs.close()
+        hearer.get()
+    assert heard == [b"one", b"two", b"a lo", b"ng o", b"ne"]
+    ours.close()
+
+
+def test_one_who_rests_is_not_woken_in_another_wait_and_hears_later_what_came():
+    ours, theirs = pair()
+
+    def run():
+        with Readiness(ours, READ) as readable:
+            theirs.send(b"first")
+            assert readable.receive(100) == b"first"
+            readable.rest()
+            theirs.send(b"second")
+            with pytest.raises(Expired), Deadline(0.05):
+                get_hub().switch()
+            return readable.receive(100)
+
+    with gevent.Timeout(20):
+        assert gevent.spawn(run).get() == b"second"
+    for sock in (ours, theirs):
+        sock.close()
+
+
+def test_one_who_is_thrown_out_of_its_wait_is_not_woken_any_more():
+    ours, theirs = pair()
+
+    def run():
+        with pytest.raises(Expired), Deadline(0.01), Readiness(ours, READ) as readable:
+            readable.wait()
+        theirs.send(b"late")
+        with pytest.raises(Expired), Deadline(0.05):
+            get_hub().switch()
+        return True
+
+    with gevent.Timeout(20):
+        assert gevent.spawn(run).get()
+    for sock in (ours, theirs):
+        sock.close()
+
+
+def test_another_greenlet_that_rests_takes_nothing_from_one_who_waits():
+    ours, theirs = pair()
+    readable = Readiness(ours, READ)
+
+    def hear():
+        with readable:
+            return readable.receive(100)
+
+    with gevent.Timeout(20):
+        hearer = gevent.spawn(hear)
+        wait_a_turn()
+        gevent.spawn(readable.rest).get()
+        theirs.send(b"said")
+        assert hearer.get() == b"said"
+    readable.close()
+    readable.close()
+    for sock in (ours, theirs):
+        sock.close()
