@@ -12,6 +12,8 @@ from ogw.report.log import Log
 from ogw.settings.password_file import read_password
 from ogw.settings.settings import Config
 from ogw.settings.trust import relay_context
+from ogw.tunnel.authentication import Authentication
+from ogw.tunnel.basic import Basic
 from ogw.tunnel.burst import Burst
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
@@ -68,4 +70,11 @@ def _relays(config: Config, connector: Connector, log: Log, via: bytes, own: Own
         log.event(Event.WRONG_CONFIGURATION, f"relay-proxy-password-file: {file}: {sentence}")
 
     source = PasswordSource(given, partial(read_password, file) if file else None, tell)
-    return Relays(config.relay_proxy, connector, log, via, source, context, own, config.dial_timeout)
+    return Relays(
+        config.relay_proxy, connector, log, via, source, context, own, config.dial_timeout, _authentication(config)
+    )
+
+
+def _authentication(_config: Config) -> Authentication:
+    """What relay-proxy-auth names."""
+    return Authentication([Basic()])

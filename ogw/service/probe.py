@@ -19,6 +19,8 @@ from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.settings.trust import relay_context
+from ogw.tunnel.authentication import Authentication
+from ogw.tunnel.basic import Basic
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
@@ -35,6 +37,8 @@ from ogw.wire.connect import Target
 from ogw.wire.relay_proxy import Credentials, RelayProxy
 
 Result = TypeVar("Result")
+
+_BASIC = Authentication([Basic()])
 
 
 class Probed(NamedTuple):
@@ -157,7 +161,7 @@ def try_relay_proxy(
     try:
         context = relay_context(ca_file) if proxy.encrypted else None
         via = f"ogw-{token_hex(6)}".encode()
-        relays = Relays([proxy], connector, log, via, PasswordSource(given), context, OwnPlaces(()), seconds)
+        relays = Relays([proxy], connector, log, via, PasswordSource(given), context, OwnPlaces(()), seconds, _BASIC)
         with Interruptible():
             _close(relays.dial(target, Mailbox()))
     finally:

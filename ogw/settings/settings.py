@@ -399,6 +399,13 @@ class Config:
         better="relay-proxy-password-file",
         installer="PROXY",
     )
+    relay_proxy_auth: str = _relaying(
+        "relay-proxy-auth",
+        "basic",
+        choice("basic"),
+        "basic",
+        _("how the gateway authenticates itself to relay proxies"),
+    )
     relay_proxy_username: Secret = _relaying(
         "relay-proxy-username",
         "",

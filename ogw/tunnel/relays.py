@@ -8,10 +8,12 @@ from typing import Optional
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.metrics import MOST_RELAYS, RELAY_FAILED, RELAY_OPENED, RELAY_SINCE, RELAY_STATE
+from ogw.tunnel.authentication import Authentication
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.mailbox import Mailbox
-from ogw.tunnel.opener import NotOpened, Opener
+from ogw.tunnel.not_opened import NotOpened
+from ogw.tunnel.opener import Opener
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.upstream import DialError, Upstream
@@ -26,6 +28,7 @@ class Relays:
 
     via      how this gateway names itself to them, so that a loop is seen
     context  what an encrypted one is verified with
+    authentication  how the gateway authenticates itself over HTTP
     """
 
     def __init__(
@@ -38,9 +41,10 @@ class Relays:
         context: Optional[ssl.SSLContext],
         own: OwnPlaces,
         timeout: float,
+        authentication: Authentication,
     ) -> None:
         self.relays = [Relay(proxy, min(number, MOST_RELAYS - 1)) for number, proxy in enumerate(proxies)]
-        self._opener = Opener(connector, via, shared, context, own, timeout)
+        self._opener = Opener(connector, via, shared, context, own, timeout, authentication)
         self._log = log
         self._cells = log.cells
 

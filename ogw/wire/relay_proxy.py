@@ -63,16 +63,21 @@ class Credentials(NamedTuple):
 class RelayProxy(NamedTuple):
     """A proxy to go out through.
 
-    encrypted    it is spoken to in TLS
+    scheme       of its URL: http or https
     credentials  those of its own URL; None where it has none there
     """
 
-    encrypted: bool
+    scheme: str
     target: Target
     credentials: Optional[Credentials] = None
 
+    @property
+    def encrypted(self) -> bool:
+        """It is spoken to in TLS."""
+        return self.scheme == "https"
+
     def __str__(self) -> str:
-        return f"http{'s' if self.encrypted else ''}://{self.target}"
+        return f"{self.scheme}://{self.target}"
 
 
 def credentials(user: str, password: str) -> Credentials:
@@ -107,7 +112,7 @@ def parse_relay_proxy(text: str) -> RelayProxy:
     if userinfo is not None:
         user, _colon, password = userinfo.partition(":")
         own = credentials(unquote(user, errors="strict"), unquote(password, errors="strict"))
-    return RelayProxy(scheme == "https", Target(host, port, address), own)
+    return RelayProxy(scheme, Target(host, port, address), own)
 
 
 def split_relay_proxies(text: str) -> list[str]:

@@ -1,0 +1,76 @@
+"""Step 3 of the path, its other way: why one relay proxy did not open the tunnel, and whose fault that is."""
+
+import http
+from typing import Optional
+
+from ogw.policy.decision import Reason
+from ogw.tunnel.relay import Relay
+from ogw.tunnel.upstream import DialError
+from ogw.wire.relay_proxy import RelayProxy
+
+WHY = {  # it is not up, in words that are ours
+    Reason.RELAY_UNREACHABLE: "it cannot be reached",
+    Reason.RELAY_LOOP: "it is this gateway itself",
+    Reason.RELAY_UNTRUSTED: "its certificate is not to be trusted",
+    Reason.RELAY_TIMEOUT: "it does not answer in time",
+    Reason.RELAY_CLOSED: "it closes without an answer",
+    Reason.RELAY_MALFORMED: "what it says is not what a proxy says",
+    Reason.RELAY_HEAD_TOO_LARGE: "it answers too much",
+}
+
+
+class NotOpened(Exception):
+    """One relay proxy did not open the tunnel.
+
+    at_fault  it is the relay proxy's own fault, so it rests
+    go_on     the next one may do better
+    hint      what may be the cause
+    """
+
+    def __init__(self, error: DialError, at_fault: bool, go_on: bool = True, hint: str = "") -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.at_fault = at_fault
+        self.go_on = go_on
+        self.hint = hint
+
+    @property
+    def why(self) -> str:
+        status = self.error.status
+        why = WHY[self.error.reason] if status is None else f"it answers {status} ({words(status)})"
+        return f"{why}; {self.hint}" if self.hint else why
+
+
+def failure(reason: Reason, proxy: RelayProxy, what: str, at_fault: bool, hint: str = "") -> NotOpened:
+    """It does not speak as a proxy should; `what` goes on in a sentence that begins with the relay proxy."""
+    detail = f"relay proxy {proxy} {what}" + (f"; {hint}" if hint else "")
+    return NotOpened(DialError(reason, detail), at_fault, hint=hint)
+
+
+def refused(proxy: RelayProxy, status: int, what: str, go_on: bool, hint: str = "") -> NotOpened:
+    """It answered with this status."""
+    return NotOpened(DialError(Reason.RELAY_REFUSED, f"relay proxy {proxy} {what}", status), False, go_on, hint)
+
+
+# Silence and a sudden close: most proxies answer when they have reached the target, or gave it up, which may take
+# longer than we wait. So it is their fault only if they answered nobody else since we asked.
+
+
+def silent(relay: Relay, seconds: float, asked: float, hint: str = "") -> NotOpened:
+    """It did not answer in time; `asked`: when it was, by the monotonic clock."""
+    what = f"did not answer within {seconds:g} s (dial-timeout)"
+    return failure(Reason.RELAY_TIMEOUT, relay.proxy, what, relay.answered < asked, hint)
+
+
+def closed(relay: Relay, asked: float, where: str, error: Optional[OSError], hint: str = "") -> NotOpened:
+    """It closed its connection; `where` in the conversation."""
+    what = f"closed {where}" + (f": {error.strerror}" if error is not None else "")
+    return failure(Reason.RELAY_CLOSED, relay.proxy, what, relay.answered < asked, hint)
+
+
+def words(status: int) -> str:
+    """What HTTP calls it: what the relay proxy calls it is not ours to tell."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "no status that HTTP knows"
