@@ -129,6 +129,46 @@ REASONS = {
         _("The certificate of an https:// relay proxy could not be verified."),
         _("check its certificate: `relay-proxy-ca-file`, or the name in its URL"),
     ),
+    "relay-kdc-silent": Advice(
+        _("The relay proxy wants Kerberos, and no KDC of the realm answered in time."),
+        _("check `krb5.conf` and the way to the KDC, port 88 of TCP and UDP; other relay proxies go on"),
+    ),
+    "relay-clock": Advice(
+        _("The relay proxy wants Kerberos, and clocks differ by more than it allows, mostly five minutes."),
+        _("set the clocks of this machine, the KDC and the proxy by the same time server"),
+    ),
+    "relay-keytab": Advice(
+        _("The KDC does not accept the key of `relay-proxy-keytab`, or that has none for `relay-proxy-principal`."),
+        _("make the keytab anew; it is not tried again before the file changes, or a reload"),
+    ),
+    "relay-password-expired": Advice(
+        _("The password, or the account, of `relay-proxy-principal` has expired."),
+        _("set another password and make the keytab anew, or extend the account"),
+    ),
+    "relay-principal-unknown": Advice(
+        _("The KDC does not know `relay-proxy-principal`."),
+        _("compare it with `klist -k` of the keytab, its realm included"),
+    ),
+    "relay-account-locked": Advice(
+        _("The account of `relay-proxy-principal` is locked or disabled, or may not log on here."),
+        _("let the domain's administrator unlock it; it is asked again after a minute"),
+    ),
+    "relay-service-unknown": Advice(
+        _("The KDC knows no service `HTTP/` with the name of the relay proxy."),
+        _("name the proxy in `relay-proxy` as the domain knows it, or register that name (setspn)"),
+    ),
+    "relay-ticket": Advice(
+        _("There is no ticket in the ticket cache, or it has ended."),
+        _("renew it (kinit, k5start, sssd), or let the gateway do so: `relay-proxy-keytab`"),
+    ),
+    "relay-kerberos": Advice(
+        _("Kerberos fails for another reason, which the log names."),
+        _("try `kinit -k -t` with the keytab, and `kvno` with `HTTP@` and the name of the proxy"),
+    ),
+    "relay-connection-changed": Advice(
+        _("NTLM needs one connection for its three messages, and the relay proxy closed or changed it in between."),
+        _("let the proxy keep connections (squid: `auth_param ntlm keep_alive on`), or use `negotiate`"),
+    ),
     "relay-timeout": Advice(
         _("The relay proxy took the connection, and gave no answer in time."),
         _("look at it, or the target behind it: neither answered within `dial-timeout`"),

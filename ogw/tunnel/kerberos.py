@@ -1,0 +1,169 @@
+"""Kerberos tickets and tokens through GSSAPI. Every call here may wait for a KDC: make it in a thread. No gevent here.
+
+It imports gssapi, which only who wants Kerberos has, so it is imported only where the settings ask for it.
+
+Not by pyspnego, which takes a new ticket from the KDC for each context of a keytab, and needs a second library for that
+(krb5, which Debian does not have). Debian 12 and 13 have gssapi.
+"""
+
+import re
+from typing import Any, NamedTuple, Optional
+
+import gssapi
+from gssapi.exceptions import ExpiredCredentialsError, GSSError
+
+from ogw.policy.decision import Reason
+
+KERBEROS = gssapi.MechType.kerberos
+# The tokens of Negotiate are those of SPNEGO (RFC 4559). Where Kerberos fails below it, the code of its error is lost.
+SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
+
+_FIRST = 2529638912  # of the codes of MIT Kerberos; the first 128 are those of RFC 4120, section 7.5.9
+NO_CREDENTIALS = 7 << 16  # GSS_S_NO_CRED (RFC 2744, section 3.9.1)
+_SKEW, _NO_CACHE = (37, 148), (141, 142, 195)
+_NO_SERVICE, _NO_KDC = (7,), (154, 156, 220)
+_PRINCIPAL = re.compile(r"[^\s'\"(]+@[^\s'\")]+")
+
+# What the KDC, or the library, says of whom we are: the reason, why, and whether it stays so until something changes.
+_OF_PRINCIPAL = {
+    1: (Reason.RELAY_PASSWORD_EXPIRED, "the account of relay-proxy-principal has expired; extend it in the domain"),
+    6: (
+        Reason.RELAY_PRINCIPAL_UNKNOWN,
+        "the KDC does not know relay-proxy-principal; compare it with `klist -k` of the keytab and with the account, "
+        "its realm included",
+    ),
+    12: (Reason.RELAY_ACCOUNT_LOCKED, "the KDC's rules do not let the account of relay-proxy-principal log on here"),
+    14: (
+        Reason.RELAY_KEYTAB,
+        "the KDC takes none of the keytab's kinds of encryption; make the keytab anew with aes256-cts-hmac-sha1-96",
+    ),
+    18: (
+        Reason.RELAY_ACCOUNT_LOCKED,
+        "the account of relay-proxy-principal is locked or disabled; let the domain's administrator unlock it",
+    ),
+    23: (
+        Reason.RELAY_PASSWORD_EXPIRED,
+        "the password of relay-proxy-principal has expired; set another one and make the keytab anew",
+    ),
+}
+_WRONG_KEY = (24, 31, 210)
+
+
+class KerberosFailed(Exception):
+    """Why there is no token.
+
+    what   a sentence that begins with the relay proxy, as in "wants Kerberos, but ..."
+    lasts  asking again does not help, and may lock an account: what is asked with must change first
+    """
+
+    def __init__(self, reason: Reason, why: str, lasts: bool = False) -> None:
+        super().__init__(why)
+        self.reason = reason
+        self.what = f"wants Kerberos, but {why}"
+        self.lasts = lasts
+
+
+class Ticket(NamedTuple):
+    """What tokens are made of.
+
+    seconds  that it is good for, from when it was obtained
+    """
+
+    plain: Any
+    negotiated: Any
+    seconds: float
+
+
+class Kerberos:
+    """Whom the gateway is to a KDC.
+
+    keytab     the path of the file with its key; "": it uses the tickets of `cache`, which somebody else renews
+    principal  its name in there; "": the first one
+    cache      the name of a ticket cache; "": that of the environment
+    """
+
+    def __init__(self, keytab: str, principal: str, cache: str) -> None:
+        self.keytab = keytab
+        self.principal = principal
+        self.cache = cache
+
+    def obtain(self, place: str) -> Ticket:
+        """A ticket, kept in this place of the process's memory; over one that is there. Raises KerberosFailed."""
+        memory = {"ccache": f"MEMORY:{place}"}
+        try:
+            if self.keytab:
+                plain = self._credentials({"client_keytab": f"FILE:{self.keytab}", **memory}, self.principal, KERBEROS)
+            else:
+                # A copy, so that what is fetched with it need not be written where the gateway may not write.
+                source = {"ccache": self.cache} if self.cache else None
+                found = self._credentials(source, self.principal, KERBEROS)
+                found.store(memory, usage="initiate", mech=KERBEROS, overwrite=True)
+                plain = self._credentials(memory, self.principal, KERBEROS)
+            seconds = plain.lifetime
+            return Ticket(plain, self._credentials(memory, self.principal, SPNEGO), seconds)
+        except ExpiredCredentialsError:
+            raise self._ended() from None
+        except GSSError as error:
+            raise self._failed(error) from None
+
+    def token(self, ticket: Ticket, host: str) -> tuple[bytes, float]:
+        """The first token for the relay proxy on that host, and the seconds that another may be made without a KDC.
+
+        Raises KerberosFailed.
+        """
+        name = gssapi.Name(f"HTTP@{host}", gssapi.NameType.hostbased_service)
+        try:
+            first = gssapi.SecurityContext(name=name, creds=ticket.plain, mech=KERBEROS, usage="initiate", flags=0)
+            first.step()  # for the code of its error; it also leaves the service's ticket in the cache
+            context = gssapi.SecurityContext(name=name, creds=ticket.negotiated, mech=SPNEGO, usage="initiate", flags=0)
+            return context.step(), first.lifetime
+        except ExpiredCredentialsError:
+            raise self._ended() from None
+        except GSSError as error:
+            raise self._failed(error, host) from None
+
+    @staticmethod
+    def _credentials(store: Optional[dict[str, str]], principal: str, mech: Any) -> Any:
+        name = gssapi.Name(principal, gssapi.NameType.user) if principal else None
+        return gssapi.Credentials(name=name, usage="initiate", mechs=[mech], store=store)
+
+    def _ended(self) -> KerberosFailed:
+        whose = f"that of {self.keytab} (relay-proxy-keytab)" if self.keytab else f"that in {self._cache_name}"
+        return KerberosFailed(Reason.RELAY_TICKET, f"the ticket has ended, {whose}; {self._renew}")
+
+    @property
+    def _cache_name(self) -> str:
+        return f"{self.cache} (relay-proxy-ticket-cache)" if self.cache else "the ticket cache of the environment"
+
+    @property
+    def _renew(self) -> str:
+        return "the next tunnel asks for another" if self.keytab else "renew it (kinit, k5start, sssd), or use a keytab"
+
+    def _failed(self, error: Any, host: str = "") -> KerberosFailed:
+        code = error.min_code - _FIRST
+        if code in _NO_KDC:
+            why = "no KDC of the realm answers; see krb5.conf, and ports 88 of TCP and UDP on the way"
+            return KerberosFailed(Reason.RELAY_KDC_SILENT, why)
+        if code in _SKEW:
+            why = "this machine's clock and the KDC's differ by more than it allows; set them by the same time server"
+            return KerberosFailed(Reason.RELAY_CLOCK, why)
+        if host and code in _NO_SERVICE:
+            why = f"the KDC knows no service HTTP/{host}; name the proxy in relay-proxy as the domain knows it"
+            return KerberosFailed(Reason.RELAY_SERVICE_UNKNOWN, why)
+        if code in _WRONG_KEY:
+            why = "the KDC does not accept the key of relay-proxy-keytab; make the keytab anew"
+            return KerberosFailed(Reason.RELAY_KEYTAB, why, lasts=True)
+        if code in _OF_PRINCIPAL:
+            return KerberosFailed(*_OF_PRINCIPAL[code])
+        return self._unfit(error, code)
+
+    def _unfit(self, error: Any, code: int) -> KerberosFailed:
+        """What is ours to use is not there, or something that has no words of its own here."""
+        if self.keytab and code in _NO_CACHE:
+            why = f"{self.keytab} has no key for relay-proxy-principal, or cannot be read; see `klist -k`"
+            return KerberosFailed(Reason.RELAY_KEYTAB, why)
+        if not self.keytab and error.maj_code == NO_CREDENTIALS:
+            return KerberosFailed(Reason.RELAY_TICKET, f"there is no ticket in {self._cache_name}; {self._renew}")
+        told = error.get_all_statuses(error.min_code, False)
+        words = _PRINCIPAL.sub("(hidden)", " ".join(told))
+        return KerberosFailed(Reason.RELAY_KERBEROS, f"Kerberos says: {words}")

@@ -1,0 +1,73 @@
+"""Step 3 of the path, its other way: NTLM ([MS-NTHT]), for relay proxies that speak nothing better. No gevent here.
+
+It imports pyspnego, which only who wants NTLM has, so it is imported only where the settings ask for it. The messages
+are NTLMv2's; the first one has nothing of the account in it.
+"""
+
+import base64
+import binascii
+from typing import Any, Optional
+
+import spnego
+
+from ogw.policy.decision import Reason
+from ogw.tunnel.authentication import AuthFailed
+from ogw.tunnel.relay import Relay
+from ogw.wire.challenges import Challenge
+from ogw.wire.connect import Fields, Target
+from ogw.wire.relay_proxy import Credentials
+
+CHANGED = (
+    "does not go on with NTLM where it was: it closed or changed the connection between its messages; let it keep "
+    "connections (squid: auth_param ntlm keep_alive on), or use negotiate"
+)
+GARBLED = "answers NTLM with a message that cannot be read"
+
+
+class Ntlm:
+    name = "ntlm"
+    rank = 0
+    on_one_connection = True
+
+    def begin(self, relay: Relay, _target: Target, known: Optional[Credentials]) -> "NtlmExchange":
+        return NtlmExchange(relay.proxy.target.host, known)
+
+
+class NtlmExchange:
+    """Three messages on one connection: ours, the challenge, ours again, which has the proof of the password."""
+
+    def __init__(self, host: str, known: Optional[Credentials]) -> None:
+        self._context: Any = None if known is None else _context(host, known)
+        self._is_proved = False
+
+    def first(self) -> Optional[bytes]:
+        return None if self._context is None else _header(self._context.step())
+
+    def answer(self, challenge: Challenge) -> bytes:
+        if self._context is None:
+            raise AuthFailed(Reason.RELAY_REFUSED, "wants NTLM: set relay-proxy-username and relay-proxy-password-file")
+        if challenge.token68 is None:
+            raise AuthFailed(Reason.RELAY_CONNECTION_CHANGED, CHANGED)
+        self._is_proved = True
+        return _header(self._proof(challenge.token68))
+
+    def _proof(self, said: str) -> bytes:
+        try:
+            return self._context.step(base64.b64decode(said, validate=True))  # type: ignore[no-any-return]
+        except binascii.Error:
+            raise AuthFailed(Reason.RELAY_MALFORMED, GARBLED, go_on=True) from None
+        except Exception:  # whatever pyspnego comes upon in what a stranger said: struct.error, UnicodeError, ...
+            raise AuthFailed(Reason.RELAY_MALFORMED, GARBLED, go_on=True) from None
+
+    def accepted(self, _headers: Fields) -> None:
+        pass
+
+
+def _context(host: str, known: Credentials) -> Any:
+    user, password = known.user.reveal(), known.password.reveal()
+    pure = spnego.NegotiateOptions.use_ntlm  # whatever else of NTLM this machine has
+    return spnego.client(user, password, hostname=host, service="HTTP", protocol="ntlm", options=pure)
+
+
+def _header(message: bytes) -> bytes:
+    return b"NTLM " + base64.b64encode(message)

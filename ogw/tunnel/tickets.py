@@ -1,0 +1,203 @@
+"""Step 3 of the path, its other way: Kerberos tickets, obtained and renewed by a few threads of their own.
+
+Whoever asks a KDC may wait for half a minute, so it is not done by the loop, nor by the threads of the hub, which
+prepare reloads. One thread obtains the gateway's ticket, one each that for a relay proxy; the others make tokens of
+them, which asks nobody. Where a KDC is silent that is all that hangs, until the library gives it up.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union
+
+from gevent import Greenlet, spawn
+from gevent.threadpool import ThreadPool
+
+from ogw.policy.decision import Reason
+from ogw.tunnel.kerberos import Kerberos, KerberosFailed, Ticket
+from ogw.tunnel.loop import Deadline, Expired
+
+MOST_THREADS = 8
+AGAIN_SECONDS = 10.0  # from a failure to the next time that the KDC is asked
+LOCKED_SECONDS = 60.0  # the same, where it said that it does not let us in
+NEW_SECONDS = 5.0  # a ticket that is no older is not to blame that it was refused
+
+_numbers = itertools.count()
+Signature = Optional[tuple[int, int, int]]
+
+
+@dataclass(eq=False)
+class Held:
+    """The ticket that tokens are made of. Times are of the monotonic clock.
+
+    good  by host of a relay proxy: until when tokens for it need no KDC
+    """
+
+    ticket: Ticket
+    made: float
+    signature: Signature
+    good: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def renew_at(self) -> float:
+        return self.made + self.ticket.seconds / 2
+
+    @property
+    def ends(self) -> float:
+        """A little before: it is on its way for a moment."""
+        return self.made + self.ticket.seconds - min(30.0, self.ticket.seconds / 10)
+
+
+@dataclass
+class Failure:
+    """It failed, and is not tried again before that time, unless what it was tried with has changed by then."""
+
+    error: KerberosFailed
+    until: float
+    signature: Signature
+
+
+class Tickets:
+    """The tickets of a process, for all relay proxies.
+
+    tell   is told the reason and a sentence when a ticket could not be renewed; the one of before goes on
+    limit  seconds that a tunnel waits for the KDC
+    """
+
+    def __init__(self, kerberos: Kerberos, tell: Callable[[Reason, str], object], limit: float) -> None:
+        self.kerberos = kerberos
+        self._tell = tell
+        self._limit = limit
+        self._pool: Optional[ThreadPool] = None  # made with the first job: none has a thread before the fork
+        self._held: Optional[Held] = None
+        self._flights: dict[str, tuple[Greenlet[..., None], float]] = {}  # by host, "" for the gateway's own: and since when
+        self._failures: dict[str, Failure] = {}
+        self._places = self._new_places()
+        self._asked_again = 0.0  # when a renewal was last tried
+
+    def token(self, host: str) -> tuple[bytes, Held]:
+        """A token for the relay proxy on that host, and what it was made of. Raises KerberosFailed."""
+        held = self._current()
+        if time.monotonic() >= held.good.get(host, 0.0):
+            self._fly(host, self._fetch, held, host)
+        try:
+            with Deadline(self._limit):
+                token, _seconds = self._run(self.kerberos.token, held.ticket, host)
+                return token, held
+        except Expired:
+            raise _silent() from None
+
+    def renewed(self, refused: Held) -> bool:
+        """A relay proxy refused this one: whether there is a newer one by now. Raises KerberosFailed.
+
+        Its service may have another key since. One that was new is not to blame.
+        """
+        if self._held is refused:
+            if time.monotonic() < refused.made + NEW_SECONDS:
+                return False
+            self._places = self._new_places()  # what is in those of before would be found again
+            self._held = None
+            self._current()
+        return True
+
+    def forget_failures(self) -> None:
+        """The operator says to try once more."""
+        self._failures.clear()
+
+    def _new_places(self) -> "itertools.cycle[str]":
+        # Two in turn: what is in one is not touched while it is used, and has ended when it is that one's turn.
+        number = next(_numbers)
+        return itertools.cycle([f"ogw-{number}-{which}" for which in "ab"])
+
+    def _current(self) -> Held:
+        now, held = time.monotonic(), self._held
+        if held is None or now >= held.ends or held.signature != self._signature():
+            self._fly("", self._obtain, None)
+            held = self._held
+            assert held is not None  # or it would have raised
+        elif now >= held.renew_at and now >= self._asked_again + AGAIN_SECONDS and "" not in self._flights:
+            self._asked_again = now
+            self._flights[""] = spawn(self._obtain, held), now
+        return held
+
+    # Flights: greenlets that wait for a thread, so that many tunnels wait for one answer.
+
+    def _fly(self, name: str, work: Callable[..., None], *words: Any) -> None:
+        """Wait for what is under way, or begin it. Raises KerberosFailed."""
+        now = time.monotonic()
+        failure = self._failures.get(name)
+        if failure is not None and now < failure.until and failure.signature == _signature_of(self._path):
+            raise failure.error
+        if name not in self._flights:
+            self._failures.pop(name, None)
+            self._flights[name] = spawn(work, *words), now
+        flight, began = self._flights[name]
+        flight.join(timeout=max(0.0, began + self._limit - now))
+        if not flight.ready():
+            raise _silent()
+        if name in self._failures:
+            raise self._failures[name].error
+
+    def _obtain(self, before: Optional[Held]) -> None:
+        """`before`: is renewed, and goes on where that fails."""
+        began, signature = time.monotonic(), self._signature()
+        try:
+            held = Held(self._run(self.kerberos.obtain, next(self._places)), began, signature)
+            for host in before.good if before is not None else ():
+                self._note(held, host, self._run(self.kerberos.token, held.ticket, host)[1])
+            if before is None or held.ends > before.ends:
+                self._held = held
+        except KerberosFailed as error:
+            if before is not None:
+                self._tell(error.reason, f"the Kerberos ticket could not be renewed: {error.why}; that of before goes on")
+            else:
+                self._fail("", error)
+        finally:
+            del self._flights[""]
+
+    def _fetch(self, held: Held, host: str) -> None:
+        try:
+            self._note(held, host, self._run(self.kerberos.token, held.ticket, host)[1])
+        except KerberosFailed as error:
+            self._fail(host, error)
+        finally:
+            del self._flights[host]
+
+    def _note(self, held: Held, host: str, seconds: float) -> None:
+        held.good[host] = min(held.ends, time.monotonic() + seconds)
+
+    def _fail(self, name: str, error: KerberosFailed) -> None:
+        seconds = AGAIN_SECONDS if error.reason is Reason.RELAY_KDC_SILENT else LOCKED_SECONDS
+        until = float("inf") if error.lasts else time.monotonic() + seconds
+        self._failures[name] = Failure(error, until, _signature_of(self._path))
+
+    def _run(self, function: Callable[..., Any], *words: Any) -> Any:
+        if self._pool is None:
+            self._pool = ThreadPool(MOST_THREADS)
+        return self._pool.apply(function, words)
+
+    # The file that all comes from, where it is one.
+
+    @property
+    def _path(self) -> str:
+        kerberos = self.kerberos
+        name = kerberos.keytab or kerberos.cache or os.environ.get("KRB5CCNAME", "")
+        return name.removeprefix("FILE:")
+
+    def _signature(self) -> Signature:
+        """Of what a ticket was copied from: another one is to be taken. A keytab may change: its ticket is still good."""
+        return None if self.kerberos.keytab else _signature_of(self._path)
+
+
+def _signature_of(path: str) -> Signature:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _silent() -> KerberosFailed:
+    return KerberosFailed(Reason.RELAY_KDC_SILENT, "no KDC of the realm answered in time; see krb5.conf, and ports 88 of TCP and UDP on the way")
