@@ -7,10 +7,11 @@ Not by pyspnego, which takes a new ticket from the KDC for each context of a key
 """
 
 import re
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import gssapi
-from gssapi.exceptions import ExpiredCredentialsError, GSSError
+from gssapi.raw.exceptions import ExpiredCredentialsError
+from gssapi.raw.misc import GSSError
 
 from ogw.policy.decision import Reason
 
@@ -19,6 +20,7 @@ KERBEROS = gssapi.MechType.kerberos
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 
 _FIRST = 2529638912  # of the codes of MIT Kerberos; the first 128 are those of RFC 4120, section 7.5.9
+ONE_WAY = [gssapi.RequirementFlag.integrity]  # not mutual, which is what no flag means: nothing comes back behind a 200
 NO_CREDENTIALS = 7 << 16  # GSS_S_NO_CRED (RFC 2744, section 3.9.1)
 _SKEW, _NO_CACHE = (37, 148), (141, 142, 195)
 _NO_SERVICE, _NO_KDC = (7,), (154, 156, 220)
@@ -52,15 +54,21 @@ _WRONG_KEY = (24, 31, 210)
 class KerberosFailed(Exception):
     """Why there is no token.
 
-    what   a sentence that begins with the relay proxy, as in "wants Kerberos, but ..."
+    why    half a sentence
+    what   a whole one that begins with the relay proxy, as in "wants Kerberos, but ..."
     lasts  asking again does not help, and may lock an account: what is asked with must change first
     """
 
     def __init__(self, reason: Reason, why: str, lasts: bool = False) -> None:
         super().__init__(why)
         self.reason = reason
+        self.why = why
         self.what = f"wants Kerberos, but {why}"
         self.lasts = lasts
+
+    def again(self) -> "KerberosFailed":
+        """For another tunnel: each has a traceback of its own."""
+        return KerberosFailed(self.reason, self.why, self.lasts)
 
 
 class Ticket(NamedTuple):
@@ -113,9 +121,13 @@ class Kerberos:
         """
         name = gssapi.Name(f"HTTP@{host}", gssapi.NameType.hostbased_service)
         try:
-            first = gssapi.SecurityContext(name=name, creds=ticket.plain, mech=KERBEROS, usage="initiate", flags=0)
+            first = gssapi.SecurityContext(
+                name=name, creds=ticket.plain, mech=KERBEROS, usage="initiate", flags=ONE_WAY
+            )
             first.step()  # for the code of its error; it also leaves the service's ticket in the cache
-            context = gssapi.SecurityContext(name=name, creds=ticket.negotiated, mech=SPNEGO, usage="initiate", flags=0)
+            context = gssapi.SecurityContext(
+                name=name, creds=ticket.negotiated, mech=SPNEGO, usage="initiate", flags=ONE_WAY
+            )
             return context.step(), first.lifetime
         except ExpiredCredentialsError:
             raise self._ended() from None
@@ -123,7 +135,7 @@ class Kerberos:
             raise self._failed(error, host) from None
 
     @staticmethod
-    def _credentials(store: Optional[dict[str, str]], principal: str, mech: Any) -> Any:
+    def _credentials(store: Any, principal: str, mech: Any) -> Any:
         name = gssapi.Name(principal, gssapi.NameType.user) if principal else None
         return gssapi.Credentials(name=name, usage="initiate", mechs=[mech], store=store)
 

@@ -12,8 +12,15 @@ from ogw.wire.challenges import Challenge
 from ogw.wire.connect import Fields, Target
 from ogw.wire.relay_proxy import Credentials
 
+REFUSED = (
+    "does not accept the Kerberos ticket; look that its keytab has the newest key of HTTP/{host}, that the account may "
+    "use it, and that its clock is right"
+)
+
 
 class Negotiate:
+    """With the gateway's own ticket, not with the user name and the password."""
+
     name = "negotiate"
     rank = 4
     on_one_connection = False
@@ -21,15 +28,22 @@ class Negotiate:
     def __init__(self, tickets: Tickets) -> None:
         self.tickets = tickets
 
+    def lacks(self, _relay: Relay, _known: Optional[Credentials]) -> str:
+        return ""
+
+    def identity(self, _relay: Relay, _known: Optional[Credentials]) -> bytes:
+        """Nothing: a ticket that is refused locks no account, and the next one may be taken."""
+        return b""
+
     def begin(self, relay: Relay, _target: Target, _known: Optional[Credentials]) -> "NegotiateExchange":
-        return NegotiateExchange(relay, self.tickets)
+        return NegotiateExchange(relay.proxy.target.host, self.tickets)
 
 
 class NegotiateExchange:
-    """A token answers for itself: each tunnel sends one, unasked where the operator named this scheme."""
+    """One token answers for the gateway; where it is refused, so may another one be that is made of a newer ticket."""
 
-    def __init__(self, relay: Relay, tickets: Tickets) -> None:
-        self._host = relay.proxy.target.host
+    def __init__(self, host: str, tickets: Tickets) -> None:
+        self._host = host
         self._tickets = tickets
         self._sent: Optional[Held] = None
 
@@ -40,10 +54,15 @@ class NegotiateExchange:
             raise AuthFailed(error.reason, error.what, go_on=True) from None
         return b"Negotiate " + base64.b64encode(token)
 
-    def answer(self, challenge: Challenge) -> bytes:
-        header = self.first() if self._sent is None or self._is_renewed(self._sent) else None
+    def answer(self, _challenge: Challenge) -> bytes:
+        """The challenge of a refusal may have a token in it, which does not say why in words that may be trusted."""
+        try:
+            renewed = self._sent is None or self._tickets.renewed(self._sent)
+        except KerberosFailed as error:
+            raise AuthFailed(error.reason, error.what, go_on=True) from None
+        header = self.first() if renewed else None
         if header is None:
-            raise AuthFailed(Reason.RELAY_REFUSED, REFUSED)
+            raise AuthFailed(Reason.RELAY_REFUSED, REFUSED.format(host=self._host))
         return header
 
     def accepted(self, _headers: Fields) -> None:

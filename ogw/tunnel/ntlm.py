@@ -29,6 +29,12 @@ class Ntlm:
     rank = 0
     on_one_connection = True
 
+    def lacks(self, _relay: Relay, known: Optional[Credentials]) -> str:
+        return "needs relay-proxy-username, as DOMAIN\\user, and relay-proxy-password-file" if known is None else ""
+
+    def identity(self, _relay: Relay, known: Optional[Credentials]) -> bytes:
+        return b"" if known is None else known.header
+
     def begin(self, relay: Relay, _target: Target, known: Optional[Credentials]) -> "NtlmExchange":
         return NtlmExchange(relay.proxy.target.host, known)
 
@@ -37,18 +43,20 @@ class NtlmExchange:
     """Three messages on one connection: ours, the challenge, ours again, which has the proof of the password."""
 
     def __init__(self, host: str, known: Optional[Credentials]) -> None:
-        self._context: Any = None if known is None else _context(host, known)
-        self._is_proved = False
+        assert known is not None  # the scheme lacks it
+        self._context: Any = _context(host, known)
+        self._is_begun = False
 
     def first(self) -> Optional[bytes]:
-        return None if self._context is None else _header(self._context.step())
+        self._is_begun = True
+        return _header(self._context.step())
 
     def answer(self, challenge: Challenge) -> bytes:
-        if self._context is None:
-            raise AuthFailed(Reason.RELAY_REFUSED, "wants NTLM: set relay-proxy-username and relay-proxy-password-file")
-        if challenge.token68 is None:
+        if not self._is_begun:
+            self._is_begun = True
+            return _header(self._context.step())
+        if not challenge.token68:
             raise AuthFailed(Reason.RELAY_CONNECTION_CHANGED, CHANGED)
-        self._is_proved = True
         return _header(self._proof(challenge.token68))
 
     def _proof(self, said: str) -> bytes:

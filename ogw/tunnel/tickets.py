@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from gevent import Greenlet, spawn
 from gevent.threadpool import ThreadPool
@@ -72,7 +72,8 @@ class Tickets:
         self._limit = limit
         self._pool: Optional[ThreadPool] = None  # made with the first job: none has a thread before the fork
         self._held: Optional[Held] = None
-        self._flights: dict[str, tuple[Greenlet[..., None], float]] = {}  # by host, "" for the gateway's own: and since when
+        # By host, "" for the gateway's own; and since when.
+        self._flights: dict[str, tuple[Greenlet[..., None], float]] = {}
         self._failures: dict[str, Failure] = {}
         self._places = self._new_places()
         self._asked_again = 0.0  # when a renewal was last tried
@@ -129,7 +130,7 @@ class Tickets:
         now = time.monotonic()
         failure = self._failures.get(name)
         if failure is not None and now < failure.until and failure.signature == _signature_of(self._path):
-            raise failure.error
+            raise failure.error.again()
         if name not in self._flights:
             self._failures.pop(name, None)
             self._flights[name] = spawn(work, *words), now
@@ -138,7 +139,7 @@ class Tickets:
         if not flight.ready():
             raise _silent()
         if name in self._failures:
-            raise self._failures[name].error
+            raise self._failures[name].error.again()
 
     def _obtain(self, before: Optional[Held]) -> None:
         """`before`: is renewed, and goes on where that fails."""
@@ -151,7 +152,8 @@ class Tickets:
                 self._held = held
         except KerberosFailed as error:
             if before is not None:
-                self._tell(error.reason, f"the Kerberos ticket could not be renewed: {error.why}; that of before goes on")
+                told = f"the Kerberos ticket could not be renewed: {error.why}; that of before goes on"
+                self._tell(error.reason, told)
             else:
                 self._fail("", error)
         finally:
@@ -176,7 +178,10 @@ class Tickets:
     def _run(self, function: Callable[..., Any], *words: Any) -> Any:
         if self._pool is None:
             self._pool = ThreadPool(MOST_THREADS)
-        return self._pool.apply(function, words)
+        made = self._pool.apply(_caught, (function, *words))
+        if isinstance(made, KerberosFailed):
+            raise made
+        return made
 
     # The file that all comes from, where it is one.
 
@@ -187,8 +192,16 @@ class Tickets:
         return name.removeprefix("FILE:")
 
     def _signature(self) -> Signature:
-        """Of what a ticket was copied from: another one is to be taken. A keytab may change: its ticket is still good."""
+        """Of what a ticket was copied from: another is to be taken. One of a keytab is good even if that changes."""
         return None if self.kerberos.keytab else _signature_of(self._path)
+
+
+def _caught(function: Callable[..., Any], *words: Any) -> Any:
+    """What it gives, or raises: gevent writes a traceback of what a thread raises."""
+    try:
+        return function(*words)
+    except KerberosFailed as error:
+        return error
 
 
 def _signature_of(path: str) -> Signature:
@@ -200,4 +213,5 @@ def _signature_of(path: str) -> Signature:
 
 
 def _silent() -> KerberosFailed:
-    return KerberosFailed(Reason.RELAY_KDC_SILENT, "no KDC of the realm answered in time; see krb5.conf, and ports 88 of TCP and UDP on the way")
+    why = "no KDC of the realm answered in time; see krb5.conf, and ports 88 of TCP and UDP on the way"
+    return KerberosFailed(Reason.RELAY_KDC_SILENT, why)
