@@ -20,7 +20,10 @@ KERBEROS = gssapi.MechType.kerberos
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 
 _FIRST = 2529638912  # of the codes of MIT Kerberos; the first 128 are those of RFC 4120, section 7.5.9
-ONE_WAY = [gssapi.RequirementFlag.integrity]  # not mutual, which is what no flag means: nothing comes back behind a 200
+ONE_WAY = int(
+    gssapi.RequirementFlag.integrity
+)  # not mutual, which is what no flag means: nothing comes back behind a 200
+RENEW = "renew it (kinit, k5start, sssd), or use relay-proxy-keytab"
 NO_CREDENTIALS = 7 << 16  # GSS_S_NO_CRED (RFC 2744, section 3.9.1)
 _SKEW, _NO_CACHE = (37, 148), (141, 142, 195)
 _NO_SERVICE, _NO_KDC = (7,), (154, 156, 220)
@@ -94,25 +97,38 @@ class Kerberos:
         self.keytab = keytab
         self.principal = principal
         self.cache = cache
+        self._spare = 0
 
     def obtain(self, place: str) -> Ticket:
-        """A ticket, kept in this place of the process's memory; over one that is there. Raises KerberosFailed."""
-        memory = {"ccache": f"MEMORY:{place}"}
+        """A ticket, kept in this place of the process's memory; one that is there and good may be it.
+
+        Raises KerberosFailed.
+        """
         try:
-            if self.keytab:
-                plain = self._credentials({"client_keytab": f"FILE:{self.keytab}", **memory}, self.principal, KERBEROS)
-            else:
-                # A copy, so that what is fetched with it need not be written where the gateway may not write.
-                source = {"ccache": self.cache} if self.cache else None
-                found = self._credentials(source, self.principal, KERBEROS)
-                found.store(memory, usage="initiate", mech=KERBEROS, overwrite=True)
-                plain = self._credentials(memory, self.principal, KERBEROS)
-            seconds = plain.lifetime
-            return Ticket(plain, self._credentials(memory, self.principal, SPNEGO), seconds)
+            return self._obtain(place)
         except ExpiredCredentialsError:
-            raise self._ended() from None
+            if not self.keytab:
+                why = f"the ticket in {self._cache_name} has ended; {RENEW}"
+                raise KerberosFailed(Reason.RELAY_TICKET, why) from None
         except GSSError as error:
             raise self._failed(error) from None
+        try:  # elsewhere: a ticket that has ended hides why there is no other
+            ticket = self._obtain(f"{place}-{self._spare}")
+            self._spare += 1
+            return ticket
+        except GSSError as error:
+            raise self._failed(error) from None
+
+    def _obtain(self, place: str) -> Ticket:
+        memory = {"ccache": f"MEMORY:{place}"}
+        if self.keytab:
+            plain = self._credentials({"client_keytab": f"FILE:{self.keytab}", **memory}, KERBEROS)
+        else:
+            # A copy, so that what is fetched with it need not be written where the gateway may not write.
+            found = self._credentials({"ccache": self.cache} if self.cache else None, KERBEROS)
+            found.store(memory, usage="initiate", mech=KERBEROS, overwrite=True)
+            plain = self._credentials(memory, KERBEROS)
+        return Ticket(plain, self._credentials(memory, SPNEGO), plain.lifetime)
 
     def token(self, ticket: Ticket, host: str) -> tuple[bytes, float]:
         """The first token for the relay proxy on that host, and the seconds that another may be made without a KDC.
@@ -129,27 +145,16 @@ class Kerberos:
                 name=name, creds=ticket.negotiated, mech=SPNEGO, usage="initiate", flags=ONE_WAY
             )
             return context.step(), first.lifetime
-        except ExpiredCredentialsError:
-            raise self._ended() from None
         except GSSError as error:
             raise self._failed(error, host) from None
 
-    @staticmethod
-    def _credentials(store: Any, principal: str, mech: Any) -> Any:
-        name = gssapi.Name(principal, gssapi.NameType.user) if principal else None
+    def _credentials(self, store: Any, mech: Any) -> Any:
+        name = gssapi.Name(self.principal, gssapi.NameType.user) if self.principal else None
         return gssapi.Credentials(name=name, usage="initiate", mechs=[mech], store=store)
-
-    def _ended(self) -> KerberosFailed:
-        whose = f"that of {self.keytab} (relay-proxy-keytab)" if self.keytab else f"that in {self._cache_name}"
-        return KerberosFailed(Reason.RELAY_TICKET, f"the ticket has ended, {whose}; {self._renew}")
 
     @property
     def _cache_name(self) -> str:
         return f"{self.cache} (relay-proxy-ticket-cache)" if self.cache else "the ticket cache of the environment"
-
-    @property
-    def _renew(self) -> str:
-        return "the next tunnel asks for another" if self.keytab else "renew it (kinit, k5start, sssd), or use a keytab"
 
     def _failed(self, error: Any, host: str = "") -> KerberosFailed:
         code = error.min_code - _FIRST
@@ -174,8 +179,10 @@ class Kerberos:
         if self.keytab and code in _NO_CACHE:
             why = f"{self.keytab} has no key for relay-proxy-principal, or cannot be read; see `klist -k`"
             return KerberosFailed(Reason.RELAY_KEYTAB, why)
+        if isinstance(error, ExpiredCredentialsError):
+            return KerberosFailed(Reason.RELAY_TICKET, "the ticket has ended meanwhile")
         if not self.keytab and error.maj_code == NO_CREDENTIALS:
-            return KerberosFailed(Reason.RELAY_TICKET, f"there is no ticket in {self._cache_name}; {self._renew}")
+            return KerberosFailed(Reason.RELAY_TICKET, f"there is no ticket in {self._cache_name}; {RENEW}")
         told = error.get_all_statuses(error.min_code, False)
         words = _PRINCIPAL.sub("(hidden)", " ".join(told))
         return KerberosFailed(Reason.RELAY_KERBEROS, f"Kerberos says: {words}")
