@@ -9,6 +9,7 @@ from ogw.policy.index import HostIndex
 from ogw.policy.rules import of_stage
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.service.kerberos import negotiate_of, ntlm
 from ogw.settings.password_file import read_password
 from ogw.settings.settings import Config
 from ogw.settings.trust import relay_context
@@ -71,10 +72,12 @@ def _relays(config: Config, connector: Connector, log: Log, via: bytes, own: Own
 
     source = PasswordSource(given, partial(read_password, file) if file else None, tell)
     return Relays(
-        config.relay_proxy, connector, log, via, source, context, own, config.dial_timeout, _authentication(config)
+        config.relay_proxy, connector, log, via, source, context, own, config.dial_timeout, _authentication(config, log)
     )
 
 
-def _authentication(_config: Config) -> Authentication:
+def _authentication(config: Config, log: Log) -> Authentication:
     """What relay-proxy-auth names."""
-    return Authentication([Basic()])
+    if config.relay_proxy_auth == "negotiate":
+        return Authentication([negotiate_of(config, log)])
+    return Authentication([ntlm() if config.relay_proxy_auth == "ntlm" else Basic()])

@@ -16,6 +16,7 @@ from ogw.settings.listen_tls import check_listen_tls, require_tls
 from ogw.settings.listening import EVERYWHERE, NO_SUCH_FAMILY, advice, require_bindable
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all, read_password
+from ogw.settings.relay_kerberos import check_kerberos
 from ogw.settings.trust import read_pem_file, relay_context
 from ogw.wire.place import place
 from ogw.wire.relay_proxy import Secret, credentials
@@ -51,6 +52,7 @@ def check_together(
     _check_names(values, mistakes)
     _check_proxy_protocol(values, mistakes, warnings)
     _check_relay_proxy(values, mistakes, warnings)
+    check_kerberos(values, mistakes, warnings)
     if values["admin_name"] and (values["admin_page"] == "no" or values["admin_address"] is None):
         warnings.append(_("admin-name does nothing: it is for the page, with admin-page = yes on admin-address"))
     if len({port or 53 for _address, port in values["dns_server"]}) > 1:

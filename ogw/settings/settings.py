@@ -402,8 +402,8 @@ class Config:
     relay_proxy_auth: str = _relaying(
         "relay-proxy-auth",
         "basic",
-        choice("basic"),
-        "basic",
+        choice("basic", "negotiate", "ntlm"),
+        "basic|negotiate|ntlm",
         _("how the gateway authenticates itself to relay proxies"),
     )
     relay_proxy_username: Secret = _relaying(
@@ -432,6 +432,29 @@ class Config:
         "FILE",
         _("the file with the password; read again when a relay proxy does not accept it any more"),
         beside=True,
+    )
+    relay_proxy_keytab: str = _relaying(
+        "relay-proxy-keytab",
+        "",
+        plain,
+        "FILE",
+        _("for negotiate: the keytab with the gateway's key, by which it gets and renews its Kerberos tickets"),
+        beside=True,
+    )
+    relay_proxy_principal: Secret = _relaying(
+        "relay-proxy-principal",
+        "",
+        user_name,
+        "NAME@REALM",
+        _("for negotiate: who the gateway is to Kerberos; without it, the first name of the keytab"),
+        secret=True,
+    )
+    relay_proxy_ticket_cache: str = _relaying(
+        "relay-proxy-ticket-cache",
+        "",
+        plain,
+        "CACHE",
+        _("for negotiate without a keytab: the ticket cache that somebody else renews, such as FILE:/run/ogw.tickets"),
     )
     relay_proxy_ca_file: str = _relaying(
         "relay-proxy-ca-file",

@@ -103,8 +103,9 @@ class Tickets:
             self._current()
         return True
 
-    def forget_failures(self) -> None:
-        """The operator says to try once more."""
+    def go_on_with(self, tell: Callable[[Reason, str], object], limit: float) -> None:
+        """After a reload, by which the operator also says to try once more what failed."""
+        self._tell, self._limit = tell, limit
         self._failures.clear()
 
     def _new_places(self) -> "itertools.cycle[str]":
