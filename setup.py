@@ -9,12 +9,17 @@ HERE = pathlib.Path(__file__).parent
 MATCH = re.search(r'^__version__ = "(.+)"$', (HERE / "ogw" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
 assert MATCH is not None, "ogw/__init__.py has no __version__"
 
+# Both are imported only where the settings ask for them. There is gssapi as source alone, which needs a compiler and
+# libkrb5-dev; Debian's python3-gssapi is the same.
+NTLM = ["pyspnego>=0.10"]
+KERBEROS = ["gssapi>=1.8", *NTLM]
 TEST = [
     "PyYAML>=6",
     "hypothesis>=6.100",
     "pexpect>=4.9",
     "jsonschema>=4.18",
     "kubernetes-validate>=1.33",
+    "pyspnego>=0.10",
     "pyte>=0.8",
     "pytest>=8",
     "pytest-benchmark>=4",
@@ -51,6 +56,6 @@ setup(
         "shtab>=1.7",
         "waitress>=3",
     ],
-    extras_require={"test": TEST},
+    extras_require={"kerberos": KERBEROS, "ntlm": NTLM, "test": TEST},
     entry_points={"console_scripts": ["ogw = ogw.cli.main:main"]},
 )

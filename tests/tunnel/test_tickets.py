@@ -7,16 +7,12 @@ import time
 
 import pytest
 from gevent import sleep, spawn
-from harness.realm import Realm
+from harness.realm import Realm, with_gssapi
 from harness.waiting import PATIENCE
 
 from ogw.policy.decision import Reason
 
-pytest.importorskip("gssapi", reason="gssapi is not installed here")
-
-from ogw.tunnel import tickets as module
-from ogw.tunnel.kerberos import Kerberos, KerberosFailed
-from ogw.tunnel.tickets import MOST_THREADS, Tickets
+module = with_gssapi("ogw.tunnel.tickets")
 
 HOST = "127.0.0.1"
 SERVICE = f"HTTP/{HOST}"
@@ -32,11 +28,11 @@ def realm():
 
 
 def tickets_of(keytab="", principal="", cache="", limit=20.0 * PATIENCE, told=None):
-    return Tickets(Kerberos(str(keytab), principal, cache), lambda *words: told.append(words), limit)
+    return module.Tickets(module.Kerberos(str(keytab), principal, cache), lambda *words: told.append(words), limit)
 
 
 def failure(tickets, host=HOST):
-    with pytest.raises(KerberosFailed) as caught:
+    with pytest.raises(module.KerberosFailed) as caught:
         tickets.token(host)
     return caught.value
 
@@ -63,6 +59,7 @@ def test_without_a_principal_the_first_of_the_keytab_is_taken(realm):
     assert tickets_of(realm.add("first")).token(HOST)[0]
 
 
+@pytest.mark.long
 def test_a_ticket_is_renewed_before_it_ends_while_tunnels_go_on(realm):
     tickets = tickets_of(realm.add("short", more="-maxlife 4s"), "short")
     _token, first = tickets.token(HOST)
@@ -70,6 +67,7 @@ def test_a_ticket_is_renewed_before_it_ends_while_tunnels_go_on(realm):
     assert time.monotonic() < first.ends
 
 
+@pytest.mark.long
 def test_a_renewal_that_fails_leaves_what_is_there(realm):
     told = []
     tickets = tickets_of(realm.add("away", more="-maxlife 4s"), "away", told=told)
@@ -103,6 +101,7 @@ def test_a_ticket_cache_is_used_and_read_again_when_it_changes(realm):
     assert tickets.token(HOST)[1] is not first
 
 
+@pytest.mark.long
 def test_what_is_wrong_with_a_ticket_cache(realm, tmp_path):
     missing = failure(tickets_of(cache=f"FILE:{tmp_path}/none"))
     assert missing.reason is Reason.RELAY_TICKET and f"{tmp_path}/none" in missing.what
@@ -177,7 +176,7 @@ def test_a_silent_kdc_costs_a_limit_and_one_thread_and_then_nothing(realm):
         again = time.monotonic()
         assert failure(tickets).reason is Reason.RELAY_KDC_SILENT
         assert time.monotonic() - again < 0.4 * PATIENCE
-        assert threading.active_count() - before <= MOST_THREADS
+        assert threading.active_count() - before <= module.MOST_THREADS
     finally:
         udp.close()
         tcp.close()
