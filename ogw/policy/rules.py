@@ -143,6 +143,14 @@ def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule
     return rules, mistakes
 
 
+def parse_rule(text: str, denied: bool = False) -> Rule:
+    """A single one. Raises ValueError, which says what is wrong and shows what is right."""
+    try:
+        return _rule(text, "", denied)
+    except _Wrong as wrong:
+        raise ValueError(str(wrong)) from None
+
+
 def of_stage(rules: Iterable[Rule], stage: str) -> list[Rule]:
     """Those that a gateway of this stage takes; "" is a gateway of none."""
     return [rule for rule in rules if rule.stage in ("", stage)]

@@ -144,6 +144,12 @@ RELAY_STATE = _cells("relay state", range(MOST_RELAYS))  # a gauge: a RelayState
 RELAY_SINCE = _cells("relay since", range(MOST_RELAYS))  # when it last did what that says, by the monotonic clock
 RELAY_OPENED = _cells("relay opened", range(MOST_RELAYS))
 RELAY_FAILED = _cells("relay failed", range(MOST_RELAYS))
+# By the slot of its URL (report/slots.py), which a reload leaves as it is.
+RELAY_TUNNELS = _cells("relay slot tunnels", range(MOST_RELAYS))  # a gauge: open ones
+RELAY_RESTS = _cells("relay slot rests", range(MOST_RELAYS))  # a gauge: relay proxies that rest
+RELAY_TRIED = _cells("relay slot tried", range(MOST_RELAYS))  # when a trial began, in ms of the monotonic clock
+RELAY_ANSWERED = _cells("relay slot answered", range(MOST_RELAYS))  # when it opened, or woke, by the same
+RELAY_REASONS = _reserve(MOST_RELAYS * MOST_REASONS)  # + MOST_REASONS * slot + index of why it did not open a tunnel
 
 
 class RelayState(enum.IntEnum):
@@ -172,6 +178,7 @@ QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 DNS = Histogram("dns", *QUICK)
 DIAL = Histogram("dial", *QUICK)
 HANDSHAKE = Histogram("handshake", *QUICK)
+RELAY_CONNECT = [Histogram(f"relay slot connect {slot}", *QUICK) for slot in range(MOST_RELAYS)]
 DURATION = Histogram("duration", 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 CELLS = next(_next)
@@ -183,4 +190,11 @@ CONTINUED = (
     RELOADS_REFUSED,
     DEATHS,
 )  # of the state: by a successor
-GAUGES = (TUNNELS, PROCESS, LOG_TROUBLE, *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS))  # what dies with its worker
+GAUGES = (  # what dies with its worker
+    TUNNELS,
+    PROCESS,
+    LOG_TROUBLE,
+    *range(RELAY_STATE, RELAY_STATE + MOST_RELAYS),
+    *range(RELAY_TUNNELS, RELAY_TUNNELS + MOST_RELAYS),
+    *range(RELAY_RESTS, RELAY_RESTS + MOST_RELAYS),
+)

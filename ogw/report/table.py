@@ -19,9 +19,11 @@ from contextlib import suppress
 from typing import Any
 
 from ogw.report.metrics import CELLS, CONTINUED, GAUGES, NAMES, TUNNELS
+from ogw.report.slots import Slots
 
 FORM = 1  # of what all versions must agree on: the description, TUNNELS as the first cell, how clients are counted
-DESCRIPTION = 1 << 16  # bytes that it has
+DESCRIPTION = 1 << 16  # bytes that it has, the slots at its end among them
+_SLOTS = slice(DESCRIPTION - Slots.BYTES, DESCRIPTION)
 DEPTH, WIDTH = 4, 1 << 16  # of a row's sketch of clients: so many counters each is hashed to, and of so many
 LAST = WIDTH - 1
 COUNTERS = (DEPTH + 1) * WIDTH  # the last line is that of the addresses
@@ -98,6 +100,7 @@ class Earlier:
             self.key = bytes.fromhex(told["key"])
             theirs = told["names"]
             rows = _rows(memoryview(self._memory), told["rows"], told["cells"], bits_of(self.key))
+            self.slots = Slots(memoryview(self._memory)[_SLOTS])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OtherForm(f"it cannot be read: {type(error).__name__}: {error}") from None
         self._cells = {cell: theirs[name] for name, cell in names.items() if name in theirs}  # theirs, by ours
@@ -135,6 +138,7 @@ class Table:
     descriptor   of the memory, for a successor; -1 where the system gives none that can be handed on
     descriptors  all that a successor needs, as `before`
     predecessor  that this one goes on with, which may be over by now; None for none
+    slots        of relay proxies' URLs
     """
 
     def __init__(self, workers: int, names: Mapping[str, int] = NAMES, before: Sequence[Earlier] = ()) -> None:
@@ -147,6 +151,8 @@ class Table:
         told = {"form": FORM, "key": key.hex(), "cells": CELLS, "rows": count, "names": names}
         text = json.dumps(told).encode() + b"\n"
         self._memory[: len(text)] = text
+        self.slots = Slots(memoryview(self._memory)[_SLOTS])
+        self.slots.claim(name for one in before[:1] for name in one.slots.names())
         self.rows = _rows(memoryview(self._memory), count, CELLS, self._bits)
         self._carried = self.rows.pop()  # what all before the predecessor have counted
         self.gateway = self.rows.pop()  # the supervisor's

@@ -1,14 +1,16 @@
 """The dialer that the settings ask for: for workers, and for commands that ask what a worker would do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Optional
 
 from ogw.policy.hosts import Policy
-from ogw.policy.index import HostIndex
-from ogw.policy.rules import of_stage
+from ogw.policy.rules import Kind, of_stage
+from ogw.policy.ways import Ways
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.report.metrics import MOST_RELAYS
+from ogw.report.slots import OTHERS
 from ogw.service.kerberos import negotiate_of, ntlm
 from ogw.settings.password_file import read_password
 from ogw.settings.settings import Config
@@ -20,9 +22,13 @@ from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.password import PasswordSource
+from ogw.tunnel.relay import Relay
 from ogw.tunnel.relays import Relays
 from ogw.tunnel.resolve import Resolver
+from ogw.wire.connect import Target
 from ogw.wire.relay_proxy import credentials
+
+OWN_CLIENT = "127.0.0.1"  # whose requests those of the gateway itself are
 
 
 def dialer_of(
@@ -32,12 +38,19 @@ def dialer_of(
     via: bytes,
     own: Iterable[tuple[str, int]],
     burst: Optional[Burst] = None,
+    slot_of: Callable[[str], int] = lambda _url: OTHERS,
+    rests: Callable[[], object] = int,
 ) -> Dialer:
     """Ready to dial. Raises OSError or ValueError where a file that the settings name cannot be read.
 
     via    how the gateway names itself to relay proxies
     own    (IP text, port) of all that it listens on
     burst  what goes out at the end of the turn; None: it has one of its own
+
+    Of a worker alone:
+
+    slot_of  the slot of a relay proxy's URL
+    rests    called when a relay proxy begins to rest
     """
     connector = Connector(
         Resolver(config.dns_servers, config.dns_timeout),
@@ -48,10 +61,11 @@ def dialer_of(
         burst,
     )
     places = OwnPlaces(own)
-    relays = _relays(config, connector, log, via, places) if config.relay_proxy else None
-    rules = of_stage(config.relay_proxy_bypass, config.stage)
-    bypass = HostIndex(rules) if rules else None
-    return Dialer(connector, policy, places, relays, bypass)
+    ways = config.ways
+    if not ways.proxies:
+        return Dialer(connector, policy, places)
+    relays = _relays(config, ways, policy, connector, log, via, places, slot_of, rests)
+    return Dialer(connector, policy, places, relays, ways)
 
 
 def own_places(config: Config) -> list[tuple[str, int]]:
@@ -60,20 +74,34 @@ def own_places(config: Config) -> list[tuple[str, int]]:
     return [place for place in places if place is not None]
 
 
-def _relays(config: Config, connector: Connector, log: Log, via: bytes, own: OwnPlaces) -> Relays:
+def _relays(
+    config: Config,
+    ways: Ways,
+    policy: Policy,
+    connector: Connector,
+    log: Log,
+    via: bytes,
+    own: OwnPlaces,
+    slot_of: Callable[[str], int],
+    rests: Callable[[], object],
+) -> Relays:
     user, password = config.relay_proxy_username.reveal(), config.relay_proxy_password.reveal()
     file = config.relay_proxy_password_file
     given = credentials(user, password) if user else None
-    encrypted = any(proxy.encrypted for proxy in config.relay_proxy)
+    encrypted = any(proxy.encrypted for proxy in ways.proxies)
     context = relay_context(config.relay_proxy_ca_file) if encrypted else None
 
     def tell(sentence: str) -> None:
         log.event(Event.WRONG_CONFIGURATION, f"relay-proxy-password-file: {file}: {sentence}")
 
     source = PasswordSource(given, partial(read_password, file) if file else None, tell)
-    return Relays(
-        config.relay_proxy, connector, log, via, source, context, own, config.dial_timeout, _authentication(config, log)
-    )
+    relays = [
+        Relay(proxy, min(number, MOST_RELAYS - 1), slot_of(str(proxy)), _wanted(config, ways, policy, number))
+        for number, proxy in enumerate(ways.proxies)
+    ]
+    spreads = config.relay_proxy_order == "least-tunnels"
+    authentication, timeout = _authentication(config, log), config.dial_timeout
+    return Relays(relays, connector, log, via, source, context, own, timeout, authentication, spreads, rests)
 
 
 def _authentication(config: Config, log: Log) -> Authentication:
@@ -81,3 +109,13 @@ def _authentication(config: Config, log: Log) -> Authentication:
     if config.relay_proxy_auth == "negotiate":
         return Authentication([negotiate_of(config, log)])
     return Authentication([ntlm() if config.relay_proxy_auth == "ntlm" else Basic()])
+
+
+def _wanted(config: Config, ways: Ways, policy: Policy, place: int) -> Optional[Target]:
+    """What a relay proxy is asked for when it is tried: a target that is allowed, by its name, and goes through it."""
+    for rule in of_stage((*config.allowed_host, *config.sourced_hosts), config.stage):
+        if rule.kind is Kind.NAME and rule.until is None:
+            target = Target(rule.name, rule.port or config.allowed_port[0], None)
+            if ways.may_lead(place, target) and not policy.denying(target, OWN_CLIENT):
+                return target
+    return None

@@ -18,7 +18,7 @@ from ogw.policy.hosts import Policy
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
-from ogw.service.dialer import dialer_of
+from ogw.service.dialer import OWN_CLIENT, dialer_of
 from ogw.settings.settings import Config
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
@@ -27,7 +27,6 @@ from ogw.wire.connect import Target, parse_host
 from ogw.wire.place import in_brackets
 
 EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-OWN_CLIENT = "127.0.0.1"  # whose requests these are, where relay-proxy-bypass asks
 
 
 class Unreached(Exception):
@@ -43,7 +42,7 @@ class Https:
     """
 
     def __init__(self, config: Config, seconds: float, most: int) -> None:
-        part = seconds / (len(config.relay_proxy) + 1.5)
+        part = seconds / (len(config.ways.proxies) + 1.5)
         limited = replace(
             config, dial_timeout=min(config.dial_timeout, part), dns_timeout=min(config.dns_timeout, part)
         )

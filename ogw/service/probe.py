@@ -30,6 +30,7 @@ from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import ResolvConf
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.question import Found, Servers
+from ogw.tunnel.relay import Relay
 from ogw.tunnel.relays import Relays
 from ogw.tunnel.resolve import KINDS, Resolver
 from ogw.tunnel.upstream import DialError, Upstream
@@ -161,7 +162,8 @@ def try_relay_proxy(
     try:
         context = relay_context(ca_file) if proxy.encrypted else None
         via = f"ogw-{token_hex(6)}".encode()
-        relays = Relays([proxy], connector, log, via, PasswordSource(given), context, OwnPlaces(()), seconds, _BASIC)
+        own = OwnPlaces(())
+        relays = Relays([Relay(proxy)], connector, log, via, PasswordSource(given), context, own, seconds, _BASIC)
         with Interruptible():
             _close(relays.dial(target, Mailbox()))
     finally:

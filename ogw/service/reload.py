@@ -21,6 +21,7 @@ from ogw.report.metrics import (
     RELOADS_TAKEN,
     REPORT_UNTIL,
 )
+from ogw.report.table import Table
 from ogw.service.child import Child
 from ogw.service.children import Children
 from ogw.service.limits import Limits
@@ -43,9 +44,11 @@ class InForce:
     mistakes  why the last reload was refused; none where it was taken
     """
 
-    def __init__(self, config: Config, log: Log, state: Any, limits: Limits) -> None:
+    def __init__(self, config: Config, log: Log, table: Table, limits: Limits) -> None:
         self._log = log
-        self._state = state
+        self._state = table.gateway.cells
+        self._slots = table.slots
+        self._slots.claim(map(str, config.ways.proxies))
         self._limits = limits
         self.config = self._before = config
         self.mistakes: Sequence[str] = ()
@@ -60,6 +63,12 @@ class InForce:
         """Where each setting has its values from, for the same."""
         shown = {name: [list(given) for given in rows] for name, rows in self.config.origins.items()}
         return {"settings": shown, "warnings": self.config.warnings}
+
+    def read(self, again: Callable[[Config], Config]) -> Config:
+        """The configuration, read anew, for workers to build. They count its relay proxies in slots that are theirs."""
+        config = again(self.config)
+        self._slots.claim(map(str, config.ways.proxies))
+        return config
 
     def take(self, config: Config) -> None:
         """All workers have built it."""
@@ -110,7 +119,7 @@ class InForce:
         state[POLICY] = int(self._log.policy, 16)
         state[MOST_TUNNELS] = config.max_tunnels or self._limits.tunnels
         state[MOST_DESCRIPTORS] = self._limits.descriptors
-        state[RELAYS] = len(config.relay_proxy)
+        state[RELAYS] = len(config.ways.proxies)
         state[LISTEN_CERTIFICATE], state[LISTEN_CRL] = map(int, config.listen_lasts)
         state[REPORT_UNTIL] = math.ceil(config.reports_until or 0)
 

@@ -108,7 +108,7 @@ class Supervisor:
         self._table = Table(count, CELLS, predecessor.tables(CELLS, self._odd) if predecessor is not None else ())
         self._state = self._table.gateway.cells
         log.count_in(self._state)
-        self._in_force = InForce(config, log, self._state, limits)
+        self._in_force = InForce(config, log, self._table, limits)
         self._notices = Notices(log, self._table, config)
         self._standing = Standing(log, self._table, config)
         self._births = births = Births(self._in_force, log, self._table, limits, doors.places, doors.admin)
@@ -136,7 +136,7 @@ class Supervisor:
         self._wishes = Wishes(
             self._children,
             log,
-            lambda: again(self._config),
+            lambda: self._in_force.read(again),
             self._reload_begins,
             self._in_force.take,
             self._reload_ended,

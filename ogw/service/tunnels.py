@@ -22,7 +22,7 @@ from ogw.policy.index import client_network
 from ogw.policy.remedy import Asked, command_for
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.metrics import MOST_RELAYS, RELAY_STATE
+from ogw.report.metrics import MOST_RELAYS, RELAY_RESTS, RELAY_STATE
 from ogw.report.refusals import Refusal
 from ogw.report.table import Row, Table
 from ogw.service import answers
@@ -38,7 +38,9 @@ from ogw.tunnel.pipes import Pipes
 from ogw.tunnel.refusal import Refused
 from ogw.tunnel.relays import Relays
 from ogw.tunnel.shared import Draining, Shared
+from ogw.tunnel.trials import Trials
 from ogw.tunnel.tunnel import Tunnel
+from ogw.tunnel.turns import Turns
 
 MOST_LINGERING = 1000  # clients that were refused and have not closed yet
 
@@ -81,7 +83,9 @@ class Tunnels:
         self._draining = Draining()
         self._budget = Budget(config.handshake_memory)
         self._burst = Burst()
+        self._trials = Trials(Turns(table, row))
         self._shared = self.build(config, config.policy)
+        self._trials.follow(self._relays)
         log.policy = self._shared.policy.hash
         self._open: set[Tunnel] = set()
         self._lingering: dict[Tunnel, None] = {}  # those of them that were refused, the oldest first
@@ -92,7 +96,8 @@ class Tunnels:
 
     def build(self, config: Config, policy: Policy) -> Shared:
         """What they would share under this one. Raises OSError or ValueError where a file cannot be read."""
-        dialer = dialer_of(config, policy, self._log, self._via, self._own, self._burst)
+        slot_of, rests = self._table.slots.of, self._trials.begin
+        dialer = dialer_of(config, policy, self._log, self._via, self._own, self._burst, slot_of, rests)
         return Shared(
             policy,
             dialer,
@@ -120,9 +125,10 @@ class Tunnels:
         self._log.set_level(config.log_level)
         self._ledger.every_refusal = config.log_every_refusal == "yes"
         for number in range(MOST_RELAYS):
-            self._row.cells[RELAY_STATE + number] = 0
+            self._row.cells[RELAY_STATE + number] = self._row.cells[RELAY_RESTS + number] = 0
         if self._relays is not None and before is not None:
             self._relays.remember(before)
+        self._trials.follow(self._relays)
         self._budget.most = config.handshake_memory
         self.begin_sweep()
         gc.collect()
@@ -226,6 +232,10 @@ class Tunnels:
                 tunnel.report(now)
 
     # The drain.
+
+    def end_trials(self) -> None:
+        """Nobody needs to know any more whether relay proxies that rest answer again."""
+        self._trials.end()
 
     def refuse_new_ones(self) -> None:
         """From now on, whoever completes a head is told that the gateway drains."""

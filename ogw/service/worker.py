@@ -285,6 +285,7 @@ class Worker:
         # serve them as ever. An orphan does not wait here or for the supervisor: it is to let nobody in.
         if not self._orphaned:
             self._delay_over.wait(self._delay)
+        tunnels.end_trials()
         # The supervisor closes its copies of our sockets first. A listening socket lives until its last copy is closed:
         # closed here alone, it would go on to take clients into a queue that nobody serves.
         if not self._orphaned:

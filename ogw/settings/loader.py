@@ -295,7 +295,7 @@ class _Loader:
                     require_utf_8(one)
                     value = setting.read(one)
                     require_printable(one)
-                    values.append(value)
+                    values.append(setting.placed(value, source) if setting.placed is not None else value)
                     self._mistakes.place(setting.name, source, value)
                 except ValueError as error:
                     empty = "" if one else _instead(setting)

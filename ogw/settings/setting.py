@@ -47,6 +47,7 @@ class Setting:
     split     for lists: a text to its values
     secret    its value is never shown
     shown     how a value may be shown, where a part of it is secret
+    placed    a value with where it stands, for those that know it
     better    for what may hold a password: the setting that keeps it in a better place than a command line
     most      for lists: how many values, where each costs open files or time; 0 for any number
     empty     what an empty value means where that is neither the default nor a mistake (`takes_empty`)
@@ -67,6 +68,7 @@ class Setting:
     split: Callable[[str], list[str]] = by_comma
     secret: bool = False
     shown: Callable[[str], str] = str
+    placed: Optional[Callable[[Any, str], Any]] = None
     better: str = ""
     most: int = 0
     empty: str = ""

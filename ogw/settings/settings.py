@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from gettext import gettext as _
 from typing import Any, Optional, Union
@@ -10,9 +10,11 @@ from typing import Any, Optional, Union
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
 from ogw.policy.networks import Network, parse_network
+from ogw.policy.relay_entry import RelayEntry, parse_relay_entry, shown_relay_entry, split_relay_entries
 from ogw.policy.rules import Rule, of_stage
 from ogw.policy.subjects import Pattern, Subjects, parse_pattern
 from ogw.policy.tls_rules import Mode, TlsRules
+from ogw.policy.ways import Ways
 from ogw.settings.elsewhere.gather import Seen, Sourced
 from ogw.settings.elsewhere.kept import Kept
 from ogw.settings.elsewhere.preset import CLOUDS
@@ -49,7 +51,7 @@ from ogw.settings.kinds import (
 from ogw.settings.listen_tls import Lasts
 from ogw.settings.setting import DEFAULT, Given, Setting, by_line
 from ogw.settings.tokens import Tokens
-from ogw.wire.relay_proxy import RelayProxy, Secret, parse_relay_proxy, split_relay_proxies, without_credentials
+from ogw.wire.relay_proxy import Secret
 
 STAYS = ("policy", "admin_key_pair", "admin_tokens")  # what of a Config does not travel to workers
 LONGEST_KEEPALIVE = 32767  # seconds (linux/tcp.h, MAX_TCP_KEEPIDLE)
@@ -387,17 +389,25 @@ class Config:
         "WHAT",
         _("sessions whose client certificate cannot be seen (TLS 1.3, resumed ones): reject or allow"),
     )
-    relay_proxy: tuple[RelayProxy, ...] = _relaying(
+    relay_proxy: tuple[RelayEntry, ...] = _relaying(
         "relay-proxy",
         "",
-        parse_relay_proxy,
+        parse_relay_entry,
         "URL",
-        _("a proxy to go out through, http:// or https://; further ones are for when it fails; without any, straight"),
+        _("a proxy to go out through, for all targets or behind it for=RULE,...; further ones are for when it fails"),
         listed=True,
-        split=split_relay_proxies,
-        shown=without_credentials,
+        split=split_relay_entries,
+        shown=shown_relay_entry,
+        placed=lambda entry, source: replace(entry, source=source),
         better="relay-proxy-password-file",
         installer="PROXY",
+    )
+    relay_proxy_order: str = _relaying(
+        "relay-proxy-order",
+        "preference",
+        choice("preference", "least-tunnels"),
+        "ORDER",
+        _("of several relay proxies first the one that stands first (preference), or that has fewest (least-tunnels)"),
     )
     relay_proxy_auth: str = _relaying(
         "relay-proxy-auth",
@@ -738,10 +748,17 @@ class Config:
         return self.origins["listen-client-certificate"][-1].source.rpartition(":")[2].isdigit()
 
     @property
-    def left_out(self) -> list[Rule]:
-        """The host rules of other stages, which are not taken."""
-        rules = (*self.allowed_host, *self.sourced_hosts, *self.denied_host, *self.client_certificate_hosts)
-        return [rule for rule in (*rules, *self.relay_proxy_bypass) if rule.stage not in ("", self.stage)]
+    def left_out(self) -> list[Union[Rule, RelayEntry]]:
+        """The host rules and relay proxies of other stages, which are not taken."""
+        rules: list[Union[Rule, RelayEntry]] = [*self.allowed_host, *self.sourced_hosts, *self.denied_host]
+        rules += [*self.client_certificate_hosts, *self.relay_proxy_bypass, *self.relay_proxy]
+        return [rule for rule in rules if rule.stage not in ("", self.stage)]
+
+    @property
+    def ways(self) -> Ways:
+        """To targets, as a gateway of this stage takes them."""
+        entries = [entry for entry in self.relay_proxy if entry.stage in ("", self.stage)]
+        return Ways(entries, of_stage(self.relay_proxy_bypass, self.stage))
 
     @property
     def listen(self) -> tuple[tuple[str, int], ...]:

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.hosts import Policy
-from ogw.policy.index import HostIndex
+from ogw.policy.ways import STRAIGHT, Ways
 from ogw.tunnel.connector import Connector, Survey
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.mailbox import ClientWatch, Mailbox
@@ -23,7 +23,7 @@ class Dialer:
     policy  says which addresses may be dialed
     own     where the gateway itself listens, which is never dialed, whatever the policy says
     relays  the relay proxies to go through; None: straight
-    bypass  the targets that are dialed straight all the same
+    ways    which targets go through which of them
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class Dialer:
         policy: Policy,
         own: OwnPlaces,
         relays: Optional[Relays] = None,
-        bypass: Optional[HostIndex] = None,
+        ways: Optional[Ways] = None,
     ) -> None:
         self._connector = connector
         self._policy = policy
         self._own = own
         self.relays = relays
-        self.bypass = bypass
+        self._ways = ways
 
     def go_on_under(self, policy: Policy) -> None:
         """There is a new policy: it judges the addresses of the dials that still go on, too."""
@@ -66,12 +66,13 @@ class Dialer:
         mailbox = Mailbox()
         if client is not None:
             client.tell(mailbox)
-        if self.relays is None or self.goes_straight(target, client_ip):
+        way = STRAIGHT if self._ways is None else self._ways.of(target, client_ip)
+        if self.relays is None or way == STRAIGHT:
             return self._connector.connect(target, partial(self._judge, target.port, to, client_ip), mailbox)
         survey = self._survey_behind_relay(target, to, client_ip)
         if survey.failure is not None:
             raise survey.failure
-        return self.relays.dial(target, mailbox, via)
+        return self.relays.dial(target, mailbox, via, way)
 
     def keep_alive(self, upstream: _socket.socket) -> None:
         """The tunnel lasts: its upstream gets TCP keepalive, as tcp-keepalive says."""
@@ -80,7 +81,7 @@ class Dialer:
 
     def goes_straight(self, target: Target, client_ip: str, clock: Callable[[], float] = time.time) -> bool:
         """Whether a target of this client is dialed past all relay proxies."""
-        return self.relays is None or (self.bypass is not None and self.bypass.covers(target, client_ip, clock))
+        return self._ways is None or self._ways.of(target, client_ip, clock) == STRAIGHT
 
     def is_own(self, address: str, port: int) -> bool:
         """The gateway itself listens there."""

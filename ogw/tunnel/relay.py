@@ -1,56 +1,71 @@
 """Step 3 of the path, its other way: one relay proxy, and how it fares.
 
-One that cannot be reached, stalls, closes, talks garbage or answers 5xx whatever it is asked for rests for a growing
-while. Once that is over, real traffic tries it again, one tunnel at a time.
+One that cannot be reached, stalls, closes, talks garbage or answers 5xx whatever it is asked for rests: tunnels pass it
+by until a trial in the background (tunnel/trials.py), or a tunnel that has no other way, finds that it answers again.
 """
+
+from typing import Optional
 
 from ogw.report.metrics import RelayState
 from ogw.wire.connect import Target
 from ogw.wire.relay_proxy import RelayProxy
 
-FIRST_REST, LONGEST_REST = 1.0, 60.0  # seconds
+FIRST_TRIAL = 1.0  # seconds after its rest began: what ends at once is no reason to wait for longer
 MOST_DOUBTS = 5  # refusals in a row that tell of the relay proxy, not of a target
 SEVERAL = 3  # of so many targets it is not one of them that is the matter
 
 
 class Relay:
-    """One relay proxy, and how it fares. `number`: its place in the list, by which it is counted."""
+    """One relay proxy, and how it fares.
 
-    def __init__(self, proxy: RelayProxy, number: int = 0) -> None:
+    number   its place in the list, by which it is counted
+    slot     that of its URL (report/slots.py)
+    wanted   what trials ask it for; None: what it was asked for last
+    tunnels  of this worker that are open over it, or being opened
+    """
+
+    def __init__(self, proxy: RelayProxy, number: int = 0, slot: int = 0, wanted: Optional[Target] = None) -> None:
         self.proxy = proxy
         self.number = number
-        self.rest_seconds = 0.0  # 0 while it works
-        self.rests_until = 0.0
-        self.tried = False  # a tunnel is trying it, now that its rest is over
+        self.slot = slot
+        self.wanted = wanted
+        self.asked: Optional[Target] = None  # last, and it opened a tunnel if it ever did
+        self.tunnels = 0
+        self.rests = False
+        self.rests_since = 0.0
+        self.tried_from = 0.0  # no trial before that
         self.answered = 0.0  # when it last answered anything readable
         self.state = RelayState.NEVER_TRIED
         self.since = 0.0  # when it last did what its state says
         self.why = ""  # it is not up
+        self._has_opened = False
         self._is_ill = False  # its refusals in a row are 5xx
         self._doubts = 0
         self._doubted: set[Target] = set()
 
-    def is_due(self, now: float) -> bool:
-        return not self.rest_seconds or (now >= self.rests_until and not self.tried)
-
-    def rest(self, now: float, why: str = "") -> bool:
-        """It failed: let it rest, for longer than the last time; False if it rests already."""
+    def rest(self, now: float, why: str, target: Target) -> bool:
+        """It failed for this target: let it rest; False if it rests already."""
         self._set(RelayState.RESTING, now, why)
-        if self.rest_seconds and now < self.rests_until:
-            # Many tunnels were trying it when it failed, and each comes here; together they are one failure.
+        if not self._has_opened:
+            self.asked = target
+        if self.rests:
             return False
-        self.rest_seconds = min(LONGEST_REST, self.rest_seconds * 2 or FIRST_REST)
-        self.rests_until = now + self.rest_seconds
+        self.rests, self.rests_since, self.tried_from = True, now, now + FIRST_TRIAL
         return True
 
     def wake(self) -> bool:
         """It answered, so it rests no more; False if it did not rest."""
-        rested, self.rest_seconds = bool(self.rest_seconds), 0.0
+        rested, self.rests = self.rests, False
         return rested
 
-    def note_opened(self, now: float) -> None:
+    def forget(self) -> None:
+        """What this worker knew of it is of the past: another knows better."""
+        self.rests, self.state, self.since, self.why = False, RelayState.NEVER_TRIED, 0.0, ""
+
+    def note_opened(self, now: float, target: Target) -> None:
         """It opened a tunnel: whatever it refused before was about the targets."""
         self._set(RelayState.UP, now, "")
+        self.asked, self._has_opened = target, True
         self._doubts = 0
         self._doubted.clear()
 

@@ -2,12 +2,25 @@
 
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Optional
 
+from ogw.policy.ways import Way
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.metrics import MOST_RELAYS, RELAY_FAILED, RELAY_OPENED, RELAY_SINCE, RELAY_STATE
+from ogw.report.metrics import (
+    MOST_REASONS,
+    RELAY_ANSWERED,
+    RELAY_CONNECT,
+    RELAY_FAILED,
+    RELAY_OPENED,
+    RELAY_REASONS,
+    RELAY_RESTS,
+    RELAY_SINCE,
+    RELAY_STATE,
+    RELAY_TUNNELS,
+)
 from ogw.tunnel.authentication import Authentication
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.local import OwnPlaces
@@ -18,7 +31,6 @@ from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
-from ogw.wire.relay_proxy import RelayProxy
 
 Failure = tuple[Relay, NotOpened]
 
@@ -29,11 +41,14 @@ class Relays:
     via      how this gateway names itself to them, so that a loop is seen
     context  what an encrypted one is verified with
     authentication  how the gateway authenticates itself over HTTP
+
+    spreads  of those that would be asked alike, the one with fewest tunnels of this worker is asked first
+    rests    called when one begins to rest
     """
 
     def __init__(
         self,
-        proxies: Sequence[RelayProxy],
+        relays: Iterable[Relay],
         connector: Connector,
         log: Log,
         via: bytes,
@@ -42,44 +57,85 @@ class Relays:
         own: OwnPlaces,
         timeout: float,
         authentication: Authentication,
+        spreads: bool = False,
+        rests: Callable[[], object] = int,
     ) -> None:
-        self.relays = [Relay(proxy, min(number, MOST_RELAYS - 1)) for number, proxy in enumerate(proxies)]
+        self.relays = list(relays)
+        self._spreads = spreads
+        self._rests = rests
         self._opener = Opener(connector, via, shared, context, own, timeout, authentication)
         self._log = log
         self._cells = log.cells
 
-    def dial(self, target: Target, mailbox: Mailbox, via: Sequence[bytes] = ()) -> Upstream:
+    def dial(self, target: Target, mailbox: Mailbox, via: Sequence[bytes] = (), way: Optional[Way] = None) -> Upstream:
         """A tunnel to the target through the first relay proxy that opens one. Raises DialError or ClientGone.
 
         via  what the request says of the proxies that it came through
+        way  through which of them, at least one; None: all
         """
         failures: list[DialError] = []
         ill: list[Failure] = []
-        for relay in self._in_turn():
-            # Its rest is over, or all rest. Until this tunnel knows, others pass it by: one that is still down costs
-            # one tunnel its time, not all of them.
-            retry = bool(relay.rest_seconds)
-            relay.tried = relay.tried or retry
+        for relay in self._in_turn(way):
             try:
-                upstream = self._opener.open(relay, target, mailbox, via)
+                upstream = self._open(relay, target, mailbox, via)
             except NotOpened as failed:
                 failures.append(failed.error)
                 self._cells[RELAY_FAILED + relay.number] += 1
+                self._cells[RELAY_REASONS + MOST_REASONS * relay.slot + failed.error.reason.index] += 1
                 self._judge_failure(relay, failed, target, ill)
                 if not failed.go_on:
                     break
             else:
                 self._cells[RELAY_OPENED + relay.number] += 1
-                self._wake(relay)
-                relay.note_opened(time.monotonic())
-                self._count_state(relay)
+                self._note_opened(relay, target)
                 self._doubt(ill, target, others_open_it=True)
                 return upstream
-            finally:
-                if retry:
-                    relay.tried = False
         self._doubt(ill, target)
         raise _summed_up(failures)
+
+    def _open(self, relay: Relay, target: Target, mailbox: Mailbox, via: Sequence[bytes]) -> Upstream:
+        began = time.monotonic()
+        relay.tunnels += 1
+        try:
+            upstream = self._opener.open(relay, target, mailbox, via)
+        except BaseException:
+            relay.tunnels -= 1
+            raise
+        RELAY_CONNECT[relay.slot].observe(self._cells, time.monotonic() - began)
+        self._cells[RELAY_TUNNELS + relay.slot] += 1
+        return upstream._replace(closed=partial(self._is_over, relay, upstream.closed))
+
+    def _is_over(self, relay: Relay, closed: Optional[Callable[[], None]]) -> None:
+        relay.tunnels -= 1
+        self._cells[RELAY_TUNNELS + relay.slot] -= 1
+        if closed is not None:
+            closed()
+
+    def _note_opened(self, relay: Relay, target: Target) -> None:
+        now = time.monotonic()
+        self._cells[RELAY_ANSWERED + relay.slot] = int(now * 1000)
+        self._wake(relay)
+        relay.note_opened(now, target)
+        self._count_state(relay)
+
+    def attempt(self, relay: Relay) -> None:
+        """For nobody: see whether one that rests opens a tunnel, which is closed at once."""
+        target = relay.wanted or relay.asked
+        if target is None:
+            return
+        ill: list[Failure] = []
+        try:
+            upstream = self._opener.open(relay, target, Mailbox(), ())
+        except NotOpened as failed:
+            self._judge_failure(relay, failed, target, ill)
+            self._doubt(ill, target)
+        except DialError:
+            return  # there are no descriptors, and nothing is known of it
+        else:
+            upstream.socket.close()
+            if upstream.closed is not None:
+                upstream.closed()
+            self._note_opened(relay, target)
 
     def _judge_failure(self, relay: Relay, failed: NotOpened, target: Target, ill: list[Failure]) -> None:
         # Who is at fault? What cannot be reached, or does not speak as a proxy does, is the relay proxy itself: the
@@ -87,7 +143,7 @@ class Relays:
         # says it whatever it is asked for is as good as down, and rests like one.
         status = failed.error.status
         if failed.at_fault or (status is not None and status >= 500 and relay.is_given_up):
-            self._rest(relay, failed)
+            self._rest(relay, failed, target)
         elif status is not None:
             self._wake(relay)
             if status >= 500:
@@ -102,7 +158,7 @@ class Relays:
         for relay, failed in ill:
             self._note_refusal(relay, failed, failed.error.status or 0, target, others_open_it)
             if relay.is_given_up:
-                self._rest(relay, failed)
+                self._rest(relay, failed, target)
 
     def _note_refusal(
         self, relay: Relay, failed: NotOpened, status: int, target: Target, others_open_it: bool = False
@@ -113,37 +169,53 @@ class Relays:
     def _count_state(self, relay: Relay) -> None:
         self._cells[RELAY_STATE + relay.number] = relay.state
         self._cells[RELAY_SINCE + relay.number] = int(relay.since)
+        self._cells[RELAY_RESTS + relay.slot] = sum(one.rests for one in self.relays if one.slot == relay.slot)
 
-    def _in_turn(self) -> Iterator[Relay]:
-        """Those that are due; if none is, all of them: a tunnel that may fail is better than one that must."""
-        now = time.monotonic()
-        yield from [relay for relay in self.relays if relay.is_due(now)] or self.relays
+    def _in_turn(self, way: Optional[Way]) -> list[Relay]:
+        """Those of the way that do not rest; if all do, all of them: a tunnel that may fail is better than one that
+        must, and going straight instead is for nobody to decide but the operator."""
+        relays = self.relays
+        classes = [relays] if way is None else [[relays[place] for place in places] for places in way]
+        due = [relay for alike in classes for relay in self._in_order([one for one in alike if not one.rests])]
+        return due or [relay for alike in classes for relay in alike]
 
-    def _rest(self, relay: Relay, failed: NotOpened) -> None:
-        begins = relay.rest(time.monotonic(), failed.why)
+    def _in_order(self, alike: list[Relay]) -> list[Relay]:
+        return sorted(alike, key=lambda relay: relay.tunnels) if self._spreads else alike
+
+    def _rest(self, relay: Relay, failed: NotOpened, target: Target) -> None:
+        begins = relay.rest(time.monotonic(), failed.why, target)
         self._count_state(relay)
         if begins:
+            self._rests()
             error, detail = failed.error, failed.error.detail
             if error.status is not None:
                 detail = f"relay proxy {relay.proxy}: {failed.why}, whatever it is asked for"
-            message = f"{detail}; it rests for {relay.rest_seconds:g} s"
+            message = f"{detail}; it rests until a trial in the background finds that it answers"
             self._log.event(Event.NETWORK_ERROR, message, error.reason.token, count=1)
 
     def _wake(self, relay: Relay) -> None:
         if relay.wake():
+            self._cells[RELAY_ANSWERED + relay.slot] = int(time.monotonic() * 1000)
             self._log.event(Event.INFORMATION, f"relay proxy {relay.proxy} answers again")
 
+    def forget(self, relay: Relay) -> None:
+        """Another worker knows better than this one."""
+        relay.forget()
+        self._count_state(relay)
+        self._log.event(Event.INFORMATION, f"relay proxy {relay.proxy} answers again")
+
     def remember(self, before: "Relays") -> None:
-        """How those fare that were set before, too; their rest is over, since what was wrong may have been mended."""
+        """How those fare that were set before, too; one that rests is tried soon, since that may have been mended."""
         # For tunnels that are dialing with what is no longer right.
         before._opener.passwords.given = self._opener.passwords.given
         known = {relay.proxy: relay for relay in before.relays}
         for place, relay in enumerate(self.relays):
             old = known.pop(relay.proxy, None)
             if old is not None:
-                old.number, old.rests_until = relay.number, 0.0
+                old.number, old.slot, old.wanted, old.tried_from = relay.number, relay.slot, relay.wanted, 0.0
                 self.relays[place] = old
-                self._count_state(old)
+        for relay in self.relays:
+            self._count_state(relay)
 
 
 def _summed_up(failures: list[DialError]) -> DialError:

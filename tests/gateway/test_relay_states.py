@@ -72,28 +72,33 @@ def test_a_relay_that_answers_5xx_to_everything_rests_and_comes_back(targets):
         for target in targets:
             opens(gateway, target)
         line = gateway.wait_for(event=403, reason="relay-refused")
-        told = f"relay proxy {first.url}: it answers 503 (Service Unavailable), whatever it is asked for; it rests for "
-        assert line["message"] == told + "1 s"
-        assert len(first.asked) == MOST_DOUBTS
+        assert line["message"].startswith(f"relay proxy {first.url}: it answers 503 (Service Unavailable), whatever ")
+        assert line["message"].endswith("; it rests until a trial in the background finds that it answers")
+        assert len(first.asked) >= MOST_DOUBTS
         one = is_told(gateway, "resting")
         assert (one["up"], one["why"]) == (False, "it answers 503 (Service Unavailable)")
         assert is_told(gateway, "up", 1)["opened"] == MOST_DOUBTS
         first.said = OPEN
-        until(lambda: opens(gateway, targets[0]) or len(first.asked) > MOST_DOUBTS)
-        gateway.wait_for(event=100, message=f"relay proxy {first.url} answers again")
+        gateway.wait_for(event=100, message=f"relay proxy {first.url} answers again", seconds=60)
         assert is_told(gateway, "up")["why"] == ""
+        opens(gateway, targets[0])
+        assert until(lambda: states(gateway)[0]["opened"] == 1)
         assert len(gateway.events(403)) == 1
         assert "secret words" not in str(gateway.lines)
 
 
-def test_one_that_still_answers_5xx_after_its_rest_rests_on():
+def test_one_that_answers_a_trial_with_5xx_rests_on_and_no_line_says_so_again():
     with Relay(SICK) as first, Relay(OPEN) as second, through(first, second) as gateway:
         for target in NAMES[:MOST_DOUBTS]:
             opens(gateway, target)
         gateway.wait_for(event=403)
-        until(lambda: opens(gateway, NAMES[0]) or len(gateway.events(403)) == 2)
-        assert "it rests for 2 s" in gateway.events(403)[1]["message"]
-        assert len(first.asked) == MOST_DOUBTS + 1
+        until(lambda: len(first.asked) > MOST_DOUBTS)
+        for _turn in range(MOST_DOUBTS):
+            opens(gateway, NAMES[0])
+        assert is_told(gateway, "up", 1)["opened"] == 2 * MOST_DOUBTS
+        assert is_told(gateway, "resting")
+        assert gateway.stop() == 0
+        assert len(gateway.events(403)) == 1
         assert not [line for line in gateway.events(100) if "answers again" in line["message"]]
 
 
@@ -126,7 +131,7 @@ def test_where_the_only_relay_rests_for_its_5xx_it_is_asked_all_the_same():
     with Relay(SICK) as relay, through(relay) as gateway:
         for target in NAMES:
             refused(gateway, target)
-        assert len(relay.asked) == len(NAMES)
+        assert len(relay.asked) >= len(NAMES)
         gateway.wait_for(event=403)
         assert "503" in is_told(gateway, "resting")["why"]
         relay.said = OPEN

@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from harness.gateway import ROOT
@@ -51,7 +52,7 @@ def test_a_keytab_with_the_principal(tmp_path):
 
 def test_keytabs_that_are_none(tmp_path):
     (tmp_path / "text").write_text("hello")
-    (tmp_path / "cut").write_bytes(open(keytab(tmp_path / "whole", "gateway"), "rb").read()[:-2])
+    (tmp_path / "cut").write_bytes(Path(keytab(tmp_path / "whole", "gateway")).read_bytes()[:-2])
     for name, why in (("none", "No such file"), ("text", "is no keytab"), ("cut", "is cut short")):
         told = mistakes(relay_proxy_auth="negotiate", relay_proxy_keytab=str(tmp_path / name))
         assert f"{tmp_path}/{name}" in told and why in told

@@ -13,10 +13,14 @@ from gevent import socket as gevent_socket
 from harness.tls import client, serving
 
 from ogw.tunnel.encrypted import LINGER_SECONDS, Leg
-from ogw.tunnel.relay import FIRST_REST, LONGEST_REST, Relay
+from ogw.tunnel.relay import FIRST_TRIAL, Relay
+from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import parse_relay_proxy
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+
+
+TARGET, OTHER = (parse_target(f"{name}.example:443".encode()) for name in ("a", "b"))
 
 
 @pytest.fixture
@@ -24,32 +28,29 @@ def relay():
     return Relay(parse_relay_proxy("p.example:3128"))
 
 
-def test_a_relay_that_works_is_always_due(relay):
-    assert relay.is_due(0.0) and not relay.wake() and relay.is_due(0.0)
-
-
-def test_it_rests_for_longer_each_time_up_to_a_minute(relay):
-    now, rests = 1000.0, []
-    for _turn in range(9):
-        assert relay.rest(now)
-        rests.append(relay.rest_seconds)
-        assert not relay.is_due(now + relay.rest_seconds - 0.001)
-        now += relay.rest_seconds
-        assert relay.is_due(now)
-    assert rests == [FIRST_REST, 2, 4, 8, 16, 32, LONGEST_REST, LONGEST_REST, LONGEST_REST]
-    assert relay.wake() and relay.is_due(now)
+def test_it_rests_until_it_answers(relay):
+    assert not relay.rests and not relay.wake()
+    assert relay.rest(10.0, "why", TARGET)
+    assert relay.rests and (relay.rests_since, relay.tried_from) == (10.0, 10.0 + FIRST_TRIAL)
+    assert relay.wake() and not relay.rests
+    assert relay.rest(20.0, "why", TARGET)
+    assert relay.rests_since == 20.0
 
 
 def test_tunnels_that_fail_together_are_one_failure(relay):
-    assert relay.rest(10.0)
-    assert not any(relay.rest(10.0 + number / 1000) for number in range(100))
-    assert relay.rest_seconds == FIRST_REST
+    assert relay.rest(10.0, "why", TARGET)
+    assert not any(relay.rest(10.0 + number / 1000, "why", TARGET) for number in range(100))
+    assert relay.rests_since == 10.0
 
 
-def test_only_one_tunnel_tries_it_again(relay):
-    relay.rest(10.0)
-    relay.tried = True
-    assert not relay.is_due(20.0)
+def test_it_is_tried_with_what_it_opened_last_or_else_was_asked_for(relay):
+    assert relay.asked is None
+    relay.rest(10.0, "why", TARGET)
+    relay.rest(11.0, "why", OTHER)
+    assert relay.asked == OTHER
+    relay.note_opened(12.0, TARGET)
+    relay.rest(13.0, "why", OTHER)
+    assert relay.asked == TARGET
 
 
 # The TLS leg.

@@ -25,24 +25,24 @@ def refuse(relay, status, targets, **more):
 
 def test_it_is_never_tried_then_up(relay):
     assert relay.state is RelayState.NEVER_TRIED
-    relay.note_opened(5.0)
+    relay.note_opened(5.0, TARGETS[0])
     assert (relay.state, relay.since, relay.why) == (RelayState.UP, 5.0, "")
 
 
 def test_one_that_opened_is_given_up_after_5xx_for_so_many_targets(relay):
-    relay.note_opened(0.0)
+    relay.note_opened(0.0, TARGETS[0])
     refuse(relay, 503, TARGETS[:1] * 100)
     assert relay.state is RelayState.UP and not relay.is_given_up
     refuse(relay, 502, TARGETS[1 : MOST_DOUBTS - 1])
     assert relay.state is RelayState.UP and not relay.is_given_up
     refuse(relay, 504, TARGETS[MOST_DOUBTS : MOST_DOUBTS + 1])
     assert relay.state is RelayState.REFUSES_US and relay.is_given_up
-    relay.note_opened(2.0)
+    relay.note_opened(2.0, TARGETS[0])
     assert not relay.is_given_up
 
 
 def test_a_few_targets_are_enough_where_they_are_all_that_is_asked_for(relay):
-    relay.note_opened(0.0)
+    relay.note_opened(0.0, TARGETS[0])
     refuse(relay, 503, TARGETS[:2] * 50)
     assert relay.state is RelayState.UP
     refuse(relay, 503, TARGETS[:3] * 2)
@@ -57,7 +57,7 @@ def test_a_target_that_another_opens_counts_each_time(relay):
 
 
 def test_refusals_of_4xx_never_give_it_up_and_do_not_count_with_5xx(relay):
-    relay.note_opened(0.0)
+    relay.note_opened(0.0, TARGETS[0])
     refuse(relay, 403, TARGETS[: MOST_DOUBTS - 1])
     refuse(relay, 503, TARGETS[: MOST_DOUBTS - 1])
     refuse(relay, 403, TARGETS[: MOST_DOUBTS - 1])
@@ -68,7 +68,7 @@ def test_refusals_of_4xx_never_give_it_up_and_do_not_count_with_5xx(relay):
 
 
 def test_a_407_concerns_all_targets(relay):
-    relay.note_opened(0.0)
+    relay.note_opened(0.0, TARGETS[0])
     refuse(relay, 407, TARGETS[:1])
     assert relay.state is RelayState.REFUSES_US
 

@@ -158,10 +158,14 @@ def _rule(rule: dict[str, Any]) -> list[Any]:
 def _way(way: dict[str, Any]) -> list[Any]:
     if way["through"] == "relay proxy":
         note = _("  which looks the name up itself, out of the address guard's sight")
+        by = [_("  for={rule} names it  {source}").format(**one) for one in way["named_by"]]
         return [
             _("through the relay proxy {proxies}").format(proxies=_(", or ").join(way["relay_proxies"])),
+            *((one, DIM) for one in by),
             (note, DIM),
         ]
+    if way["not_named"]:
+        return [_("straight: no entry of relay-proxy names it, and none is for all targets")]
     if way["bypass"] is None:
         return [_("straight")]
     message = _("straight, past the relay proxy: relay-proxy-bypass = {rule}")

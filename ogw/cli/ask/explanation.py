@@ -12,11 +12,11 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Decision
 from ogw.policy.hosts import Match
-from ogw.policy.index import holds
 from ogw.policy.names import NOBODY, Names
 from ogw.policy.remedy import Asked, command_for
 from ogw.policy.rules import time_text
 from ogw.policy.tls_rules import Mode
+from ogw.policy.ways import STRAIGHT
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
@@ -36,6 +36,7 @@ class Explainer:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.policy = config.policy
+        self._ways = config.ways
         log = Log(Direct(open_sink("/dev/null", None)))
         own = own_places(config)
         self._dialer = dialer_of(config, self.policy, log, secrets.token_bytes(6).hex().encode(), own)
@@ -52,8 +53,10 @@ class Explainer:
         reported  why it would be refused, where it passes only because policy-mode is report; else None
         command   what would allow it, where one command does
         rules     every rule that matches the host: list, rule, source, holds, decides, obstacle
-        way       None where it is refused before that, else: through ("straight" or "relay proxy"), relay_proxies,
-                  bypass (the rule), resolved_here
+        way       None where it is refused before that, else: through ("straight" or "relay proxy"), relay_proxies in
+                  the order in which they are asked, named_by (entries that name it, each with its rule; none where
+                  general ones take it), not_named (straight, since no entry names it and none is general), bypass (the
+                  rule), resolved_here
         addresses each that would be tried, and some that would not, with what is said of it
         more_addresses  how many others there are
         tls       what will be asked of the session; None where there is none
@@ -138,19 +141,19 @@ class Explainer:
         return () if failure is None else failure.addresses
 
     def _way(self, target: Target, client: str, at: Optional[float]) -> dict[str, Any]:
-        config, clock = self._config, _clock(at)
-        straight = self._dialer.goes_straight(target, client, clock)
-        bypass = None
-        if straight and config.relay_proxy:
-            index = self._dialer.bypass
-            assert index is not None
-            covering = [rule for rule in index.find(target) if rule.port in (None, target.port)]
-            rule = next(rule for rule in covering if holds(rule, client, clock))
-            bypass = {"rule": str(rule), "source": rule.source}
+        ways, clock = self._ways, _clock(at)
+        way = ways.of(target, client, clock)
+        straight = way == STRAIGHT
+        bypass = ways.bypassing(target, client, clock) if ways.proxies else None
+        naming = [] if straight else ways.naming(target, client, clock)
         return {
             "through": "straight" if straight else "relay proxy",
-            "relay_proxies": [] if straight else [str(proxy) for proxy in config.relay_proxy],
-            "bypass": bypass,
+            "relay_proxies": [str(ways.proxies[place]) for place in (*way.named, *way.general)],
+            "named_by": [
+                {"relay_proxy": str(entry.proxy), "rule": str(rule), "source": entry.source} for entry, rule in naming
+            ],
+            "not_named": straight and bool(ways.proxies) and bypass is None,
+            "bypass": None if bypass is None else {"rule": str(bypass), "source": bypass.source},
             "resolved_here": straight and target.address is None,
         }
 

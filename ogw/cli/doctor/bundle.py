@@ -121,7 +121,7 @@ def without_secrets(text: str, config: Config) -> str:
     The gateway never logs one; who else writes to that file nobody knows.
     """
     given = Credentials(config.relay_proxy_username, config.relay_proxy_password)
-    known = [given, *(proxy.credentials for proxy in config.relay_proxy if proxy.credentials is not None)]
+    known = [given, *(one.proxy.credentials for one in config.relay_proxy if one.proxy.credentials is not None)]
     for one in known:
         user, password = one.user.reveal(), one.password.reveal()
         if user or password:

@@ -174,7 +174,7 @@ def _local_ports(config: Config, tunnels: int) -> list[Finding]:
         return [untested("limits", str(RANGE_FILE), _("cannot be read"))]
     ports = high - low + 1
     what = _("{ports} local ports: as many tunnels can lead to one address at a time").format(ports=f"{ports:,}")
-    if config.relay_proxy and not config.is_default("max-tunnels") and ports < tunnels:
+    if config.ways.proxies and not config.is_default("max-tunnels") and ports < tunnels:
         what += _(", such as the relay proxy's, but max-tunnels is {tunnels}").format(tunnels=f"{tunnels:,}")
         do = _("widen net.ipv4.ip_local_port_range (sysctl), for example to 1024 65535")
         return [warning("limits", "net.ipv4.ip_local_port_range", what, do)]

@@ -18,6 +18,7 @@ from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.policy.advice import REASONS
 from ogw.policy.hosts import Policy
 from ogw.policy.names import NOBODY, Names
+from ogw.policy.relay_entry import RelayEntry
 from ogw.policy.rules import Kind, Rule, of_stage
 from ogw.policy.subjects import read_by_others, shown
 from ogw.policy.tls_rules import Mode
@@ -31,6 +32,7 @@ from ogw.settings.settings import Config
 from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
 from ogw.wire.connect import Target, parse_target
 from ogw.wire.place import place
+from ogw.wire.relay_proxy import RelayProxy
 from ogw.wire.tls import version_name
 
 AT_A_TIME = 20
@@ -91,6 +93,7 @@ class Outside:
         self._wanted = wanted
         self._wide = wide
         self._own = own_places(config)
+        self._ways = config.ways
         self._log = Log(Direct(open_sink("/dev/null", None)))
         self._dialer = dialer_of(config, self._policy, self._log, VIA, self._own)
         context = ssl.create_default_context()
@@ -120,7 +123,7 @@ class Outside:
 
     def _dns_jobs(self) -> list[tuple[str, str, Job]]:
         names = [one.target.host for one in self._straight if one.target.address is None]
-        names += [proxy.target.host for proxy in self._config.relay_proxy if proxy.target.address is None]
+        names += [proxy.target.host for proxy in self._ways.proxies if proxy.target.address is None]
         servers = list(self._config.dns_servers) or resolv_conf()
         jobs: list[tuple[str, str, Job]] = []
         for server in servers:
@@ -155,18 +158,26 @@ class Outside:
     def _relay_jobs(self) -> list[tuple[str, str, Job]]:
         behind = [one for one in self._wanted if one not in self._straight]
         return [
-            ("relay proxy", str(proxy), partial(self._relay, number, behind[:1]))
-            for number, proxy in enumerate(self._config.relay_proxy)
+            ("relay proxy", str(proxy), partial(self._relay, proxy, self._through(number, behind)[:1]))
+            for number, proxy in enumerate(self._ways.proxies)
         ]
 
-    def _relay(self, number: int, behind: Sequence[Wanted]) -> list[Finding]:
+    def _through(self, number: int, behind: Sequence[Wanted]) -> list[Wanted]:
+        """Whose way leads through this relay proxy, first of all or where others fail."""
+        first, later = [], []
+        for one in behind:
+            way = self._ways.of(one.target, one.client)
+            first += [one] if number in (way.named or way.general) else []
+            later += [one] if way.named and number in way.general else []
+        return first + later
+
+    def _relay(self, proxy: RelayProxy, behind: Sequence[Wanted]) -> list[Finding]:
         """Each of them is asked on its own, as if it were the only one."""
-        proxy = self._config.relay_proxy[number]
         where = str(proxy)
         if not behind:
             what = _("there is no plain host to ask it for; `--host HOST` names one")
             return [untested("relay proxy", where, what)]
-        alone = dataclasses.replace(self._config, relay_proxy=(proxy,), relay_proxy_bypass=())
+        alone = dataclasses.replace(self._config, relay_proxy=(RelayEntry(proxy),), relay_proxy_bypass=())
         dialer = dialer_of(alone, self._policy, self._log, VIA, self._own)
         one = behind[0]
         to = self._policy.judge_target(one.target, one.client, None, one.names).to

@@ -10,12 +10,12 @@ from ogw.cli.setup.answers import Answers, preview
 from ogw.cli.setup.place import Place
 from ogw.cli.setup.service_unit import unreachable, what_to_do
 from ogw.cli.setup.trial import TrialFailed, try_proxy
+from ogw.policy.relay_entry import parse_relay_entry
 from ogw.settings.editing import meaning
 from ogw.settings.elsewhere.preset import PARAMETERS
 from ogw.settings.ini.file import EditError
 from ogw.settings.setting import shown_as
 from ogw.settings.settings import SETTINGS
-from ogw.wire.relay_proxy import parse_relay_proxy
 
 NONE = "-"
 
@@ -169,7 +169,7 @@ def _ask_proxy(answers: Answers, place: Place) -> None:
             if not there:
                 del answers.values["relay-proxy"]
             return
-        if all(parse_relay_proxy(url).credentials is None for url in urls):
+        if all(parse_relay_entry(url).proxy.credentials is None for url in urls):
             _ask_credentials(answers)
         if _try(answers, place):
             return

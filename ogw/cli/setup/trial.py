@@ -4,6 +4,7 @@ from gettext import gettext as _
 
 from ogw.cli.setup.answers import Answers, ca_file
 from ogw.cli.setup.place import Place
+from ogw.policy.relay_entry import parse_relay_entry
 from ogw.policy.rules import parse_rules
 from ogw.service.probe import try_relay_proxy
 from ogw.settings.editing import meaning_or_none
@@ -12,7 +13,7 @@ from ogw.settings.settings import SETTINGS
 from ogw.tunnel.upstream import DialError
 from ogw.wire.connect import parse_target
 from ogw.wire.place import place as host_and_port
-from ogw.wire.relay_proxy import credentials, parse_relay_proxy
+from ogw.wire.relay_proxy import credentials
 
 SECONDS = 10.0
 ANY_TARGET = "www.example.com:443"
@@ -25,7 +26,7 @@ class TrialFailed(Exception):
 def try_proxy(url: str, answers: Answers, place: Place) -> str:
     """Ask this one for a tunnel; the sentence that says it works. Raises TrialFailed, or EditError for a wrong URL."""
     try:
-        proxy = parse_relay_proxy(url)
+        proxy = parse_relay_entry(url).proxy
         given = credentials(answers.username, answers.password or "") if answers.username else None
     except ValueError as error:
         raise EditError(f"relay-proxy: {error}") from None

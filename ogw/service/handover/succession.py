@@ -17,7 +17,15 @@ from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.metrics import NAMES, OF_REASONS, PREDECESSOR, PREDECESSOR_UNTIL
+from ogw.report.metrics import (
+    MOST_REASONS,
+    MOST_RELAYS,
+    NAMES,
+    OF_REASONS,
+    PREDECESSOR,
+    PREDECESSOR_UNTIL,
+    RELAY_REASONS,
+)
 from ogw.report.table import Table
 from ogw.service import messages
 from ogw.service.admin.sockets import Sockets
@@ -49,6 +57,12 @@ from ogw.service.questions import Questions
 CELLS = {
     **NAMES,
     **{f"{what} {reason.token}": first + reason.index for what, first in OF_REASONS.items() for reason in Reason},
+    **{
+        f"relay slot {slot} {reason.token}": RELAY_REASONS + MOST_REASONS * slot + reason.index
+        for slot in range(MOST_RELAYS)
+        for reason in Reason
+        if "relay-" in reason.token
+    },
 }
 
 

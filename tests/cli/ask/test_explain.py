@@ -383,13 +383,16 @@ def test_it_says_which_way_it_goes(relayed, relay):
     assert told["way"] == {
         "through": "relay proxy",
         "relay_proxies": [f"http://{relay.target}"],
+        "named_by": [],
+        "not_named": False,
         "bypass": None,
         "resolved_here": False,
     }
     assert told["addresses"] == []
     told = json.loads(explain(relayed, "near.example.com", "--client", NEAR, "--json").stdout)
     bypass = {"rule": "near.example.com from=127.50.0.0/16", "source": "--relay-proxy-bypass"}
-    assert told["way"] == {"through": "straight", "relay_proxies": [], "bypass": bypass, "resolved_here": True}
+    straight = {"through": "straight", "relay_proxies": [], "named_by": [], "not_named": False}
+    assert told["way"] == {**straight, "bypass": bypass, "resolved_here": True}
     assert [one["allowed"] for one in told["addresses"]] == [True]
 
 
