@@ -25,6 +25,7 @@ _NAME = _("check the name, and the DNS server (`dns-server`)")
 _TARGET = _("check the target, and the firewalls on the way")
 _RAISE = _("raise the limit that the log names")
 _RELAY_BROKEN = _("look at the proxy: it is none, or in trouble")
+_DIGEST = _("let the proxy offer MD5, SHA-256 or SHA-512-256 with `qop=auth`, or take another scheme")
 _OTHER_NAME = _(
     "find out why the client asked for one host and speaks to another; `server-name = allowed-hosts` if both are yours"
 )
@@ -176,6 +177,23 @@ REASONS = {
     "relay-loop": Advice(
         _("The request came back to this gateway through the relay proxy."),
         _("correct `relay-proxy`: it leads back to this gateway"),
+    ),
+    "relay-auth-no-scheme": Advice(
+        _("The relay proxy answered 407, but named no scheme to authenticate with."), _RELAY_BROKEN
+    ),
+    "relay-auth-not-offered": Advice(
+        _("The relay proxy offers no scheme that `relay-proxy-auth` allows and the settings have credentials for."),
+        _("set `relay-proxy-auth` to what the log says that it offers; with `auto`, Basic needs an `https://` proxy"),
+    ),
+    "relay-auth-malformed": Advice(
+        _("The relay proxy's challenge lacks something, or has something that is too long to be sent back."),
+        _RELAY_BROKEN,
+    ),
+    "relay-auth-algorithm": Advice(_("The relay proxy wants Digest with a hash that ogw does not know."), _DIGEST),
+    "relay-auth-qop": Advice(_("The relay proxy wants Digest with another protection than `qop=auth`."), _DIGEST),
+    "relay-auth-withheld": Advice(
+        _("The relay proxy refused the credentials before, and they were not sent again: that could lock an account."),
+        _("correct the user name or the password, whose file is read again by itself; `ogw reload` tries once more"),
     ),
     # Of the TLS rules.
     "not-tls": Advice(

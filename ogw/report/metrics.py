@@ -151,6 +151,13 @@ RELAY_TRIED = _cells("relay slot tried", range(MOST_RELAYS))  # when a trial beg
 RELAY_ANSWERED = _cells("relay slot answered", range(MOST_RELAYS))  # when it opened, or woke, by the same
 RELAY_REASONS = _reserve(MOST_RELAYS * MOST_REASONS)  # + MOST_REASONS * slot + index of why it did not open a tunnel
 
+AUTH_SCHEMES = ("basic", "digest", "negotiate", "ntlm")
+AUTH_RESULTS = ("accepted", "refused", "withheld", "failed")
+# How the gateway authenticated itself to relay proxies: (scheme, result).
+RELAY_AUTH = {
+    (scheme, result): _cell(f"relay auth {scheme} {result}") for scheme in AUTH_SCHEMES for result in AUTH_RESULTS
+}
+
 
 class RelayState(enum.IntEnum):
     """How a relay proxy fares; of several workers' the highest counts."""

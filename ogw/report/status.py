@@ -173,6 +173,7 @@ class RelayProxyStatus(TypedDict):
     age     seconds since it last opened a tunnel, or did not; None where no worker has tried it
     opened  tunnels that it opened; the 16th and those after it are counted together
     failed  and did not open
+    scheme  of authenticating that it took last, as relay-proxy-auth has it; "" where it wanted none
     """
 
     proxy: str
@@ -182,6 +183,7 @@ class RelayProxyStatus(TypedDict):
     age: NotRequired[Optional[float]]
     opened: NotRequired[int]
     failed: NotRequired[int]
+    scheme: NotRequired[str]
 
 
 class CountedRefusal(TypedDict):

@@ -32,6 +32,7 @@ class KnownRelay(TypedDict):
     age: Optional[float]
     opened: int
     failed: int
+    scheme: str
 
 
 class KnownRefusal(NamedTuple):
@@ -111,7 +112,8 @@ def overview(
         "relay_proxies": [
             {"proxy": str(relay.proxy), "state": int(relay.state), "why": relay.why,
              "age": round(now - relay.since, 1) if relay.state else None,
-             "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number]}
+             "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number],
+             "scheme": relay.scheme}
             for relay in relays
         ],
         "refusals": [_known(one)._replace(command=command_for(one)) for one in refusals.latest(MOST_REFUSALS)],

@@ -67,7 +67,9 @@ class Births:
         log = self._log.in_child(child.row.cells)
         report_uncaught_errors(log)
         config, table = self._in_force.config, self._table
-        tunnels = Tunnels(config, log, table, child.row, self._limits, self._via, self._own, self._flags)
+        tunnels = Tunnels(
+            config, log, table, child.row, self._limits, self._via, self._own, self._flags, self._in_force.tried
+        )
         # A reload may have taken the certificate away with the place, which needs a restart and is here still.
         terms = terms_of(config) or terms_of(self._first)
         return Worker(log, child.sockets, channel, tunnels, self.opens, self._first.listen_tls, terms).serve()

@@ -1,8 +1,8 @@
 """The dialer that the settings ask for: for workers, and for commands that ask what a worker would do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Optional
+from typing import Any, Optional
 
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import Kind, of_stage
@@ -15,16 +15,18 @@ from ogw.service.kerberos import negotiate_of, ntlm
 from ogw.settings.password_file import read_password
 from ogw.settings.settings import Config
 from ogw.settings.trust import relay_context
-from ogw.tunnel.authentication import Authentication
+from ogw.tunnel.authentication import Authentication, Scheme
 from ogw.tunnel.basic import Basic
 from ogw.tunnel.burst import Burst
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
+from ogw.tunnel.digest import Digest
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.relays import Relays
 from ogw.tunnel.resolve import Resolver
+from ogw.tunnel.tried import Tried
 from ogw.wire.connect import Target
 from ogw.wire.relay_proxy import credentials
 
@@ -38,6 +40,7 @@ def dialer_of(
     via: bytes,
     own: Iterable[tuple[str, int]],
     burst: Optional[Burst] = None,
+    tried: Optional[Tried] = None,
     slot_of: Callable[[str], int] = lambda _url: OTHERS,
     rests: Callable[[], object] = int,
 ) -> Dialer:
@@ -46,6 +49,7 @@ def dialer_of(
     via    how the gateway names itself to relay proxies
     own    (IP text, port) of all that it listens on
     burst  what goes out at the end of the turn; None: it has one of its own
+    tried  what became of credentials, as all processes know it; None: nothing is known of them
 
     Of a worker alone:
 
@@ -64,7 +68,7 @@ def dialer_of(
     ways = config.ways
     if not ways.proxies:
         return Dialer(connector, policy, places)
-    relays = _relays(config, ways, policy, connector, log, via, places, slot_of, rests)
+    relays = _relays(config, ways, policy, connector, log, via, places, tried or Tried(), slot_of, rests)
     return Dialer(connector, policy, places, relays, ways)
 
 
@@ -82,6 +86,7 @@ def _relays(
     log: Log,
     via: bytes,
     own: OwnPlaces,
+    tried: Tried,
     slot_of: Callable[[str], int],
     rests: Callable[[], object],
 ) -> Relays:
@@ -100,15 +105,26 @@ def _relays(
         for number, proxy in enumerate(ways.proxies)
     ]
     spreads = config.relay_proxy_order == "least-tunnels"
-    authentication, timeout = _authentication(config, log), config.dial_timeout
+    authentication, timeout = _authentication(config, log, tried), config.dial_timeout
     return Relays(relays, connector, log, via, source, context, own, timeout, authentication, spreads, rests)
 
 
-def _authentication(config: Config, log: Log) -> Authentication:
+def _authentication(config: Config, log: Log, tried: Tried) -> Authentication:
     """What relay-proxy-auth names."""
-    if config.relay_proxy_auth == "negotiate":
-        return Authentication([negotiate_of(config, log)])
-    return Authentication([ntlm() if config.relay_proxy_auth == "ntlm" else Basic()])
+    auth = config.relay_proxy_auth
+    if auth == "negotiate":
+        return Authentication([negotiate_of(config, log)], tried, log.cells, auth)
+    if auth == "ntlm":
+        return Authentication([ntlm()], tried, log.cells, auth)
+    with_tickets = auth == "auto" and (config.relay_proxy_keytab or config.relay_proxy_ticket_cache)
+    return by_password(auth, tried, log.cells, [negotiate_of(config, log)] if with_tickets else [])
+
+
+def by_password(auth: str, tried: Tried, cells: Any, more: Sequence[Scheme] = ()) -> Authentication:
+    """What a value of relay-proxy-auth means for which a password is enough. `more`: what auto may take instead."""
+    if auth == "auto":
+        return Authentication([*more, Digest(), Basic(only_encrypted=True)], tried, cells, auth, strongest=True)
+    return Authentication([Digest() if auth == "digest" else Basic()], tried, cells, auth)
 
 
 def _wanted(config: Config, ways: Ways, policy: Policy, place: int) -> Optional[Target]:

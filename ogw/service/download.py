@@ -34,18 +34,19 @@ from ogw.settings.elsewhere.signature import (
 )
 from ogw.settings.elsewhere.source import parse_source, without_query
 from ogw.settings.settings import Config
+from ogw.tunnel.tried import Tried
 
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 _OF_NO_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's numbers: self-signed, alone and in a chain; and its issuer is unknown
 
 
-def download(url: str, config: Config) -> Result:
+def download(url: str, config: Config, tried: Optional[Tried] = None) -> Result:
     """Do it, within source-timeout. Only for a process of its own, which may make a hub."""
     good, aside = _last_good(url, config)
     number = 0 if good is None else len(good.rules)
     try:
-        result = take(url, _fetch(url, config, good), config, good)
+        result = take(url, _fetch(url, config, good, tried), config, good)
     except DownloadFailed as failed:
         result = Result(str(failed), rules=number)
     except Distrusted as error:
@@ -70,12 +71,13 @@ def _last_good(url: str, config: Config) -> tuple[Optional[GoodCopy], str]:
     return None, f"its last good copy cannot be used: {why}; it was set aside as {aside}"
 
 
-def _fetch(url: str, config: Config, good: Optional[GoodCopy]) -> Fetched:
+def _fetch(url: str, config: Config, good: Optional[GoodCopy], tried: Optional[Tried]) -> Fetched:
     """The list as it is now, and its signature. Raises DownloadFailed or Distrusted."""
     get_hub().loop.update_now()  # its timers count from when it last looked at the clock
     max_size = config.source_max_size
     try:
-        with gevent.Timeout(config.source_timeout), Https(config, config.source_timeout, _most(max_size)) as https:
+        seconds = config.source_timeout
+        with gevent.Timeout(seconds), Https(config, seconds, _most(max_size), tried) as https:
             return _ask_for_all(https, url, config, good)
     except gevent.Timeout:
         why = f"no whole answer within {config.source_timeout:g} s (source-timeout)"

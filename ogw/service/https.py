@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_network
 from secrets import token_hex
-from typing import Any
+from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from ogw.policy.hosts import Policy
@@ -22,6 +22,7 @@ from ogw.service.dialer import OWN_CLIENT, dialer_of
 from ogw.settings.settings import Config
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.tried import Tried
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target, parse_host
 from ogw.wire.place import in_brackets
@@ -38,10 +39,11 @@ class Https:
 
     seconds  that all of it has: a look-up and each dial get their part, so that the next relay proxy has its turn, and
              it is told what was too slow
+    tried    credentials for relay proxies that were refused, where somebody remembers them
     most     bytes of an answer, its head and all, after which it is AnswerTooLarge
     """
 
-    def __init__(self, config: Config, seconds: float, most: int) -> None:
+    def __init__(self, config: Config, seconds: float, most: int, tried: Optional[Tried] = None) -> None:
         part = seconds / (len(config.ways.proxies) + 1.5)
         limited = replace(
             config, dial_timeout=min(config.dial_timeout, part), dns_timeout=min(config.dns_timeout, part)
@@ -49,7 +51,7 @@ class Https:
         log = Log(Direct(open_sink("/dev/null", None)))
         try:
             policy = Policy((), target_networks=EVERYWHERE)
-            self._dialer = dialer_of(limited, policy, log, f"ogw-{token_hex(6)}".encode(), ())
+            self._dialer = dialer_of(limited, policy, log, f"ogw-{token_hex(6)}".encode(), (), tried=tried)
         except (OSError, ValueError) as error:
             why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
             raise Unreached(why) from None

@@ -18,9 +18,8 @@ from ogw.policy.decision import Reason
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
+from ogw.service.dialer import by_password
 from ogw.settings.trust import relay_context
-from ogw.tunnel.authentication import Authentication
-from ogw.tunnel.basic import Basic
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
@@ -33,13 +32,12 @@ from ogw.tunnel.question import Found, Servers
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.relays import Relays
 from ogw.tunnel.resolve import KINDS, Resolver
+from ogw.tunnel.tried import Tried
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
 from ogw.wire.relay_proxy import Credentials, RelayProxy
 
 Result = TypeVar("Result")
-
-_BASIC = Authentication([Basic()])
 
 
 class Probed(NamedTuple):
@@ -146,6 +144,7 @@ def try_relay_proxy(
     seconds: float,
     dns_servers: Sequence[tuple[str, int]],
     ca_file: str,
+    auth: str = "basic",
 ) -> None:
     """Ask it for a tunnel, as a worker would.
 
@@ -153,6 +152,7 @@ def try_relay_proxy(
     seconds      the limit of each step
     dns_servers  as for a Resolver
     ca_file      the authorities of an encrypted one; "": the system's
+    auth         as in relay-proxy-auth
 
     Raises DialError, or OSError where the file cannot be read.
     """
@@ -161,9 +161,9 @@ def try_relay_proxy(
     connector = Connector(Resolver(dns_servers, seconds), seconds, seconds, 0, log.cells)
     try:
         context = relay_context(ca_file) if proxy.encrypted else None
-        via = f"ogw-{token_hex(6)}".encode()
+        via, ways = f"ogw-{token_hex(6)}".encode(), by_password(auth, Tried(), log.cells)
         own = OwnPlaces(())
-        relays = Relays([Relay(proxy)], connector, log, via, PasswordSource(given), context, own, seconds, _BASIC)
+        relays = Relays([Relay(proxy)], connector, log, via, PasswordSource(given), context, own, seconds, ways)
         with Interruptible():
             _close(relays.dial(target, Mailbox()))
     finally:

@@ -21,6 +21,7 @@ from ogw.settings.elsewhere.rollback import CannotRollBack, Lists
 from ogw.settings.elsewhere.source import is_url, meant, not_one, without_query
 from ogw.settings.settings import Config
 from ogw.settings.usual import DEFAULT_FILE
+from ogw.tunnel.tried import Tried
 
 LOOK_SECONDS = 1.0  # between looks at the files; a change is taken when it has stood still for one
 KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout,
@@ -58,12 +59,14 @@ class Refresh:
 
     aside    starts a child: (name, what it does with the writing end of a pipe). Raises OSError
     cells    of the gateway
+    tried    credentials for relay proxies that were refused
     sources  how the lists stand
     """
 
-    def __init__(self, config: Config, log: Log, aside: StartAside, cells: Any) -> None:
+    def __init__(self, config: Config, log: Log, aside: StartAside, cells: Any, tried: Tried) -> None:
         self._log = log
         self._aside = aside
+        self._tried = tried
         self._sources: dict[str, _Source] = {}
         self._next_look = 0.0
         self.sources = Sources(log, cells)
@@ -135,7 +138,7 @@ class Refresh:
     def _start(self, url: str, source: _Source, now: float) -> None:
         config = self._config
         try:
-            child = self._aside("download", lambda out: _say(out, download(url, config)))
+            child = self._aside("download", lambda out: _say(out, download(url, config, self._tried)))
         except (OSError, MemoryError) as error:  # no process or no descriptor is to be had
             why = error.strerror if isinstance(error, OSError) else "there is no memory"
             self._take_result(url, source, Result(f"the download cannot be started: {why}", rules=-1), now)

@@ -27,6 +27,7 @@ from ogw.service.children import Children
 from ogw.service.limits import Limits
 from ogw.service.messages import Forget, Order, Prepare, Prepared, Take, Taken, config_text
 from ogw.settings.settings import SETTINGS, Config
+from ogw.tunnel.tried import Tried
 
 MOST_MISTAKES, LONGEST_MISTAKE = 20, 1000  # of a refused reload that are shown; characters of each
 LONGEST = 600.0  # seconds for each half of a reload; slow is not dead, but what never ends would let all others wait
@@ -42,6 +43,7 @@ class InForce:
 
     config    whoever is started begins with it
     mistakes  why the last reload was refused; none where it was taken
+    tried     what became of credentials for relay proxies
     """
 
     def __init__(self, config: Config, log: Log, table: Table, limits: Limits) -> None:
@@ -52,6 +54,7 @@ class InForce:
         self._limits = limits
         self.config = self._before = config
         self.mistakes: Sequence[str] = ()
+        self.tried = Tried()
         self._publish()
 
     def shown_mistakes(self) -> dict[str, Any]:
@@ -70,8 +73,10 @@ class InForce:
         self._slots.claim(map(str, config.ways.proxies))
         return config
 
-    def take(self, config: Config) -> None:
-        """All workers have built it."""
+    def take(self, config: Config, by_hand: bool) -> None:
+        """All workers have built it. `by_hand`: somebody wants it, who may have mended what credentials lacked."""
+        if by_hand:
+            self.tried.forget_refusals()
         self._before, self.config = self.config, config
 
     def announce(self, to_all: bool = True) -> list[str]:

@@ -269,7 +269,7 @@ class Supervisor:
         self._notices.say_started(self._children.workers[0].sockets, self._admin_sockets)
         notify("READY=1", f"MAINPID={os.getpid()}")
         self._keep_door()
-        self._refresh = Refresh(self._config, self._log, self._children.start_aside, self._state)
+        self._refresh = Refresh(self._config, self._log, self._children.start_aside, self._state, self._in_force.tried)
 
     def _keep_door(self) -> None:
         if not self._draining:

@@ -39,6 +39,7 @@ from ogw.tunnel.refusal import Refused
 from ogw.tunnel.relays import Relays
 from ogw.tunnel.shared import Draining, Shared
 from ogw.tunnel.trials import Trials
+from ogw.tunnel.tried import Tried
 from ogw.tunnel.tunnel import Tunnel
 from ogw.tunnel.turns import Turns
 
@@ -53,6 +54,7 @@ class Tunnels:
     via     how the gateway names itself to relay proxies
     own     where the whole gateway listens: (IP text, port)
     flags   by which commands mean this gateway
+    tried   credentials for relay proxies that were refused, by all workers
     config  the one in force
     empty   set when the last tunnel is over, and by whoever ends the wait for that
     """
@@ -67,6 +69,7 @@ class Tunnels:
         via: bytes,
         own: Sequence[tuple[str, int]],
         flags: str,
+        tried: Tried,
     ) -> None:
         self.config = config
         self.empty = Flag()
@@ -77,6 +80,7 @@ class Tunnels:
         self._via = via
         self._own = own
         self._flags = flags
+        self._tried = tried
         self._pipes = Pipes(limits.pipes)
         self.greenlets = Greenlets()
         self._ledger = Ledger(log, row.cells, config.log_every_refusal == "yes")
@@ -97,7 +101,9 @@ class Tunnels:
     def build(self, config: Config, policy: Policy) -> Shared:
         """What they would share under this one. Raises OSError or ValueError where a file cannot be read."""
         slot_of, rests = self._table.slots.of, self._trials.begin
-        dialer = dialer_of(config, policy, self._log, self._via, self._own, self._burst, slot_of, rests)
+        dialer = dialer_of(
+            config, policy, self._log, self._via, self._own, self._burst, self._tried, slot_of=slot_of, rests=rests
+        )
         return Shared(
             policy,
             dialer,

@@ -37,7 +37,7 @@ class Wishes:
 
     again     reads the configuration anew
     begins    a reload begins
-    in_force  called with a configuration that holds from now on
+    in_force  called with a configuration that holds from now on, and whether somebody wants everything fresh
     ended     what came of it: why nothing was reloaded, if so, and the wishes that it answers
     """
 
@@ -47,7 +47,7 @@ class Wishes:
         log: Log,
         again: Callable[[], Config],
         begins: Callable[[], None],
-        in_force: Callable[[Config], None],
+        in_force: Callable[[Config, bool], None],
         ended: Callable[[list[str], list[Wish]], None],
     ) -> None:
         self._children = children
@@ -120,7 +120,8 @@ class Wishes:
             self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, traceback=trace)
             self._end([message])
         else:
-            self._reload = Reload(next(self._numbers), config, self._children, lambda: self._in_force(config))
+            by_hand = any(wish.by_hand for wish in self._granted)
+            self._reload = Reload(next(self._numbers), config, self._children, lambda: self._in_force(config, by_hand))
 
     def _end(self, mistakes: list[str]) -> None:
         self._reload = None

@@ -412,9 +412,9 @@ class Config:
     relay_proxy_auth: str = _relaying(
         "relay-proxy-auth",
         "basic",
-        choice("basic", "negotiate", "ntlm"),
-        "basic|negotiate|ntlm",
-        _("how the gateway authenticates itself to relay proxies"),
+        choice("basic", "digest", "negotiate", "ntlm", "auto"),
+        "basic|digest|negotiate|ntlm|auto",
+        _("how the gateway authenticates itself to relay proxies; auto: with the best that they offer"),
     )
     relay_proxy_username: Secret = _relaying(
         "relay-proxy-username",

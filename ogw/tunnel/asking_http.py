@@ -2,20 +2,22 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Optional
 
 from ogw import __version__
 from ogw.policy.decision import Reason
 from ogw.report.metrics import RelayState
-from ogw.tunnel.authentication import Authentication
+from ogw.tunnel.authentication import Authenticating, Authentication, AuthFailed
 from ogw.tunnel.conversation import Conversation
-from ogw.tunnel.not_opened import NotOpened, failure, refused, words
+from ogw.tunnel.mailbox import Mailbox
+from ogw.tunnel.not_opened import WHY, NotOpened, failure, refused, words
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
-from ogw.tunnel.upstream import Upstream
+from ogw.tunnel.upstream import DialError, Upstream
+from ogw.wire.body import Body
 from ogw.wire.connect import (
     BadResponse,
-    Fields,
     HeadTooLarge,
     Response,
     ResponseReader,
@@ -31,6 +33,9 @@ USER_AGENT = f"ogw/{__version__}".encode()
 MAY_WANT_TLS = "it may want TLS"
 ASK_FOR_TLS = (400, 426)  # what servers of https answer to plain HTTP, if they answer
 MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
+MOST_TRIPS = 3  # with one of them
+MOST_BODY = 64 * 1024  # of a 407, in bytes, that is read to use its connection again; another one costs less than more
+LOOK_AGAIN = 0.01  # seconds between two looks at whether another tunnel has found out what credentials are worth
 
 
 class AskingHttp:
@@ -38,72 +43,166 @@ class AskingHttp:
 
     via        how this gateway names itself to them
     passwords  for those whose URL has none
-    authentication  how it authenticates itself
+    ways       of authenticating itself
+    timeout    seconds that a tunnel waits for another one that tries credentials
     """
 
-    def __init__(self, via: bytes, passwords: PasswordSource, authentication: Authentication) -> None:
+    def __init__(self, via: bytes, passwords: PasswordSource, ways: Authentication, timeout: float) -> None:
         self._via = via
         self._passwords = passwords
-        self._authentication = authentication
+        self._ways = ways
+        self._timeout = timeout
 
-    def open(self, relay: Relay, target: Target, via: Sequence[bytes], connect: Callable[[], Conversation]) -> Upstream:
+    def open(
+        self,
+        relay: Relay,
+        target: Target,
+        mailbox: Mailbox,
+        via: Sequence[bytes],
+        connect: Callable[[], Conversation],
+    ) -> Upstream:
         """The tunnel, opened; `connect` gives a new connection. Raises NotOpened, and what `connect` does."""
         own = relay.proxy.credentials
+        request = partial(_request, target, via, self._via)
         tries = 0
         while True:
-            sent = own or self._passwords.given
+            known = own or self._passwords.given
             tries += 1
+            wait = partial(self._wait, relay, mailbox, time.monotonic() + self._timeout)
+            trying = Authenticating(self._ways, relay, target, known, wait)
             try:
-                header = self._authentication.begin(relay, target, sent).first()
-                return self._ask(connect(), _request(target, via, self._via, header))
+                return _Asking(relay, trying, request, connect).open()
             except NotOpened as failed:
                 # A rotated password needs nobody; another tunnel may have read the file while this one waited. What was
                 # refused is not sent again: that would lock an account.
-                if failed.error.status != 407 or own is not None or tries == MOST_PASSWORDS:
+                if not failed.is_about_credentials or own is not None or tries == MOST_PASSWORDS:
                     raise
-                if self._passwords.given == sent and not self._passwords.reread():
+                if self._passwords.given == known and not self._passwords.reread():
                     raise
+            finally:
+                trying.end()
 
-    def _ask(self, conversation: Conversation, request: bytes) -> Upstream:
+    def _wait(self, relay: Relay, mailbox: Mailbox, until: float) -> None:
+        if time.monotonic() >= until:
+            what = f"has not answered another tunnel, which tries the credentials, within {self._timeout:g} s"
+            raise failure(Reason.RELAY_TIMEOUT, relay.proxy, f"{what} (dial-timeout)", at_fault=False)
+        mailbox.pause(LOOK_AGAIN)
+
+
+class _Asking:
+    """One tunnel is asked for with one set of credentials, over one connection after another.
+
+    request  makes it of the value of Proxy-Authorization
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        trying: Authenticating,
+        request: Callable[[Optional[bytes]], bytes],
+        connect: Callable[[], Conversation],
+    ) -> None:
+        self._relay = relay
+        self._trying = trying
+        self._request = request
+        self._connect = connect
+        self._conversation: Optional[Conversation] = None
+
+    def open(self) -> Upstream:
+        answer: Optional[Response] = None
         try:
-            conversation.say(request)
-            answer = _answer(conversation)
-            if not 200 <= answer.status < 300:
-                raise self._refusal(conversation.relay, answer)
-        except BaseException:
-            conversation.close()
-            raise
+            header = self._trying.first()
+            for _trip in range(MOST_TRIPS):
+                answer = self._ask(self._request(header))
+                if answer.status != 407:
+                    self._trying.took_it(answer.headers)
+                    return self._opened(answer)
+                header = self._trying.answer(answer.headers)
+                self._go_behind(answer)
+        except AuthFailed as failed:
+            raise _not_authenticated(self._relay.proxy, failed, answer) from None
+        finally:
+            self._close()
+        what = f"answers 407 to each of {MOST_TRIPS} requests in a row, without saying that it is the credentials"
+        raise refused(self._relay.proxy, 407, what, go_on=False)
+
+    def _ask(self, request: bytes) -> Response:
+        """What it answers, over the connection of before, if that is still good. Raises NotOpened."""
+        conversation, is_new = self._conversation, self._conversation is None
+        if conversation is None:
+            conversation = self._conversation = self._connect()
+        conversation.say(request)
+        try:
+            return _answer(conversation)
+        except NotOpened as failed:
+            if is_new or conversation.heard or failed.error.reason is not Reason.RELAY_CLOSED:
+                raise
+        self._give_up_connection()  # it was closed after its 407
+        return self._ask(request)
+
+    def _opened(self, answer: Response) -> Upstream:
+        if not 200 <= answer.status < 300:
+            raise _refusal(self._relay, answer)
+        conversation, self._conversation = self._conversation, None
+        assert conversation is not None
         return conversation.opened(answer.rest)
 
-    def _refusal(self, relay: Relay, answer: Response) -> NotOpened:
-        """An answer that is no 2xx. The relay proxy's own words stay here: they are not ours to pass on."""
-        status, proxy = answer.status, relay.proxy
-        if status == 407:
-            return refused(proxy, status, self._about_credentials(proxy, answer.headers), go_on=False)
-        what = f"answers {status} ({words(status)})"
-        if status >= 500:
-            return refused(proxy, status, f"{what}: it does not reach the target", go_on=True)
-        if status in ASK_FOR_TLS and relay.state is not RelayState.UP and not proxy.encrypted:
-            hint = in_tls(proxy, MAY_WANT_TLS)
-            return refused(proxy, status, f"{what}; {hint}", go_on=False, hint=hint)
-        return refused(proxy, status, f"{what}; allow the target there, or set relay-proxy-bypass for it", go_on=False)
+    def _go_behind(self, answer: Response) -> None:
+        """To where the next answer will begin, on this connection or another."""
+        body = Body(answer.headers)
+        if not body.has_end or not self._pass_over(body, answer.rest):
+            self._give_up_connection()
 
-    def _about_credentials(self, proxy: RelayProxy, headers: Fields) -> str:
-        schemes = offered(headers)
-        listed = ", ".join(schemes) or "no scheme"
-        if schemes and "basic" not in [scheme.lower() for scheme in schemes]:
-            return (
-                f"answers 407 and offers only {listed}, which ogw does not speak; let it offer Basic to this gateway, "
-                "or put a local proxy in between that speaks them (such as cntlm)"
-            )
-        if proxy.credentials is None and self._passwords.given is None:
-            return (
-                f"answers 407 and wants credentials ({listed}): set relay-proxy-username and relay-proxy-password-file"
-            )
-        return (
-            f"answers 407: it does not accept the user name or the password ({listed}); "
-            "check relay-proxy-username and relay-proxy-password-file"
-        )
+    def _pass_over(self, body: Body, more: bytes) -> bool:
+        """Whether the connection can be used behind this."""
+        assert self._conversation is not None
+        passed = 0
+        try:
+            while (rest := body.feed(more)) is None:
+                passed += len(more)
+                if passed + body.least > MOST_BODY:
+                    return False
+                more = self._conversation.hear()
+                if not more:
+                    return False
+        except ValueError:
+            return False
+        return not rest
+
+    def _give_up_connection(self) -> None:
+        """The next request goes over another. Raises AuthFailed where it must not."""
+        if self._trying.must_stay:
+            what = "does not keep the connection, on which all messages of this scheme must be"
+            raise AuthFailed(Reason.RELAY_CONNECTION_CHANGED, what)
+        self._close()
+
+    def _close(self) -> None:
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            conversation.close()
+
+
+def _not_authenticated(proxy: RelayProxy, failed: AuthFailed, answer: Optional[Response]) -> NotOpened:
+    """`answer`: the 407, if there was one."""
+    reason, is_about = failed.reason, failed.refused or failed.withheld
+    if answer is None or failed.withheld:
+        error = DialError(reason, f"relay proxy {proxy} {failed.what}")
+        return NotOpened(error, False, failed.go_on, is_about_credentials=is_about)
+    listed = ", ".join(offered(answer.headers)) or "no scheme"
+    error = DialError(reason, f"relay proxy {proxy} answers 407 ({listed}) and {failed.what}", 407)
+    return NotOpened(error, False, failed.go_on, WHY.get(reason, ""), is_about)
+
+
+def _refusal(relay: Relay, answer: Response) -> NotOpened:
+    """An answer that is no 2xx. The relay proxy's own words stay here: they are not ours to pass on."""
+    status, proxy = answer.status, relay.proxy
+    what = f"answers {status} ({words(status)})"
+    if status >= 500:
+        return refused(proxy, status, f"{what}: it does not reach the target", go_on=True)
+    if status in ASK_FOR_TLS and relay.state is not RelayState.UP and not proxy.encrypted:
+        hint = in_tls(proxy, MAY_WANT_TLS)
+        return refused(proxy, status, f"{what}; {hint}", go_on=False, hint=hint)
+    return refused(proxy, status, f"{what}; allow the target there, or set relay-proxy-bypass for it", go_on=False)
 
 
 def _answer(conversation: Conversation) -> Response:

@@ -46,6 +46,17 @@ class Mailbox:
             raise ClientGone
         return what
 
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass; raises ClientGone."""
+        timer = self.loop.timer(seconds)
+        timer.start(self.tell, timer)
+        try:
+            while self.wait() is not timer:
+                pass
+        finally:
+            timer.stop()
+            timer.close()
+
 
 class ClientWatch:
     """Sees a client that resets while we dial. Early bytes and a half-close are no reason to stop: they stay unread.

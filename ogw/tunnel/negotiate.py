@@ -24,6 +24,7 @@ class Negotiate:
     name = "negotiate"
     rank = 4
     on_one_connection = False
+    remembers = False
 
     def __init__(self, tickets: Tickets) -> None:
         self.tickets = tickets

@@ -16,6 +16,12 @@ WHY = {  # it is not up, in words that are ours
     Reason.RELAY_CLOSED: "it closes without an answer",
     Reason.RELAY_MALFORMED: "what it says is not what a proxy says",
     Reason.RELAY_HEAD_TOO_LARGE: "it answers too much",
+    Reason.RELAY_AUTH_NO_SCHEME: "it names no scheme",
+    Reason.RELAY_AUTH_NOT_OFFERED: "it offers no scheme that may be used",
+    Reason.RELAY_AUTH_MALFORMED: "what it asks for cannot be answered",
+    Reason.RELAY_AUTH_ALGORITHM: "its Digest has an unknown algorithm",
+    Reason.RELAY_AUTH_QOP: "its Digest has an unknown qop",
+    Reason.RELAY_AUTH_WITHHELD: "it refused the credentials, which are not sent again before they change",
 }
 
 
@@ -25,19 +31,28 @@ class NotOpened(Exception):
     at_fault  it is the relay proxy's own fault, so it rests
     go_on     the next one may do better
     hint      what may be the cause
+
+    is_about_credentials  other ones may do: these are not accepted, or were not, and are withheld
     """
 
-    def __init__(self, error: DialError, at_fault: bool, go_on: bool = True, hint: str = "") -> None:
+    def __init__(
+        self, error: DialError, at_fault: bool, go_on: bool = True, hint: str = "", is_about_credentials: bool = False
+    ) -> None:
         super().__init__(error.detail)
         self.error = error
         self.at_fault = at_fault
         self.go_on = go_on
         self.hint = hint
+        self.is_about_credentials = is_about_credentials
 
     @property
     def why(self) -> str:
         status = self.error.status
-        why = WHY[self.error.reason] if status is None else f"it answers {status} ({words(status)})"
+        why = (
+            WHY.get(self.error.reason, self.error.detail)
+            if status is None
+            else f"it answers {status} ({words(status)})"
+        )
         return f"{why}; {self.hint}" if self.hint else why
 
 

@@ -12,6 +12,7 @@ import spnego
 
 from ogw.policy.decision import Reason
 from ogw.tunnel.authentication import AuthFailed
+from ogw.tunnel.basic import NOT_ACCEPTED
 from ogw.tunnel.relay import Relay
 from ogw.wire.challenges import Challenge
 from ogw.wire.connect import Fields, Target
@@ -28,6 +29,7 @@ class Ntlm:
     name = "ntlm"
     rank = 0
     on_one_connection = True
+    remembers = False
 
     def lacks(self, _relay: Relay, known: Optional[Credentials]) -> str:
         return "needs relay-proxy-username, as DOMAIN\\user, and relay-proxy-password-file" if known is None else ""
@@ -45,7 +47,7 @@ class NtlmExchange:
     def __init__(self, host: str, known: Optional[Credentials]) -> None:
         assert known is not None  # the scheme lacks it
         self._context: Any = _context(host, known)
-        self._is_begun = False
+        self._is_begun = self._is_proved = False
 
     def first(self) -> Optional[bytes]:
         self._is_begun = True
@@ -55,8 +57,11 @@ class NtlmExchange:
         if not self._is_begun:
             self._is_begun = True
             return _header(self._context.step())
+        if self._is_proved:
+            raise AuthFailed(Reason.RELAY_REFUSED, NOT_ACCEPTED, refused=True)
         if not challenge.token68:
             raise AuthFailed(Reason.RELAY_CONNECTION_CHANGED, CHANGED)
+        self._is_proved = True
         return _header(self._proof(challenge.token68))
 
     def _proof(self, said: str) -> bytes:

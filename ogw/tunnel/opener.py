@@ -49,11 +49,11 @@ class Opener:
         self._context = context
         self._own = own
         self._timeout = timeout
-        self._http = AskingHttp(via, passwords, authentication)
+        self._http = AskingHttp(via, passwords, authentication, timeout)
 
     def open(self, relay: Relay, target: Target, mailbox: Mailbox, via: Sequence[bytes]) -> Upstream:
         """The tunnel, opened. Raises NotOpened, DialError where there are no descriptors, or ClientGone."""
-        return self._http.open(relay, target, via, lambda: self._begin(relay, mailbox))
+        return self._http.open(relay, target, mailbox, via, lambda: self._begin(relay, mailbox))
 
     def _begin(self, relay: Relay, mailbox: Mailbox) -> Conversation:
         """A connection to it, encrypted where it wants that. Raises as `open` does."""

@@ -39,6 +39,7 @@ class Relay:
         self.since = 0.0  # when it last did what its state says
         self.why = ""  # it is not up
         self._has_opened = False
+        self.scheme = ""  # of authenticating that it took last
         self._is_ill = False  # its refusals in a row are 5xx
         self._doubts = 0
         self._doubted: set[Target] = set()

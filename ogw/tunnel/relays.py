@@ -152,6 +152,8 @@ class Relays:
                 ill.append((relay, failed))
             else:
                 self._note_refusal(relay, failed, status, target)
+        elif failed.is_about_credentials:
+            self._note_refusal(relay, failed, 407, target)
 
     def _doubt(self, ill: list[Failure], target: Target, others_open_it: bool = False) -> None:
         """These answered 5xx."""

@@ -377,10 +377,10 @@ BAD = {
     "407 NTLM": (
         (b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n",),
         502,
-        "relay-refused",
-        "offers only Negotiate, NTLM, which ogw does not speak",
+        "relay-auth-not-offered",
+        "answers 407 (Negotiate, NTLM) and offers nothing else; Basic is spoken",
     ),
-    "407 nothing": ((b"HTTP/1.1 407 Who?\r\n\r\n",), 502, "relay-refused", "no scheme"),
+    "407 nothing": ((b"HTTP/1.1 407 Who?\r\n\r\n",), 502, "relay-auth-no-scheme", "does not say what it wants"),
 }
 
 

@@ -1,12 +1,15 @@
 """The password for relay proxies changes while tunnels are made: each finds the right one, none tries one twice."""
 
 import base64
+import os
+import signal
 import threading
 
 import pytest
 from harness.gateway import Gateway, read_all, read_exactly, read_head
 from harness.relays import PORT
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 NAME = "www.bench.example"
 TARGET = f"{NAME}:443"
@@ -89,22 +92,23 @@ def test_tunnels_that_were_dialing_when_the_password_changed_all_open(file, work
             file.write_text("new\n")
         gathered.wait(30)
 
-    with Relay("new", meet) as relay, through(relay, file=file, workers=workers) as gateway:
+    with Relay("old", meet) as relay, through(relay, file=file, workers=workers) as gateway:
+        assert b" 200 " in all_at_once(gateway, 1)[0]  # from then on it is known to be good, and sent by all at once
+        relay.right = "new"
         assert all_at_once(gateway, TUNNELS) == [OPEN.partition(b"\r\n")[0]] * TUNNELS
-        assert relay.tried.count("old") == TUNNELS and relay.tried.count("new") == TUNNELS
+        assert relay.tried.count("old") == 1 + TUNNELS and relay.tried.count("new") == TUNNELS
         assert not gateway.events(404)
 
 
 def test_a_file_that_is_being_written_is_not_an_empty_password(file):
-    turns = iter(["", "new"])
-
     def meet(_password):
-        file.write_text(next(turns))  # as an editor that truncates it first
+        file.write_text("")  # as an editor that truncates it first
 
     with Relay("new", meet) as relay, through(relay, file=file) as gateway:
         assert b" 502 " in all_at_once(gateway, 1)[0]
+        file.write_text("new")
         assert b" 200 " in all_at_once(gateway, 1)[0]
-        assert relay.tried == ["old", "old", "new"]
+        assert relay.tried == ["old", "new"]
 
 
 def test_half_a_password_is_followed_by_the_whole(file):
@@ -128,10 +132,40 @@ def test_a_tunnel_tries_few_passwords_and_none_of_them_twice(file):
             assert "wrong 0" not in str(line)
 
 
-def test_a_password_that_is_wrong_and_stays_is_tried_once_a_tunnel(file):
-    with Relay("new") as relay, through(relay, file=file) as gateway:
-        assert all(b" 502 " in answer for answer in all_at_once(gateway, TUNNELS))
-        assert relay.tried == ["old"] * TUNNELS
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_password_that_is_wrong_and_stays_is_tried_once_by_all_tunnels_until_a_reload(file, workers):
+    """Domains lock accounts, and tunnels come all day."""
+    with Relay("new") as relay, through(relay, file=file, workers=workers) as gateway:
+        for turn in (1, 2):
+            assert all(b" 502 " in answer for answer in all_at_once(gateway, TUNNELS))
+            assert all(b" 502 " in answer for answer in all_at_once(gateway, TUNNELS))
+            assert relay.tried == ["old"] * turn
+            gateway.process.send_signal(1)
+            until(lambda turn=turn: len(gateway.events(109)) == turn)
+        assert "not sent again" in gateway.wait_for(event=404, reason="relay-auth-withheld")["message"]
+        relay.right = "old"
+        assert all(b" 200 " in answer for answer in all_at_once(gateway, TUNNELS))
+
+
+def test_a_worker_that_dies_while_it_tries_a_password_leaves_that_to_the_next(file):
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def serve(connection):
+        read_head(connection)
+        if waits.is_set():
+            connection.sendall(OPEN)
+            echo(connection)
+        else:
+            waits.set()
+            goes_on.wait(60)
+
+    with Server(serve, port=PORT) as relay, through(relay, file=file, workers=2) as gateway, gateway.connect() as sock:
+        sock.sendall(f"CONNECT {TARGET} HTTP/1.1\r\n\r\n".encode())
+        assert waits.wait(30)
+        for pid in gateway.workers:
+            os.kill(pid, signal.SIGKILL)
+        assert all(b" 200 " in answer for answer in all_at_once(gateway, TUNNELS))
+        goes_on.set()
 
 
 def test_the_next_relay_gets_what_the_first_one_taught(file):

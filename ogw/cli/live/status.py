@@ -276,8 +276,12 @@ def _relay_state(relay: RelayProxyStatus) -> Text:
         "refuses us": (_("refuses us: {why}, {time} ago"), BAD),
         "resting": (_("rests after a failure: {why}, {time} ago"), BAD),
     }[state_of(relay)]
-    age = relay.get("age")
-    return Text(text.format(why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style)
+    age, scheme = relay.get("age"), relay.get("scheme", "")
+    if scheme and state_of(relay) == "up":
+        text = _("fine, opened a tunnel {time} ago, authenticated with {scheme}")
+    return Text(
+        text.format(scheme=scheme, why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style
+    )
 
 
 def _sources(status: Status) -> Table:

@@ -214,6 +214,11 @@ class Exposition:
         told = "How it fares, as ogw status says: 0 never tried, 1 up, 2 refuses us, 3 rests."
         yield _gauge("ogw_relay_proxy_state", told, states, ["proxy"])
         yield _counter("ogw_relay_proxy_tries", "Tunnels tried through it.", tries, ["proxy", "result"])
+        told = (
+            "How the gateway authenticated itself to relay proxies; withheld: not sent, since they were refused before."
+        )
+        counts = {key: self._table.sum(cell) for key, cell in metrics.RELAY_AUTH.items()}
+        yield _counter("ogw_relay_auth", told, counts, ["scheme", "result"])
 
     def _sources(self) -> Iterator[Metric]:
         cells = self._table.gateway.cells
@@ -235,7 +240,7 @@ class Exposition:
         known: list[KnownRelay] = []
         for cells in (row.cells for row in self._table.rows):
             state, age = cells[metrics.RELAY_STATE + number], now - cells[metrics.RELAY_SINCE + number]
-            known.append({"proxy": "", "state": state, "why": "", "age": age, "opened": 0, "failed": 0})
+            known.append({"proxy": "", "state": state, "why": "", "age": age, "opened": 0, "failed": 0, "scheme": ""})
         return RelayState(worst_of(known)["state"])
 
     def _admin(self) -> Iterator[Metric]:

@@ -107,7 +107,13 @@ def relay_proxy(known: Sequence[KnownRelay]) -> RelayProxyStatus:
         "age": worst["age"],
         "opened": sum(one["opened"] for one in known),
         "failed": sum(one["failed"] for one in known),
+        "scheme": next((one["scheme"] for one in sorted(known, key=_age) if one["scheme"]), ""),
     }
+
+
+def _age(one: KnownRelay) -> float:
+    """Of what a worker saw, and how long ago."""
+    return math.inf if one["age"] is None else one["age"]
 
 
 def worst_of(known: Sequence[KnownRelay]) -> KnownRelay:
