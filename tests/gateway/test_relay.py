@@ -103,8 +103,8 @@ def test_curl_through_squid(authority, authority_file):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((), "wants credentials (Basic): set relay-proxy-username and relay-proxy-password-file"),
-        (("--relay-proxy-username", USER), "it does not accept the user name or the password (Basic)"),
+        ((), "answers 407 (Basic) and wants credentials: set relay-proxy-username and relay-proxy-password-file"),
+        (("--relay-proxy-username", USER), "answers 407 (Basic) and does not accept the user name or the password"),
     ],
 )
 def test_a_wrong_or_missing_password_is_told(squid, flags, words):

@@ -1,6 +1,7 @@
 """Real proxies to go out through: squid, tinyproxy, and haproxy that terminates TLS in front of one of them."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import shutil
@@ -13,7 +14,8 @@ from harness.peers import peer, without
 from harness.waiting import until
 
 PORT = 3128
-NCSA = "/usr/lib/squid/basic_ncsa_auth"
+HELPERS = "/usr/lib/squid"
+REALM = "ogw"
 
 
 class Proxy:
@@ -63,9 +65,9 @@ class Proxy:
 
 
 class Squid(Proxy):
-    """Knows the names that it is given, and nothing else; with `users` it wants Basic credentials."""
+    """Knows the names that it is given, and nothing else; with `users` it wants credentials, by these schemes."""
 
-    def __init__(self, names, users=(), **more):
+    def __init__(self, names, users=(), schemes=("basic",), **more):
         super().__init__(**more)
         (self.folder / "hosts").write_text("".join(f"{host} {name}\n" for name, host in names.items()))
         lines = [
@@ -83,35 +85,40 @@ class Squid(Proxy):
             f"coredump_dir {self.folder}",
         ]
         if users:
-            if not os.path.exists(NCSA):
-                without("squid's basic_ncsa_auth is not installed here")
-            self._write_users(users)
-            lines += [
-                f"auth_param basic program {NCSA} {self.folder}/users",
-                "auth_param basic realm ogw",
-                "auth_param basic credentialsttl 1 second",
-                "auth_param basic utf8 off",
-                "acl known proxy_auth REQUIRED",
-                "http_access allow known",
-                "http_access deny all",
-            ]
+            self.set_users(users)
+            lines += [line for scheme in schemes for line in self._asking_for(scheme)]
+            lines += ["acl known proxy_auth REQUIRED", "http_access allow known", "http_access deny all"]
         else:
             lines.append("http_access allow all")
         (self.folder / "squid.conf").write_text("\n".join(lines) + "\n")
 
-    def _write_users(self, users):
-        hashed = []
+    def _asking_for(self, scheme):
+        """Whoever has another password by now is to be known soon."""
+        helper, flags, more = {
+            "basic": ("basic_ncsa_auth", "", ["credentialsttl 1 second", "utf8 off"]),
+            "digest": ("digest_file_auth", "-c ", ["nonce_max_duration 2 seconds", "nonce_garbage_interval 1 second"]),
+        }[scheme]
+        if not os.path.exists(f"{HELPERS}/{helper}"):
+            without(f"squid's {helper} is not installed here")
+        lines = [f"program {HELPERS}/{helper} {flags}{self.folder}/{scheme}", f"realm {REALM}", *more]
+        caches = ["authenticate_ttl 1 second", "authenticate_cache_garbage_interval 1 second"]
+        return [f"auth_param {scheme} {line}" for line in lines] + caches
+
+    def set_users(self, users):
+        """The helpers read their files again when they change."""
+        basic, digest = [], []
         for user, password in dict(users).items():
             command = [peer("openssl"), "passwd", "-apr1", "-stdin"]
             done = subprocess.run(command, input=f"{password}\n".encode(), capture_output=True, check=True, timeout=20)
-            hashed.append(f"{user}:".encode() + done.stdout)
-        path = self.folder / "users"
-        path.write_bytes(b"".join(hashed))
-        path.chmod(0o644)
-
-    def set_users(self, users):
-        """basic_ncsa_auth reads its file again when it changes."""
-        self._write_users(users)
+            basic.append(f"{user}:".encode() + done.stdout)
+            secret = hashlib.md5(f"{user}:{REALM}:{password}".encode()).hexdigest()
+            digest.append(f"{user}:{REALM}:{secret}\n".encode())
+        for name, lines in (("basic", basic), ("digest", digest)):
+            path = self.folder / name
+            new = self.folder / f"{name}.new"
+            new.write_bytes(b"".join(lines))
+            new.chmod(0o644)
+            new.replace(path)
 
     def command(self):
         return [peer("squid"), "-N", "-f", str(self.folder / "squid.conf")]
