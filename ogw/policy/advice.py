@@ -162,6 +162,10 @@ REASONS = {
         _("There is no ticket in the ticket cache, or it has ended."),
         _("renew it (kinit, k5start, sssd), or let the gateway do so: `relay-proxy-keytab`"),
     ),
+    "relay-ticket-refused": Advice(
+        _("The relay proxy does not accept the gateway's Kerberos ticket, nor a new one."),
+        _("look at the proxy: its keytab lacks the newest key of its service, or its rules do not let the account in"),
+    ),
     "relay-kerberos": Advice(
         _("Kerberos fails for another reason, which the log names."),
         _("try `kinit -k -t` with the keytab, and `kvno` with `HTTP@` and the name of the proxy"),

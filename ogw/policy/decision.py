@@ -69,6 +69,7 @@ class Reason(enum.Enum):
     RELAY_ACCOUNT_LOCKED = "relay-account-locked", 502, 404, "proxy_configuration_error"
     RELAY_SERVICE_UNKNOWN = "relay-service-unknown", 502, 404, "proxy_configuration_error"
     RELAY_TICKET = "relay-ticket", 502, 404, "proxy_configuration_error"
+    RELAY_TICKET_REFUSED = "relay-ticket-refused", 502, 404, "destination_unavailable"
     RELAY_KERBEROS = "relay-kerberos", 502, 404, "proxy_configuration_error"
     RELAY_CONNECTION_CHANGED = "relay-connection-changed", 502, 404, "http_protocol_error"
     RELAY_AUTH_NO_SCHEME = "relay-auth-no-scheme", 502, 404, "http_protocol_error"

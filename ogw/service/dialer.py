@@ -113,11 +113,11 @@ def _authentication(config: Config, log: Log, tried: Tried) -> Authentication:
     """What relay-proxy-auth names."""
     auth = config.relay_proxy_auth
     if auth == "negotiate":
-        return Authentication([negotiate_of(config, log)], tried, log.cells, auth)
+        return Authentication([negotiate_of(config, log, tried)], tried, log.cells, auth)
     if auth == "ntlm":
         return Authentication([ntlm()], tried, log.cells, auth)
     with_tickets = auth == "auto" and (config.relay_proxy_keytab or config.relay_proxy_ticket_cache)
-    return by_password(auth, tried, log.cells, [negotiate_of(config, log)] if with_tickets else [])
+    return by_password(auth, tried, log.cells, [negotiate_of(config, log, tried)] if with_tickets else [])
 
 
 def by_password(auth: str, tried: Tried, cells: Any, more: Sequence[Scheme] = ()) -> Authentication:

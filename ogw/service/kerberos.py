@@ -6,6 +6,7 @@ from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.settings.settings import Config
+from ogw.tunnel.tried import Tried
 
 if TYPE_CHECKING:
     from ogw.tunnel.negotiate import Negotiate
@@ -17,7 +18,7 @@ MOST_SECONDS = 5.0  # that a tunnel waits for a KDC: a second relay proxy may ne
 _last: "dict[tuple[str, str, str], Negotiate]" = {}
 
 
-def negotiate_of(config: Config, log: Log) -> "Negotiate":
+def negotiate_of(config: Config, log: Log, tried: Tried) -> "Negotiate":
     """Kerberos, as the settings say. A reload has what failed be tried once more."""
     from ogw.tunnel.kerberos import Kerberos
     from ogw.tunnel.negotiate import Negotiate
@@ -30,7 +31,7 @@ def negotiate_of(config: Config, log: Log) -> "Negotiate":
     found = _last.get(who)
     if found is None:
         _last.clear()
-        _last[who] = found = Negotiate(Tickets(Kerberos(*who), tell, min(MOST_SECONDS, config.dial_timeout)))
+        _last[who] = found = Negotiate(Tickets(Kerberos(*who), tried, tell, min(MOST_SECONDS, config.dial_timeout)))
     found.tickets.go_on_with(tell, min(MOST_SECONDS, config.dial_timeout))
     return found
 

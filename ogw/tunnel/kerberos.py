@@ -51,6 +51,7 @@ _OF_PRINCIPAL = {
         "the password of relay-proxy-principal has expired; set another one and make the keytab anew",
     ),
 }
+_REFUSALS = {Reason.RELAY_PASSWORD_EXPIRED, Reason.RELAY_PRINCIPAL_UNKNOWN, Reason.RELAY_ACCOUNT_LOCKED}
 _WRONG_KEY = (24, 31, 210)
 
 
@@ -69,9 +70,22 @@ class KerberosFailed(Exception):
         self.what = f"wants Kerberos, but {why}"
         self.lasts = lasts
 
+    @property
+    def is_refusal(self) -> bool:
+        """The KDC does not let the gateway in."""
+        return self.lasts or self.reason in _REFUSALS
+
     def again(self) -> "KerberosFailed":
         """For another tunnel: each has a traceback of its own."""
         return KerberosFailed(self.reason, self.why, self.lasts)
+
+
+def wrong_key() -> KerberosFailed:
+    why = (
+        "the KDC does not accept the key of relay-proxy-keytab; make the keytab anew: this one is not tried again "
+        "before a reload, since that could lock the account"
+    )
+    return KerberosFailed(Reason.RELAY_KEYTAB, why, lasts=True)
 
 
 class Ticket(NamedTuple):
@@ -168,8 +182,7 @@ class Kerberos:
             why = f"the KDC knows no service HTTP/{host}; name the proxy in relay-proxy as the domain knows it"
             return KerberosFailed(Reason.RELAY_SERVICE_UNKNOWN, why)
         if code in _WRONG_KEY:
-            why = "the KDC does not accept the key of relay-proxy-keytab; make the keytab anew"
-            return KerberosFailed(Reason.RELAY_KEYTAB, why, lasts=True)
+            return wrong_key()
         if code in _OF_PRINCIPAL:
             return KerberosFailed(*_OF_PRINCIPAL[code])
         return self._unfit(error, code)

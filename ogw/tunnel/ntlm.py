@@ -5,7 +5,6 @@ are NTLMv2's; the first one has nothing of the account in it.
 """
 
 import base64
-import binascii
 from typing import Any, Optional
 
 import spnego
@@ -67,10 +66,8 @@ class NtlmExchange:
     def _proof(self, said: str) -> bytes:
         try:
             return self._context.step(base64.b64decode(said, validate=True))  # type: ignore[no-any-return]
-        except binascii.Error:
-            raise AuthFailed(Reason.RELAY_MALFORMED, GARBLED, go_on=True) from None
-        except Exception:  # whatever pyspnego comes upon in what a stranger said: struct.error, UnicodeError, ...
-            raise AuthFailed(Reason.RELAY_MALFORMED, GARBLED, go_on=True) from None
+        except Exception:  # whatever pyspnego comes upon in what a stranger said: struct.error, ValueError, ...
+            raise AuthFailed(Reason.RELAY_AUTH_MALFORMED, GARBLED, go_on=True) from None
 
     def accepted(self, _headers: Fields) -> None:
         pass

@@ -12,17 +12,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from gevent import Greenlet, spawn
+from gevent import Greenlet, sleep, spawn
 from gevent.threadpool import ThreadPool
 
+from ogw.machine.files import read_file
 from ogw.policy.decision import Reason
-from ogw.tunnel.kerberos import Kerberos, KerberosFailed, Ticket
+from ogw.tunnel.kerberos import Kerberos, KerberosFailed, Ticket, wrong_key
 from ogw.tunnel.loop import Deadline, Expired
+from ogw.tunnel.tried import Tried, Turn, WasRefused
+from ogw.wire.keytab import LARGEST
 
 MOST_THREADS = 8
+LOOK_AGAIN = 0.05  # seconds between two looks at whether another worker has its ticket
 AGAIN_SECONDS = 10.0  # from a failure to the next time that the KDC is asked
 LOCKED_SECONDS = 60.0  # the same, where it said that it does not let us in
-NEW_SECONDS = 5.0  # a ticket that is no older is not to blame that it was refused
+NEW_SECONDS = 60.0  # a ticket that is no older, and was not accepted there before, is not to blame for a refusal
 
 _numbers = itertools.count()
 Signature = Optional[tuple[int, int, int]]
@@ -32,13 +36,15 @@ Signature = Optional[tuple[int, int, int]]
 class Held:
     """The ticket that tokens are made of. Times are of the monotonic clock.
 
-    good  by host of a relay proxy: until when tokens for it need no KDC
+    good      by host of a relay proxy: until when tokens for it need no KDC
+    accepted  hosts of relay proxies that took a token of it
     """
 
     ticket: Ticket
     made: float
     signature: Signature
     good: dict[str, float] = field(default_factory=dict)
+    accepted: set[str] = field(default_factory=set)
 
     @property
     def renew_at(self) -> float:
@@ -62,12 +68,14 @@ class Failure:
 class Tickets:
     """The tickets of a process, for all relay proxies.
 
+    tried  which keys the KDC refused, as all workers know it together
     tell   is told the reason and a sentence when a ticket could not be renewed; the one of before goes on
     limit  seconds that a tunnel waits for the KDC
     """
 
-    def __init__(self, kerberos: Kerberos, tell: Callable[[Reason, str], object], limit: float) -> None:
+    def __init__(self, kerberos: Kerberos, tried: Tried, tell: Callable[[Reason, str], object], limit: float) -> None:
         self.kerberos = kerberos
+        self._tried = tried
         self._tell = tell
         self._limit = limit
         self._pool: Optional[ThreadPool] = None  # made with the first job: none has a thread before the fork
@@ -90,13 +98,13 @@ class Tickets:
         except Expired:
             raise _silent() from None
 
-    def renewed(self, refused: Held) -> bool:
-        """A relay proxy refused this one: whether there is a newer one by now. Raises KerberosFailed.
+    def renewed(self, refused: Held, host: str) -> bool:
+        """The relay proxy on that host refused this one: whether there is a newer one by now. Raises KerberosFailed.
 
-        Its service may have another key since. One that was new is not to blame.
+        Its service may have another key since.
         """
         if self._held is refused:
-            if time.monotonic() < refused.made + NEW_SECONDS:
+            if host not in refused.accepted and time.monotonic() < refused.made + NEW_SECONDS:
                 return False
             self._places = self._new_places()  # what is in those of before would be found again
             self._held = None
@@ -146,7 +154,7 @@ class Tickets:
         """`before`: is renewed, and goes on where that fails."""
         began, signature = time.monotonic(), self._signature()
         try:
-            held = Held(self._run(self.kerberos.obtain, next(self._places)), began, signature)
+            held = Held(self._ask(), began, signature)
             for host in before.good if before is not None else ():
                 self._note(held, host, self._run(self.kerberos.token, held.ticket, host)[1])
             if before is None or held.ends > before.ends:
@@ -159,6 +167,35 @@ class Tickets:
                 self._fail("", error)
         finally:
             del self._flights[""]
+
+    def _ask(self) -> Ticket:
+        """In turn with the other workers: a key that is wrong counts against the account."""
+        turn = self._turn()
+        try:
+            ticket: Ticket = self._run(self.kerberos.obtain, next(self._places))
+            turn.worked()
+            return ticket
+        except KerberosFailed as error:
+            if error.lasts:
+                turn.refused()
+            raise
+        finally:
+            turn.end()
+
+    def _turn(self) -> Turn:
+        try:
+            key = read_file(self.kerberos.keytab, LARGEST) if self.kerberos.keytab else b""
+        except OSError:
+            key = b""  # then there is nothing to refuse
+        try:
+            while (turn := self._tried.begin(key)) is None or not (turn.is_alone or not key):
+                if turn is None:
+                    sleep(LOOK_AGAIN)
+                else:
+                    turn.doubted()  # that it worked an hour ago says little
+            return turn
+        except WasRefused:
+            raise wrong_key() from None
 
     def _fetch(self, held: Held, host: str) -> None:
         try:

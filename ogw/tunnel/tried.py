@@ -104,6 +104,11 @@ class Turn:
         if self._name and self._tried.known(self._place, self._name) == WORKED:
             self._note(UNKNOWN)
 
+    @property
+    def is_alone(self) -> bool:
+        """No other tunnel, of any worker, sends these meanwhile."""
+        return self._holds
+
     def end(self) -> None:
         if self._holds:
             self._holds = False

@@ -1,13 +1,17 @@
 """Out through squids that want Kerberos or NTLM: with a real KDC, and with a winbindd that judges."""
 
+import sys
 import threading
+import time
 
 import pytest
 from harness.domain_squids import DomainSquid
 from harness.gateway import Gateway, read_exactly
+from harness.peers import peer
 from harness.realm import Realm, gssapi_path
 from harness.upstreams import Server, echo
-from harness.waiting import until
+from harness.waiting import PATIENCE, until
+from harness.winbind import DOMAIN, USER, Winbind
 
 NAME = "www.bench.example"
 TARGET = f"{NAME}:443"
@@ -32,10 +36,19 @@ def squid(server, realm):
         yield squid
 
 
-def kerberos(realm, *relays, flags=(), **more):
+def kerberos(realm, *relays, keytab, flags=(), **more):
     environment = {**realm.environment, "PYTHONPATH": gssapi_path()}
     listed = [word for relay in relays for word in ("--relay-proxy", f"http://{relay.place}")]
-    words = "--allowed-host", NAME, "--relay-proxy-auth", "negotiate", *listed, *flags
+    words = (
+        "--allowed-host",
+        NAME,
+        "--relay-proxy-auth",
+        "negotiate",
+        "--relay-proxy-keytab",
+        str(keytab),
+        *listed,
+        *flags,
+    )
     return Gateway(*words, environment=environment, **more)
 
 
@@ -80,6 +93,102 @@ def refused(gateway):
 
 
 def test_a_tunnel_through_squid_with_a_keytab(realm, squid):
-    keytab = realm.add("gateway")
-    with kerberos(realm, squid, flags=("--relay-proxy-keytab", str(keytab))) as gateway:
+    with kerberos(realm, squid, keytab=realm.add("gateway")) as gateway:
         talks(gateway)
+
+
+def test_a_silent_kdc_has_its_reason(realm, squid):
+    keytab = realm.add("waits")
+    with realm.silent(), kerberos(realm, squid, keytab=keytab, flags=("--dial-timeout", "1s")) as gateway:
+        assert ": relay-kdc-silent\r\n" in refused(gateway)
+        assert "krb5.conf" in gateway.wait_for(reason="relay-kdc-silent")["message"]
+
+
+@pytest.mark.long
+def test_the_gateway_leaves_at_once_although_a_thread_waits_for_the_kdc(realm, squid):
+    keytab = realm.add("leaves")
+    with realm.silent(), kerberos(realm, squid, keytab=keytab, flags=("--dial-timeout", "1s")) as gateway:
+        assert ": relay-kdc-silent\r\n" in refused(gateway)
+        began = time.monotonic()
+        assert gateway.stop() == 0
+        assert time.monotonic() - began < 5 * PATIENCE
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_thousand_tunnels_while_tickets_are_renewed_and_the_keytab_changes(realm, squid, workers):
+    """Tickets are good for some seconds only, so that they are renewed all the time."""
+    keytab = realm.add("busy", more="-maxlife 6s")
+
+    def meanwhile():
+        fresh = keytab.with_name("busy.new")
+        realm.admin("cpw -randkey busy", f"ktadd -k {fresh} busy")
+        fresh.replace(keytab)
+
+    before = realm.asked("AS_REQ")
+    with kerberos(realm, squid, keytab=keytab, workers=workers) as gateway:
+        assert many(gateway, meanwhile) == []
+        until(lambda: talks(gateway) or realm.asked("AS_REQ") > before + 2 * workers)
+        assert not gateway.events(404) and not gateway.events(403) and not gateway.stderr
+    realm.admin("delprinc -force busy")
+
+
+@pytest.mark.long
+def test_the_proxys_service_gets_another_key_in_the_middle(realm, server):
+    with DomainSquid({NAME: server.host}, realm=realm) as squid:
+        with kerberos(realm, squid, keytab=realm.add("holder")) as gateway:
+            talks(gateway)
+            squid.renew_key()
+            squid.stop()
+            squid.start()
+            talks(gateway)
+
+
+@pytest.mark.long
+def test_a_clock_that_differs_is_said_as_such(server):
+    with Realm("kdc_timesync = 0") as realm, DomainSquid({NAME: server.host}, realm=realm) as squid:
+        program = [peer("faketime"), "-f", "+10m", sys.executable, "-m", "ogw", "run"]
+        with kerberos(realm, squid, keytab=realm.add("early"), program=program) as gateway:
+            assert ": relay-clock\r\n" in refused(gateway)
+            assert "time server" in gateway.wait_for(reason="relay-clock")["message"]
+
+
+# NTLM: a winbindd judges.
+
+
+def ntlm(squid, password_file, flags=(), **more):
+    listed = "--relay-proxy", f"http://{squid.place}", "--relay-proxy-username", f"{DOMAIN}\\{USER}"
+    words = "--allowed-host", NAME, "--relay-proxy-auth", "ntlm", "--relay-proxy-password-file", str(password_file)
+    return Gateway(*words, *listed, *flags, **more)
+
+
+@pytest.fixture
+def password(tmp_path):
+    path = tmp_path / "password"
+    path.write_text("First-1\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.long
+def test_a_thousand_tunnels_with_ntlm_while_the_password_changes(server, password):
+    with Winbind("First-1") as winbind, DomainSquid({NAME: server.host}, winbind=winbind) as squid:
+        with ntlm(squid, password, workers=2) as gateway:
+
+            def meanwhile():
+                winbind.set_password("Second-2")
+                password.write_text("Second-2\n")
+
+            assert many(gateway, meanwhile) == []
+
+
+@pytest.mark.long
+def test_winbind_refuses_a_wrong_password_which_is_tried_once(server, password):
+    password.write_text("wrong\n")
+    with Winbind("First-1") as winbind, DomainSquid({NAME: server.host}, winbind=winbind) as squid:
+        with ntlm(squid, password, workers=2) as gateway:
+            for _number in range(10):
+                assert " 502 " in refused(gateway)
+            assert "wrong" not in str(gateway.lines)
+            password.write_text("First-1\n")
+            talks(gateway)

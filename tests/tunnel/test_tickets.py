@@ -1,7 +1,6 @@
 """Kerberos tickets of a real KDC: obtained once for many, renewed before they end, and why there is none."""
 
 import os
-import socket
 import threading
 import time
 
@@ -11,6 +10,7 @@ from harness.realm import Realm, with_gssapi
 from harness.waiting import PATIENCE
 
 from ogw.policy.decision import Reason
+from ogw.tunnel.tried import Tried
 
 module = with_gssapi("ogw.tunnel.tickets")
 
@@ -27,8 +27,10 @@ def realm():
         yield realm
 
 
-def tickets_of(keytab="", principal="", cache="", limit=20.0 * PATIENCE, told=None):
-    return module.Tickets(module.Kerberos(str(keytab), principal, cache), lambda *words: told.append(words), limit)
+def tickets_of(keytab="", principal="", cache="", limit=20.0 * PATIENCE, told=None, tried=None):
+    return module.Tickets(
+        module.Kerberos(str(keytab), principal, cache), tried or Tried(), lambda *words: told.append(words), limit
+    )
 
 
 def failure(tickets, host=HOST):
@@ -80,14 +82,14 @@ def test_a_renewal_that_fails_leaves_what_is_there(realm):
     assert failure(tickets).reason is Reason.RELAY_PRINCIPAL_UNKNOWN
 
 
-def test_a_refused_ticket_is_followed_by_a_new_one_but_not_at_once(realm, monkeypatch):
+def test_a_refused_ticket_that_was_accepted_is_followed_by_a_new_one(realm):
     tickets = tickets_of(realm.add("refused"), "refused")
     _token, first = tickets.token(HOST)
-    assert not tickets.renewed(first)
-    monkeypatch.setattr(module, "NEW_SECONDS", 0.0)
+    assert not tickets.renewed(first, HOST)
+    first.accepted.add(HOST)
     before = realm.asked("AS_REQ")
-    assert tickets.renewed(first) and realm.asked("AS_REQ") > before
-    assert tickets.renewed(first)  # another tunnel, which sent the old one, too
+    assert tickets.renewed(first, HOST) and realm.asked("AS_REQ") > before
+    assert tickets.renewed(first, HOST)  # another tunnel, which sent the old one, too
     assert tickets.token(HOST)[1] is not first
 
 
@@ -153,6 +155,19 @@ def test_a_wrong_key_is_tried_once_until_the_keytab_changes(realm):
     assert tickets.token(HOST)[0]
 
 
+def test_a_wrong_key_is_tried_by_one_of_all_workers(realm):
+    keytab = realm.add("wrong")
+    realm.admin("cpw -randkey wrong")
+    tried, before = Tried(), realm.asked("AS_REQ")
+    several = [tickets_of(keytab, "wrong", tried=tried) for _number in range(4)]
+    asking = [spawn(failure, tickets) for tickets in several]
+    assert {greenlet.get().reason for greenlet in asking} == {Reason.RELAY_KEYTAB}
+    assert realm.asked("AS_REQ") == before + 2
+    tried.forget_refusals()
+    several[0].go_on_with(lambda *words: None, 20.0 * PATIENCE)
+    assert failure(several[0]).reason is Reason.RELAY_KEYTAB and realm.asked("AS_REQ") == before + 4
+
+
 def test_keytabs_that_are_none(realm, tmp_path):
     (tmp_path / "garbage").write_text("hello")
     for keytab, principal in ((tmp_path / "none", "a"), (tmp_path / "garbage", "a"), (realm.add("one"), "another")):
@@ -162,11 +177,7 @@ def test_keytabs_that_are_none(realm, tmp_path):
 
 def test_a_silent_kdc_costs_a_limit_and_one_thread_and_then_nothing(realm):
     keytab = realm.add("silence")
-    realm.stop()
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind((realm.host, realm.port))
-    tcp = socket.create_server((realm.host, realm.port))
-    try:
+    with realm.silent():
         before = threading.active_count()
         tickets = tickets_of(keytab, "silence", limit=0.5)
         began = time.monotonic()
@@ -177,10 +188,6 @@ def test_a_silent_kdc_costs_a_limit_and_one_thread_and_then_nothing(realm):
         assert failure(tickets).reason is Reason.RELAY_KDC_SILENT
         assert time.monotonic() - again < 0.4 * PATIENCE
         assert threading.active_count() - before <= module.MOST_THREADS
-    finally:
-        udp.close()
-        tcp.close()
-        realm.start()
 
 
 def test_no_kdc(realm):
