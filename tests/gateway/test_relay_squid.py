@@ -5,8 +5,8 @@ import threading
 
 import pytest
 from harness.admin import asked, metrics
-from harness.gateway import Gateway, read_exactly
-from harness.relays import Squid
+from harness.gateway import Gateway, address, read_exactly
+from harness.relays import Haproxy, Squid
 from harness.upstreams import Server, echo
 
 NAME = "echo.bench.example"
@@ -88,7 +88,21 @@ def test_a_thousand_tunnels_and_another_password_in_the_middle(scene, file):
 
     assert many(gateway, target, 50, goes_on) == []
     assert counted(gateway, scheme, "accepted") >= 1000 and not gateway.events(404)
-    assert counted(gateway, scheme, "refused") <= 100 and not counted(gateway, scheme, "withheld")
+    assert counted(gateway, scheme, "refused") <= 100
+
+
+def test_basic_is_taken_by_itself_where_the_way_is_encrypted(authority, authority_file, file):
+    """haproxy terminates TLS in front of squid."""
+    host = address()
+    leaf = authority.issue_cert(host)
+    with Server(echo) as server, Squid({NAME: server.host}, {USER: "old password"}) as squid:
+        with Haproxy(squid.place, leaf.private_key_and_cert_chain_pem.bytes(), host=host) as haproxy:
+            words = "--relay-proxy", f"https://{haproxy.place}", "--relay-proxy-auth", "auto"
+            secrets = "--relay-proxy-username", USER, "--relay-proxy-password-file", str(file)
+            rules = "--allowed-host", f"{NAME}:{server.port}", "--relay-proxy-ca-file", authority_file
+            with Gateway(*rules, *words, *secrets) as gateway:
+                assert many(gateway, f"{NAME}:{server.port}", 4, lambda number: number <= 8) == []
+                assert counted(gateway, "basic", "accepted") == 8
 
 
 def test_a_wrong_password_is_tried_once_however_many_tunnels_there_are(scene, file):
