@@ -118,7 +118,10 @@ class _Asking:
                     self._trying.took_it(answer.headers)
                     return self._opened(answer)
                 header = self._trying.answer(answer.headers)
-                self._go_behind(answer)
+                if self._trying.must_move:
+                    self._close()
+                else:
+                    self._go_behind(answer)
         except AuthFailed as failed:
             raise _not_authenticated(self._relay.proxy, failed, answer) from None
         finally:

@@ -62,12 +62,14 @@ class Scheme(Protocol):
     on_one_connection  its messages must be, so an exchange that has begun cannot go on over another
     remembers          what it sends unasked rests on what the relay proxy said before and may have forgotten (a nonce):
                        that this is refused says nothing of the credentials yet
+    afresh             what follows a refusal goes over another connection: of this one it is the last word
     """
 
     name: str
     rank: int
     on_one_connection: bool
     remembers: bool
+    afresh: bool
 
     # `known`: user name and password for this relay proxy; None where there are none.
 
@@ -151,6 +153,7 @@ class Authenticating:
     known      user name and password; None where there are none
     wait       is called again and again while another tunnel tries these credentials; raises where that is too long
     must_stay  the last answer belongs on the connection that the challenge came over
+    must_move  it belongs on another one
     """
 
     def __init__(
@@ -161,7 +164,7 @@ class Authenticating:
         known: Optional[Credentials],
         wait: Callable[[], None],
     ) -> None:
-        self.must_stay = False
+        self.must_stay = self.must_move = False
         self._ways = ways
         self._relay = relay
         self._target = target
@@ -192,6 +195,7 @@ class Authenticating:
         if exchange is None or scheme is not self._scheme:
             exchange = self._begin(scheme)
         self.must_stay = scheme.on_one_connection and self._has_sent
+        self.must_move = scheme.afresh and self._has_sent
         may_have_forgotten, self._is_unasked = scheme.remembers and self._is_unasked, False
         try:
             header = exchange.answer(challenge)

@@ -27,6 +27,7 @@ class Basic:
     rank = 1
     on_one_connection = False
     remembers = False
+    afresh = False
 
     def __init__(self, only_encrypted: bool = False) -> None:
         self._only_encrypted = only_encrypted

@@ -35,6 +35,7 @@ class Digest:
     rank = 2
     on_one_connection = False
     remembers = True
+    afresh = False
 
     def __init__(self) -> None:
         self._nonces: dict[RelayProxy, tuple[Credentials, list[Nonce]]] = {}  # that wait, of the latest credentials

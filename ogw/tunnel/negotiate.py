@@ -25,6 +25,7 @@ class Negotiate:
     rank = 4
     on_one_connection = False
     remembers = False
+    afresh = True
 
     def __init__(self, tickets: Tickets) -> None:
         self.tickets = tickets

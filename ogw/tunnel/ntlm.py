@@ -29,6 +29,7 @@ class Ntlm:
     rank = 0
     on_one_connection = True
     remembers = False
+    afresh = False
 
     def lacks(self, _relay: Relay, known: Optional[Credentials]) -> str:
         return "needs relay-proxy-username, as DOMAIN\\user, and relay-proxy-password-file" if known is None else ""
