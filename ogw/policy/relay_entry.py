@@ -60,6 +60,8 @@ def parse_relay_entry(text: str) -> RelayEntry:
     if re.search(r"\s", url.rpartition("@")[2].strip()):
         message = _("has something behind its URL that is none of {known}")
         raise ValueError(message.format(known=", ".join(f"{name}=" for name in WORDS)))
+    if url.partition("=")[0] in WORDS:
+        raise ValueError(_("has no URL in front of it; in a shell, the whole entry stands in quotes"))
     proxy = parse_relay_proxy(url)
     if behind.count('"') % 2:
         raise ValueError(_('has a quote that is not closed; right is note="some text"'))

@@ -63,6 +63,12 @@ class Ways:
         found = ((entry, _holding(index, target, client, clock)) for entry, _, index in self._entries)
         return [(entry, rule) for entry, rule in found if rule is not None]
 
+    def named_for(self, place: int) -> list[str]:
+        """The host rules of the targets that this relay proxy is for; none where it is for any."""
+        if place in self._all.general:
+            return []
+        return [rule.text for entry, by, _ in self._entries if by == place for rule in entry.rules]
+
     def may_lead(self, place: int, target: Target) -> bool:
         """Whether tunnels of some client to the target go through this relay proxy, before any other."""
         if self._bypass is not None and _covering(self._bypass, target):

@@ -174,6 +174,8 @@ class RelayProxyStatus(TypedDict):
     opened  tunnels that it opened; the 16th and those after it are counted together
     failed  and did not open
     scheme  of authenticating that it took last, as relay-proxy-auth has it; "" where it wanted none
+    tunnels those over it that are open, or being opened; none of a predecessor's
+    named_for  host rules of the targets that it is for; none: for any
     """
 
     proxy: str
@@ -184,6 +186,8 @@ class RelayProxyStatus(TypedDict):
     opened: NotRequired[int]
     failed: NotRequired[int]
     scheme: NotRequired[str]
+    tunnels: NotRequired[int]
+    named_for: NotRequired[list[str]]
 
 
 class CountedRefusal(TypedDict):

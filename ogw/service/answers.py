@@ -33,6 +33,8 @@ class KnownRelay(TypedDict):
     opened: int
     failed: int
     scheme: str
+    tunnels: int
+    named_for: list[str]
 
 
 class KnownRefusal(NamedTuple):
@@ -113,7 +115,8 @@ def overview(
             {"proxy": str(relay.proxy), "state": int(relay.state), "why": relay.why,
              "age": round(now - relay.since, 1) if relay.state else None,
              "opened": cells[RELAY_OPENED + relay.number], "failed": cells[RELAY_FAILED + relay.number],
-             "scheme": relay.scheme}
+             "scheme": relay.scheme,
+             "tunnels": relay.tunnels, "named_for": list(relay.named_for)}
             for relay in relays
         ],
         "refusals": [_known(one)._replace(command=command_for(one)) for one in refusals.latest(MOST_REFUSALS)],

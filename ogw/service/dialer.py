@@ -101,8 +101,14 @@ def _relays(
 
     source = PasswordSource(given, partial(read_password, file) if file else None, tell)
     relays = [
-        Relay(proxy, min(number, MOST_RELAYS - 1), slot_of(str(proxy)), _wanted(config, ways, policy, number))
-        for number, proxy in enumerate(ways.proxies)
+        Relay(
+            proxy,
+            min(place, MOST_RELAYS - 1),
+            slot_of(str(proxy)),
+            _wanted(config, ways, policy, place),
+            ways.named_for(place),
+        )
+        for place, proxy in enumerate(ways.proxies)
     ]
     spreads = config.relay_proxy_order == "least-tunnels"
     authentication, timeout = _authentication(config, log, tried), config.dial_timeout

@@ -4,6 +4,7 @@ One that cannot be reached, stalls, closes, talks garbage or answers 5xx whateve
 by until a trial in the background (tunnel/trials.py), or a tunnel that has no other way, finds that it answers again.
 """
 
+from collections.abc import Sequence
 from typing import Optional
 
 from ogw.report.metrics import RelayState
@@ -21,14 +22,20 @@ class Relay:
     number   its place in the list, by which it is counted
     slot     that of its URL (report/slots.py)
     wanted   what trials ask it for; None: what it was asked for last
+    named_for  host rules of the targets that it is for; none: for any
     tunnels  of this worker that are open over it, or being opened
     """
 
-    def __init__(self, proxy: RelayProxy, number: int = 0, slot: int = 0, wanted: Optional[Target] = None) -> None:
+    def __init__(
+        self,
+        proxy: RelayProxy,
+        number: int = 0,
+        slot: int = 0,
+        wanted: Optional[Target] = None,
+        named_for: Sequence[str] = (),
+    ) -> None:
         self.proxy = proxy
-        self.number = number
-        self.slot = slot
-        self.wanted = wanted
+        self.place_as(number, slot, wanted, named_for)
         self.asked: Optional[Target] = None  # last, and it opened a tunnel if it ever did
         self.tunnels = 0
         self.rests = False
@@ -43,6 +50,10 @@ class Relay:
         self._is_ill = False  # its refusals in a row are 5xx
         self._doubts = 0
         self._doubted: set[Target] = set()
+
+    def place_as(self, number: int, slot: int, wanted: Optional[Target], named_for: Sequence[str]) -> None:
+        """What entries say of it, which is not what is known of it."""
+        self.number, self.slot, self.wanted, self.named_for = number, slot, wanted, named_for
 
     def rest(self, now: float, why: str, target: Target) -> bool:
         """It failed for this target: let it rest; False if it rests already."""

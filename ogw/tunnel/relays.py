@@ -214,7 +214,8 @@ class Relays:
         for place, relay in enumerate(self.relays):
             old = known.pop(relay.proxy, None)
             if old is not None:
-                old.number, old.slot, old.wanted, old.tried_from = relay.number, relay.slot, relay.wanted, 0.0
+                old.place_as(relay.number, relay.slot, relay.wanted, relay.named_for)
+                old.tried_from = 0.0
                 self.relays[place] = old
         for relay in self.relays:
             self._count_state(relay)

@@ -41,6 +41,9 @@ LABELS = {
     "worker": NUMBERS,
 }
 
+RELAY = "http://proxy.example:3128"
+LABELS["url"] = {RELAY, "others"}  # of relay proxies: the operator named them, and only so many are counted apart
+
 INFOS = {"ogw_build_info": {"python", "version"}, "ogw_policy_info": {"policy"}}
 
 
@@ -54,7 +57,7 @@ def promtool(*words, stdin=b""):
 def exposed(tmp_path_factory, authority):
     """/metrics of a gateway that uses all that there is: in the text format, and in OpenMetrics."""
     issued = Issued(tmp_path_factory.mktemp("admin"), authority, address())
-    more = ("--relay-proxy", f"http://{address()}:3128", "--allowed-host-source", f"https://{address()}:1/list")
+    more = ("--relay-proxy", RELAY, "--allowed-host-source", f"https://{address()}:1/list")
     with Gateway(*ALLOW, *more, *issued.flags, workers=2) as gateway:
         until(lambda: b"ogw_source_serial{" in ask(gateway, "/metrics")[2])  # lists are looked after from the start on
         yield [ask(gateway, "/metrics", headers={"Accept": accept})[2] for accept in ("text/plain", OPEN_METRICS)]
@@ -71,7 +74,8 @@ def test_no_label_is_a_host_a_subject_or_an_address_and_all_are_bounded(exposed)
     for family in text_string_to_metric_families(exposed[0].decode()):
         names = {name for sample in family.samples for name in sample.labels}
         if family.type == "histogram":
-            assert names == {"le"}
+            assert names - {"url"} == {"le"}
+            seen |= {("url", sample.labels["url"]) for sample in family.samples if "url" in names}
         elif family.name in INFOS:
             assert names == INFOS[family.name] and len(family.samples) == 1
         else:

@@ -78,7 +78,7 @@ def test_a_407_concerns_all_targets(relay):
 
 def known(state, age=None, why="", opened=0, failed=0):
     return {"proxy": "http://p:1", "state": int(state), "age": age, "why": why, "opened": opened,
-            "failed": failed, "scheme": ""}  # fmt: skip
+            "failed": failed, "scheme": "", "tunnels": 1, "named_for": []}  # fmt: skip
 
 
 NEVER = known(RelayState.NEVER_TRIED)

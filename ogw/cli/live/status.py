@@ -43,6 +43,7 @@ from ogw.report.status import (
 from ogw.settings.renewal import soon_over
 
 NAMES = 12  # columns of the facts' names
+MOST_RULES = 5  # of the targets that a relay proxy is for
 
 
 def parser() -> Parser:
@@ -263,9 +264,10 @@ def _workers(status: Status) -> Table:
 
 
 def _relay_proxies(status: Status) -> Table:
-    shown = table(_("relay proxy"), _("state"), folds=(1,))
+    shown = table(_("relay proxy"), _("tunnels"), _("state"), numbers=(1,), folds=(2,))
     for relay in status["relay_proxies"]:
-        shown.add_row(Text(relay["proxy"]), _relay_state(relay))
+        number = relay.get("tunnels")
+        shown.add_row(Text(relay["proxy"]), Text("-" if number is None else count(number)), _relay_state(relay))
     return shown
 
 
@@ -279,9 +281,10 @@ def _relay_state(relay: RelayProxyStatus) -> Text:
     age, scheme = relay.get("age"), relay.get("scheme", "")
     if scheme and state_of(relay) == "up":
         text = _("fine, opened a tunnel {time} ago, authenticated with {scheme}")
-    return Text(
-        text.format(scheme=scheme, why=relay.get("why", "?"), time="?" if age is None else duration(age)), style=style
-    )
+    told = text.format(scheme=scheme, why=relay.get("why", "?"), time="?" if age is None else duration(age))
+    if rules := relay.get("named_for"):
+        told += _("; for {rules}").format(rules=", ".join(rules[:MOST_RULES]) + ", ..." * (len(rules) > MOST_RULES))
+    return Text(told, style=style)
 
 
 def _sources(status: Status) -> Table:

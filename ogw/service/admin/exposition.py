@@ -19,6 +19,7 @@ from ogw.policy.decision import Reason
 from ogw.report import metrics
 from ogw.report.events import Event
 from ogw.report.metrics import RelayState
+from ogw.report.slots import OTHERS
 from ogw.report.status import FourCounters
 from ogw.report.table import Table
 from ogw.service.admin.overview import worst_of
@@ -26,6 +27,12 @@ from ogw.service.admin.readyz import not_alive, not_ready
 from ogw.service.answers import KnownRelay
 
 ERRORS = [number for number in metrics.EVENTS if number >= Event.ERROR]
+RELAY_REASONS = [reason for reason in Reason if "relay-" in reason.token]
+NOTHING_KNOWN: KnownRelay = {
+    "proxy": "", "state": 0, "why": "", "age": None, "opened": 0, "failed": 0, "scheme": "", "tunnels": 0,
+    "named_for": [],
+}  # fmt: skip
+OTHERS_URL = "others"  # relay proxies beyond those that are counted apart
 REPORTED = (Reason.HOST_NOT_ALLOWED, Reason.PORT_NOT_ALLOWED)  # instead of refused, with policy-mode = report
 
 
@@ -191,11 +198,14 @@ class Exposition:
             ("ogw_handshake_seconds", "From the 200 to the verified TLS session.", metrics.HANDSHAKE),
             ("ogw_tunnel_seconds", "From accept to close.", metrics.DURATION),
         ):
-            buckets, count = [], 0
-            for number, edge in enumerate((*histogram.edges, "+Inf")):
-                count += self._table.sum(histogram.first + number)
-                buckets.append((str(edge), float(count)))
-            yield HistogramMetricFamily(name, help, buckets=buckets, sum_value=self._table.sum(histogram.sum) / 1e6)
+            yield HistogramMetricFamily(name, help, **self._observed(histogram))
+
+    def _observed(self, histogram: metrics.Histogram) -> dict[str, Any]:
+        buckets, count = [], 0
+        for number, edge in enumerate((*histogram.edges, "+Inf")):
+            count += self._table.sum(histogram.first + number)
+            buckets.append((str(edge), float(count)))
+        return {"buckets": buckets, "sum_value": self._table.sum(histogram.sum) / 1e6}
 
     def _relay_proxies(self) -> Iterator[Metric]:
         relays = min(self._table.gateway.cells[metrics.RELAYS], metrics.MOST_RELAYS)
@@ -219,6 +229,25 @@ class Exposition:
         )
         counts = {key: self._table.sum(cell) for key, cell in metrics.RELAY_AUTH.items()}
         yield _counter("ogw_relay_auth", told, counts, ["scheme", "result"])
+        yield from self._by_url()
+
+    def _by_url(self) -> Iterator[Metric]:
+        """What a reload leaves as it is: of each URL that there was since the start; the last ones together."""
+        total, tunnels, failures = self._table.sum, {}, {}
+        connect = HistogramMetricFamily(
+            "ogw_relay_proxy_connect_seconds", "Until a relay proxy opened a tunnel, by its URL.", labels=["url"]
+        )
+        for slot, url in enumerate([*self._table.slots.names(), OTHERS_URL]):
+            slot = OTHERS if url == OTHERS_URL else slot
+            tunnels[(url,)] = total(metrics.RELAY_TUNNELS + slot)
+            for reason in RELAY_REASONS:
+                cell = metrics.RELAY_REASONS + metrics.MOST_REASONS * slot + reason.index
+                failures[url, reason.token] = total(cell)
+            connect.add_metric([url], **self._observed(metrics.RELAY_CONNECT[slot]))
+        yield _gauge("ogw_relay_proxy_tunnels", "Open tunnels over a relay proxy, by its URL.", tunnels, ["url"])
+        told = "Tunnels that a relay proxy did not open, by its URL and the reason."
+        yield _counter("ogw_relay_proxy_failures", told, failures, ["url", "reason"])
+        yield connect
 
     def _sources(self) -> Iterator[Metric]:
         cells = self._table.gateway.cells
@@ -240,7 +269,7 @@ class Exposition:
         known: list[KnownRelay] = []
         for cells in (row.cells for row in self._table.rows):
             state, age = cells[metrics.RELAY_STATE + number], now - cells[metrics.RELAY_SINCE + number]
-            known.append({"proxy": "", "state": state, "why": "", "age": age, "opened": 0, "failed": 0, "scheme": ""})
+            known.append({**NOTHING_KNOWN, "state": state, "age": age})
         return RelayState(worst_of(known)["state"])
 
     def _admin(self) -> Iterator[Metric]:

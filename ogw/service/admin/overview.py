@@ -108,6 +108,8 @@ def relay_proxy(known: Sequence[KnownRelay]) -> RelayProxyStatus:
         "opened": sum(one["opened"] for one in known),
         "failed": sum(one["failed"] for one in known),
         "scheme": next((one["scheme"] for one in sorted(known, key=_age) if one["scheme"]), ""),
+        "tunnels": sum(one["tunnels"] for one in known),
+        "named_for": worst["named_for"],
     }
 
 

@@ -25,6 +25,7 @@
     return d ? `${d} d ${h % 24} h` : h ? `${h} h ${m % 60} min` : m ? `${m} min` : `${s} s`;
   }
   const span = (seconds) => (seconds >= 60 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds)} s`);
+  const mostRules = 3; // of a relay proxy, as page.py has it
   const relayClasses = { "never tried": "quiet", up: "works", "refuses us": "rests", resting: "rests" };
   function ago(age) {
     const s = Math.floor(age);
@@ -168,6 +169,8 @@
       : `${say(status.state)}, ${say("tunnels_open", {
         count: count(status.counters.tunnels), most: count(status.max_tunnels) })} – ogw ${status.machine}`;
   }
+  const relayFor = (rules) => rules.length
+    ? say("relay_for", { rules: rules.slice(0, mostRules).join(", ") + (rules.length > mostRules ? ", ..." : "") }) : "";
   function tables() {
     const shown = status.refusals.map(({ age, ...one }) => one); // which alone would make every row another one
     rows("refusals", shown, (one) => JSON.stringify([one.client, one.client_subject, one.target, one.reason, one.enforced]), refusal);
@@ -176,8 +179,9 @@
     rows("relays", status.relay_proxies, (one) => one.proxy, (one) => [
       element("th", { scope: "row" }, element("code", {}, one.proxy)),
       element("td", {}, element("span", { class: relayClasses[one.state] }, say(`relay ${one.state}`)),
-        ...[[one.why, one.age === null ? "" : ago(one.age)].filter(Boolean).join(", ")].filter(Boolean)
+        ...[[one.why, one.age === null ? "" : ago(one.age), relayFor(one.named_for)].filter(Boolean).join(", ")].filter(Boolean)
           .flatMap((more) => [" ", element("span", { class: "quiet" }, more)])),
+      element("td", { class: "n" }, count(one.tunnels)),
       element("td", { class: "n" }, count(one.opened)), element("td", { class: "n" }, count(one.failed))]);
     const reasons = Object.entries(status.reasons).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
     counted("reasons", reasons);

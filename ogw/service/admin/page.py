@@ -25,6 +25,7 @@ STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
 SCRIPT = (_HERE / "page.js").read_text(encoding="utf-8")
 RELAY_CLASSES = {"never tried": "quiet", "up": "works", "refuses us": "rests", "resting": "rests"}
 NONE_OPEN: Tunnels = {"tunnels": [], "total": 0, "workers_missing": 0}
+MOST_RULES = 3  # of the targets that a relay proxy is for
 SMOOTH = 10.0  # seconds that what happens a second is taken over
 
 
@@ -235,12 +236,16 @@ def _bar(share: float) -> str:
 def _relay(one: RelayProxyStatus, said: dict[str, str]) -> str:
     state = state_of(one)
     age = one.get("age")
+    rules = one.get("named_for", [])
+    shown = ", ".join(rules[:MOST_RULES]) + (", ..." if len(rules) > MOST_RULES else "")
     told = [one.get("why") or "", _ago(age, said) if age is not None else ""]
+    told += [said["relay_for"].format(rules=shown)] if rules else []
     more = ", ".join(filter(None, told))
     return _row(
         f'<th scope="row"><code>{html.escape(one["proxy"])}</code></th>',
         f'<td><span class="{RELAY_CLASSES[state]}">{html.escape(said[f"relay {state}"])}</span>',
         f' <span class="quiet">{html.escape(more)}</span></td>' if more else "</td>",
+        f'<td class="n">{_count(one.get("tunnels", 0))}</td>',
         f'<td class="n">{_count(one["opened"])}</td>',
         f'<td class="n">{_count(one["failed"])}</td>',
     )

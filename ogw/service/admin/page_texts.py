@@ -77,6 +77,7 @@ def texts() -> dict[str, str]:
         "relays_head": _("Relay proxies"),
         "relays_none": _("None is set: tunnels go straight to their targets."),
         "relay": _("Relay proxy"),
+        "relay_for": _("for {rules}"),
         "health": _("State"),
         "relay never tried": _("never tried"),
         "relay up": _("up"),

@@ -396,6 +396,26 @@ def test_it_says_which_way_it_goes(relayed, relay):
     assert [one["allowed"] for one in told["addresses"]] == [True]
 
 
+def test_it_says_which_entry_names_the_target():
+    entries = "http://a.example:3128 for=*.ods.example,.auto.example:8443, http://b.example:3128 for=x.ods.example"
+    rules = ("--allowed-host", ".example.com:8443, *.ods.example, .auto.example", "--relay-proxy", entries)
+    told = json.loads(ogw("explain", "x.ods.example", *rules, "--json").stdout)["way"]
+    assert told["relay_proxies"] == ["http://a.example:3128", "http://b.example:3128"]
+    assert told["named_by"][0] == {"relay_proxy": "http://a.example:3128", "rule": "*.ods.example",
+                                   "source": "--relay-proxy"}  # fmt: skip
+    shown = ogw("explain", "y.ods.example", *rules, "--relay-proxy", "http://g.example:1").stdout
+    assert "through the relay proxy http://a.example:3128, or http://g.example:1" in " ".join(shown.split())
+    assert "for=*.ods.example names it" in " ".join(shown.split())
+    told = json.loads(ogw("explain", "example.com:8443", *rules, "--json").stdout)["way"]
+    assert (told["through"], told["not_named"], told["bypass"]) == ("straight", True, None)
+    assert "no entry of relay-proxy names it" in " ".join(ogw("explain", "example.com:8443", *rules).stdout.split())
+    bypass = ("--relay-proxy-bypass", "x.ods.example")
+    told = json.loads(ogw("explain", "x.ods.example", *rules, *bypass, "--json").stdout)["way"]
+    assert (told["through"], told["not_named"], told["named_by"]) == ("straight", False, [])
+    wrong = ogw("explain", "x.ods.example", *rules, "--relay-proxy", "http://a:1 for=x.example, b:2")
+    assert wrong.returncode == 2 and "a further relay proxy begins with its scheme" in wrong.stderr
+
+
 def test_it_says_so_where_the_running_gateway_has_another_policy(straight):
     words = ("explain", "www.example.com", "--run-dir", straight.gateway.run_dir)
     told = ogw(*words, "--allowed-host", "x.example").stderr

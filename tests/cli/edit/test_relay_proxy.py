@@ -25,6 +25,21 @@ def test_set_get_and_clear(file):
     assert "not set in the file" in file.told("relay-proxy", "clear", code=1)
 
 
+def test_entries_keep_their_host_rules(file):
+    named = "http://a.example:3128 for=*.ods.example,.auto.example:8443 from=10.1.0.0/16"
+    file.done("relay-proxy", "set", named, "http://u:5ecret@b.example for=x.example", URL)
+    assert f"\n    {named}\n    http://u:5ecret@b.example for=x.example\n    {URL}\n" in file.text
+    shown = json.loads(file.done("relay-proxy", "get", "--json"))["relay-proxy"]
+    assert shown == [named, "http://(hidden)@b.example for=x.example", URL]
+    before = file.text
+    for wrong, why in (
+        ("for=x.example", "the whole entry stands in quotes"),
+        (f"{URL} for=*", "a star needs two labels"),
+    ):
+        assert why in file.told("relay-proxy", "set", wrong, code=2)
+    assert file.text == before
+
+
 def set_by_stdin(file, said):
     return subprocess.run(
         [*OGW, "relay-proxy", "set", URL, "--username", "u", "--password-stdin"],
