@@ -8,7 +8,8 @@ import pytest
 from harness.gateway import ROOT
 
 from ogw.report import table as ours
-from ogw.report.metrics import BYTES_UP, DEATHS, DIAL, NAMES, STARTED, TUNNELS
+from ogw.report.metrics import BYTES_UP, DEATHS, DIAL, NAMES, RELAY_TUNNELS, STARTED, TUNNELS
+from ogw.report.slots import OTHERS
 from ogw.report.table import Earlier, OtherForm, Table
 
 
@@ -135,6 +136,21 @@ table = Table(1, before=[Earlier(int(sys.argv[1]))])
 table.rows[0].opened("192.0.2.1")
 print(table.tunnels_of("192.0.2.1"), table.tunnels_of("192.0.2.2"), table.clients())
 """
+
+
+def test_a_relay_proxy_keeps_its_slot_over_reloads_and_an_upgrade_and_the_last_slot_is_for_what_finds_none():
+    old = Table(1)
+    old.slots.claim(["http://a:1", "http://b:1"])
+    old.rows[0].cells[RELAY_TUNNELS + old.slots.of("http://b:1")] = 3
+    old.slots.claim(["http://b:1", "http://c:1"])
+    assert old.slots.names() == ["http://a:1", "http://b:1", "http://c:1"]
+    new = Table(1, before=[Earlier(old.descriptor)])
+    new.slots.claim(["http://d:1"])
+    assert [new.slots.of(f"http://{name}:1") for name in "abcdx"] == [0, 1, 2, 3, OTHERS]
+    new.rows[0].cells[RELAY_TUNNELS + 1] = 2
+    assert new.sum(RELAY_TUNNELS + 1) == 5
+    new.slots.claim(f"http://{number}:1" for number in range(20))
+    assert len(new.slots.names()) == OTHERS and new.slots.of("http://19:1") == OTHERS
 
 
 def test_another_program_counts_the_same_clients_alike():

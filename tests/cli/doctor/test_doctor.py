@@ -266,6 +266,18 @@ def test_a_relay_proxy_is_asked_with_the_credentials(flags, server, authority_fi
     assert not any(secret in str((right, wrong)) for secret in (USER, PASSWORD))
 
 
+def test_a_relay_proxy_is_asked_for_what_goes_through_it():
+    heads = []
+    with Server(playing(b"HTTP/1.1 200 OK\r\n\r\n", heads=heads), port=3128) as relay:
+        allowed = ("--allowed-host", "a.example, b.example", "--relay-proxy-bypass", "a.example")
+        gone = f"http://{address()}:3128"
+        entries = f"http://{relay.target} for=b.example, {gone} for=c.example"
+        _code, findings = examined(*allowed, "--relay-proxy", entries)
+    assert one(findings, "relay proxy", relay.target)["state"] == "ok"
+    assert one(findings, "relay proxy", gone)["state"] == "untested"
+    assert {head.split()[1] for head in heads} == {b"b.example:443"}
+
+
 def test_each_relay_proxy_is_tried_on_its_own(flags):
     with Server(playing(b"HTTP/1.1 403 Forbidden\r\n\r\n"), port=3128) as denying:
         gone = f"http://{address()}:3128"
