@@ -59,11 +59,11 @@ class Refresh:
 
     aside    starts a child: (name, what it does with the writing end of a pipe). Raises OSError
     cells    of the gateway
-    tried    credentials for relay proxies that were refused
+    tried    what became of credentials for relay proxies, where somebody remembers that
     sources  how the lists stand
     """
 
-    def __init__(self, config: Config, log: Log, aside: StartAside, cells: Any, tried: Tried) -> None:
+    def __init__(self, config: Config, log: Log, aside: StartAside, cells: Any, tried: Optional[Tried] = None) -> None:
         self._log = log
         self._aside = aside
         self._tried = tried

@@ -256,7 +256,7 @@ def test_a_download_goes_through_the_relay_proxy_with_its_credentials(start, aut
         with start(*relay, *known) as gateway:
             told = refused(gateway)
             assert "no connection through the relay proxy: " in told
-            assert f"relay proxy http://{squid.place} answers 407: it does not accept" in told
+            assert f"relay proxy http://{squid.place} answers 407 (Basic) and does not accept" in told
             assert "wrong" not in str(gateway.lines)
 
 
