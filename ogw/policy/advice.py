@@ -24,6 +24,7 @@ _TOO_SLOW_OR_LARGE = _("look at the client: its request was too slow or too larg
 _NAME = _("check the name, and the DNS server (`dns-server`)")
 _TARGET = _("check the target, and the firewalls on the way")
 _RAISE = _("raise the limit that the log names")
+_BEHIND_RELAY = _("check the target, and the way to it from the relay proxy, whose log may say more")
 _RELAY_BROKEN = _("look at the proxy: it is none, or in trouble")
 _DIGEST = _("let the proxy offer MD5, SHA-256 or SHA-512-256 with `qop=auth`, or take another scheme")
 _OTHER_NAME = _(
@@ -198,6 +199,57 @@ REASONS = {
     "relay-auth-withheld": Advice(
         _("The relay proxy refused the credentials before, and they were not sent again: that could lock an account."),
         _("correct the user name or the password, whose file is read again by itself; `ogw reload` tries once more"),
+    ),
+    # Of relay proxies that speak SOCKS 5.
+    "relay-socks-version": Advice(
+        _("The relay proxy of a `socks5://` or `socks5h://` URL does not speak SOCKS 5."),
+        _("correct its scheme in `relay-proxy`: the log says which one may be right"),
+    ),
+    "relay-socks-malformed": Advice(
+        _("The relay proxy began to speak SOCKS 5, and went on with what no RFC has."), _RELAY_BROKEN
+    ),
+    "relay-socks-method": Advice(
+        _("The relay proxy takes none of the ways to authenticate that it was offered."),
+        _(
+            "set `relay-proxy-username` and `relay-proxy-password-file`, if there are none; else let the proxy take a "
+            "user name and password (RFC 1929), since no other way is spoken over SOCKS"
+        ),
+    ),
+    "relay-socks-login": Advice(
+        _("The relay proxy does not accept the user name or the password."),
+        _("check `relay-proxy-username` and `relay-proxy-password-file`, or both in its URL"),
+    ),
+    "relay-socks-general-failure": Advice(
+        _("The relay proxy could not open the tunnel, and does not say why (reply 1)."),
+        _("look at its log: it may know no address of the target's name, or be in trouble itself"),
+    ),
+    "relay-socks-not-allowed": Advice(
+        _("The relay proxy's rules do not allow the target (reply 2)."),
+        _("allow the target there, or set `relay-proxy-bypass` for it"),
+    ),
+    "relay-socks-network-unreachable": Advice(
+        _("No network of the relay proxy leads to the target (reply 3)."), _BEHIND_RELAY
+    ),
+    "relay-socks-host-unreachable": Advice(
+        _("The relay proxy does not reach the target, or does not know its name (reply 4)."), _BEHIND_RELAY
+    ),
+    "relay-socks-connection-refused": Advice(
+        _("Nobody listens on the target's port, says the relay proxy (reply 5)."), _BEHIND_RELAY
+    ),
+    "relay-socks-ttl-expired": Advice(
+        _("The target did not answer the relay proxy in time (reply 6; servers say so of a timeout)."), _BEHIND_RELAY
+    ),
+    "relay-socks-command-not-supported": Advice(
+        _("The relay proxy opens no tunnels at all, or did not understand the request (reply 7)."),
+        _("let it serve the command CONNECT; if it does, look at its log"),
+    ),
+    "relay-socks-address-not-supported": Advice(
+        _("The relay proxy takes no target of this kind: a name, or an address of IPv6 (reply 8)."),
+        _("where it is a name, try `socks5://`, which sends addresses; where it is IPv6, look at the proxy's networks"),
+    ),
+    "relay-socks-unknown-reply": Advice(
+        _("The relay proxy refused with a reply that no RFC has; the log has its number."),
+        _("look it up in the proxy's own documents or log"),
     ),
     # Of the TLS rules.
     "not-tls": Advice(

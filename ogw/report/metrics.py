@@ -125,7 +125,7 @@ LOST_WHY = _cell("lost why")  # why the last ones were lost: report/losses.py
 ADMIN_CAUSES = ("no-token", "wrong-token", "tls")  # why somebody was refused on admin-address
 ADMIN_REFUSED = {cause: _cell(f"admin refused {cause}") for cause in ADMIN_CAUSES}
 
-MOST_REASONS = 96
+MOST_REASONS = 128
 REFUSED = _reserve(MOST_REASONS)  # + index of the reason
 PASSED = _reserve(MOST_REASONS)  # with policy-mode = report: would have been refused
 REJECTED = _reserve(MOST_REASONS)
@@ -151,7 +151,7 @@ RELAY_TRIED = _cells("relay slot tried", range(MOST_RELAYS))  # when a trial beg
 RELAY_ANSWERED = _cells("relay slot answered", range(MOST_RELAYS))  # when it opened, or woke, by the same
 RELAY_REASONS = _reserve(MOST_RELAYS * MOST_REASONS)  # + MOST_REASONS * slot + index of why it did not open a tunnel
 
-AUTH_SCHEMES = ("basic", "digest", "negotiate", "ntlm")
+AUTH_SCHEMES = ("basic", "digest", "negotiate", "ntlm", "socks5")  # the last: a login over SOCKS
 AUTH_RESULTS = ("accepted", "refused", "withheld", "failed")
 # How the gateway authenticated itself to relay proxies: (scheme, result).
 RELAY_AUTH = {

@@ -22,6 +22,7 @@ from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.digest import Digest
 from ogw.tunnel.local import OwnPlaces
+from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.relays import Relays
@@ -68,7 +69,8 @@ def dialer_of(
     ways = config.ways
     if not ways.proxies:
         return Dialer(connector, policy, places)
-    relays = _relays(config, ways, policy, connector, log, via, places, tried or Tried(), slot_of, rests)
+    guard = Dialer(connector, policy, places)
+    relays = _relays(config, ways, policy, guard, connector, log, via, places, tried or Tried(), slot_of, rests)
     return Dialer(connector, policy, places, relays, ways)
 
 
@@ -82,6 +84,7 @@ def _relays(
     config: Config,
     ways: Ways,
     policy: Policy,
+    guard: Dialer,
     connector: Connector,
     log: Log,
     via: bytes,
@@ -112,7 +115,8 @@ def _relays(
     ]
     spreads = config.relay_proxy_order == "least-tunnels"
     authentication, timeout = _authentication(config, log, tried), config.dial_timeout
-    return Relays(relays, connector, log, via, source, context, own, timeout, authentication, spreads, rests)
+    choose = partial(_choose, policy, guard)
+    return Relays(relays, connector, log, via, source, context, own, timeout, authentication, spreads, rests, choose)
 
 
 def _authentication(config: Config, log: Log, tried: Tried) -> Authentication:
@@ -131,6 +135,12 @@ def by_password(auth: str, tried: Tried, cells: Any, more: Sequence[Scheme] = ()
     if auth == "auto":
         return Authentication([*more, Digest(), Basic(only_encrypted=True)], tried, cells, auth, strongest=True)
     return Authentication([Digest() if auth == "digest" else Basic()], tried, cells, auth)
+
+
+def _choose(policy: Policy, guard: Dialer, target: Target, mailbox: Mailbox) -> list[str]:
+    """The addresses that a trial may ask a relay proxy for: those that some client may go to."""
+    rules = [match.rule for match in policy.matches(target, OWN_CLIENT) if not match.denies]
+    return guard.choose(target, tuple(network for rule in rules for network in rule.to), OWN_CLIENT, mailbox)
 
 
 def _wanted(config: Config, ways: Ways, policy: Policy, place: int) -> Optional[Target]:

@@ -14,12 +14,13 @@ import gevent
 from gevent.hub import get_hub
 from gevent.pool import Pool
 
-from ogw.policy.decision import Reason
+from ogw.policy.decision import ALLOW, Reason
 from ogw.report.log import Log
 from ogw.report.sinks import open_sink
 from ogw.report.writers import Direct
 from ogw.service.dialer import by_password
 from ogw.settings.trust import relay_context
+from ogw.tunnel.asking_socks import MOST_ADDRESSES
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
@@ -84,7 +85,7 @@ class Probe:
         """Dial it as for this client; with `tls`, make a session, too."""
         looked_up: Optional[float] = None
         try:
-            if target.address is None and self._dialer.goes_straight(target, client_ip):
+            if self._dialer.resolves(target, client_ip):
                 began = time.monotonic()
                 survey = self._dialer.survey(target, to, client_ip)
                 looked_up = time.monotonic() - began
@@ -165,7 +166,10 @@ def try_relay_proxy(
         own = OwnPlaces(())
         relays = Relays([Relay(proxy)], connector, log, via, PasswordSource(given), context, own, seconds, ways)
         with Interruptible():
-            _close(relays.dial(target, Mailbox()))
+            mailbox = Mailbox()
+            looks_up = proxy.resolves_here and target.address is None
+            addresses = connector.choose(target, lambda _any: ALLOW, mailbox, MOST_ADDRESSES) if looks_up else []
+            _close(relays.dial(target, mailbox, addresses=addresses))
     finally:
         connector.close()
 

@@ -20,6 +20,7 @@ from ogw.settings.relay_kerberos import check_kerberos
 from ogw.settings.trust import read_pem_file, relay_context
 from ogw.wire.place import place
 from ogw.wire.relay_proxy import Secret, credentials
+from ogw.wire.socks5 import require_login
 
 LONGEST_REPORT = 7 * 86400.0  # seconds: a gateway that lets everything pass must not be forgotten
 
@@ -259,8 +260,21 @@ def _check_relay_proxy(values: dict[str, Any], mistakes: Mistakes, warnings: lis
     has_user = user != none or "relay-proxy-username" in mistakes.wrong
     if (file or password not in (None, none)) and not has_user:
         mistakes.near(given, _("relay-proxy-username: set it, too; there is a password for it"))
+    relays = [entry.proxy for entry in values["relay_proxy"] or ()]
+    if user not in (None, none) and any(one.speaks_socks and one.credentials is None for one in relays):
+        _check_login(user, values["relay_proxy_password"], given, mistakes)
     if not values["relay_proxy"] and (user != none or values["relay_proxy_bypass"]):
         warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))
+
+
+def _check_login(user: Secret, password: Optional[Secret], given: str, mistakes: Mistakes) -> None:
+    """What SOCKS cannot carry is said now, not to the first client."""
+    if mistakes.wrong & {"relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file"}:
+        return
+    try:
+        require_login(user.reveal(), password.reveal() if password is not None else "")
+    except ValueError as error:
+        mistakes.of(given, _("what is set for relay proxies that speak SOCKS {error}").format(error=error))
 
 
 def _of_ca_file(path: str, mistakes: Mistakes) -> str:

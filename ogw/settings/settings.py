@@ -394,7 +394,10 @@ class Config:
         "",
         parse_relay_entry,
         "URL",
-        _("a proxy to go out through, for all targets or behind it for=RULE,...; further ones are for when it fails"),
+        _(
+            "a proxy to go out through, http://, https://, socks5:// (names are looked up here) or socks5h:// (there), "
+            "for all targets or behind it for=RULE,...; further ones are for when it fails"
+        ),
         listed=True,
         split=split_relay_entries,
         shown=shown_relay_entry,

@@ -21,6 +21,7 @@ from ogw.wire.connect import (
     HeadTooLarge,
     Response,
     ResponseReader,
+    SocksAnswer,
     Target,
     TlsAnswer,
     connect_request,
@@ -217,7 +218,7 @@ def _answer(conversation: Conversation) -> Response:
         while True:
             more = conversation.hear()
             if not more:
-                raise conversation.ended("" if relay.answered else in_tls(relay.proxy, MAY_WANT_TLS))
+                raise conversation.ended("" if relay.answered else _in_tls_or_socks(relay.proxy))
             answer = reader.feed(more)
             while answer is not None:
                 if answer.status >= 200:
@@ -232,6 +233,8 @@ def _answer(conversation: Conversation) -> Response:
         raise failure(Reason.RELAY_HEAD_TOO_LARGE, relay.proxy, f"answers too much: {error.detail}", True) from None
     except BadResponse as error:
         hint = in_tls(relay.proxy, "it speaks TLS") if isinstance(error, TlsAnswer) else ""
+        if isinstance(error, SocksAnswer):
+            hint = f"it speaks SOCKS: try relay-proxy = socks5h://{relay.proxy.target} instead"
         raise failure(Reason.RELAY_MALFORMED, relay.proxy, f"is no HTTP proxy: {error.detail}", True, hint) from None
 
 
@@ -247,3 +250,8 @@ def _request(target: Target, via: Sequence[bytes], own: bytes, authorization: Op
 def in_tls(proxy: RelayProxy, why: str) -> str:
     """What to do about one that is spoken to without TLS, and may want it."""
     return "" if proxy.encrypted else f"{why}: try relay-proxy = https://{proxy.target} instead"
+
+
+def _in_tls_or_socks(proxy: RelayProxy) -> str:
+    """The same of one that closes without a word."""
+    return f"{hint}, or socks5h:// if it speaks SOCKS" if (hint := in_tls(proxy, MAY_WANT_TLS)) else ""

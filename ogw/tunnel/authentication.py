@@ -123,8 +123,9 @@ class Authentication:
             raise self._nothing_to_choose(relay, known, [pair[0] for pair in pairs], offered(headers))
         return max(going_on or usable, key=lambda pair: (pair[0].rank, strength(pair[1])))
 
-    def count(self, scheme: Scheme, result: str) -> None:
-        cell = RELAY_AUTH.get((scheme.name, result))
+    def count(self, scheme: str, result: str) -> None:
+        """That the one of this name came to this."""
+        cell = RELAY_AUTH.get((scheme, result))
         if cell is not None:
             self._cells[cell] += 1
 
@@ -214,7 +215,7 @@ class Authenticating:
             self._exchange.accepted(headers)
             self._turn.worked()
             self._relay.scheme = self._scheme.name
-            self._ways.count(self._scheme, "accepted")
+            self._ways.count(self._scheme.name, "accepted")
 
     def end(self) -> None:
         if self._turn is not None:
@@ -230,7 +231,7 @@ class Authenticating:
             while (turn := self._ways.tried.begin(identity)) is None:
                 self._wait()
         except WasRefused:
-            self._ways.count(scheme, "withheld")
+            self._ways.count(scheme.name, "withheld")
             raise AuthFailed(Reason.RELAY_AUTH_WITHHELD, WITHHELD, withheld=True) from None
         self._turn = turn
         self._exchange = scheme.begin(self._relay, self._target, self._known)
@@ -241,5 +242,5 @@ class Authenticating:
         if failed.refused and self._turn is not None:
             self._turn.refused()
         if self._scheme is not None and not failed.withheld:
-            self._ways.count(self._scheme, "refused" if failed.refused else "failed")
+            self._ways.count(self._scheme.name, "refused" if failed.refused else "failed")
         return failed

@@ -112,6 +112,24 @@ class Connector:
             raise too_slow(target, self._dial_timeout) from None
         return reached(sock, address, target.port)
 
+    def choose(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox, most: int) -> list[str]:
+        """The first addresses that `connect` would try, for a relay proxy to try them. Raises as it does.
+
+        Those that are known by the time that it would begin: one family is not waited for where the other has some.
+        """
+        lookup = self._look_up(target, mailbox)
+        race = Race(target.port, judge, mailbox, self._ports)
+        race.enter(lookup)
+        found = race.allowed(most)
+        in_time = bool(found) or lookup.done or _await_all_answers(lookup, mailbox, self._dial_timeout)
+        if not found:
+            race.enter(lookup)
+            found = race.allowed(most)
+        failure = race.lost(target, None if in_time else self._dial_timeout, may_try=bool(found))
+        if failure is not None:
+            raise failure
+        return found
+
     def keep_alive(self, upstream: _socket.socket) -> None:
         """Give a socket that `connect` made its TCP keepalive: four calls that a short tunnel does without."""
         keep_alive(upstream, self._keepalive)

@@ -8,7 +8,8 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Decision, Reason
 from ogw.policy.hosts import Policy
-from ogw.policy.ways import STRAIGHT, Ways
+from ogw.policy.ways import STRAIGHT, Way, Ways
+from ogw.tunnel.asking_socks import MOST_ADDRESSES
 from ogw.tunnel.connector import Connector, Survey
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.mailbox import ClientWatch, Mailbox
@@ -72,7 +73,15 @@ class Dialer:
         survey = self._survey_behind_relay(target, to, client_ip)
         if survey.failure is not None:
             raise survey.failure
-        return self.relays.dial(target, mailbox, via, way)
+        addresses: list[str] = []
+        if self._looks_up(target, way):
+            addresses = self.choose(target, to, client_ip, mailbox)
+        return self.relays.dial(target, mailbox, via, way, addresses)
+
+    def choose(self, target: Target, to: tuple[Any, ...], client_ip: str, mailbox: Mailbox) -> list[str]:
+        """The addresses of a name that a relay proxy may be asked for, in order. Raises DialError or ClientGone."""
+        judge = partial(self._judge, target.port, to, client_ip)
+        return self._connector.choose(target, judge, mailbox, MOST_ADDRESSES)
 
     def keep_alive(self, upstream: _socket.socket) -> None:
         """The tunnel lasts: its upstream gets TCP keepalive, as tcp-keepalive says."""
@@ -83,6 +92,20 @@ class Dialer:
         """Whether a target of this client is dialed past all relay proxies."""
         return self._ways is None or self._ways.of(target, client_ip, clock) == STRAIGHT
 
+    def resolves(self, target: Target, client_ip: str, clock: Callable[[], float] = time.time) -> bool:
+        """Whether the target is a name that is looked up here, not by a relay proxy."""
+        if target.address is not None:
+            return False
+        way = STRAIGHT if self._ways is None else self._ways.of(target, client_ip, clock)
+        return way == STRAIGHT or self._looks_up(target, way)
+
+    def _looks_up(self, target: Target, way: Way) -> bool:
+        """A relay proxy of this way is given addresses. So names are looked up here, whichever of them is asked: the
+        guard is in force or it is not, and no relay proxy's health decides that."""
+        if self._ways is None or target.address is not None:
+            return False
+        return any(self._ways.proxies[place].resolves_here for place in (*way.named, *way.general))
+
     def is_own(self, address: str, port: int) -> bool:
         """The gateway itself listens there."""
         return self._own.hold(address, port)
@@ -91,7 +114,7 @@ class Dialer:
         self, target: Target, to: tuple[Any, ...], client_ip: str, clock: Callable[[], float] = time.time
     ) -> Survey:
         """What `dial` would find: nothing but names is looked up. No addresses where a relay proxy resolves."""
-        if self.goes_straight(target, client_ip, clock):
+        if self.resolves(target, client_ip, clock) or self.goes_straight(target, client_ip, clock):
             judge = partial(self._judge, target.port, to, client_ip, now=clock())
             return self._connector.survey(target, judge, Mailbox())
         return self._survey_behind_relay(target, to, client_ip, clock())

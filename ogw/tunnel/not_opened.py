@@ -22,6 +22,8 @@ WHY = {  # it is not up, in words that are ours
     Reason.RELAY_AUTH_ALGORITHM: "its Digest has an unknown algorithm",
     Reason.RELAY_AUTH_QOP: "its Digest has an unknown qop",
     Reason.RELAY_AUTH_WITHHELD: "it refused the credentials, which are not sent again before they change",
+    Reason.RELAY_SOCKS_VERSION: "it does not speak SOCKS 5",
+    Reason.RELAY_SOCKS_MALFORMED: "what it says is not what SOCKS 5 is",
 }
 
 
@@ -31,12 +33,22 @@ class NotOpened(Exception):
     at_fault  it is the relay proxy's own fault, so it rests
     go_on     the next one may do better
     hint      what may be the cause
+    like      the HTTP status that says the same, by which it is judged: its own, or that of another language's answer;
+              None where it answered nothing
+    said      what it answered in another language, as "it answers ..."
 
     is_about_credentials  other ones may do: these are not accepted, or were not, and are withheld
     """
 
     def __init__(
-        self, error: DialError, at_fault: bool, go_on: bool = True, hint: str = "", is_about_credentials: bool = False
+        self,
+        error: DialError,
+        at_fault: bool,
+        go_on: bool = True,
+        hint: str = "",
+        is_about_credentials: bool = False,
+        like: Optional[int] = None,
+        said: str = "",
     ) -> None:
         super().__init__(error.detail)
         self.error = error
@@ -44,6 +56,8 @@ class NotOpened(Exception):
         self.go_on = go_on
         self.hint = hint
         self.is_about_credentials = is_about_credentials
+        self.like = error.status if like is None else like
+        self.said = said
 
     @property
     def why(self) -> str:
@@ -53,13 +67,19 @@ class NotOpened(Exception):
             if status is None
             else f"it answers {status} ({words(status)})"
         )
-        return f"{why}; {self.hint}" if self.hint else why
+        return "; ".join(part for part in (self.said or why, self.hint) if part)
 
 
 def failure(reason: Reason, proxy: RelayProxy, what: str, at_fault: bool, hint: str = "") -> NotOpened:
     """It does not speak as a proxy should; `what` goes on in a sentence that begins with the relay proxy."""
     detail = f"relay proxy {proxy} {what}" + (f"; {hint}" if hint else "")
     return NotOpened(DialError(reason, detail), at_fault, hint=hint)
+
+
+def hinted(failed: NotOpened, hint: str) -> NotOpened:
+    """The same, with what may be the cause."""
+    error = DialError(failed.error.reason, f"{failed.error.detail}; {hint}", failed.error.status)
+    return NotOpened(error, failed.at_fault, failed.go_on, hint, like=failed.like, said=failed.said)
 
 
 def refused(proxy: RelayProxy, status: int, what: str, go_on: bool, hint: str = "") -> NotOpened:

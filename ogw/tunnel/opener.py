@@ -8,6 +8,7 @@ from typing import Optional
 
 from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.tunnel.asking_http import AskingHttp
+from ogw.tunnel.asking_socks import AskingSocks
 from ogw.tunnel.authentication import Authentication
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.conversation import Conversation
@@ -50,13 +51,22 @@ class Opener:
         self._own = own
         self._timeout = timeout
         self._http = AskingHttp(via, passwords, authentication, timeout)
+        self._socks = AskingSocks(passwords, authentication, timeout)
 
-    def open(self, relay: Relay, target: Target, mailbox: Mailbox, via: Sequence[bytes]) -> Upstream:
-        """The tunnel, opened. Raises NotOpened, DialError where there are no descriptors, or ClientGone."""
-        return self._http.open(relay, target, mailbox, via, lambda: self._begin(relay, mailbox))
+    def open(
+        self, relay: Relay, target: Target, mailbox: Mailbox, via: Sequence[bytes], addresses: Sequence[str] = ()
+    ) -> Upstream:
+        """The tunnel, opened. Raises NotOpened, DialError where there are no descriptors, or ClientGone.
 
-    def _begin(self, relay: Relay, mailbox: Mailbox) -> Conversation:
-        """A connection to it, encrypted where it wants that. Raises as `open` does."""
+        addresses  of the target's name, for one that is not to resolve it itself
+        """
+        if relay.proxy.speaks_socks:
+            given = addresses if relay.proxy.resolves_here else ()
+            return self._socks.open(relay, target, mailbox, given, lambda seconds: self._begin(relay, mailbox, seconds))
+        return self._http.open(relay, target, mailbox, via, lambda: self._begin(relay, mailbox, self._timeout))
+
+    def _begin(self, relay: Relay, mailbox: Mailbox, seconds: float) -> Conversation:
+        """A connection to it, encrypted where it wants that, for a conversation of so long. Raises as `open` does."""
         plain = self._connect(relay.proxy, mailbox)
         began = time.monotonic()
         leg: Optional[Leg] = None
@@ -67,7 +77,7 @@ class Opener:
                 plain.socket.close()
                 raise
             plain = plain._replace(socket=sock)
-        return Conversation(relay, plain, leg, mailbox, began + self._timeout, self._timeout)
+        return Conversation(relay, plain, leg, mailbox, began + seconds, seconds)
 
     def _connect(self, proxy: RelayProxy, mailbox: Mailbox) -> Upstream:
         try:

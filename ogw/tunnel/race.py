@@ -2,6 +2,7 @@
 
 import _socket
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Optional
 
 from ogw.policy.decision import Decision, Reason
@@ -112,6 +113,10 @@ class Race:
                 yield address, decision
                 if allowed == MOST_TRIED:
                     break
+
+    def allowed(self, most: int) -> list[str]:
+        """The first that may be tried, in the order in which they would be, for somebody else to do so."""
+        return list(islice(iter(self._next_address, ""), most))
 
     def _start_next(self) -> None:
         """Start one attempt, if there is an address left to try."""

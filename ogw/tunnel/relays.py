@@ -44,6 +44,7 @@ class Relays:
 
     spreads  of those that would be asked alike, the one with fewest tunnels of this worker is asked first
     rests    called when one begins to rest
+    choose   the addresses of a name, for a trial of one that is given addresses; raises DialError
     """
 
     def __init__(
@@ -59,27 +60,37 @@ class Relays:
         authentication: Authentication,
         spreads: bool = False,
         rests: Callable[[], object] = int,
+        choose: Callable[[Target, Mailbox], Sequence[str]] = lambda _target, _mailbox: (),
     ) -> None:
         self.relays = list(relays)
         self._spreads = spreads
         self._rests = rests
+        self._choose = choose
         self._opener = Opener(connector, via, shared, context, own, timeout, authentication)
         self._log = log
         self._cells = log.cells
 
-    def dial(self, target: Target, mailbox: Mailbox, via: Sequence[bytes] = (), way: Optional[Way] = None) -> Upstream:
+    def dial(
+        self,
+        target: Target,
+        mailbox: Mailbox,
+        via: Sequence[bytes] = (),
+        way: Optional[Way] = None,
+        addresses: Sequence[str] = (),
+    ) -> Upstream:
         """A tunnel to the target through the first relay proxy that opens one. Raises DialError or ClientGone.
 
-        via  what the request says of the proxies that it came through
-        way  through which of them, at least one; None: all
+        via        what the request says of the proxies that it came through
+        way        through which of them, at least one; None: all
+        addresses  those of the target's name that are allowed (IP text), where it was looked up here
         """
-        failures: list[DialError] = []
+        failures: list[NotOpened] = []
         ill: list[Failure] = []
         for relay in self._in_turn(way):
             try:
-                upstream = self._open(relay, target, mailbox, via)
+                upstream = self._open(relay, target, mailbox, via, addresses)
             except NotOpened as failed:
-                failures.append(failed.error)
+                failures.append(failed)
                 self._cells[RELAY_FAILED + relay.number] += 1
                 self._cells[RELAY_REASONS + MOST_REASONS * relay.slot + failed.error.reason.index] += 1
                 self._judge_failure(relay, failed, target, ill)
@@ -93,11 +104,13 @@ class Relays:
         self._doubt(ill, target)
         raise _summed_up(failures)
 
-    def _open(self, relay: Relay, target: Target, mailbox: Mailbox, via: Sequence[bytes]) -> Upstream:
+    def _open(
+        self, relay: Relay, target: Target, mailbox: Mailbox, via: Sequence[bytes], addresses: Sequence[str]
+    ) -> Upstream:
         began = time.monotonic()
         relay.tunnels += 1
         try:
-            upstream = self._opener.open(relay, target, mailbox, via)
+            upstream = self._opener.open(relay, target, mailbox, via, addresses)
         except BaseException:
             relay.tunnels -= 1
             raise
@@ -124,13 +137,16 @@ class Relays:
         if target is None:
             return
         ill: list[Failure] = []
+        mailbox = Mailbox()
+        looks_up = relay.proxy.resolves_here and target.address is None
         try:
-            upstream = self._opener.open(relay, target, Mailbox(), ())
+            addresses = self._choose(target, mailbox) if looks_up else ()
+            upstream = self._opener.open(relay, target, mailbox, (), addresses)
         except NotOpened as failed:
             self._judge_failure(relay, failed, target, ill)
             self._doubt(ill, target)
         except DialError:
-            return  # there are no descriptors, and nothing is known of it
+            return  # there are no descriptors, or no addresses to ask it for, and nothing is known of it
         else:
             upstream.socket.close()
             if upstream.closed is not None:
@@ -141,7 +157,7 @@ class Relays:
         # Who is at fault? What cannot be reached, or does not speak as a proxy does, is the relay proxy itself: the
         # opener says so. 4xx is what one in good health says of a target, or of us. 5xx may be either; only one that
         # says it whatever it is asked for is as good as down, and rests like one.
-        status = failed.error.status
+        status = failed.like
         if failed.at_fault or (status is not None and status >= 500 and relay.is_given_up):
             self._rest(relay, failed, target)
         elif status is not None:
@@ -158,7 +174,7 @@ class Relays:
     def _doubt(self, ill: list[Failure], target: Target, others_open_it: bool = False) -> None:
         """These answered 5xx."""
         for relay, failed in ill:
-            self._note_refusal(relay, failed, failed.error.status or 0, target, others_open_it)
+            self._note_refusal(relay, failed, failed.like or 0, target, others_open_it)
             if relay.is_given_up:
                 self._rest(relay, failed, target)
 
@@ -190,7 +206,7 @@ class Relays:
         if begins:
             self._rests()
             error, detail = failed.error, failed.error.detail
-            if error.status is not None:
+            if failed.like is not None:
                 detail = f"relay proxy {relay.proxy}: {failed.why}, whatever it is asked for"
             message = f"{detail}; it rests until a trial in the background finds that it answers"
             self._log.event(Event.NETWORK_ERROR, message, error.reason.token, count=1)
@@ -221,8 +237,8 @@ class Relays:
             self._count_state(relay)
 
 
-def _summed_up(failures: list[DialError]) -> DialError:
+def _summed_up(failures: list[NotOpened]) -> DialError:
     """Of several failures an answer says more than none; the log gets them all."""
-    first = next((error for error in failures if error.status is not None), failures[0])
-    others = [error.detail for error in failures if error is not first]
+    first = next((failed for failed in failures if failed.like is not None), failures[0]).error
+    others = [failed.error.detail for failed in failures if failed.error is not first]
     return DialError(first.reason, "; ".join([first.detail, *others]), first.status)

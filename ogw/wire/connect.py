@@ -94,6 +94,10 @@ class TlsAnswer(BadResponse):
     """It begins as TLS does."""
 
 
+class SocksAnswer(BadResponse):
+    """It begins as the answers of SOCKS 5 do."""
+
+
 class HeadTooLarge(HeadError):
     """No end of the head within the limit."""
 
@@ -288,6 +292,8 @@ class ResponseReader(Lines):
             raise BadResponse("an empty line without a carriage return, which may be the end of the head or not")
         if position == 0 and begins_tls(byte):
             raise TlsAnswer("it answers in TLS")
+        if position == 0 and byte == 5:
+            raise SocksAnswer("it answers in SOCKS 5")
         instead = "" if self._status else instead_of_answer(line + bytes((byte,)))
         raise BadResponse(instead or forbidden(byte, position))
 

@@ -6,9 +6,10 @@ from typing import NamedTuple, Optional
 from urllib.parse import unquote
 
 from ogw.wire.connect import Fields, Target, basic_credentials, parse_host
+from ogw.wire.socks5 import require_login
 
 HIDDEN = "(hidden)"
-PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}  # RFC 1928, section 3
 
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#]*)/?(.*)\Z", re.DOTALL)
 _PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?\Z")
@@ -16,7 +17,7 @@ _PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?\Z")
 _NO_PORT = re.compile(
     r"(\A(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:\[[^\]]*\]|[^:/\[\]]*):)(?!//|[0-9]{1,5}(?:[/?#]|\Z)).+", re.DOTALL
 )
-_SEPARATOR_BEHIND_PASSWORDS = re.compile(r",\s*(?=https?://)|\n")
+_SEPARATOR_BEHIND_PASSWORDS = re.compile(r",\s*(?=(?:https?|socks5h?)://)|\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # The registered ones (RFC 9110, section 16.4.1) and those of practice. Another word may be anything, even our password.
@@ -63,7 +64,7 @@ class Credentials(NamedTuple):
 class RelayProxy(NamedTuple):
     """A proxy to go out through.
 
-    scheme       of its URL: http or https
+    scheme       of its URL: http, https, socks5 or socks5h
     credentials  those of its own URL; None where it has none there
     """
 
@@ -75,6 +76,15 @@ class RelayProxy(NamedTuple):
     def encrypted(self) -> bool:
         """It is spoken to in TLS."""
         return self.scheme == "https"
+
+    @property
+    def speaks_socks(self) -> bool:
+        return self.scheme in ("socks5", "socks5h")
+
+    @property
+    def resolves_here(self) -> bool:
+        """It is given addresses: names are looked up by the gateway."""
+        return self.scheme == "socks5"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.target}"
@@ -90,12 +100,12 @@ def credentials(user: str, password: str) -> Credentials:
 
 
 def parse_relay_proxy(text: str) -> RelayProxy:
-    """A relay proxy from [http[s]://][user[:password]@]host[:port]. Raises ValueError, which never shows a password."""
+    """A relay proxy from [SCHEME://][user[:password]@]host[:port]. Raises ValueError, which never shows a password."""
     match = _URL.match(text)
     assert match is not None  # it takes any text
     scheme, userinfo, rest = (match[1] or "http").lower(), match[2], match[3]
     if scheme not in PORTS:
-        raise ValueError(_("is not http:// or https://"))
+        raise ValueError(_("is none of http://, https://, socks5:// and socks5h://"))
     if match[4]:
         raise ValueError(_("has a path, which a proxy has not; all of it is http://proxy.example:3128"))
     place = _PLACE.match(rest)
@@ -112,6 +122,8 @@ def parse_relay_proxy(text: str) -> RelayProxy:
     if userinfo is not None:
         user, _colon, password = userinfo.partition(":")
         own = credentials(unquote(user, errors="strict"), unquote(password, errors="strict"))
+        if scheme.startswith("socks5"):
+            require_login(own.user.reveal(), own.password.reveal())
     return RelayProxy(scheme, Target(host, port, address), own)
 
 

@@ -44,6 +44,10 @@ class HttpAnswer(OtherVersion):
     """It answers as an HTTP proxy does."""
 
 
+class TlsAnswer(OtherVersion):
+    """It begins as TLS does."""
+
+
 class Answer(NamedTuple):
     """code: of the method, of the login's outcome, or of the reply."""
 
@@ -138,5 +142,5 @@ def _require_version(first: int) -> None:
     if first in _FIRST_OF_SOCKS_4:
         raise OtherVersion("it answers in SOCKS 4")
     if begins_tls(first):
-        raise OtherVersion("it answers in TLS")
+        raise TlsAnswer("it answers in TLS")
     raise OtherVersion(f"its answer begins with the byte 0x{first:02x}")

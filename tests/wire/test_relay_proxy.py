@@ -24,6 +24,8 @@ from ogw.wire.relay_proxy import (
         ("[2001:db8::1]:3128", "http://[2001:db8::1]:3128", None),
         ("http://Proxy.Example.", "http://proxy.example:80", None),
         ("HTTPS://proxy.example/", "https://proxy.example:443", None),
+        ("socks5://proxy.example", "socks5://proxy.example:1080", None),
+        ("SOCKS5H://a:b@[::1]:9", "socks5h://[::1]:9", "a:b"),
         ("http://www.myproxy.com:8080", "http://www.myproxy.com:8080", None),
         ("http://a:b@p.example", "http://p.example:80", "a:b"),
         ("http://a@p.example", "http://p.example:80", "a:"),
@@ -47,7 +49,13 @@ def test_every_form(text, shown, basic):
     [
         ("", "has no host"),
         ("http://", "has no host"),
-        ("socks5://p:1", "is not http:// or https://"),
+        ("socks://p:1", "is none of http://, https://, socks5:// and socks5h://"),
+        ("socks4://p:1", "is none of http://, https://, socks5:// and socks5h://"),
+        ("socks5://p:0", "no port from 1"),
+        ("socks5h://:b@p", "has an empty user name, which SOCKS 5 cannot carry"),
+        ("socks5h://a@p", "has an empty password, which SOCKS 5 cannot carry"),
+        (f"socks5://{'a' * 256}:b@p", "more than 255 bytes, which SOCKS 5 cannot carry"),
+        (f"socks5://a:{'%C3%BC' * 128}@p", "more than 255 bytes, which SOCKS 5 cannot carry"),
         ("http://p:x", "has no host"),
         ("http://p:0", "no port from 1"),
         ("http://p:65536", "no port from 1"),
@@ -67,6 +75,11 @@ def test_wrong_forms(text, words):
 def test_several_in_one_text():
     assert split_relay_proxies("a:1, b:2\nhttp://c") == ["a:1", "b:2", "http://c"]
     assert split_relay_proxies("http://u:p,q@a, https://v:w@b") == ["http://u:p,q@a", "https://v:w@b"]
+    assert split_relay_proxies("socks5h://u:p,q@a, socks5://v:w@b, http://c") == [
+        "socks5h://u:p,q@a",
+        "socks5://v:w@b",
+        "http://c",
+    ]
     assert split_relay_proxies(" ") == []
 
 

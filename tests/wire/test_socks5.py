@@ -16,6 +16,7 @@ from ogw.wire.socks5 import (
     BadAnswer,
     HttpAnswer,
     OtherVersion,
+    TlsAnswer,
     connect_to,
     hello,
     login,
@@ -53,7 +54,7 @@ GOOD = [
 BAD = [
     ("method", b"\x04", OtherVersion, "SOCKS 4"),
     ("method", b"\x00\x5b", OtherVersion, "SOCKS 4"),
-    ("method", b"\x15\x03\x01", OtherVersion, "in TLS"),
+    ("method", b"\x15\x03\x01", TlsAnswer, "in TLS"),
     ("method", b"SSH-2.0-x\r\n", OtherVersion, "the byte 0x53"),
     ("method", b"HTTP/", HttpAnswer, "in HTTP"),
     ("method", b"HTTP/1.1 400 Bad Request\r\n\r\n", HttpAnswer, "in HTTP"),

@@ -159,6 +159,8 @@ def _way(way: dict[str, Any]) -> list[Any]:
     if way["through"] == "relay proxy":
         note = _("  which looks the name up itself, out of the address guard's sight")
         by = [_("  for={rule} names it  {source}").format(**one) for one in way["named_by"]]
+        if way["resolved_here"]:
+            note = _("  the name is looked up here, and only what the address guard allows is asked for")
         return [
             _("through the relay proxy {proxies}").format(proxies=_(", or ").join(way["relay_proxies"])),
             *((one, DIM) for one in by),

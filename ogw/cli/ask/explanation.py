@@ -154,7 +154,7 @@ class Explainer:
             ],
             "not_named": straight and bool(ways.proxies) and bypass is None,
             "bypass": None if bypass is None else {"rule": str(bypass), "source": bypass.source},
-            "resolved_here": straight and target.address is None,
+            "resolved_here": self._dialer.resolves(target, client, clock),
         }
 
     def _tls(self, target: Target, client: str, decision: Decision, at: Optional[float]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from ogw.service.dialer import dialer_of, own_places
 from ogw.service.probe import Probe, Probed, ask_server, in_parallel
 from ogw.settings.named import flags_without_gateway
 from ogw.settings.settings import Config
+from ogw.tunnel.asking_socks import SOCKS_REPLIES
 from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
 from ogw.wire.connect import Target, parse_target
 from ogw.wire.place import place
@@ -122,7 +123,7 @@ class Outside:
     # DNS.
 
     def _dns_jobs(self) -> list[tuple[str, str, Job]]:
-        names = [one.target.host for one in self._straight if one.target.address is None]
+        names = [one.target.host for one in self._wanted if self._dialer.resolves(one.target, one.client)]
         names += [proxy.target.host for proxy in self._ways.proxies if proxy.target.address is None]
         servers = list(self._config.dns_servers) or resolv_conf()
         jobs: list[tuple[str, str, Job]] = []
@@ -190,7 +191,7 @@ class Outside:
             )
             return [ok("relay proxy", where, what + (_(", with the credentials") if with_user else ""))]
         do = REASONS[probed.failure.token].do
-        if probed.status is not None and probed.status != 407:
+        if probed.status not in (None, 407) or probed.failure in SOCKS_REPLIES:
             # It answers, and took the credentials; the target may be the matter.
             return [warning("relay proxy", where, probed.detail, do)]
         return [problem("relay proxy", where, probed.detail, do)]
