@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ogw.policy.decision import Reason
 from ogw.report.events import CATALOGUE
-from ogw.report.metrics import ADMIN_CAUSES, TLS_VERSIONS
+from ogw.report.metrics import ADMIN_CAUSES, AUTH_RESULTS, AUTH_SCHEMES, TLS_VERSIONS
 
 CONF = ROOT / "conf" / "prometheus"
 RULES = yaml.safe_load((CONF / "ogw.rules.yml").read_text("utf-8"))
@@ -35,7 +35,8 @@ LABELS = {
     "event": {str(int(number)) for number in CATALOGUE},
     "proxy": NUMBERS,
     "reason": {reason.token for reason in Reason},
-    "result": {"taken", "refused", "opened", "failed"},
+    "result": {"taken", "refused", "opened", "failed", *AUTH_RESULTS},
+    "scheme": set(AUTH_SCHEMES),
     "source": NUMBERS,
     "version": set(TLS_VERSIONS.values()),
     "worker": NUMBERS,
