@@ -185,7 +185,7 @@ QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 DNS = Histogram("dns", *QUICK)
 DIAL = Histogram("dial", *QUICK)
 HANDSHAKE = Histogram("handshake", *QUICK)
-RELAY_CONNECT = [Histogram(f"relay slot connect {slot}", *QUICK) for slot in range(MOST_RELAYS)]
+RELAY_CONNECT = [Histogram(f"r{slot}", *QUICK) for slot in range(MOST_RELAYS)]
 DURATION = Histogram("duration", 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 CELLS = next(_next)

@@ -149,7 +149,8 @@ class Table:
         self.descriptor = _memory_of(size)
         self._memory = mmap.mmap(self.descriptor, size)
         told = {"form": FORM, "key": key.hex(), "cells": CELLS, "rows": count, "names": names}
-        text = json.dumps(told).encode() + b"\n"
+        text = json.dumps(told, separators=(",", ":")).encode() + b"\n"
+        assert len(text) <= _SLOTS.start, "the description has no room for more names"
         self._memory[: len(text)] = text
         self.slots = Slots(memoryview(self._memory)[_SLOTS])
         self.slots.claim(name for one in before[:1] for name in one.slots.names())

@@ -180,6 +180,21 @@ def test_no_client_waits_for_a_trial_that_hangs_and_a_reload_and_a_drain_end_it(
             until(lambda: ended == [True, True])
 
 
+def test_a_trial_sends_credentials_that_were_refused_no_second_time():
+    with Relay(GARBAGE) as relay:
+        entry = f"http://u:s3cret@{relay.host}:{PORT}"
+        with through(entry) as gateway:
+            refused(gateway, f"{FIRST}:443")
+            gateway.wait_for(event=403)
+            relay.said = b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
+            answers_again(gateway, relay)
+            for _turn in range(5):
+                refused(gateway, f"{FIRST}:443")
+            sent = [head for head in relay.heads[1:] if b"Proxy-Authorization" in head]
+            assert len(sent) == 1
+            until(lambda: relays_of(gateway)[0]["state"] == "refuses us")
+
+
 @pytest.mark.long
 def test_all_workers_together_try_a_relay_every_ten_seconds():
     trials = 3

@@ -58,7 +58,7 @@ CELLS = {
     **NAMES,
     **{f"{what} {reason.token}": first + reason.index for what, first in OF_REASONS.items() for reason in Reason},
     **{
-        f"relay slot {slot} {reason.token}": RELAY_REASONS + MOST_REASONS * slot + reason.index
+        f"r{slot} {reason.token.removeprefix('relay-')}": RELAY_REASONS + MOST_REASONS * slot + reason.index
         for slot in range(MOST_RELAYS)
         for reason in Reason
         if "relay-" in reason.token
