@@ -71,7 +71,7 @@ def test_every_form(text, shown, named):
         ("http://p:1 for=a.example,u:s3cret@q:3128", "has an @ behind its URL"),
         ("http://u:s3cret for=x@p:1", "has an @ behind its URL: a password's blank is written %20"),
         ("for=a.example", "has no URL in front of it; in a shell, the whole entry stands in quotes"),
-        ("ftp://p for=a.example", "is not http"),
+        ("ftp://p for=a.example", "is none of http"),
         ("http://p:0 for=a.example", "no port from 1"),
     ],
 )
