@@ -194,6 +194,23 @@ def test_a_nonce_that_a_relay_forgot_is_no_wrong_password_but_a_wrong_password_i
         assert said['ogw_relay_auth_total{result="withheld",scheme="digest"}'] == 1
 
 
+def test_no_tunnel_waits_for_ever_for_another_that_tries_the_credentials():
+    class Silent(Relay):
+        def _play(self, connection):
+            while head := _head(connection):
+                self.heads.append((0, head))
+
+    with Silent() as relay, through(relay, "basic", ["--dial-timeout", "1s"]) as gateway:
+        heads = []
+        threads = [threading.Thread(target=lambda: heads.append(refused(gateway))) for _turn in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(heads) == 6 and all("504 Gateway Timeout: relay-timeout\r\n" in head for head in heads)
+        assert "tries the credentials" in str(gateway.events(403))
+
+
 def test_it_is_not_asked_for_ever():
     said = [who(DIGEST.format(nonce=f"n{number}") + ", stale=true") for number in range(9)]
     with Relay(*said) as relay, through(relay, "digest") as gateway:

@@ -182,4 +182,4 @@ def test_a_200_whose_end_is_not_clear_opens_nothing(end):
 def test_a_407_whose_other_lines_are_odd_is_still_about_credentials():
     said = b"HTTP/1.1 407 Who?\r\nrubbish\r\nProxy-Authenticate : Basic\nX\x01: y\r\n\r\n"
     with Server(playing(said), port=PORT) as relay, through(f"http://{relay.host}:{PORT}") as gateway:
-        assert "wants credentials (Basic)" in told(gateway)
+        assert "answers 407 (Basic) and wants credentials" in told(gateway)
