@@ -54,7 +54,10 @@ def _check_ntlm(values: dict[str, Any], mistakes: Mistakes, warnings: list[str])
     try:
         import spnego  # noqa: F401  # takes 100 ms, and few need it
     except ImportError as error:
-        told = _("ntlm is spoken by pyspnego, which cannot be imported ({error}); pip install 'ogw[ntlm]'")
+        told = _(
+            "ntlm is spoken by pyspnego, which cannot be imported ({error}); apt-get install python3-pyspnego, or "
+            "pip install 'ogw[ntlm]'"
+        )
         mistakes.of("relay-proxy-auth", told.format(error=error))
     if values["relay_proxy_username"] == NONE:
         mistakes.of("relay-proxy-auth", _("ntlm needs relay-proxy-username, as DOMAIN\\user, and its password"))

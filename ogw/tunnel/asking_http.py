@@ -26,6 +26,7 @@ from ogw.wire.connect import (
     TlsAnswer,
     connect_request,
 )
+from ogw.wire.date import date_of
 from ogw.wire.relay_proxy import RelayProxy, offered
 
 LARGEST_HEAD = 64 * 1024
@@ -36,6 +37,7 @@ ASK_FOR_TLS = (400, 426)  # what servers of https answer to plain HTTP, if they 
 MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
 MOST_TRIPS = 3  # with one of them
 MOST_BODY = 64 * 1024  # of a 407, in bytes, that is read to use its connection again; another one costs less than more
+MOST_APART = 240  # seconds between two clocks; Kerberos is content with 300, and a Date may be a little old
 LOOK_AGAIN = 0.01  # seconds between two looks at whether another tunnel has found out what credentials are worth
 
 
@@ -188,6 +190,8 @@ class _Asking:
 
 def _not_authenticated(proxy: RelayProxy, failed: AuthFailed, answer: Optional[Response]) -> NotOpened:
     """`answer`: the 407, if there was one."""
+    if answer is not None and failed.reason is Reason.RELAY_TICKET_REFUSED:
+        failed = _by_its_clock(answer) or failed
     reason, is_about = failed.reason, failed.refused or failed.withheld
     if answer is None or failed.withheld:
         error = DialError(reason, f"relay proxy {proxy} {failed.what}")
@@ -195,6 +199,16 @@ def _not_authenticated(proxy: RelayProxy, failed: AuthFailed, answer: Optional[R
     listed = ", ".join(offered(answer.headers)) or "no scheme"
     error = DialError(reason, f"relay proxy {proxy} answers 407 ({listed}) and {failed.what}", 407)
     return NotOpened(error, False, failed.go_on, WHY.get(reason, ""), is_about)
+
+
+def _by_its_clock(answer: Response) -> Optional[AuthFailed]:
+    """Why it refused a ticket, where its clock tells."""
+    date = date_of(answer.headers)
+    if date is None or abs(time.time() - date) <= MOST_APART:
+        return None
+    apart = f"its clock and this machine's are {abs(time.time() - date):.0f} s apart"
+    what = f"does not accept the Kerberos ticket: {apart}; set both by the same time server"
+    return AuthFailed(Reason.RELAY_CLOCK, what, refused=True)
 
 
 def _refusal(relay: Relay, answer: Response) -> NotOpened:

@@ -101,7 +101,15 @@ def test_the_proxys_service_gets_another_key_in_the_middle(realm, server):
 
 
 @pytest.mark.long
-def test_a_clock_that_differs_is_said_as_such(squid):
+def test_a_clock_of_the_relay_proxy_that_differs_is_said_as_such(realm, server):
+    with DomainSquid({NAME: server.host}, realm=realm, clock="+10m") as squid:
+        with kerberos(realm, squid, keytab=realm.add("late")) as gateway:
+            assert ": relay-clock\r\n" in refused(gateway, TARGET)
+            assert "600 s apart" in gateway.wait_for(reason="relay-clock")["message"].replace("599", "600")
+
+
+@pytest.mark.long
+def test_a_clock_of_the_kdc_that_differs_is_said_as_such(squid):
     with Realm("kdc_timesync = 0", clock="+10m") as ahead:
         with kerberos(ahead, squid, keytab=ahead.add("early")) as gateway:
             assert ": relay-clock\r\n" in refused(gateway, TARGET)

@@ -15,11 +15,13 @@ class DomainSquid(Squid):
     realm    for Kerberos: the realm that its service is of
     winbind  for NTLM: the winbindd that judges; needs root
     users    for Basic
+    clock    by how much its own is ahead, as faketime has it
     """
 
-    def __init__(self, names, realm=None, winbind=None, users=None, **more):
+    def __init__(self, names, realm=None, winbind=None, users=None, clock="", **more):
         super().__init__(names, users or (), **more)
         self._realm, self._winbind = realm, winbind
+        self._before = [peer("faketime"), "-f", clock] if clock else []
         config = self.folder / "squid.conf"
         lines = []
         if realm is not None:
@@ -54,7 +56,7 @@ class DomainSquid(Squid):
         (self.folder / "keytab").chmod(0o644)
 
     def command(self):
-        command = super().command()
+        command = [*self._before, *super().command()]
         if self._realm is not None:
             # Its helpers would remember who came in files of the whole machine.
             words = [f"{name}={value}" for name, value in self._realm.environment.items()]
