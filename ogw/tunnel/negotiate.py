@@ -50,28 +50,26 @@ class NegotiateExchange:
         self._sent: Optional[Held] = None
 
     def first(self) -> Optional[bytes]:
+        """Without a ticket the relay proxy is asked all the same: it may want none."""
         try:
-            token, self._sent = self._tickets.token(self._host)
-        except KerberosFailed as error:
-            raise _failed(error) from None
-        return b"Negotiate " + base64.b64encode(token)
+            return self._token()
+        except KerberosFailed:
+            return None
 
     def answer(self, _challenge: Challenge) -> bytes:
         """The challenge of a refusal may have a token in it, which does not say why in words that may be trusted."""
         try:
-            renewed = self._sent is None or self._tickets.renewed(self._sent, self._host)
+            if self._sent is not None and not self._tickets.renewed(self._sent, self._host):
+                raise AuthFailed(Reason.RELAY_TICKET_REFUSED, REFUSED.format(host=self._host), refused=True)
+            return self._token()
         except KerberosFailed as error:
-            raise _failed(error) from None
-        header = self.first() if renewed else None
-        if header is None:
-            raise AuthFailed(Reason.RELAY_TICKET_REFUSED, REFUSED.format(host=self._host), refused=True)
-        return header
+            # Another relay proxy may want no Kerberos.
+            raise AuthFailed(error.reason, error.what, refused=error.is_refusal, go_on=True) from None
+
+    def _token(self) -> bytes:
+        token, self._sent = self._tickets.token(self._host)
+        return b"Negotiate " + base64.b64encode(token)
 
     def accepted(self, _headers: Fields) -> None:
         if self._sent is not None:
             self._sent.accepted.add(self._host)
-
-
-def _failed(error: KerberosFailed) -> AuthFailed:
-    """Another relay proxy may want no Kerberos."""
-    return AuthFailed(error.reason, error.what, refused=error.is_refusal, go_on=True)

@@ -1,5 +1,6 @@
 """Out through squids that want Kerberos, with a real KDC."""
 
+import os
 import time
 
 import pytest
@@ -7,6 +8,7 @@ from harness.crowd import failures, refused, talks
 from harness.domain_squids import DomainSquid
 from harness.gateway import Gateway
 from harness.realm import Realm, gssapi_path
+from harness.relays import Squid
 from harness.upstreams import Server, echo
 from harness.waiting import PATIENCE, until
 
@@ -53,11 +55,26 @@ def test_a_tunnel_through_squid_with_a_keytab(realm, squid):
         talks(gateway, TARGET)
 
 
+@pytest.mark.long
 def test_a_silent_kdc_has_its_reason(realm, squid):
     keytab = realm.add("waits")
     with realm.silent(), kerberos(realm, squid, keytab=keytab, flags=("--dial-timeout", "1s")) as gateway:
         assert ": relay-kdc-silent\r\n" in refused(gateway, TARGET)
         assert "krb5.conf" in gateway.wait_for(reason="relay-kdc-silent")["message"]
+
+
+def test_a_silent_kdc_stops_no_relay_that_wants_no_kerberos_and_few_threads_hang(realm, squid, server):
+    keytab = realm.add("hangs")
+    with realm.silent(), Squid({NAME: server.host}) as other:
+        with kerberos(realm, squid, other, keytab=keytab, flags=("--dial-timeout", "1s")) as gateway:
+            for _number in range(20):
+                talks(gateway, TARGET)
+            assert threads(gateway.pid) == 1  # the supervisor has none but its own, whatever is imported
+            assert threads(gateway.workers[0]) <= 12
+
+
+def threads(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 @pytest.mark.long
