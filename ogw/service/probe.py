@@ -1,4 +1,4 @@
-"""A target, a relay proxy or a DNS server tried as a tunnel would use it, to see who answers.
+"""A target or a DNS server tried as a tunnel would use it, to see who answers.
 
 For commands; no tunnel of the gateway goes through here.
 """
@@ -7,36 +7,22 @@ import ssl
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from secrets import token_hex
 from typing import Any, NamedTuple, Optional, TypeVar
 
 import gevent
 from gevent.hub import get_hub
 from gevent.pool import Pool
 
-from ogw.policy.decision import ALLOW, Reason
-from ogw.report.log import Log
-from ogw.report.sinks import open_sink
-from ogw.report.writers import Direct
-from ogw.service.dialer import by_password
-from ogw.settings.trust import relay_context
-from ogw.tunnel.asking_socks import MOST_ADDRESSES
-from ogw.tunnel.connector import Connector
+from ogw.policy.decision import Reason
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
-from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.loop import Deadline, Expired, Interruptible
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import ResolvConf
-from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.question import Found, Servers
-from ogw.tunnel.relay import Relay
-from ogw.tunnel.relays import Relays
-from ogw.tunnel.resolve import KINDS, Resolver
-from ogw.tunnel.tried import Tried
+from ogw.tunnel.resolve import KINDS
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
-from ogw.wire.relay_proxy import Credentials, RelayProxy
 
 Result = TypeVar("Result")
 
@@ -51,6 +37,8 @@ class Probed(NamedTuple):
     certificate  the server's, as DER
     untrusted    why it is not to be trusted; "" where it is
     status       that of the relay proxy's answer, if it refused
+    offered      the schemes of its 407
+    scheme       by which the gateway authenticated itself to it; "" for none
     """
 
     failure: Optional[Reason] = None
@@ -62,6 +50,8 @@ class Probed(NamedTuple):
     certificate: bytes = b""
     untrusted: str = ""
     status: Optional[int] = None
+    offered: tuple[str, ...] = ()
+    scheme: str = ""
 
 
 class Probe:
@@ -97,7 +87,7 @@ class Probe:
             return Probed(error.reason, error.detail, look_up=looked_up, status=error.status)
         reached = Probed(address=upstream.address, look_up=looked_up, dial=time.monotonic() - began)
         if not tls:
-            _close(upstream)
+            close(upstream)
             return reached
         try:
             version, certificate = self._handshake(upstream, target.host, self._verifying)
@@ -132,46 +122,11 @@ class Probe:
                 upstream.closed()
 
 
-def _close(upstream: Upstream) -> None:
+def close(upstream: Upstream) -> None:
+    """It was only tried."""
     upstream.socket.close()
     if upstream.closed is not None:
         upstream.closed()
-
-
-def try_relay_proxy(
-    proxy: RelayProxy,
-    given: Optional[Credentials],
-    target: Target,
-    seconds: float,
-    dns_servers: Sequence[tuple[str, int]],
-    ca_file: str,
-    auth: str = "basic",
-) -> None:
-    """Ask it for a tunnel, as a worker would.
-
-    given        the credentials, where its URL has none
-    seconds      the limit of each step
-    dns_servers  as for a Resolver
-    ca_file      the authorities of an encrypted one; "": the system's
-    auth         as in relay-proxy-auth
-
-    Raises DialError, or OSError where the file cannot be read.
-    """
-    get_hub().loop.update_now()  # its timers count from when it last looked at the clock
-    log = Log(Direct(open_sink("/dev/null", None)))
-    connector = Connector(Resolver(dns_servers, seconds), seconds, seconds, 0, log.cells)
-    try:
-        context = relay_context(ca_file) if proxy.encrypted else None
-        via, ways = f"ogw-{token_hex(6)}".encode(), by_password(auth, Tried(), log.cells)
-        own = OwnPlaces(())
-        relays = Relays([Relay(proxy)], connector, log, via, PasswordSource(given), context, own, seconds, ways)
-        with Interruptible():
-            mailbox = Mailbox()
-            looks_up = proxy.resolves_here and target.address is None
-            addresses = connector.choose(target, lambda _any: ALLOW, mailbox, MOST_ADDRESSES) if looks_up else []
-            _close(relays.dial(target, mailbox, addresses=addresses))
-    finally:
-        connector.close()
 
 
 class Answers(NamedTuple):

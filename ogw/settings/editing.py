@@ -48,6 +48,7 @@ class Outcome:
     remaining       mistakes that the file had before, and still has
     warnings        what the gateway will warn of, and did not before
     made            the file was not there
+    config          what the file says now, or would say; None where it is wrong
     """
 
     path: str
@@ -59,6 +60,7 @@ class Outcome:
     remaining: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     made: bool = False
+    config: Optional[Config] = None
 
     @property
     def changed(self) -> bool:
@@ -371,7 +373,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
         except BaseException:
             editor.take_back()
             raise
-        outcome.policies = _hash(before), _hash(after)
+        outcome.policies, outcome.config = (_hash(before), _hash(after)), after
         if after is not None:
             outcome.warnings = tuple(_new(after.warnings, () if before is None else before.warnings))
     return outcome

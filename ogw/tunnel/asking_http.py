@@ -196,8 +196,9 @@ def _not_authenticated(proxy: RelayProxy, failed: AuthFailed, answer: Optional[R
     if answer is None or failed.withheld:
         error = DialError(reason, f"relay proxy {proxy} {failed.what}")
         return NotOpened(error, False, failed.go_on, is_about_credentials=is_about)
-    listed = ", ".join(offered(answer.headers)) or "no scheme"
-    error = DialError(reason, f"relay proxy {proxy} answers 407 ({listed}) and {failed.what}", 407)
+    schemes = tuple(offered(answer.headers))
+    listed = ", ".join(schemes) or "no scheme"
+    error = DialError(reason, f"relay proxy {proxy} answers 407 ({listed}) and {failed.what}", 407, offered=schemes)
     return NotOpened(error, False, failed.go_on, WHY.get(reason, ""), is_about)
 
 

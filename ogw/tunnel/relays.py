@@ -241,4 +241,4 @@ def _summed_up(failures: list[NotOpened]) -> DialError:
     """Of several failures an answer says more than none; the log gets them all."""
     first = next((failed for failed in failures if failed.like is not None), failures[0]).error
     others = [failed.error.detail for failed in failures if failed.error is not first]
-    return DialError(first.reason, "; ".join([first.detail, *others]), first.status)
+    return DialError(first.reason, "; ".join([first.detail, *others]), first.status, offered=first.offered)

@@ -14,16 +14,23 @@ class DialError(Exception):
 
     status     that of the relay proxy's answer, if it was one that refused
     addresses  the first of those that are not allowed (IP text), where that is the reason
+    offered    the schemes of the relay proxy's 407
     """
 
     def __init__(
-        self, reason: Reason, detail: str, status: Optional[int] = None, addresses: tuple[str, ...] = ()
+        self,
+        reason: Reason,
+        detail: str,
+        status: Optional[int] = None,
+        addresses: tuple[str, ...] = (),
+        offered: tuple[str, ...] = (),
     ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
         self.status = status
         self.addresses = addresses
+        self.offered = offered
 
 
 class UnknownName(DialError):

@@ -26,10 +26,15 @@ from ogw.settings.settings import SETTINGS, Config
 from ogw.wire.relay_proxy import HIDDEN, Credentials
 
 LOG_LINES, LOG_BYTES = 1000, 4 << 20  # from the end, whichever is less
-PACKAGES = ("gevent", "greenlet", "ConfigArgParse", "cryptography", "prometheus-client", "waitress", "rich")
+PACKAGES = ("gevent", "greenlet", "ConfigArgParse", "cryptography", "prometheus-client", "waitress", "rich", "gssapi",
+            "pyspnego")  # fmt: skip
 SYSCTLS = (
     *("net/ipv4/ip_local_port_range", "net/core/somaxconn", "net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem"),
     *("net/ipv4/tcp_mem", "net/netfilter/nf_conntrack_max", "fs/file-max", "fs/nr_open"),
+)
+# What authenticates somebody: tokens and tickets, and what a Digest is answered with.
+TOKEN = re.compile(
+    r'(?i)(\b(?:negotiate|ntlm|basic|bearer)\s+)[A-Za-z0-9+/_.~-]{12,}=*|(\bresponse=\\?"?)[0-9a-f]{32,}'
 )
 
 
@@ -116,7 +121,7 @@ def configuration(config: Config) -> dict[str, Any]:
 
 
 def without_secrets(text: str, config: Config) -> str:
-    """Text of others, such as a log file, in which user names and passwords of relay proxies do not stand.
+    """Text of others, such as a log file, in which no user names and passwords of relay proxies stand, and no tokens.
 
     The gateway never logs one; who else writes to that file nobody knows.
     """
@@ -129,7 +134,7 @@ def without_secrets(text: str, config: Config) -> str:
         for secret in (password, user):
             if secret:
                 text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
-    return text
+    return TOKEN.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
 
 
 def _last_lines(path: str) -> str:

@@ -149,7 +149,7 @@ def _outside(config: Config, hosts: Optional[list[Target]], seconds: float) -> l
         disable=not is_seen,
     )
     with progress if is_seen else nullcontext():  # Debian 12's ends with an empty line, seen or not
-        bar = progress.add_task("", total=len(outside.jobs))
+        bar = progress.add_task("", total=outside.number)
 
         def finished() -> None:
             progress.advance(bar)

@@ -223,7 +223,7 @@ def of_files(config: Config, file: Optional[str]) -> list[Finding]:
         found += _permissions(file, secret)
     if config.relay_proxy_password_file:
         found += _permissions(config.relay_proxy_password_file, True)
-    for path in (config.admin_tls_key, config.admin_token_file):
+    for path in (config.relay_proxy_keytab, config.admin_tls_key, config.admin_token_file):
         found += _permissions(path, True) if path else []
     if config.log_file:
         found.append(_log_file(config.log_file))

@@ -1,6 +1,5 @@
 """What the doctor finds on the way out: DNS servers, relay proxies, and each host that has a name, dialed for real."""
 
-import dataclasses
 import ssl
 import time
 import warnings
@@ -15,10 +14,11 @@ from typing import NamedTuple, Optional
 from cryptography import x509
 
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
+from ogw.cli.doctor.relays import AREA as RELAY
+from ogw.cli.doctor.relays import RelayProxies
 from ogw.policy.advice import REASONS
 from ogw.policy.hosts import Policy
 from ogw.policy.names import NOBODY, Names
-from ogw.policy.relay_entry import RelayEntry
 from ogw.policy.rules import Kind, Rule, of_stage
 from ogw.policy.subjects import read_by_others, shown
 from ogw.policy.tls_rules import Mode
@@ -29,7 +29,6 @@ from ogw.service.dialer import dialer_of, own_places
 from ogw.service.probe import Probe, Probed, ask_server, in_parallel
 from ogw.settings.named import flags_without_gateway
 from ogw.settings.settings import Config
-from ogw.tunnel.asking_socks import SOCKS_REPLIES
 from ogw.tunnel.name_files import RESOLV_CONF, read_resolv_conf
 from ogw.wire.connect import Target, parse_target
 from ogw.wire.place import place
@@ -42,8 +41,17 @@ SLOW = 1.0  # seconds for a look-up
 MOST_SHOWN = 5  # rules that cannot be tested
 VIA = b"ogw-doctor"
 
+AREAS = ("dns", RELAY, "hosts")
+
 Done = Callable[[], object]
-Job = Callable[[], list[Finding]]
+
+
+class Job(NamedTuple):
+    """Something to find out about a place."""
+
+    area: str
+    where: str
+    do: Callable[[], list[Finding]]
 
 
 class Wanted(NamedTuple):
@@ -104,34 +112,54 @@ class Outside:
         self._probe = Probe(self._dialer, context, config.handshake_timeout)
         self._straight = [one for one in wanted if self._dialer.goes_straight(one.target, one.client)]
         self._youngest: Optional[tuple[float, str]] = None  # the latest begin of a certificate, and whose
-        self.jobs: list[tuple[str, str, Job]] = [*self._dns_jobs(), *self._relay_jobs()]
-        self.jobs += [("hosts", str(one.target), partial(self._host, one)) for one in wanted]
+        self._relays = RelayProxies(config, self._targets())
+        self._stages = self._all_stages()
+
+    def _all_stages(self) -> list[list[Job]]:
+        """The jobs, of which those of a stage are done at the same time."""
+        proxies = self._config.ways.proxies
+        first = self._dns_jobs() + [Job(RELAY, str(one), partial(self._relays.ask, one)) for one in proxies]
+        first += [Job("hosts", str(one.target), partial(self._host, one)) for one in self._straight]
+        if not proxies:
+            return [first]
+        behind = [one for one in self._wanted if one not in self._straight]
+        trial = Job(RELAY, "", self._relays.try_those_that_want_credentials)
+        return [first, [trial], [Job("hosts", str(one.target), partial(self._host_behind, one)) for one in behind]]
+
+    @property
+    def number(self) -> int:
+        """Of jobs."""
+        return sum(map(len, self._stages))
 
     def examine(self, seconds: float, finished: Done) -> list[Finding]:
         """Run all jobs within so many seconds. `finished` is called after each."""
+        until = time.monotonic() + seconds
+        late = _("not finished within {seconds:g} s").format(seconds=seconds)
+        found: list[Finding] = []
         try:
-            results = in_parallel([job for _area, _where, job in self.jobs], AT_A_TIME, seconds, finished)
+            for jobs in self._stages:
+                left = max(until - time.monotonic(), 0.0)
+                results = in_parallel([job.do for job in jobs], AT_A_TIME, left, finished)
+                for job, result in zip(jobs, results, strict=True):
+                    more = [untested(job.area, job.where, late, _("give it longer: --timeout SECONDS"))]
+                    found += more if result is None else result
         finally:
             self._dialer.close()
-        found: list[Finding] = []
-        for (area, where, _job), result in zip(self.jobs, results, strict=True):
-            late = untested(area, where, _("not finished within {seconds:g} s").format(seconds=seconds),
-                            _("give it longer: --timeout SECONDS"))  # fmt: skip
-            found += [late] if result is None else result
+        found.sort(key=lambda finding: AREAS.index(finding.area))
         return [*found, *self._not_testable(), *self._clock()]
 
     # DNS.
 
-    def _dns_jobs(self) -> list[tuple[str, str, Job]]:
+    def _dns_jobs(self) -> list[Job]:
         names = [one.target.host for one in self._wanted if self._dialer.resolves(one.target, one.client)]
         names += [proxy.target.host for proxy in self._ways.proxies if proxy.target.address is None]
         servers = list(self._config.dns_servers) or resolv_conf()
-        jobs: list[tuple[str, str, Job]] = []
+        jobs: list[Job] = []
         for server in servers:
             where = place(*server)
-            jobs.append(("dns", where, partial(self._dns_server, server, where, names[:1])))
+            jobs.append(Job("dns", where, partial(self._dns_server, server, where, names[:1])))
         if not servers:
-            jobs.append(("dns", RESOLV_CONF, partial(_no_dns_server, bool(names))))
+            jobs.append(Job("dns", RESOLV_CONF, partial(_no_dns_server, bool(names))))
         return jobs
 
     def _dns_server(self, server: tuple[str, int], where: str, names: Sequence[str]) -> list[Finding]:
@@ -156,12 +184,12 @@ class Outside:
 
     # Relay proxies.
 
-    def _relay_jobs(self) -> list[tuple[str, str, Job]]:
+    def _targets(self) -> dict[RelayProxy, Optional[Target]]:
+        """What to ask each of them for."""
         behind = [one for one in self._wanted if one not in self._straight]
-        return [
-            ("relay proxy", str(proxy), partial(self._relay, proxy, self._through(number, behind)[:1]))
-            for number, proxy in enumerate(self._ways.proxies)
-        ]
+        ways = self._config.ways
+        through = [self._through(number, behind) for number in range(len(ways.proxies))]
+        return {proxy: found[0].target if found else None for proxy, found in zip(ways.proxies, through, strict=True)}
 
     def _through(self, number: int, behind: Sequence[Wanted]) -> list[Wanted]:
         """Whose way leads through this relay proxy, first of all or where others fail."""
@@ -172,29 +200,11 @@ class Outside:
             later += [one] if way.named and number in way.general else []
         return first + later
 
-    def _relay(self, proxy: RelayProxy, behind: Sequence[Wanted]) -> list[Finding]:
-        """Each of them is asked on its own, as if it were the only one."""
-        where = str(proxy)
-        if not behind:
-            what = _("there is no plain host to ask it for; `--host HOST` names one")
-            return [untested("relay proxy", where, what)]
-        alone = dataclasses.replace(self._config, relay_proxy=(RelayEntry(proxy),), relay_proxy_bypass=())
-        dialer = dialer_of(alone, self._policy, self._log, VIA, self._own)
-        one = behind[0]
-        to = self._policy.judge_target(one.target, one.client, None, one.names).to
-        probed = Probe(dialer, ssl.create_default_context(), 1.0).try_target(one.target, to, one.client, tls=False)
-        dialer.close()
-        if probed.failure is None:
-            with_user = proxy.credentials is not None or bool(self._config.relay_proxy_username.reveal())
-            what = _("opens a tunnel to {target} in {milliseconds:.0f} ms").format(
-                target=one.target, milliseconds=probed.dial * 1000
-            )
-            return [ok("relay proxy", where, what + (_(", with the credentials") if with_user else ""))]
-        do = REASONS[probed.failure.token].do
-        if probed.status not in (None, 407) or probed.failure in SOCKS_REPLIES:
-            # It answers, and took the credentials; the target may be the matter.
-            return [warning("relay proxy", where, probed.detail, do)]
-        return [problem("relay proxy", where, probed.detail, do)]
+    def _host_behind(self, one: Wanted) -> list[Finding]:
+        if self._relays.refused:
+            what = _("not tried: a relay proxy refuses the credentials, and each refusal may count")
+            return [untested("hosts", str(one.target), what)]
+        return self._host(one)
 
     # Hosts.
 

@@ -6,24 +6,20 @@ import json
 import os
 import sys
 from gettext import gettext as _
-from typing import Optional
 
 from ogw.cli.edit.change import CODES, add_config, add_flags, make
 from ogw.cli.edit.config import must, text_of
+from ogw.cli.edit.relay_wish import AUTH, OF_RELAYS, URL, Wish, forget
 from ogw.cli.exits import FAILED, OK, Failed
 from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, parser_of
+from ogw.policy.relay_entry import WORDS
 from ogw.settings import password_file as kept
-from ogw.settings.editing import Editor, WrongValue
-from ogw.settings.ini.file import EditError
+from ogw.settings.kinds import Choice
 from ogw.settings.setting import shown_as
-from ogw.settings.settings import SETTINGS
-from ogw.wire.relay_proxy import credentials
 
-URL, USER, PASSWORD, FILE = (
-    SETTINGS[name]
-    for name in ("relay-proxy", "relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file")
-)
+AUTHS = AUTH.read.words if isinstance(AUTH.read, Choice) else ()
+BY_PASSWORD = ("basic", "digest", "ntlm")  # these cannot be without a user name
 
 
 def parser(verb: str) -> Parser:
@@ -55,10 +51,7 @@ def _get(asked: argparse.Namespace) -> int:
 def show(path: str, as_json: bool = False) -> int:
     """Print what this INI file says of relay proxies; the exit code."""
     text = text_of(path)
-    found = {
-        setting.name: [shown_as(setting, one) for _line, one in text.texts(setting.name)]
-        for setting in (URL, USER, PASSWORD, FILE)
-    }
+    found = {setting.name: [shown_as(setting, one) for _line, one in text.texts(setting.name)] for setting in OF_RELAYS}
     if as_json:
         print(json.dumps(found, indent=2))
     else:
@@ -74,33 +67,87 @@ def _set_parser() -> Parser:
     made = parser_of(
         "relay-proxy set",
         _(
-            "Go out through a proxy; further ones are for when it fails. The password is read from standard input, or "
+            "Go out through a proxy; further ones are for when it fails, or for the hosts that a for= behind a URL "
+            "names. Each is asked what it offers, without credentials, and then tried; without --auth the strongest "
+            "way that can be used with what is named here is taken. The password is read from standard input, or "
             "stands in a file, and goes into a file of its own beside the INI file that only its owner can read."
         ),
         examples=[
             "ogw relay-proxy set http://proxy.example.com:3128 --reload",
             "ogw relay-proxy set https://proxy.example.com:3129 --username gateway --password-stdin < password",
-            "ogw relay-proxy set http://proxy.example.com:3128 --username gateway --password-file /etc/ogw/password",
+            "ogw relay-proxy set http://proxy.example.com:3128 --username 'CORP\\gateway' --password-file password",
+            "ogw relay-proxy set http://proxy.example.com:3128 --auth negotiate --keytab /etc/ogw/gateway.keytab",
+            "ogw relay-proxy set socks5h://socks.example.com:1080 for=*.azure-automation.net http://proxy.example.com",
         ],
         codes=CODES,
     )
-    made.add_argument("url", nargs="+", metavar="URL")
-    made.add_argument("--username", default="", metavar="NAME")
+    made.add_argument(
+        "url",
+        nargs="+",
+        metavar="URL",
+        help=_("http://, https://, socks5:// or socks5h://; with for=RULES behind it for these targets alone"),
+    )
+    made.add_argument("--auth", choices=AUTHS, default="", help=_("how it is to know the gateway"))
+    made.add_argument("--username", default="", metavar="NAME", help=_("DOMAIN\\NAME for NTLM"))
     made.add_argument("--password-stdin", action="store_true", help=_("read the password from standard input"))
     made.add_argument("--password-file", default="", metavar="FILE", help=_("the password is in this file"))
+    made.add_argument("--keytab", default="", metavar="FILE", help=_("the gateway's key for Kerberos is in this file"))
+    made.add_argument("--principal", default="", metavar="NAME", help=_("which one in the keytab (the first)"))
+    made.add_argument("--ticket-cache", default="", metavar="CACHE", help=_("or its tickets are in this cache"))
+    made.add_argument("--no-try", action="store_true", help=_("ask and try nobody"))
     add_flags(made)
     made.set_defaults(do=_set)
     return made
 
 
 def _set(asked: argparse.Namespace) -> int:
+    from ogw.cli.edit.relay_trial import Trial  # here: it needs the loop, for which no other command waits
+
+    why = _wrong_with(asked)
+    if why:
+        parser("set").error(why)
+    wish = Wish(
+        entries(asked.url),
+        asked.auth,
+        asked.username,
+        from_stdin() if asked.password_stdin else None,
+        _absolute(asked.password_file),
+        _absolute(asked.keytab),
+        asked.principal,
+        asked.ticket_cache,
+    )
+    trial = Trial(tries=not asked.no_try and not asked.dry_run)
+    return make(asked, lambda editor: trial.use(editor, beside(asked), wish), trial.told)
+
+
+def _wrong_with(asked: argparse.Namespace) -> str:
+    """With the flags together; "" for nothing."""
     if asked.password_stdin and asked.password_file:
-        parser("set").error(_("--password-stdin and --password-file do not go together"))
+        return _("--password-stdin and --password-file do not go together")
     if (asked.password_stdin or asked.password_file) and not asked.username:
-        parser("set").error(_("--username: name it, too"))
-    password = from_stdin() if asked.password_stdin else None
-    file = asked.password_file and os.path.abspath(asked.password_file)
-    return make(asked, lambda editor: use(editor, beside(asked), asked.url, asked.username, password, file))
+        return _("--username: name it, too")
+    if asked.auth in BY_PASSWORD and (asked.keytab or asked.ticket_cache):
+        return _("--keytab, --ticket-cache: they go with --auth negotiate, not with {auth}").format(auth=asked.auth)
+    if asked.keytab and asked.ticket_cache:
+        return _("--keytab and --ticket-cache do not go together")
+    if asked.principal and not (asked.keytab or asked.ticket_cache):
+        return _("--keytab: name it, too; there is a principal for it")
+    return ""
+
+
+def _absolute(path: str) -> str:
+    return path and os.path.abspath(path)
+
+
+def entries(words: list[str]) -> list[str]:
+    """Of relay-proxy, from words of a command line: for= and the like belong to the URL before them."""
+    found: list[str] = []
+    for word in words:
+        if word.partition("=")[0] in WORDS and "=" in word and found:
+            found[-1] += f" {word}"
+        else:
+            found.append(word)
+    return found
 
 
 def from_stdin() -> str:
@@ -139,71 +186,3 @@ def _clear(asked: argparse.Namespace) -> int:
 def beside(asked: argparse.Namespace) -> str:
     """The path of the INI file itself, which a password's file lies beside."""
     return os.path.realpath(file_of(asked))
-
-
-def use(
-    editor: Editor,
-    ini: str,
-    urls: list[str],
-    user: str = "",
-    password: Optional[str] = None,
-    password_file: str = "",
-) -> None:
-    """Make these the relay proxies, with these credentials for those whose URL has none; without a user, with none.
-
-    ini       the INI file's own path, beside which a password goes into a file
-    """
-    if password is not None:
-        password_file = _keep(editor, ini, password)
-    _forget_file(editor, ini, password_file)
-    editor.set(URL, urls)
-    for setting, value in ((USER, user), (FILE, password_file), (PASSWORD, "")):
-        if value:
-            editor.set(setting, [value])
-        elif editor.entries(setting):
-            editor.unset(setting)
-
-
-def forget(editor: Editor, ini: str) -> bool:
-    """No relay proxies any more; False where there were none."""
-    there = [setting for setting in (URL, USER, PASSWORD, FILE) if editor.entries(setting)]
-    if not there:
-        return editor.unset(URL)  # which says that it is not there
-    _forget_file(editor, ini, "")
-    for setting in there:
-        editor.unset(setting)
-    return True
-
-
-def _forget_file(editor: Editor, ini: str, other: str) -> None:
-    """A password's file that we made goes when it is used no more; somebody else's stays."""
-    ours = kept.beside(ini)
-    for entry in editor.entries(FILE):
-        if entry.text == other:
-            continue
-        if entry.text in (ours, kept.NAME):
-            editor.when_done(lambda: kept.delete(ours))
-        else:
-            editor.say(_("{file} with the password stays; delete it if nobody else needs it").format(file=entry.text))
-
-
-def _keep(editor: Editor, ini: str, password: str) -> str:
-    """Write the password into a file beside the INI file; its path. Raises EditError."""
-    path = kept.beside(ini)
-    try:
-        credentials("", password)
-        data = password.encode() + b"\n"
-        if not password or len(data) > kept.LARGEST:
-            raise ValueError(_("is empty or too long"))
-    except ValueError as error:
-        raise WrongValue(_("the password {error}").format(error=error)) from None
-    try:
-        before = kept.data_of(path)
-        if before != data:
-            # It must be there when the new configuration is checked; where that fails, or was only tried, it goes back.
-            editor.if_not_done(lambda: kept.put_back(path, before, ini))
-            kept.write(path, data, ini)
-            editor.note(PASSWORD, "" if before is None else "before", password)
-    except OSError as error:
-        raise EditError(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
-    return path

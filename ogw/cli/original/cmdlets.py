@@ -16,9 +16,10 @@ from gettext import gettext as _
 from typing import NamedTuple
 
 from ogw.cli.commands import whole_name
-from ogw.cli.edit import relay_proxy
 from ogw.cli.edit.change import make
 from ogw.cli.edit.config import text_of
+from ogw.cli.edit.relay_proxy import show
+from ogw.cli.edit.relay_wish import URL, Wish, forget
 from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.gateway import file_of, gateway_of
 from ogw.cli.live.orders import reloaded, tell_of_reload
@@ -45,11 +46,15 @@ class NotUnderstood(Exception):
 
 @dataclass
 class Call:
-    """A cmdlet and its values by parameter; empty ones are given, None are not."""
+    """A cmdlet and its values by parameter; empty ones are given, None are not.
+
+    tries  a relay proxy is asked and tried
+    """
 
     cmdlet: "Cmdlet"
     values: dict[str, str] = field(default_factory=dict)
     what_if: bool = False
+    tries: bool = False
 
     def get(self, parameter: str) -> str:
         return self.values.get(parameter, "")
@@ -133,22 +138,24 @@ def _set_relay_proxy(call: Call) -> list[str]:
         return ["relay-proxy", "clear"]
     if call.get("Password") and not user:
         raise NotUnderstood(_("a password, but no user name; add -Username NAME"))
-    words = ["relay-proxy", "set", shown_as(relay_proxy.URL, address)]
+    words = ["relay-proxy", "set", shown_as(URL, address)]
     words += ["--username", user] if user else []
     return words + (["--password-stdin"] if call.get("Password") else [])
 
 
 def _change_relay_proxy(call: Call, editor: Editor, path: str) -> bool:
+    from ogw.cli.edit.relay_trial import Trial  # here: it needs the loop, for which no other cmdlet waits
+
     if call.get("Address"):
-        password = call.get("Password") or None
-        relay_proxy.use(editor, path, [call.get("Address")], call.get("Username"), password)
+        wish = Wish([call.get("Address")], user=call.get("Username"), password=call.get("Password") or None)
+        Trial(call.tries).use(editor, path, wish)
     else:
-        relay_proxy.forget(editor, path)
+        forget(editor, path)
     return True
 
 
 def _show_relay_proxy(_call: Call, path: str) -> int:
-    relay_proxy.show(path)
+    show(path)
     return OK
 
 
@@ -178,12 +185,13 @@ def _restart(call: Call) -> list[str]:
 
 
 RESTART = Cmdlet("Restart-Service", ("Name!",), _restart)
+SET_RELAY_PROXY = Cmdlet("Set-OMSGatewayRelayProxy", ("Address!", "Username", "Password"), _set_relay_proxy,
+                         change=_change_relay_proxy)  # fmt: skip
 CMDLETS = [
     Cmdlet("Get-OMSGatewayConfig", ("Name",), _get_config, show=_show_config),
     Cmdlet("Set-OMSGatewayConfig", ("Name!", "Value"), _set_config, change=_change_config),
     Cmdlet("Get-OMSGatewayRelayProxy", (), lambda _call: ["relay-proxy", "get"], show=_show_relay_proxy),
-    Cmdlet("Set-OMSGatewayRelayProxy", ("Address!", "Username", "Password"), _set_relay_proxy,
-           change=_change_relay_proxy),
+    SET_RELAY_PROXY,
     *_list("allowed-host", "AllowedHost", "Host"),
     *_list("allowed-client-certificate", "AllowedClientCertificate", "Subject"),
     RESTART,
@@ -290,7 +298,7 @@ class CmdletParser(Parser):
             rest = _cut(rest)
             if asked.help:
                 cmdlet = _cmdlet(whole_name(rest)[0])
-                flags = "" if cmdlet.show else " [--config FILE] [--reload] [--dry-run] [--run-dir FOLDER]"
+                flags = "" if cmdlet.show else " [--config FILE] [--reload] [--dry-run] [--no-try] [--run-dir FOLDER]"
                 print(_("usage: ogw {usage}{flags}").format(usage=cmdlet.usage, flags=flags))
                 self.exit()
             asked.call = parsed(rest)
@@ -307,6 +315,7 @@ def run(asked: argparse.Namespace) -> int:
     """Raises Failed."""
     call: Call = asked.call
     asked.dry_run = asked.dry_run or call.what_if
+    call.tries = not (asked.dry_run or asked.no_try)
     meant = call.meant()
     message = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to do for it here")
     print(message, file=sys.stderr)
@@ -341,7 +350,8 @@ def _cut(words: list[str]) -> list[str]:
 
 def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """ogw's flags, which begin with two dashes, and the words that remain. Raises Wrong."""
-    asked = argparse.Namespace(config=None, run_dir="", reload=False, dry_run=False, json=False, help=False)
+    asked = argparse.Namespace(config=None, run_dir="", reload=False, dry_run=False, no_try=False,
+                               json=False, help=False)  # fmt: skip
     rest: list[str] = []
     left = list(words)
     while left:
@@ -351,7 +361,7 @@ def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             if not equals and not left:
                 raise Wrong(_("{flag} has no value behind it").format(flag=flag))
             setattr(asked, flag[2:].replace("-", "_"), value if equals else left.pop(0))
-        elif word in ("--reload", "--dry-run", "--help"):
+        elif word in ("--reload", "--dry-run", "--no-try", "--help"):
             setattr(asked, word[2:].replace("-", "_"), True)
         elif word in ("-?", "-h") and rest:
             asked.help = True

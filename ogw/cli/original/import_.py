@@ -9,7 +9,7 @@ from gettext import gettext as _
 from ogw.cli.edit.change import CODES, add_flags, make
 from ogw.cli.exits import FAILED, OK, Failed
 from ogw.cli.live.gateway import file_of
-from ogw.cli.original.cmdlets import RESTART, Call, NotUnderstood, parsed, warn_of_password
+from ogw.cli.original.cmdlets import RESTART, SET_RELAY_PROXY, Call, NotUnderstood, parsed, warn_of_password
 from ogw.cli.original.powershell import Unreadable, statements
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
@@ -34,6 +34,7 @@ def parser() -> Parser:
         },
     )
     made.add_argument("file", metavar="FILE", help=_("the script; - is standard input"))
+    made.add_argument("--no-try", action="store_true", help=_("ask and try no relay proxy"))
     add_flags(made)
     return made
 
@@ -46,6 +47,7 @@ def run(asked: argparse.Namespace) -> int:
             print(clean(f"{line}: {call.cmdlet.name} -> {_becomes(call)}"))
         warn_of_password(call)
     path = os.path.realpath(file_of(asked))
+    last = next((call for _line, call in reversed(calls) if call.cmdlet is SET_RELAY_PROXY and not call.what_if), None)
 
     def change(editor: Editor) -> None:
         mistakes = []
@@ -53,6 +55,7 @@ def run(asked: argparse.Namespace) -> int:
             if call.cmdlet.change is None or call.what_if:
                 continue
             try:
+                call.tries = call is last and not (asked.dry_run or asked.no_try)
                 call.cmdlet.change(call, editor, path)
             except EditError as error:
                 mistakes.append(f"{asked.file}:{line}: {error}")

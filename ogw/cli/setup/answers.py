@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Optional
 
-from ogw.cli.edit.relay_proxy import forget, use
+from ogw.cli.edit.relay_wish import AUTH, KEYTAB, PRINCIPAL, URL, Wish, forget, use
 from ogw.cli.setup.place import Place
 from ogw.settings import password_file as kept
 from ogw.settings.editing import Editor, Outcome, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS
 from ogw.settings.usual import DEFAULT_FILE
+
+WITH_URL = (AUTH, KEYTAB, PRINCIPAL)  # they go with the relay proxies that they were given for
 
 
 @dataclass
@@ -48,31 +50,38 @@ def change_of(answers: Answers, ini: str) -> Callable[[Editor], None]:
     """The edit of the INI file."""
 
     def change(editor: Editor) -> None:
+        done = set()
         for name, texts in answers.values.items():
             setting = SETTINGS[name]
-            if name == "relay-proxy":
-                _relay_proxies(editor, answers, texts, ini)
-            elif setting.listed:
+            if setting is URL and _relay_proxies(editor, answers, texts, ini):
+                done = {one.name for one in WITH_URL}
+            elif setting.listed and setting is not URL:
                 for text in texts:
                     editor.add(setting, text)
-            else:
+            elif setting not in (URL, *WITH_URL):
                 editor.set(setting, texts)
+        for one in WITH_URL:
+            if one.name in answers.values and one.name not in done:
+                editor.set(one, answers.values[one.name])
 
     return change
 
 
-def _relay_proxies(editor: Editor, answers: Answers, urls: list[str], ini: str) -> None:
-    before = [entry.text for entry in editor.entries(SETTINGS["relay-proxy"])]
+def _relay_proxies(editor: Editor, answers: Answers, urls: list[str], ini: str) -> bool:
+    """Whether all that belongs to them is settled, too."""
+    before = [entry.text for entry in editor.entries(URL)]
+    auth, keytab, principal = (answers.values.get(setting.name, [""])[0] for setting in WITH_URL)
     if not urls:
-        if before:
-            forget(editor, ini)
-    elif urls != before or answers.username or answers.anonymous:
-        # Credentials go to no proxy that they were not given for.
-        file = ""
-        if answers.password is not None:
-            file = kept.NAME  # which is meant from the folder of the INI file
-            _write_password(answers.password, ini)
-        use(editor, ini, urls, answers.username, password_file=file)
+        return bool(before) and forget(editor, ini)
+    if urls == before and not (answers.username or answers.anonymous or keytab):
+        return False
+    # Credentials go to no proxy that they were not given for.
+    file = ""
+    if answers.password is not None:
+        file = kept.NAME  # which is meant from the folder of the INI file
+        _write_password(answers.password, ini)
+    use(editor, ini, Wish(urls, auth, answers.username, None, file, keytab, principal))
+    return True
 
 
 def _write_password(password: str, ini: str) -> None:
@@ -90,7 +99,8 @@ def preview(answers: Answers, place: Place) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="ogw-setup-") as folder:
         copy = os.path.join(folder, os.path.basename(place.ini))
         try:
-            for path in (place.ini, place.password_file, ca_file(answers, place)):
+            named = [named_file(answers, place, name) for name in ("relay-proxy-ca-file", KEYTAB.name)]
+            for path in (place.ini, place.password_file, *named):
                 if os.path.exists(path):
                     _copy_beside(path, place, folder)
             return edit(copy, change_of(answers, copy), dry_run=True)
@@ -100,9 +110,9 @@ def preview(answers: Answers, place: Place) -> Outcome:
             raise EditError(f"{place.ini}: {error.strerror}") from None
 
 
-def ca_file(answers: Answers, place: Place) -> str:
-    """The file with authorities that the settings will name; "" for none."""
-    texts = answers.values.get("relay-proxy-ca-file") or place.texts("relay-proxy-ca-file")
+def named_file(answers: Answers, place: Place, name: str) -> str:
+    """The file that this setting will name; "" for none."""
+    texts = answers.values.get(name) or place.texts(name)
     if not texts or not texts[0]:
         return ""
     return place.root + os.path.join(os.path.dirname(DEFAULT_FILE), texts[0])

@@ -12,7 +12,7 @@ from ogw.cli.setup.place import Place
 from ogw.cli.setup.port import closing, opening
 from ogw.cli.setup.service_unit import LOW_PORTS_FILE, PACKAGED, beside_packaged, is_packaged, unit_text
 from ogw.cli.setup.step import Step, by_commands, contents, removing_with_folder, write
-from ogw.cli.setup.user import letting_it_read, making_user
+from ogw.cli.setup.user import letting_it_read, letting_it_read_keytab, making_user
 from ogw.settings import password_file as kept
 from ogw.settings.editing import edit
 
@@ -25,7 +25,7 @@ def plan(answers: Answers, place: Place) -> list[Step]:
         steps.append(making_user(place))
     steps.append(_ini(answers, place))
     if answers.service:
-        steps.append(letting_it_read(answers, place))
+        steps += [letting_it_read(answers, place), *letting_it_read_keytab(answers, place)]
         steps += _beside_packaged(place, new) if is_packaged(answers.program, place.root) else [
             _unit(answers, place, new)]  # fmt: skip
     if answers.firewall:

@@ -15,10 +15,11 @@ from ogw.cli.setup.answers import Answers, allows_any
 from ogw.cli.setup.firewall import CallFailed, find_firewall
 from ogw.cli.setup.place import Place, place_of
 from ogw.cli.setup.plan import plan
+from ogw.cli.setup.questions import agrees
+from ogw.cli.setup.relay_dialogue import settle_silently
 from ogw.cli.setup.removal import undo
 from ogw.cli.setup.service_unit import find_program, unreachable, what_to_do
 from ogw.cli.setup.step import Step, perform, show
-from ogw.cli.setup.trial import TrialFailed, try_proxy
 from ogw.machine.systemd import systemd_runs
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
@@ -26,7 +27,8 @@ from ogw.settings.settings import SETTINGS
 
 # Its own flags are for what is secret, and for what keeps a secret.
 NOT_FLAGS = {name for one in SETTINGS.values() for name in (one.secret and one.name, one.better) if name}
-SHOWN_FLAGS = ("listen-port", "allowed-host", "preset", "workspace", "region", "relay-proxy")
+SHOWN_FLAGS = ("listen-port", "allowed-host", "preset", "workspace", "region", "relay-proxy", "relay-proxy-auth",
+               "relay-proxy-keytab")  # fmt: skip
 # What the original's installer takes.
 PARAMETERS = (
     *(setting.installer for setting in SETTINGS.values() if setting.installer),
@@ -63,7 +65,7 @@ def parser() -> Parser:
     made.add_argument("--service", choices=("yes", "no"), help=_("install and start the systemd unit (yes)"))
     made.add_argument("--firewall", choices=("yes", "no"), help=_("open the port in the firewall (yes)"))
     made.add_argument("--program", default="", metavar="FILE", help=_("what the service runs (this program)"))
-    made.add_argument("--username", default="", metavar="NAME", help=_("of the relay proxy"))
+    made.add_argument("--username", default="", metavar="NAME", help=_("of the relay proxy; DOMAIN\\NAME for NTLM"))
     made.add_argument("--password-stdin", action="store_true", help=_("read its password from standard input"))
     made.add_argument("--uninstall", action="store_true",
                         help=_("stop and remove unit and firewall rule; the INI file stays"))  # fmt: skip
@@ -235,14 +237,8 @@ def _complete(answers: Answers, asked: argparse.Namespace, place: Place) -> None
     if answers.service and (why := unreachable(answers.program, place.root)):
         raise Failed(_("a service cannot run ogw as it is installed: {why}; {what}; nothing was changed").format(
             why=why, what=what_to_do()))  # fmt: skip
-    urls = answers.values.get("relay-proxy", [])
-    if asked.dry_run:
-        return
-    for url in urls:
-        try:
-            print(try_proxy(url, answers, place))
-        except TrialFailed as error:
-            print(_("ogw: {error}; going on all the same").format(error=error), file=sys.stderr)
+    if answers.values.get("relay-proxy") and not asked.dry_run:
+        settle_silently(answers, place)
 
 
 def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent: bool) -> int:
@@ -253,7 +249,7 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
     if not todo:
         print(_("Nothing to do: all of this is so already."))
     if todo and not asked.dry_run:
-        if not silent and not dialogue.agrees(_("Do it?"), True):
+        if not silent and not agrees(_("Do it?"), True):
             raise Failed(_("nothing was changed"))
         _perform(todo, asked)
     if not allows_any(answers, place):
@@ -299,7 +295,7 @@ def _uninstall(asked: argparse.Namespace, place: Place) -> int:
         if not asked.yes:
             if not sys.stdin.isatty():
                 raise Wrong(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
-            if not dialogue.agrees(question, not asked.purge):
+            if not agrees(question, not asked.purge):
                 raise Failed(_("nothing was changed"))
         _perform(todo, asked)
     if not asked.purge and os.path.exists(place.ini):

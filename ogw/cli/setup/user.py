@@ -5,7 +5,8 @@ import pwd
 import shlex
 from gettext import gettext as _
 
-from ogw.cli.setup.answers import Answers
+from ogw.cli.edit.relay_wish import KEYTAB
+from ogw.cli.setup.answers import Answers, named_file
 from ogw.cli.setup.place import Place
 from ogw.cli.setup.step import Step, by_commands
 from ogw.settings import password_file as kept
@@ -30,7 +31,8 @@ def has_user() -> bool:
 
 def letting_it_read(answers: Answers, place: Place) -> Step:
     """A service that cannot read its configuration would go on without it, and deny everything."""
-    files = [place.ini, place.password_file]
+    keytab = named_file(answers, place, KEYTAB.name)
+    files = [place.ini, place.password_file, *([keytab] if _is_ours(keytab, place) else [])]
     inside = [path.removeprefix(place.root) for path in files if os.path.exists(path)]
     if place.ini.removeprefix(place.root) not in inside:
         inside.insert(0, DEFAULT_FILE)
@@ -55,6 +57,21 @@ def letting_it_read(answers: Answers, place: Place) -> Step:
         None if place.root else do,
         by_hand,
     )
+
+
+def letting_it_read_keytab(answers: Answers, place: Place) -> list[Step]:
+    """One that lies elsewhere may be for others, too, so who may read it is not decided here."""
+    keytab = named_file(answers, place, KEYTAB.name)
+    if not keytab or _is_ours(keytab, place):
+        return []
+    path = keytab.removeprefix(place.root)
+    by_hand = (shlex.join(["chgrp", USER, path]), shlex.join(["chmod", "g+r", path]))
+    does = _("let {user} read {files}").format(user=USER, files=path)
+    return [Step(does, lambda: not place.root and os.path.exists(path) and _reads(path), None, by_hand)]
+
+
+def _is_ours(path: str, place: Place) -> bool:
+    return os.path.dirname(path) == os.path.dirname(place.ini)
 
 
 def _reads(path: str) -> bool:

@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from harness.askers import DIGEST, Offering
 from harness.certificates import with_common_names
 from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import NXDOMAIN, SILENT, Dns
@@ -26,6 +27,7 @@ from harness.tls import TlsServer
 from harness.upstreams import Server, echo, server_context, swallow
 from harness.waiting import until
 
+from ogw.cli.doctor.bundle import without_secrets
 from ogw.cli.doctor.reach import Outside
 from ogw.service.probe import Probed
 from ogw.settings.loader import load
@@ -483,3 +485,44 @@ def test_a_certificate_that_its_parser_fails_on_is_a_finding_and_no_traceback(ol
     probed = Probed(certificate=with_common_names("till-7").replace(old, new), version="TLSv1.3")
     finding = Outside(load(["--allowed-host", NAME], {}), [], [])._with_certificate("there", probed, "reached")
     assert "its certificate cannot be read" in finding.what and finding.state.value == "warning"
+
+
+def test_what_a_relay_proxy_offers_is_told_and_a_better_way_than_the_one_that_is_used(flags, server, authority_file):
+    with Offering(DIGEST, "Basic realm=x", takes=f"{USER}:{PASSWORD}") as proxy:
+        words = ("--relay-proxy", proxy.url, "--relay-proxy-username", USER, "--host", NAME)
+        _code, findings = examined(*flags, *words, OGW_RELAY_PROXY_PASSWORD=PASSWORD)
+    found = one(findings, "relay proxy")
+    assert found["state"] == "warning" and "with the credentials (Basic)" in found["what"]
+    assert "it offers Digest, Basic" in found["what"] and "readable" in found["what"]
+    assert found["do"] == "set relay-proxy-auth = digest"
+
+
+def test_credentials_that_are_refused_are_sent_once_for_all_relay_proxies_and_hosts(flags):
+    with Offering("Basic realm=x") as first, Offering("Basic realm=x") as second:
+        words = ("--relay-proxy", f"{first.url}, {second.url}", "--relay-proxy-username", USER)
+        code, findings = examined(*flags, *words, "--host", "other.example", OGW_RELAY_PROXY_PASSWORD=PASSWORD)
+    assert (code, len(first.shown) + len(second.shown)) == (1, 1)
+    assert one(findings, "relay proxy", first.url)["state"] == "problem"
+    assert "were refused already" in one(findings, "relay proxy", second.url)["what"]
+    assert "a relay proxy refuses the credentials" in one(findings, "hosts")["what"]
+
+
+def test_one_that_wants_credentials_where_there_are_none_is_told_what_to_name(flags):
+    with Offering("Negotiate", "NTLM") as proxy:
+        code, findings = examined(*flags, "--relay-proxy", proxy.url)
+    found = one(findings, "relay proxy")
+    assert (code, found["state"]) == (1, "problem") and "offers Negotiate, NTLM" in found["what"]
+    assert "--auth negotiate --keytab FILE" in found["do"]
+
+
+@pytest.mark.parametrize(
+    ("line", "token"),
+    [
+        ("Proxy-Authorization: Negotiate YIIZxgYGKwYBBQUCoIIZujCCGbag", "YIIZxg"),
+        ("NTLM TlRMTVNTUAADAAAAGAAYAIAAAAA=", "TlRMTVNT"),
+        ('Digest username="x", response="6629fae49393a05397450978507c4ef1"', "6629fae4"),
+    ],
+)
+def test_tokens_of_others_are_not_in_a_bundle(line, token):
+    told = without_secrets(f"before {line} behind\n", load(["--allowed-host", NAME], {}))
+    assert token not in told and "(hidden)" in told and told.startswith("before ") and told.endswith(" behind\n")

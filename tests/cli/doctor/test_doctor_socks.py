@@ -11,8 +11,8 @@ from harness.tls import TlsServer
 from harness.upstreams import Server, echo, server_context
 
 from ogw.policy.decision import Reason
-from ogw.service.probe import try_relay_proxy
-from ogw.tunnel.upstream import DialError
+from ogw.service.offer import try_out
+from ogw.settings.loader import load
 from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import parse_relay_proxy
 
@@ -73,12 +73,10 @@ def test_what_it_refuses_is_a_warning_and_what_it_is_not_a_problem(said, state, 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 def test_the_trial_of_the_set_up(scheme):
     with Server(echo, port=443) as upstream, Dns({NAME: [upstream.host]}) as dns, Speaking() as relay:
-        servers = [(dns.host, dns.port)]
-        proxy = parse_relay_proxy(f"{scheme}://{relay.place}")
-        try_relay_proxy(proxy, None, parse_target(f"{NAME}:443".encode()), 5.0, servers, "")
+        proxy, target = parse_relay_proxy(f"{scheme}://{relay.place}"), parse_target(f"{NAME}:443".encode())
+        config = load(["--allowed-host", NAME, "--allowed-target-network", "127.0.0.0/8", *dns.flags], {})
+        assert try_out(config, proxy, target).failure is None
         said = relay.asked[0][-1]
         assert said[3:4] == (b"\x01" if scheme == "socks5" else b"\x03")
         relay.reply = b"\x05\x02"
-        with pytest.raises(DialError) as raised:
-            try_relay_proxy(proxy, None, parse_target(f"{NAME}:443".encode()), 5.0, servers, "")
-        assert raised.value.reason is Reason.RELAY_SOCKS_NOT_ALLOWED
+        assert try_out(config, proxy, target).failure is Reason.RELAY_SOCKS_NOT_ALLOWED

@@ -7,12 +7,13 @@ import sys
 
 import pexpect
 import pytest
+from harness.askers import DIGEST, Offering
 from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import Dns
 from harness.gateway import Gateway, address
 from harness.peers import peer, root
 from harness.relays import Squid
-from harness.upstreams import Server, https, server_context
+from harness.upstreams import Server, echo, https, server_context
 
 
 @pytest.fixture
@@ -62,10 +63,10 @@ def test_wrong_answers_are_said_and_asked_for_again(image):
         answer(child, "Host:", "www.example.com")
         answer(child, "Host:", "")
         answer(child, "Relay proxy", f"http://{address()}:3128")
-        answer(child, "user name", "")
         child.expect_exact("cannot be reached: Connection refused")
         answer(child, "all the same?", "n")
         answer(child, "Relay proxy", f"http://{squid.place}")
+        child.expect_exact("wants credentials, and offers Basic")
         answer(child, "user name", "gateway")
         answer(child, "password (not shown)", "wrong")
         child.expect_exact("does not accept the user name or the password")
@@ -84,6 +85,48 @@ def test_wrong_answers_are_said_and_asked_for_again(image):
     assert "allowed-host = www.example.com" in text and "right" not in text
     assert (ini(image).parent / "relay-proxy.password").read_text() == "right\n"
     assert "ExecStart=/usr/bin/ogw run" in unit(image).read_text()
+
+
+def upto_relay_proxy(image, url):
+    child = dialogue(image, "--service", "no", "--allowed-host", "www.example.com", "--listen-port", "8080")
+    answer(child, "Presets", "")
+    answer(child, "Relay proxy", url)
+    return child
+
+
+def test_a_relay_proxy_that_wants_no_credentials_is_asked_and_nothing_more(image):
+    with Server(echo) as server, Squid({"www.example.com": server.host}) as squid:
+        child = upto_relay_proxy(image, f"http://{squid.place}")
+        child.expect_exact("opens a tunnel to www.example.com:443 without credentials")
+        answer(child, "Do it?", "y")
+        child.expect(pexpect.EOF)
+    assert f"relay-proxy = http://{squid.place}\n" in ini(image).read_text()
+
+
+def test_of_what_a_relay_proxy_offers_the_best_is_proposed_and_tried(image):
+    with Offering("Negotiate", DIGEST, "Basic realm=x") as proxy:
+        child = upto_relay_proxy(image, proxy.url)
+        child.expect_exact("wants credentials, and offers Negotiate, Digest, Basic")
+        answer(child, "keytab for Kerberos, or Enter", "/no/such/keytab")
+        child.expect_exact("No such file")
+        answer(child, "keytab for Kerberos, or Enter", "")
+        answer(child, "user name, or Enter for none", "gateway")
+        answer(child, "password (not shown)", "5ecret")
+        child.expect_exact("taken is Digest (relay-proxy-auth)")
+        child.expect_exact("answers 407")
+        answer(child, "all the same?", "y")
+        answer(child, "Do it?", "y")
+        child.expect(pexpect.EOF)
+    assert len(proxy.shown) == 1 and proxy.shown[0].startswith("Digest ")
+    assert "relay-proxy-auth = digest\n" in ini(image).read_text()
+
+
+def test_without_questions_the_best_way_is_taken_too(image):
+    with Offering("NTLM", DIGEST) as proxy:
+        words = ("setup", "--root", image, "--service", "no", f"PROXY={proxy.url}", "USERNAME=gateway", "PASSWORD=p")
+        done = ogw(*words, "LicenseAccepted=1")
+    assert done.returncode == 0 and "taken is Digest" in done.stdout and "going on all the same" in done.stderr, done
+    assert "relay-proxy-auth = digest\n" in ini(image).read_text() and len(proxy.shown) == 1
 
 
 def test_the_unit_starts_and_reloads_with_the_program_that_is_named(image):

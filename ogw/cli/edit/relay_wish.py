@@ -1,0 +1,103 @@
+"""What somebody wants of relay proxies, and the edit of the INI file that makes it so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from gettext import gettext as _
+from typing import Optional
+
+from ogw.settings import password_file as kept
+from ogw.settings.editing import Editor, WrongValue
+from ogw.settings.ini.file import EditError
+from ogw.settings.settings import SETTINGS
+from ogw.wire.relay_proxy import credentials
+
+URL, AUTH, USER, PASSWORD, FILE, KEYTAB, PRINCIPAL, TICKETS = OF_RELAYS = tuple(
+    SETTINGS[f"relay-proxy{name}"]
+    for name in ("", "-auth", "-username", "-password", "-password-file", "-keytab", "-principal", "-ticket-cache")
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Relay proxies, and how they know the gateway.
+
+    urls           as relay-proxy has them
+    auth           a value of relay-proxy-auth; "" where nobody said which
+    user           for those whose URL has none; "" for none
+    password       goes into a file beside the INI file; None where there is none
+    password_file  or it is in this file already
+    tickets        the name of a ticket cache, instead of a keytab
+    """
+
+    urls: Sequence[str]
+    auth: str = ""
+    user: str = ""
+    password: Optional[str] = None
+    password_file: str = ""
+    keytab: str = ""
+    principal: str = ""
+    tickets: str = ""
+
+
+def use(editor: Editor, ini: str, wish: Wish) -> None:
+    """Make it so; what it does not name, there is none of. Raises EditError.
+
+    ini  the INI file's own path, beside which a password goes into a file
+    """
+    password_file = wish.password_file if wish.password is None else _keep(editor, ini, wish.password)
+    _forget_files(editor, ini, {FILE.name: password_file, KEYTAB.name: wish.keytab})
+    editor.set(URL, wish.urls)
+    values = {AUTH: wish.auth, USER: wish.user, FILE: password_file, PASSWORD: "", KEYTAB: wish.keytab}
+    for setting, value in {**values, PRINCIPAL: wish.principal, TICKETS: wish.tickets}.items():
+        if value:
+            editor.set(setting, [value])
+        elif editor.entries(setting):
+            editor.unset(setting)
+
+
+def forget(editor: Editor, ini: str) -> bool:
+    """No relay proxies any more; False where there were none."""
+    there = [setting for setting in OF_RELAYS if editor.entries(setting)]
+    if not there:
+        return editor.unset(URL)  # which says that it is not there
+    _forget_files(editor, ini, {})
+    for setting in there:
+        editor.unset(setting)
+    return True
+
+
+def _forget_files(editor: Editor, ini: str, needed: dict[str, str]) -> None:
+    """A password's file that we made goes when it is used no more; somebody else's stays, and so does a keytab."""
+    ours = kept.beside(ini)
+    told = {FILE: _("{file} with the password stays; delete it if nobody else needs it"),
+            KEYTAB: _("the keytab {file} stays; delete it if nobody else needs it")}  # fmt: skip
+    for setting, sentence in told.items():
+        for entry in editor.entries(setting):
+            if entry.text == needed.get(setting.name, ""):
+                continue
+            if setting is FILE and entry.text in (ours, kept.NAME):
+                editor.when_done(lambda: kept.delete(ours))
+            else:
+                editor.say(sentence.format(file=entry.text))
+
+
+def _keep(editor: Editor, ini: str, password: str) -> str:
+    """Write the password into a file beside the INI file; its path. Raises EditError."""
+    path = kept.beside(ini)
+    try:
+        credentials("", password)
+        data = password.encode() + b"\n"
+        if not password or len(data) > kept.LARGEST:
+            raise ValueError(_("is empty or too long"))
+    except ValueError as error:
+        raise WrongValue(_("the password {error}").format(error=error)) from None
+    try:
+        before = kept.data_of(path)
+        if before != data:
+            # It must be there when the new configuration is checked; where that fails, or was only tried, it goes back.
+            editor.if_not_done(lambda: kept.put_back(path, before, ini))
+            kept.write(path, data, ini)
+            editor.note(PASSWORD, "" if before is None else "before", password)
+    except OSError as error:
+        raise EditError(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
+    return path

@@ -1,0 +1,48 @@
+"""Questions to whoever sets the gateway up: an answer is checked as it is given, and asked for again if it is wrong."""
+
+from collections.abc import Callable
+from gettext import gettext as _
+
+from ogw.cli.parser import filled, wrapped
+from ogw.settings.ini.file import EditError
+
+
+def agrees(question: str, default: bool) -> bool:
+    """Whether the operator says yes. Raises EOFError."""
+    while True:
+        said = answer(f"{question} [{_('Y/n') if default else _('y/N')}]").lower()
+        if not said:
+            return default
+        if said in ("y", "yes", "n", "no"):
+            return said[0] == "y"
+        mistake(_("answer y or n"))
+
+
+def answer(question: str) -> str:
+    """What is typed behind the last line of the question. Raises EOFError."""
+    *before, last = wrapped(question)
+    for line in before:
+        print(line)
+    return input(f"{last} ").strip()
+
+
+def say(text: str) -> None:
+    print(*wrapped(text), sep="\n")
+
+
+def mistake(sentence: str) -> None:
+    """Say what is wrong, or what came of an answer."""
+    print(filled(sentence, "  "))
+
+
+def ask_checked(question: str, default: str, check: Callable[[str], object]) -> str:
+    """The first answer that `check` does not raise EditError of. Raises EOFError."""
+    while True:
+        given = answer(f"{question} [{default}]:" if default else f"{question}:") or default
+        try:
+            check(given)
+        except EditError as error:
+            for line in str(error).splitlines():
+                mistake(line)
+        else:
+            return given
