@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Optional
+from typing import Any, Optional
+
+from gevent.hub import get_hub
 
 from ogw import __version__
 from ogw.policy.decision import Reason
@@ -38,6 +40,7 @@ MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was re
 MOST_TRIPS = 3  # with one of them
 MOST_BODY = 64 * 1024  # of a 407, in bytes, that is read to use its connection again; another one costs less than more
 MOST_APART = 240  # seconds between two clocks; Kerberos is content with 300, and a Date may be a little old
+PATIENCE = 4  # a tunnel is the only one that tries credentials for this part of dial-timeout
 LOOK_AGAIN = 0.01  # seconds between two looks at whether another tunnel has found out what credentials are worth
 
 
@@ -74,7 +77,8 @@ class AskingHttp:
             wait = partial(self._wait, relay, mailbox, time.monotonic() + self._timeout)
             trying = Authenticating(self._ways, relay, target, known, wait)
             try:
-                return _Asking(relay, trying, request, connect).open()
+                with _Patience(trying, self._timeout / PATIENCE) as patience:
+                    return _Asking(relay, trying, request, connect, patience).open()
             except NotOpened as failed:
                 # A rotated password needs nobody; another tunnel may have read the file while this one waited. What was
                 # refused is not sent again: that would lock an account.
@@ -92,10 +96,34 @@ class AskingHttp:
         mailbox.pause(LOOK_AGAIN)
 
 
+class _Patience:
+    """Of others, for whom this tunnel tries the credentials. A 407 comes at once: what takes longer is the target."""
+
+    def __init__(self, trying: Authenticating, seconds: float) -> None:
+        self._trying = trying
+        self._seconds = seconds
+        self._timer: Any = None
+
+    def __enter__(self) -> "_Patience":
+        return self
+
+    def begin(self) -> None:
+        """The relay proxy is asked."""
+        if self._timer is None and self._trying.is_alone:
+            self._timer = get_hub().loop.timer(self._seconds)
+            self._timer.start(self._trying.let_others_try)
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+
+
 class _Asking:
     """One tunnel is asked for with one set of credentials, over one connection after another.
 
-    request  makes it of the value of Proxy-Authorization
+    request   makes it of the value of Proxy-Authorization
+    patience  of those that wait for it to find out what the credentials are worth
     """
 
     def __init__(
@@ -104,11 +132,13 @@ class _Asking:
         trying: Authenticating,
         request: Callable[[Optional[bytes]], bytes],
         connect: Callable[[], Conversation],
+        patience: "_Patience",
     ) -> None:
         self._relay = relay
         self._trying = trying
         self._request = request
         self._connect = connect
+        self._patience = patience
         self._conversation: Optional[Conversation] = None
 
     def open(self) -> Upstream:
@@ -137,6 +167,7 @@ class _Asking:
         conversation, is_new = self._conversation, self._conversation is None
         if conversation is None:
             conversation = self._conversation = self._connect()
+        self._patience.begin()
         conversation.say(request)
         try:
             return _answer(conversation)

@@ -217,10 +217,18 @@ class Authenticating:
             self._relay.scheme = self._scheme.name
             self._ways.count(self._scheme.name, "accepted")
 
-    def end(self) -> None:
+    @property
+    def is_alone(self) -> bool:
+        """Others wait until it is known what the credentials are worth."""
+        return self._turn is not None and self._turn.is_alone
+
+    def let_others_try(self) -> None:
         if self._turn is not None:
             self._turn.end()
-            self._turn = None
+
+    def end(self) -> None:
+        self.let_others_try()
+        self._turn = None
 
     def _begin(self, scheme: Scheme) -> Exchange:
         """Once it is this tunnel's turn."""

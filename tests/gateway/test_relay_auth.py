@@ -208,7 +208,26 @@ def test_no_tunnel_waits_for_ever_for_another_that_tries_the_credentials():
         for thread in threads:
             thread.join(30)
         assert len(heads) == 6 and all("504 Gateway Timeout: relay-timeout\r\n" in head for head in heads)
-        assert "tries the credentials" in str(gateway.events(403))
+        until(lambda: "tries the credentials" in str(gateway.events(403)))
+
+
+def test_a_target_that_takes_long_does_not_keep_others_from_trying_the_credentials():
+    class Slow(Relay):
+        def _play(self, connection):
+            head = _head(connection)
+            self.heads.append((0, head))
+            if len(self.heads) == 1:
+                connection.recv(1)
+            else:
+                connection.sendall(OPEN)
+                echo(connection)
+
+    with Slow() as relay, through(relay, "basic", ["--dial-timeout", "8s"]) as gateway, gateway.connect() as first:
+        first.sendall(f"CONNECT {TARGET} HTTP/1.1\r\n\r\n".encode())
+        until(lambda: relay.heads)
+        opens(gateway)
+        opens(gateway)
+        assert not gateway.events(403)
 
 
 def test_it_is_not_asked_for_ever():
