@@ -123,14 +123,21 @@ class Tickets:
 
     def _current(self) -> Held:
         now, held = time.monotonic(), self._held
-        if held is None or now >= held.ends or held.signature != self._signature():
+        if held is None or now >= held.ends:
             self._fly("", self._obtain, None)
             held = self._held
             assert held is not None  # or it would have raised
-        elif now >= held.renew_at and now >= self._asked_again + AGAIN_SECONDS and "" not in self._flights:
-            self._asked_again = now
+        elif "" not in self._flights and self._may_be_renewed(held, now):
             self._flights[""] = spawn(self._obtain, held), now
         return held
+
+    def _may_be_renewed(self, held: Held, now: float) -> bool:
+        if held.signature != self._signature():
+            return True
+        if now < held.renew_at or now < self._asked_again + AGAIN_SECONDS:
+            return False
+        self._asked_again = now
+        return True
 
     # Flights: greenlets that wait for a thread, so that many tunnels wait for one answer.
 
@@ -152,19 +159,21 @@ class Tickets:
 
     def _obtain(self, before: Optional[Held]) -> None:
         """`before`: is renewed, and goes on where that fails."""
-        began, signature = time.monotonic(), self._signature()
+        # Before it is read: who writes it now will have changed it then.
+        began, signature, path = time.monotonic(), self._signature(), _signature_of(self._path)
         try:
             held = Held(self._ask(), began, signature)
             for host in before.good if before is not None else ():
                 self._note(held, host, self._run(self.kerberos.token, held.ticket, host)[1])
-            if before is None or held.ends > before.ends:
+            if before is None or before.signature != signature or held.ends > before.ends:
                 self._held = held
         except KerberosFailed as error:
-            if before is not None:
+            if before is None:
+                self._fail("", error, path)
+            else:
+                before.signature = signature
                 told = f"the Kerberos ticket could not be renewed: {error.why}; that of before goes on"
                 self._tell(error.reason, told)
-            else:
-                self._fail("", error)
         finally:
             del self._flights[""]
 
@@ -198,20 +207,21 @@ class Tickets:
             raise wrong_key() from None
 
     def _fetch(self, held: Held, host: str) -> None:
+        path = _signature_of(self._path)
         try:
             self._note(held, host, self._run(self.kerberos.token, held.ticket, host)[1])
         except KerberosFailed as error:
-            self._fail(host, error)
+            self._fail(host, error, path)
         finally:
             del self._flights[host]
 
     def _note(self, held: Held, host: str, seconds: float) -> None:
         held.good[host] = min(held.ends, time.monotonic() + seconds)
 
-    def _fail(self, name: str, error: KerberosFailed) -> None:
+    def _fail(self, name: str, error: KerberosFailed, signature: Signature) -> None:
         seconds = AGAIN_SECONDS if error.reason is Reason.RELAY_KDC_SILENT else LOCKED_SECONDS
         until = float("inf") if error.lasts else time.monotonic() + seconds
-        self._failures[name] = Failure(error, until, _signature_of(self._path))
+        self._failures[name] = Failure(error, until, signature)
 
     def _run(self, function: Callable[..., Any], *words: Any) -> Any:
         if self._pool is None:

@@ -1,6 +1,7 @@
 """Out through squids that want Kerberos, with a real KDC."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -51,8 +52,16 @@ def kerberos(realm, *relays, keytab, flags=(), **more):
 
 
 def test_a_tunnel_through_squid_with_a_keytab(realm, squid):
-    with kerberos(realm, squid, keytab=realm.add("gateway")) as gateway:
+    """A reload leaves the gateway its tickets; nobody is told who it is."""
+    keytab = realm.add("till-7", "keytab")
+    with kerberos(realm, squid, keytab=keytab, flags=("--relay-proxy-principal", "till-7")) as gateway:
         talks(gateway, TARGET)
+        before = realm.asked("AS_REQ")
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.wait_for(event=109)
+        talks(gateway, TARGET)
+        assert realm.asked("AS_REQ") == before
+        assert "till-7" not in str(gateway.lines) and not gateway.stderr
 
 
 @pytest.mark.long
@@ -104,6 +113,17 @@ def test_a_thousand_tunnels_while_tickets_are_renewed_and_the_keytab_changes(rea
         until(lambda: talks(gateway, TARGET) or realm.asked("AS_REQ") > before + 2 * workers)
         assert not gateway.events(404) and not gateway.events(403) and not gateway.stderr
     realm.admin("delprinc -force busy")
+
+
+@pytest.mark.long
+def test_a_thousand_tunnels_while_somebody_else_renews_the_ticket_cache(realm, squid):
+    keytab = realm.add("kept")
+    cache = realm.ticket("kept", keytab)
+    flags = "--relay-proxy-ticket-cache", f"FILE:{cache}"
+    with kerberos(realm, squid, keytab="", flags=flags, workers=2) as gateway:
+        before = realm.asked("TGS_REQ")
+        assert failures(gateway, TARGET, lambda: [realm.ticket("kept", keytab) for _number in range(10)]) == []
+        assert realm.asked("TGS_REQ") >= before + 2 and not gateway.events(404) and not gateway.stderr
 
 
 @pytest.mark.long

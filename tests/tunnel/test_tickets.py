@@ -100,7 +100,22 @@ def test_a_ticket_cache_is_used_and_read_again_when_it_changes(realm):
     _token, first = tickets.token(HOST)
     assert tickets.token(HOST)[1] is first
     realm.ticket("cached", keytab)
-    assert tickets.token(HOST)[1] is not first
+    wait_until(lambda: tickets.token(HOST)[1] is not first)
+
+
+def test_a_ticket_cache_that_is_broken_leaves_what_is_there(realm):
+    told = []
+    keytab = realm.add("breaks")
+    cache = realm.ticket("breaks", keytab)
+    tickets = tickets_of(cache=f"FILE:{cache}", told=told)
+    _token, first = tickets.token(HOST)
+    cache.write_text("")
+    wait_until(lambda: tickets.token(HOST)[1] is first and told)
+    for _number in range(20):
+        assert tickets.token(HOST)[1] is first
+    assert [reason for reason, _sentence in told] == [Reason.RELAY_TICKET]
+    realm.ticket("breaks", keytab)
+    wait_until(lambda: tickets.token(HOST)[1] is not first)
 
 
 @pytest.mark.long
