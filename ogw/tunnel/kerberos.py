@@ -144,22 +144,26 @@ class Kerberos:
             plain = self._credentials(memory, KERBEROS)
         return Ticket(plain, self._credentials(memory, SPNEGO), plain.lifetime)
 
-    def token(self, ticket: Ticket, host: str) -> tuple[bytes, float]:
-        """The first token for the relay proxy on that host, and the seconds that another may be made without a KDC.
+    def fetch(self, ticket: Ticket, host: str) -> float:
+        """Have what tokens for the relay proxy on that host are made of: the seconds that none asks a KDC.
 
         Raises KerberosFailed.
         """
-        name = gssapi.Name(f"HTTP@{host}", gssapi.NameType.hostbased_service)
         try:
-            first = gssapi.SecurityContext(
-                name=name, creds=ticket.plain, mech=KERBEROS, usage="initiate", flags=ONE_WAY
-            )
-            first.step()  # for the code of its error; it also leaves the service's ticket in the cache
-            context = gssapi.SecurityContext(
-                name=name, creds=ticket.negotiated, mech=SPNEGO, usage="initiate", flags=ONE_WAY
-            )
-            return context.step(), first.lifetime
+            context = _context(host, ticket.plain, KERBEROS)
+            context.step()
+            seconds: float = context.lifetime
+            return seconds
         except GSSError as error:
+            raise self._failed(error, host) from None
+
+    def token(self, ticket: Ticket, host: str) -> bytes:
+        """The first and only token of a conversation with it. Raises KerberosFailed."""
+        try:
+            token: bytes = _context(host, ticket.negotiated, SPNEGO).step()
+            return token
+        except GSSError as error:
+            self.fetch(ticket, host)  # which knows why
             raise self._failed(error, host) from None
 
     def _credentials(self, store: Any, mech: Any) -> Any:
@@ -199,3 +203,8 @@ class Kerberos:
         told = error.get_all_statuses(error.min_code, False)
         words = _PRINCIPAL.sub("(hidden)", " ".join(told))
         return KerberosFailed(Reason.RELAY_KERBEROS, f"Kerberos says: {words}")
+
+
+def _context(host: str, credentials: Any, mech: Any) -> Any:
+    name = gssapi.Name(f"HTTP@{host}", gssapi.NameType.hostbased_service)
+    return gssapi.SecurityContext(name=name, creds=credentials, mech=mech, usage="initiate", flags=ONE_WAY)

@@ -93,8 +93,7 @@ class Tickets:
             self._fly(host, self._fetch, held, host)
         try:
             with Deadline(self._limit):
-                token, _seconds = self._run(self.kerberos.token, held.ticket, host)
-                return token, held
+                return self._run(self.kerberos.token, held.ticket, host), held
         except Expired:
             raise _silent() from None
 
@@ -164,7 +163,7 @@ class Tickets:
         try:
             held = Held(self._ask(), began, signature)
             for host in before.good if before is not None else ():
-                self._note(held, host, self._run(self.kerberos.token, held.ticket, host)[1])
+                self._note(held, host, self._run(self.kerberos.fetch, held.ticket, host))
             if before is None or before.signature != signature or held.ends > before.ends:
                 self._held = held
         except KerberosFailed as error:
@@ -209,7 +208,7 @@ class Tickets:
     def _fetch(self, held: Held, host: str) -> None:
         path = _signature_of(self._path)
         try:
-            self._note(held, host, self._run(self.kerberos.token, held.ticket, host)[1])
+            self._note(held, host, self._run(self.kerberos.fetch, held.ticket, host))
         except KerberosFailed as error:
             self._fail(host, error, path)
         finally:
