@@ -529,7 +529,7 @@ def test_a_drain_ends_a_tunnel_that_waits_for_its_relay():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--relay-proxy", "ftp://x"], "'ftp://x' is not http:// or https://"),
+        (["--relay-proxy", "ftp://x"], "'ftp://x' is none of http://, https://, socks5:// and socks5h://"),
         (["--relay-proxy", "http://me:s3cret@"], "'http://(hidden)@' has no host"),
         (["--relay-proxy", "http://p:0"], "has no port from 1 to 65535"),
         (["--relay-proxy", "http://p:99999"], "has no port from 1 to 65535"),

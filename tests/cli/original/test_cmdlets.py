@@ -177,7 +177,7 @@ def test_a_password_stays_as_it_was_where_the_edit_fails(file):
     file.done("Set-OMSGatewayRelayProxy", "http://p.example", "u", "5ecret")
     kept = file.text
     end = file.run("Set-OMSGatewayRelayProxy", "nonsense://p.example", "u", "0ther")
-    assert end.returncode == 2 and "is not http:// or https://" in end.stderr
+    assert end.returncode == 2 and "is none of http://, https://" in end.stderr
     assert (file.folder / "relay-proxy.password").read_text() == "5ecret\n"
     assert file.text == kept and not file.leftovers()
 
