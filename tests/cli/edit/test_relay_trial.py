@@ -4,9 +4,12 @@ import json
 
 import pytest
 from harness.askers import DIGEST, Offering
+from harness.domain_squids import DomainSquid
 from harness.edits import Edited
 from harness.gateway import address
+from harness.realm import Realm, gssapi_path
 from harness.relays import Squid
+from harness.socks import Dante
 from harness.upstreams import Server, echo
 
 HOST = "www.example.com"
@@ -127,3 +130,28 @@ def test_a_user_of_a_domain_is_explained_while_nobody_knows_what_is_offered(file
     told = file.told("Set-OMSGatewayRelayProxy", f"http://{address()}:3128", "CORP\\gateway", "5ecret")
     assert "mostly goes with NTLM or Kerberos" in told and "written all the same" in told
     assert "relay-proxy-auth" not in file.text
+
+
+def test_a_keytab_is_what_a_squid_that_offers_kerberos_is_tried_with(file):
+    with Server(echo) as server, Realm() as realm, DomainSquid({HOST: server.host}, realm=realm) as squid:
+        environment = {**realm.environment, "PYTHONPATH": gssapi_path()}
+        words = ("relay-proxy", "set", f"http://{squid.place}", "--keytab", realm.add("gateway"))
+        told = file.told(*words, **environment)
+        assert "offers Negotiate" in told and "taken is Negotiate" in told
+        assert f"http://{squid.place} opens a tunnel to {HOST}:443 (Negotiate)" in told
+        assert "relay-proxy-auth = negotiate\n" in file.text
+        wrong = file.told(*words[:-1], realm.add("other", more="-allow_tix"), **environment)
+    assert "is locked or disabled" in wrong and "written all the same" in wrong and "opens a tunnel" not in wrong
+    assert "principal" not in file.done("relay-proxy", "get", **environment)
+    assert "the keytab" in file.told("relay-proxy", "clear", **environment)
+
+
+@pytest.mark.parametrize("user", ["till", ""])
+def test_one_that_speaks_socks_is_asked_and_tried(file, password, user):
+    password.write_text("5ecret\n")
+    with Server(echo) as server, Dante({HOST: server.host}, {"till": "5ecret"} if user else None) as relay:
+        words = ("--username", user, "--password-file", password) if user else ()
+        told = file.told("relay-proxy", "set", f"socks5h://{relay.place}", *words)
+    opens = f"socks5h://{relay.place} opens a tunnel to {HOST}:443"
+    assert opens in told and (f"{opens} without credentials" in told) is not bool(user)
+    assert ("wants a user name and a password" in told) is bool(user)
