@@ -154,6 +154,6 @@ def test_an_answer_breaks_no_word_and_no_locale_ends_it_in_an_error(where, line)
 
 
 # A table that does not fit has the names of its columns before each value.
-BELOW_EACH_OTHER = {*("tunnel:", "tunnels:", "client:", "target:", "state:", "open", "for:", "up:", "down:", "event:", "name:"),
-                    *("relay", "proxy:", "level:", "reasons:", "preset:", "date:"),
+BELOW_EACH_OTHER = {*("tunnel:", "tunnels:", "client:", "target:", "state:", "open", "for:", "up:", "down:", "event:"),
+                    *("name:", "relay", "proxy:", "level:", "reasons:", "preset:", "date:"),
                     *("clouds:", "parameters:")}  # fmt: skip
