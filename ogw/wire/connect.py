@@ -293,7 +293,7 @@ class ResponseReader(Lines):
         if position == 0 and begins_tls(byte):
             raise TlsAnswer("it answers in TLS")
         if position == 0 and byte == 5:
-            raise SocksAnswer("it answers in SOCKS 5")
+            raise SocksAnswer("it is a SOCKS 5 proxy")
         instead = "" if self._status else instead_of_answer(line + bytes((byte,)))
         raise BadResponse(instead or forbidden(byte, position))
 

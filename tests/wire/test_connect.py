@@ -17,6 +17,7 @@ from ogw.wire.connect import (
     HeadTooLarge,
     NotConnect,
     Request,
+    SocksAnswer,
     Target,
     TlsAnswer,
     basic_credentials,
@@ -310,13 +311,16 @@ def test_an_answer_in_tls_is_told_apart(first):
     assert response(bytes((first, 3, 3, 0, 2, 2, 40)))[0] is TlsAnswer
 
 
+def test_an_answer_in_socks_is_told_apart():
+    assert response(b"\x05\xff") == (SocksAnswer, "it is a SOCKS 5 proxy")
+
+
 @pytest.mark.parametrize(
     ("said", "who"),
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n", "an SSH server"),
         (b"220 mail.example ESMTP\r\n", "an SMTP or FTP server"),
         (b"-ERR unknown command\r\n", "a Redis or POP3 server"),
-        (b"\x05\xff", "a SOCKS 5 proxy"),
         (b"\x00\x5b", "SOCKS 4"),
         (b"HTTP/2 200\r\n", "not of HTTP/1.0 or 1.1"),
         (b"<html>\r\n", "HTTP/0.9"),
