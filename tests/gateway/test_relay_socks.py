@@ -1,15 +1,18 @@
 """Out through a proxy that speaks SOCKS 5: dante, microsocks, and peers that play every bad one."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from harness.admin import asked
+from harness.admin import asked, metrics
 from harness.dns import Dns
 from harness.gateway import Gateway, address, free_port, read_all, read_exactly
 from harness.relays import Squid
 from harness.socks import GRANTED, LOGIN, NO_LOGIN, NONE_OF_THEM, OPENED, Dante, Microsocks, Speaking
 from harness.upstreams import Server, echo, reset
+from harness.waiting import until
 
 NAME = "www.bench.example"
 TARGET = f"{NAME}:443"
@@ -95,8 +98,7 @@ def test_targets_that_are_addresses(kind, scheme):
             opens(gateway, six.target)
 
 
-@pytest.mark.parametrize("source", ["its URL", "the settings"])
-@pytest.mark.parametrize("kind", ["dante", "microsocks"])
+@pytest.mark.parametrize(("kind", "source"), [("dante", "the settings"), ("microsocks", "its URL")])
 def test_it_lets_in_who_has_a_user_name(kind, source, upstream, tmp_path):
     names = {NAME: upstream.host}
     (tmp_path / "password").write_text(PASSWORD)
@@ -437,3 +439,71 @@ def test_a_trial_asks_for_addresses_where_names_are_resolved_here():
             gateway.wait_for(event=100, message=f"relay proxy {locally(relay)} answers again")
             opens(gateway)
         assert {told[-1][3:8] for told in relay.asked} == {b"\x01\xc0\x00\x02\x09"}
+
+
+# Many at once.
+
+
+def refusals_at_once(gateway, number):
+    """The reasons that so many clients get that ask together."""
+
+    def ask(_one):
+        sock, head = gateway.ask(TARGET)
+        sock.close()
+        return head.decode().partition("reason=")[2].partition(";")[0]
+
+    with ThreadPoolExecutor(number) as clients:
+        return sorted(set(clients.map(ask, range(number))))
+
+
+def test_a_wrong_password_is_said_once_over_all_workers():
+    with Speaking(LOGIN, login=b"\x01\x01") as relay:
+        with through(remotely(relay, f"{USER}:{PASSWORD}@"), workers=2) as gateway:
+            assert refusals_at_once(gateway, 20) == ["relay-auth-withheld", "relay-socks-login"]
+            assert [told for told in relay.asked if len(told) > 1] == [[b"\x05\x02\x00\x02", b"\x01\x04till\x06s3cret"]]
+            until(lambda: metrics(gateway)['ogw_relay_auth_total{result="refused",scheme="socks5"}'] == 1)
+            assert "not sent again" in gateway.wait_for(reason="relay-auth-withheld")["message"]
+
+
+def test_status_says_that_there_was_a_login_and_metrics_count_it():
+    with Speaking(LOGIN) as relay, through(remotely(relay, f"{USER}:{PASSWORD}@")) as gateway:
+        opens(gateway)
+        until(lambda: relay_of(gateway)["scheme"] == "socks5")
+        assert metrics(gateway)['ogw_relay_auth_total{result="accepted",scheme="socks5"}'] == 1
+        relay.method = NO_LOGIN
+        opens(gateway)
+        until(lambda: relay_of(gateway)["scheme"] == "")  # answers are kept for a moment
+
+
+def test_a_client_that_leaves_takes_its_conversation_with_it():
+    ended = threading.Event()
+
+    def reply(connection):
+        read_all(connection)
+        ended.set()
+
+    with Speaking(reply=reply) as relay, through(remotely(relay), flags=("--dial-timeout", "60s")) as gateway:
+        sock = gateway.connect()
+        sock.sendall(f"CONNECT {TARGET} HTTP/1.1\r\n\r\n".encode())
+        until(lambda: relay.asked and len(relay.asked[0]) == 2)
+        reset(sock)
+        assert gateway.closed()["reason"] == "client-gone"
+        assert ended.wait(20)
+
+
+def test_nothing_is_left_open_whatever_it_says():
+    with Speaking() as relay, through(remotely(relay), flags=("--dial-timeout", "1s")) as gateway:
+        opens(gateway)
+        until(lambda: gateway.events(108))
+        before = gateway.descriptors()
+        for method, reply in [
+            (b"\x05\xff", b""),
+            (b"\x04", b""),
+            (b"\x05", b""),
+            (NO_LOGIN, b"\x05\x01"),
+            (NO_LOGIN, b"\x05\x00\x00\x09"),
+        ]:
+            relay.method, relay.reply, relay.then = method, reply, lambda _connection: None
+            for _turn in range(4):
+                refused(gateway)
+        until(lambda: gateway.descriptors() <= before)
