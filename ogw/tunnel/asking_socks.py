@@ -83,7 +83,7 @@ class AskingSocks:
 
     passwords  for those whose URL has none
     ways       know which credentials were refused
-    timeout    seconds for all conversations about one target, and for another tunnel that tries credentials
+    timeout    seconds for all conversations about one target
     """
 
     def __init__(self, passwords: PasswordSource, ways: Authentication, timeout: float) -> None:
@@ -105,7 +105,7 @@ class AskingSocks:
             known = own or self._passwords.given
             tries += 1
             try:
-                asking = _Asking(known, self._ways, mailbox, self._timeout)
+                asking = _Asking(known, self._ways, mailbox)
                 return self._try_each(asking, target, addresses[:MOST_ADDRESSES], connect)
             except NotOpened as failed:
                 # As over HTTP: what was refused is not sent again, but the password may have become another one.
@@ -135,11 +135,10 @@ class AskingSocks:
 class _Asking:
     """With one set of credentials, or none."""
 
-    def __init__(self, known: Optional[Credentials], ways: Authentication, mailbox: Mailbox, timeout: float) -> None:
+    def __init__(self, known: Optional[Credentials], ways: Authentication, mailbox: Mailbox) -> None:
         self._known = known
         self._ways = ways
         self._mailbox = mailbox
-        self._timeout = timeout
 
     def ask(self, conversation: Conversation, target: Target) -> Upstream:
         try:
@@ -177,7 +176,7 @@ class _Asking:
         except ValueError as error:
             what = "wants the credentials; what is set for it"
             raise _not_let_in(relay.proxy, Reason.RELAY_SOCKS_LOGIN, what, str(error)) from None
-        turn = self._await_turn(relay, known)
+        turn = self._await_turn(relay, known, conversation.left / 2)
         try:
             conversation.say(said)
             outcome = _hear(conversation, read_login)
@@ -196,14 +195,14 @@ class _Asking:
         relay.scheme = SCHEME
         self._ways.count(SCHEME, "accepted")
 
-    def _await_turn(self, relay: Relay, known: Credentials) -> Turn:
+    def _await_turn(self, relay: Relay, known: Credentials, seconds: float) -> Turn:
         """To send them; what was refused once is not sent again. Raises NotOpened."""
-        until = time.monotonic() + self._timeout
+        until = time.monotonic() + seconds
         try:
             while (turn := self._ways.tried.begin(identity_of(relay, known))) is None:
                 if time.monotonic() >= until:
-                    what = f"has not answered another tunnel, which tries the credentials, within {self._timeout:g} s"
-                    raise failure(Reason.RELAY_TIMEOUT, relay.proxy, f"{what} (dial-timeout)", at_fault=False)
+                    what = f"has not answered another tunnel, which tries the credentials, within {seconds:.1f} s"
+                    raise failure(Reason.RELAY_TIMEOUT, relay.proxy, f"{what} (of dial-timeout)", at_fault=False)
                 self._mailbox.pause(LOOK_AGAIN)
         except WasRefused:
             self._ways.count(SCHEME, "withheld")

@@ -40,6 +40,11 @@ class Conversation:
         self._error: Optional[OSError] = None
         self._readable: Any = mailbox.loop.io(self._socket.fileno(), READ)
 
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return max(self._until - time.monotonic(), 0.0)
+
     def say(self, data: bytes) -> None:
         """All of it; where it is gone already, what is heard next tells so. Raises NotOpened or ClientGone."""
         self._asked, self.heard = time.monotonic(), False

@@ -458,7 +458,8 @@ def refusals_at_once(gateway, number):
 
 def test_a_wrong_password_is_said_once_over_all_workers():
     with Speaking(LOGIN, login=b"\x01\x01") as relay:
-        with through(remotely(relay, f"{USER}:{PASSWORD}@"), workers=2) as gateway:
+        flags = ("--dial-timeout", "40s")
+        with through(remotely(relay, f"{USER}:{PASSWORD}@"), flags=flags, workers=2) as gateway:
             assert refusals_at_once(gateway, 20) == ["relay-auth-withheld", "relay-socks-login"]
             assert [told for told in relay.asked if len(told) > 1] == [[b"\x05\x02\x00\x02", b"\x01\x04till\x06s3cret"]]
             until(lambda: metrics(gateway)['ogw_relay_auth_total{result="refused",scheme="socks5"}'] == 1)
