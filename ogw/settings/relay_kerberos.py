@@ -28,7 +28,8 @@ def check_kerberos(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
         mistakes.of("relay-proxy-ticket-cache", _("relay-proxy-keytab is set, too: only one of them can be"))
     if values["relay_proxy_keytab"]:
         _check_keytab(values["relay_proxy_keytab"], values["relay_proxy_principal"], mistakes, warnings)
-    addresses = [entry.proxy for entry in values["relay_proxy"] or () if entry.proxy.target.address is not None]
+    proxies = [entry.proxy for entry in values["relay_proxy"] or () if not entry.proxy.speaks_socks]
+    addresses = [proxy for proxy in proxies if proxy.target.address is not None]
     if scheme == "negotiate" and addresses:
         warnings.append(
             _("{proxy}: Kerberos knows services by name; HTTP/{host} is hardly one that the domain knows").format(
