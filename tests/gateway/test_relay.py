@@ -289,7 +289,7 @@ def test_a_relay_that_is_gone_is_passed_over_and_comes_back(server):
                 while len(gateway.events(108)) < 20:
                     gateway.wait_for(event=108)
                 first.stop()
-                gateway.wait_for(event=403, reason="relay-unreachable")
+                gateway.wait_for(event=403)  # it cannot be reached, or it closed in the middle of an answer
                 broken = len(failed)  # those that ran through the first
                 gateway.wait_for(event=108, upstream=second.place)
                 before = len(gateway.events(108))
