@@ -4,6 +4,7 @@ import os
 import shutil
 
 from harness.peers import peer, without
+from harness.realm import ahead
 from harness.relays import Squid
 
 NEGOTIATE = "/usr/lib/squid/negotiate_kerberos_auth"
@@ -21,7 +22,7 @@ class DomainSquid(Squid):
     def __init__(self, names, realm=None, winbind=None, users=None, clock="", **more):
         super().__init__(names, users or (), **more)
         self._realm, self._winbind = realm, winbind
-        self._before = [peer("faketime"), "-f", clock] if clock else []
+        self._before = ahead(clock)
         config = self.folder / "squid.conf"
         lines = []
         if realm is not None:

@@ -28,7 +28,7 @@ class Realm:
     """
 
     def __init__(self, *more, clock=""):
-        self._before = [peer("faketime"), "-f", clock] if clock else []
+        self._before = ahead(clock)
         self.host = address()
         self.port = free_port(self.host)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ogw-realm-"))
@@ -120,6 +120,16 @@ class Realm:
     def __exit__(self, *exception):
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def ahead(clock):
+    """What to put in front of a command so that its clock is: "+10m"; nothing for "". It stays one process."""
+    if not clock:
+        return []
+    libraries = list(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not libraries:
+        without("libfaketime is not installed here; tools/test installs it when it runs as root on Debian")
+    return ["env", f"LD_PRELOAD={libraries[0]}", f"FAKETIME={clock}"]
 
 
 def gssapi_path():
