@@ -5,7 +5,13 @@ from gettext import gettext as _
 from importlib.util import find_spec
 from typing import NamedTuple
 
-NAMES = {"negotiate": "Negotiate", "ntlm": "NTLM", "digest": "Digest", "basic": "Basic"}  # as people know them
+NAMES = {  # as people know them
+    "negotiate": "Negotiate",
+    "ntlm": "NTLM",
+    "digest": "Digest",
+    "basic": "Basic",
+    "socks5": _("user name and password"),
+}
 
 
 LIBRARIES = {"negotiate": ("gssapi", "ogw[kerberos]"), "ntlm": ("spnego", "ogw[ntlm]")}  # which few have
