@@ -10,7 +10,7 @@ from harness.relays import Haproxy, Squid
 from harness.upstreams import Server, echo
 
 NAME = "echo.bench.example"
-USER = "till"
+USER = "till-of-the-shop"
 SCHEMES = {"basic": ("basic", ["basic"]), "digest": ("digest", ["digest"]), "both": ("auto", ["basic", "digest"])}
 
 
@@ -68,7 +68,10 @@ def test_squid_lets_the_gateway_through(scene):
     _squid, gateway, target, scheme = scene
     assert many(gateway, target, 8, lambda number: number <= 40) == []
     assert counted(gateway, scheme, "accepted") == 40 and not gateway.events(404)
-    assert asked(gateway, "/status")["relay_proxies"][0]["scheme"] == scheme
+    status = asked(gateway, "/status")
+    assert status["relay_proxies"][0]["scheme"] == scheme
+    for told in (str(status), str(gateway.lines), str(gateway.stderr), str(metrics(gateway))):
+        assert "old password" not in told and USER not in told
 
 
 @pytest.mark.long
