@@ -77,7 +77,7 @@ def _set_parser() -> Parser:
             "ogw relay-proxy set https://proxy.example.com:3129 --username gateway --password-stdin < password",
             "ogw relay-proxy set http://proxy.example.com:3128 --username 'CORP\\gateway' --password-file password",
             "ogw relay-proxy set http://proxy.example.com:3128 --auth negotiate --keytab /etc/ogw/gateway.keytab",
-            "ogw relay-proxy set socks5h://socks.example.com:1080 for=*.azure-automation.net http://proxy.example.com",
+            "ogw relay-proxy set 'socks5h://socks.example.com:1080 for=.azure-automation.net' http://proxy.example.com",
         ],
         codes=CODES,
     )
