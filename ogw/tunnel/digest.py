@@ -63,6 +63,7 @@ class DigestExchange:
         self._uri = uri
         self._nonces = nonces
         self._nonce: Optional[Nonce] = None
+        self._is_new = False  # the nonce is of this very conversation, so that it cannot be too old
 
     def first(self) -> Optional[bytes]:
         return self._use(self._nonces.pop()) if self._nonces else None
@@ -72,8 +73,9 @@ class DigestExchange:
             demand = demand_of(challenge)
         except BadDigest as error:
             raise AuthFailed(REASONS.get(type(error), Reason.RELAY_AUTH_MALFORMED), error.detail) from None
-        if self._nonce is not None and not demand.stale:
+        if self._nonce is not None and (self._is_new or not demand.stale):
             raise AuthFailed(Reason.RELAY_REFUSED, NOT_ACCEPTED, refused=True)
+        self._is_new = True
         return self._use(Nonce(demand, secrets.token_hex(16), 0))
 
     def accepted(self, headers: Fields) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 from urllib.parse import quote
 
 from ogw.wire.challenges import Challenge, params_of
-from ogw.wire.connect import Fields, quoted
+from ogw.wire.connect import Fields
 
 LONGEST = 1024  # characters of a realm, a nonce and an opaque text, which go back to the proxy
 
@@ -52,6 +52,10 @@ def _sha512_256(data: bytes) -> str:
 _HASHES: dict[str, Callable[[bytes], str]] = {"md5": _md5, "sha-256": _sha256}
 if "sha512_256" in hashlib.algorithms_available:
     _HASHES["sha-512-256"] = _sha512_256
+# Of the registry of hashes for Digest (RFC 7616, section 6.1), and of practice.
+_KNOWN_WORDS = {
+    f"{name}{session}" for name in ("md5", "sha", "sha-256", "sha-512", "sha-512-256") for session in ("", "-sess")
+} | {"sha3-256", "token", "auth", "auth-int"}
 _STRENGTH = {name: number for number, name in enumerate(_HASHES, 1)}
 
 
@@ -101,10 +105,10 @@ def demand_of(challenge: Challenge) -> Demand:
     algorithm = params.get("algorithm", "")
     if _base(algorithm) not in _HASHES:
         known = ", ".join(sorted((name.upper() for name in _HASHES), reverse=True))
-        raise UnknownAlgorithm(f"wants Digest with the algorithm {_shown(algorithm)}; {known} are spoken")
+        raise UnknownAlgorithm(f"wants Digest with an algorithm {_shown(algorithm)}; {known} are spoken")
     offered = [one.strip(" \t").lower() for one in params.get("qop", "").split(",")]
     if "auth" not in offered:
-        what = f"qop={_shown(params['qop'])}" if "qop" in params else "no qop (RFC 2069)"
+        what = f"a qop {_shown(params['qop'])}" if "qop" in params else "no qop (RFC 2069)"
         raise UnknownQop(f"wants Digest with {what}; qop=auth is spoken")
     return Demand(
         params["realm"],
@@ -180,4 +184,5 @@ def _base(algorithm: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return quoted(text.encode("latin-1"), 40)
+    """As a log may have it: another word may be anything, even the password that it got as Basic."""
+    return f'"{text}"' if text.lower() in _KNOWN_WORDS else "that is not known"
