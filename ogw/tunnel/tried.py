@@ -10,7 +10,8 @@ import os
 import tempfile
 from typing import Optional
 
-PLACES = 1024  # two sets of credentials with the same place forget each other, which costs one more try
+PLACES = 1024
+NEAR = 32  # places from its own on where a name may stand; where others have them all, one of them is forgotten
 NAME = 16  # bytes of the keyed hash that stands there instead of credentials
 _SIZE = 32  # of a place: the name, and what is known
 UNKNOWN, WORKED, REFUSED = 0, 1, 2
@@ -39,10 +40,13 @@ class Tried:
         if not identity:
             return Turn(self, -1, b"", holds=False)
         name = hashlib.blake2b(identity, key=self._key, digest_size=NAME).digest()
-        place = int.from_bytes(name[:2], "big") % PLACES
+        place = self._place_of(name)
         known = self.known(place, name)
         if known == UNKNOWN:
             if place in self._trying or not self._lock(place):
+                return None
+            if self._place_of(name) != place:  # it has become another's just now
+                self._unlock(place)
                 return None
             known = self.known(place, name)  # it may have been found out just now
             if known == UNKNOWN:
@@ -73,6 +77,16 @@ class Tried:
         self._trying.discard(place)
         self._unlock(place)
 
+    def _place_of(self, name: bytes) -> int:
+        """Where it stands, or would: the first place from its own on that is no other's."""
+        own = int.from_bytes(name[:2], "big") % PLACES
+        for place in range(own, own + NEAR):
+            begin = place % PLACES * _SIZE
+            stands = self._memory[begin : begin + NAME]
+            if stands == name or not any(stands):
+                return place % PLACES
+        return own
+
     def _lock(self, place: int) -> bool:
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
@@ -91,10 +105,14 @@ class Turn:
         self._tried = tried
         self._place = place
         self._name = name
-        self._holds = holds  # nobody else may meanwhile
+        self._tries = holds  # nobody knew what they are worth
+        self._holds = holds  # nobody else may send them meanwhile
 
     def worked(self) -> None:
-        self._note(WORKED)
+        # Who sends what worked before says nothing new, and who has let others try may be overtaken by a refusal: what
+        # it sent may have been good then.
+        if self._holds or (self._tries and self._tried.known(self._place, self._name) != REFUSED):
+            self._note(WORKED)
 
     def refused(self) -> None:
         self._note(REFUSED)

@@ -78,6 +78,49 @@ def test_what_worked_and_is_doubted_is_tried_by_one_again(tried):
     assert begun(tried) == "refused"
 
 
+def test_a_late_success_does_not_undo_a_refusal(tried):
+    turn = tried.begin(SECRET)
+    turn.worked()
+    turn.end()
+    slow, quick = tried.begin(SECRET), tried.begin(SECRET)
+    quick.refused()
+    slow.worked()  # it was sent before the password became another one, and its target took long
+    slow.end()
+    assert begun(tried) == "refused"
+
+
+def test_a_late_success_does_not_undo_a_doubt(tried):
+    turn = tried.begin(SECRET)
+    turn.worked()
+    turn.end()
+    slow, quick = tried.begin(SECRET), tried.begin(SECRET)
+    quick.doubted()
+    slow.worked()
+    assert tried.begin(SECRET).is_alone
+
+
+def test_who_lets_others_try_meanwhile_is_heard_unless_they_are_refused(tried):
+    slow = tried.begin(SECRET)
+    slow.end()
+    quick = tried.begin(SECRET)
+    quick.end()
+    slow.worked()
+    assert not tried.begin(SECRET).is_alone
+    quick.refused()
+    slow.worked()
+    assert begun(tried) == "refused"
+
+
+def test_credentials_do_not_make_others_be_forgotten(tried):
+    """Whatever place their hashes come to: each time that would cost one more refusal."""
+    identities = [b"%b%d" % (SECRET, number) for number in range(PLACES // 4)]
+    for identity in identities:
+        turn = tried.begin(identity)
+        turn.refused()
+        turn.end()
+    assert all(in_memory(tried, identity) for identity in identities)
+
+
 def test_to_forget_refusals_is_not_to_forget_what_worked(tried):
     turn = tried.begin(SECRET)
     turn.worked()
