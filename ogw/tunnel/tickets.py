@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Optional
 
 from gevent import Greenlet, sleep, spawn
@@ -78,7 +79,6 @@ class Tickets:
         self._tried = tried
         self._tell = tell
         self._limit = limit
-        self._pool: Optional[ThreadPool] = None  # made with the first job: none has a thread before the fork
         self._held: Optional[Held] = None
         # By host, "" for the gateway's own; and since when.
         self._flights: dict[str, tuple[Greenlet[..., None], float]] = {}
@@ -164,10 +164,11 @@ class Tickets:
             held = Held(self._ask(), began, signature)
             for host in before.good if before is not None else ():
                 self._note(held, host, self._run(self.kerberos.fetch, held.ticket, host))
-            if before is None or before.signature != signature or held.ends > before.ends:
+            if before is None or self._held is None or before.signature != signature or held.ends > before.ends:
                 self._held = held
         except KerberosFailed as error:
-            if before is None:
+            # Who waits for it has nothing else where that of before has ended, or was refused, meanwhile.
+            if before is None or self._held is None or time.monotonic() >= before.ends:
                 self._fail("", error, path)
             else:
                 before.signature = signature
@@ -223,9 +224,7 @@ class Tickets:
         self._failures[name] = Failure(error, until, signature)
 
     def _run(self, function: Callable[..., Any], *words: Any) -> Any:
-        if self._pool is None:
-            self._pool = ThreadPool(MOST_THREADS)
-        made = self._pool.apply(_caught, (function, *words))
+        made = _threads().apply(_caught, (function, *words))
         if isinstance(made, KerberosFailed):
             raise made
         return made
@@ -241,6 +240,15 @@ class Tickets:
     def _signature(self) -> Signature:
         """Of what a ticket was copied from: another is to be taken. One of a keytab is good even if that changes."""
         return None if self.kerberos.keytab else _signature_of(self._path)
+
+
+@lru_cache
+def _threads() -> ThreadPool:
+    """Those of this process, made with the first job: none has a thread before the fork.
+
+    They are never given back: each reload that changes who the gateway is would leave some behind.
+    """
+    return ThreadPool(MOST_THREADS)
 
 
 def _caught(function: Callable[..., Any], *words: Any) -> Any:

@@ -34,8 +34,12 @@ def tickets_of(keytab="", principal="", cache="", limit=20.0 * PATIENCE, told=No
 
 
 def failure(tickets, host=HOST):
+    return error_of(tickets.token, host)
+
+
+def error_of(function, *words):
     with pytest.raises(module.KerberosFailed) as caught:
-        tickets.token(host)
+        function(*words)
     return caught.value
 
 
@@ -91,6 +95,63 @@ def test_a_refused_ticket_that_was_accepted_is_followed_by_a_new_one(realm):
     assert tickets.renewed(first, HOST) and realm.asked("AS_REQ") > before
     assert tickets.renewed(first, HOST)  # another tunnel, which sent the old one, too
     assert tickets.token(HOST)[1] is not first
+
+
+class Kdc:
+    """Gives one ticket at once; who asks again waits until it `fails`."""
+
+    keytab = cache = ""
+
+    def __init__(self):
+        self._given, self._goes_on = [], threading.Event()
+
+    def obtain(self, place):
+        self._given.append(place)
+        if len(self._given) > 1:
+            self._goes_on.wait(30 * PATIENCE)
+            raise module.KerberosFailed(Reason.RELAY_KDC_SILENT, "nobody is there")
+        return module.Ticket(None, None, 3600.0)
+
+    def fetch(self, _ticket, _host):
+        return 3600.0
+
+    def token(self, _ticket, _host):
+        return b"token"
+
+    def fails(self):
+        self._goes_on.set()
+
+
+@pytest.mark.parametrize("happens", ["is refused", "ends"])
+def test_who_has_no_ticket_any_more_is_told_why_its_renewal_fails(happens):
+    kdc, told = Kdc(), []
+    tickets = module.Tickets(kdc, Tried(), lambda *words: told.append(words), 20.0 * PATIENCE)
+    _token, held = tickets.token(HOST)
+    held.made -= 0.6 * held.ticket.seconds
+    tickets.token(HOST)  # which begins to renew it
+    if happens == "ends":
+        held.made -= held.ticket.seconds
+        waiting = spawn(failure, tickets)
+    else:
+        held.accepted.add(HOST)
+        waiting = spawn(error_of, tickets.renewed, held, HOST)
+    sleep(0)
+    kdc.fails()
+    assert waiting.get().reason is Reason.RELAY_KDC_SILENT and not told
+
+
+def test_reloads_leave_no_threads_behind():
+    before = threads()
+    for _reload in range(4):
+        tickets = module.Tickets(Kdc(), Tried(), lambda *words: None, 20.0 * PATIENCE)
+        for asking in [spawn(tickets.token, f"proxy-{number}.example") for number in range(20)]:
+            asking.get()
+    assert threads() - before <= module.MOST_THREADS
+
+
+def threads():
+    """Of this process, those of which Python knows nothing among them."""
+    return len(os.listdir("/proc/self/task"))
 
 
 def test_a_ticket_cache_is_used_and_read_again_when_it_changes(realm):
