@@ -49,7 +49,8 @@ class Ways:
             return STRAIGHT
         if not self._entries:
             return self._all
-        named = tuple(dict.fromkeys(place for _, place, index in self._entries if index.covers(target, client, clock)))
+        naming = (place for _, place, index in self._entries if _naming(index, target, client, clock))
+        named = tuple(dict.fromkeys(naming))
         if not named:
             return self._all
         return Way(named, tuple(place for place in self._all.general if place not in named))
@@ -60,7 +61,7 @@ class Ways:
 
     def naming(self, target: Target, client: str, clock: Clock = time.time) -> list[tuple[RelayEntry, Rule]]:
         """The entries that name it, and by which rule."""
-        found = ((entry, _holding(index, target, client, clock)) for entry, _, index in self._entries)
+        found = ((entry, _naming(index, target, client, clock)) for entry, _, index in self._entries)
         return [(entry, rule) for entry, rule in found if rule is not None]
 
     def named_for(self, place: int) -> list[str]:
@@ -73,13 +74,21 @@ class Ways:
         """Whether tunnels of some client to the target go through this relay proxy, before any other."""
         if self._bypass is not None and _covering(self._bypass, target):
             return False
-        naming = [by for _, by, index in self._entries if _covering(index, target)]
+        naming = [by for _, by, index in self._entries if _covering(index, target, in_any_form=True)]
         return place in naming if naming else place in self._all.general
 
 
-def _covering(index: HostIndex, target: Target) -> list[Rule]:
-    return [rule for rule in index.find(target) if rule.port in (None, target.port)]
+def _covering(index: HostIndex, target: Target, in_any_form: bool = False) -> list[Rule]:
+    return [rule for rule in index.find(target, in_any_form) if rule.port in (None, target.port)]
 
 
-def _holding(index: HostIndex, target: Target, client: str, clock: Clock) -> Optional[Rule]:
-    return next((rule for rule in _covering(index, target) if holds(rule, client, clock)), None)
+def _holding(
+    index: HostIndex, target: Target, client: str, clock: Callable[[], float], in_any_form: bool = False
+) -> Optional[Rule]:
+    covering = _covering(index, target, in_any_form)
+    return next((rule for rule in covering if holds(rule, client, clock)), None)
+
+
+def _naming(index: HostIndex, target: Target, client: str, clock: Callable[[], float]) -> Optional[Rule]:
+    """Of an entry. An IPv4 address in a form of IPv6 is named, too: no way of writing it leads past its relay proxy."""
+    return _holding(index, target, client, clock, in_any_form=True)

@@ -48,6 +48,16 @@ def test_the_way(entries, asked, client, way):
     assert ways(*entries).of(target(asked), client) == way
 
 
+@pytest.mark.parametrize(
+    "form", ["[::ffff:192.0.2.7]:443", "[::192.0.2.7]:443", "[64:ff9b::c000:207]:443", "[2002:c000:207::]:443"]
+)
+def test_no_form_of_an_address_leads_past_the_relay_proxy_that_is_named_for_it(form):
+    found = ways("http://p:1 for=192.0.2.0/24", bypass="192.0.2.0/24")
+    assert found.of(target(form), FAR) == Way((0,), ())
+    assert found.may_lead(0, target(form))
+    assert [str(rule) for _entry, rule in found.naming(target(form), FAR)] == ["192.0.2.0/24"]
+
+
 def test_a_bypass_beats_entries_that_name_it():
     found = ways(A, G, bypass="x.ods.example from=10.1.0.0/16")
     assert found.of(target("x.ods.example"), NEAR) == STRAIGHT
