@@ -150,7 +150,7 @@ class _Asking:
                 if answer.status != 407:
                     self._trying.took_it(answer.headers)
                     return self._opened(answer)
-                header = self._trying.answer(answer.headers)
+                header = self._answer_to(answer)
                 if self._trying.must_move:
                     self._close()
                 else:
@@ -161,6 +161,14 @@ class _Asking:
             self._close()
         what = f"answers 407 to each of {MOST_TRIPS} requests in a row, without saying that it is the credentials"
         raise refused(self._relay.proxy, 407, what, go_on=False)
+
+    def _answer_to(self, answer: Response) -> bytes:
+        """What the credentials say to a 407. It is not the relay proxy that takes the time of this."""
+        began = time.monotonic()
+        header = self._trying.answer(answer.headers)
+        if self._conversation is not None:
+            self._conversation.prolong(time.monotonic() - began)
+        return header
 
     def _ask(self, request: bytes) -> Response:
         """What it answers, over the connection of before, if that is still good. Raises NotOpened."""

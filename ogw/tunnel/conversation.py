@@ -45,6 +45,10 @@ class Conversation:
         """Seconds."""
         return max(self._until - time.monotonic(), 0.0)
 
+    def prolong(self, seconds: float) -> None:
+        """Somebody else was waited for."""
+        self._until += seconds
+
     def say(self, data: bytes) -> None:
         """All of it; where it is gone already, what is heard next tells so. Raises NotOpened or ClientGone."""
         self._asked, self.heard = time.monotonic(), False

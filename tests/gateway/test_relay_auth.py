@@ -194,6 +194,28 @@ def test_a_nonce_that_a_relay_forgot_is_no_wrong_password_but_a_wrong_password_i
         assert said['ogw_relay_auth_total{result="withheld",scheme="digest"}'] == 1
 
 
+def test_a_tunnel_that_waits_for_others_leaves_the_relay_all_its_time():
+    class Slow(Relay):
+        def _play(self, connection):
+            while head := _head(connection):
+                self.heads.append((0, head))
+                if b"Proxy-Authorization" not in head:
+                    connection.sendall(who(DIGEST.format(nonce=f"n{len(self.heads)}")))
+                    continue
+                threading.Event().wait(4)  # it takes its target so long
+                connection.sendall(OPEN)
+                echo(connection)
+                return
+
+    with Slow() as relay, through(relay, "auto", ["--dial-timeout", "6s"]) as gateway:
+        threads = [threading.Thread(target=opens, args=[gateway]) for _turn in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not gateway.events(403) and not gateway.events(404)
+
+
 def test_no_tunnel_waits_for_ever_for_another_that_tries_the_credentials():
     class Silent(Relay):
         def _play(self, connection):
