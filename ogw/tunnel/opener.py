@@ -12,6 +12,7 @@ from ogw.tunnel.asking_socks import AskingSocks
 from ogw.tunnel.authentication import Authentication
 from ogw.tunnel.connector import Connector
 from ogw.tunnel.conversation import Conversation
+from ogw.tunnel.descriptors import NO_DESCRIPTORS
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.local import OwnPlaces
 from ogw.tunnel.loop import Deadline, Expired
@@ -119,6 +120,9 @@ class Opener:
             raise silent(relay, self._timeout, began, _without_tls(relay, leg.heard)) from None
         except OSError as error:
             leg.close()
+            if error.errno in NO_DESCRIPTORS:  # for its plain end, or no memory for what it says
+                why = f"relay proxy {proxy}: {error.strerror}: raise the limit of open files"
+                raise DialError(Reason.NO_DESCRIPTORS, why) from None
             where, hint = "in its TLS handshake", _without_tls(relay, leg.heard)
             raise closed(relay, began, where, error, hint) from None
         except BaseException:
