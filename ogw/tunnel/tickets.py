@@ -85,6 +85,7 @@ class Tickets:
         self._failures: dict[str, Failure] = {}
         self._places = self._new_places()
         self._asked_again = 0.0  # when a renewal was last tried
+        self._given_up: dict[str, float] = {}  # by host: when a ticket last was, since it was refused there
 
     def token(self, host: str) -> tuple[bytes, Held]:
         """A token for the relay proxy on that host, and what it was made of. Raises KerberosFailed."""
@@ -100,11 +101,16 @@ class Tickets:
     def renewed(self, refused: Held, host: str) -> bool:
         """The relay proxy on that host refused this one: whether there is a newer one by now. Raises KerberosFailed.
 
-        Its service may have another key since.
+        Its service may have another key since. Or it is several, of which one takes no ticket at all, while others
+        accept each: the KDC is not asked anew for every tunnel.
         """
         if self._held is refused:
-            if host not in refused.accepted and time.monotonic() < refused.made + NEW_SECONDS:
+            now = time.monotonic()
+            if now < self._given_up.get(host, now - AGAIN_SECONDS) + AGAIN_SECONDS:
                 return False
+            if host not in refused.accepted and now < refused.made + NEW_SECONDS:
+                return False
+            self._given_up[host] = now
             self._places = self._new_places()  # what is in those of before would be found again
             self._held = None
             self._current()

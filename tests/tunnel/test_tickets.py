@@ -98,16 +98,16 @@ def test_a_refused_ticket_that_was_accepted_is_followed_by_a_new_one(realm):
 
 
 class Kdc:
-    """Gives one ticket at once; who asks again waits until it `fails`."""
+    """Gives so many tickets at once; who asks again waits until it `fails`. `asked`: for which places."""
 
     keytab = cache = ""
 
-    def __init__(self):
-        self._given, self._goes_on = [], threading.Event()
+    def __init__(self, gives=1):
+        self._gives, self.asked, self._goes_on = gives, [], threading.Event()
 
     def obtain(self, place):
-        self._given.append(place)
-        if len(self._given) > 1:
+        self.asked.append(place)
+        if len(self.asked) > self._gives:
             self._goes_on.wait(30 * PATIENCE)
             raise module.KerberosFailed(Reason.RELAY_KDC_SILENT, "nobody is there")
         return module.Ticket(None, None, 3600.0)
@@ -138,6 +138,16 @@ def test_who_has_no_ticket_any_more_is_told_why_its_renewal_fails(happens):
     sleep(0)
     kdc.fails()
     assert waiting.get().reason is Reason.RELAY_KDC_SILENT and not told
+
+
+def test_a_relay_proxy_that_accepts_and_refuses_in_turn_does_not_keep_the_kdc_busy():
+    kdc = Kdc(gives=20)
+    tickets = module.Tickets(kdc, Tried(), lambda *words: None, 20.0 * PATIENCE)
+    for _tunnel in range(10):
+        _token, held = tickets.token(HOST)
+        held.accepted.add(HOST)
+        tickets.renewed(held, HOST)
+    assert len(kdc.asked) == 2
 
 
 def test_reloads_leave_no_threads_behind():
