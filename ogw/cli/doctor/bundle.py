@@ -127,13 +127,15 @@ def without_secrets(text: str, config: Config) -> str:
     """
     given = Credentials(config.relay_proxy_username, config.relay_proxy_password)
     known = [given, *(one.proxy.credentials for one in config.relay_proxy if one.proxy.credentials is not None)]
+    secrets = [config.relay_proxy_principal.reveal()]
     for one in known:
         user, password = one.user.reveal(), one.password.reveal()
         if user or password:
             text = text.replace(one.header.decode("ascii").removeprefix("Basic "), HIDDEN)
-        for secret in (password, user):
-            if secret:
-                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
+        secrets += [password, user, user.rpartition("\\")[2]]  # of a domain's user, what others call him
+    for secret in filter(None, secrets):
+        for form in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+            text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", HIDDEN, text)
     return TOKEN.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
 
 

@@ -526,3 +526,13 @@ def test_one_that_wants_credentials_where_there_are_none_is_told_what_to_name(fl
 def test_tokens_of_others_are_not_in_a_bundle(line, token):
     told = without_secrets(f"before {line} behind\n", load(["--allowed-host", NAME], {}))
     assert token not in told and "(hidden)" in told and told.startswith("before ") and told.endswith(" behind\n")
+
+
+def test_what_others_log_shows_no_name_of_a_domain_or_of_kerberos():
+    flags = ("--relay-proxy-username", "CORP\\till", "--relay-proxy-principal", "ogw/gw1@REALM.EXAMPLE")
+    environment = {"OGW_RELAY_PROXY_PASSWORD": 'a"b\\ü'}
+    config = load(["--allowed-host", NAME, "--relay-proxy", "http://p.example", *flags], environment)
+    lines = ["CORP\\till, till: ogw/gw1@REALM.EXAMPLE", 'a"b\\ü', "stilled"]
+    told = without_secrets("\n".join([*lines, *map(json.dumps, lines)]), config)
+    assert told.count("(hidden)") == 8 and "stilled" in told
+    assert not any(word in told.replace("stilled", "") for word in ("till", "gw1", "CORP", "REALM", 'a"b', "u00fc"))
