@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from importlib.util import find_spec
 
 import pytest
 from harness.bounds import NAME, Bounded, tls_echo
@@ -42,6 +43,7 @@ BESIDE = {
     "source-timeout": LIST,
     "source-max-size": LIST,
     "unseen-client-certificate": {"tls-min-version": "1.0"},
+    "relay-proxy-auth": {**RELAY, "relay-proxy-username": "u", "relay-proxy-password": "p"},
 }
 ALONE = ("workers", "listen-port")  # not together with all others: too many processes, and a place of its own
 
@@ -52,7 +54,8 @@ def values_of(name, folder, base):
         return _listen_tls(folder, base)
     extremes = getattr(SETTINGS[name].read, "extremes", None)
     if extremes is not None:
-        return [{**BESIDE.get(name, {}), name: text} for text in extremes]
+        lacks = {"negotiate"} if name == "relay-proxy-auth" and find_spec("gssapi") is None else set()
+        return [{**BESIDE.get(name, {}), name: text} for text in extremes if text not in lacks]
     return WITHOUT_BOUNDS[name](folder, base)
 
 
@@ -80,6 +83,16 @@ def _password(folder, base):
     (folder / "password").write_text("p" * 4000)
     (folder / "password").chmod(0o600)
     return [{**RELAY, "relay-proxy-username": "u", "relay-proxy-password-file": folder / "password"}]
+
+
+def _keytab(folder, base):
+    """With many keys."""
+    texts = b"".join(len(text).to_bytes(2, "big") + text for text in (b"OGW.EXAMPLE", b"gateway"))
+    key = b"\0\0\0\1" + b"\0\0\0\0" + b"\1" + b"\0\22" + b"\0\40" + b"k" * 32
+    entry = b"\0\1" + texts + key
+    (folder / "keytab").write_bytes(b"\5\2" + (len(entry).to_bytes(4, "big") + entry) * 500)
+    (folder / "keytab").chmod(0o600)
+    return [{**RELAY, "relay-proxy-keytab": folder / "keytab"}]
 
 
 def _admin_files(folder, base):
@@ -162,6 +175,12 @@ WITHOUT_BOUNDS = {
         {**RELAY, "relay-proxy-username": "u", "relay-proxy-password": "p" * 4000}
     ],
     "relay-proxy-password-file": _password,
+    "relay-proxy-keytab": _keytab,
+    "relay-proxy-principal": lambda folder, base: [
+        {**RELAY, "relay-proxy-principal": "p@R"},
+        {**RELAY, "relay-proxy-principal": f"{'p' * 2000}@{'R' * 2000}"},
+    ],
+    "relay-proxy-ticket-cache": paths("relay-proxy-ticket-cache", **RELAY),
     "relay-proxy-ca-file": lambda folder, base: [{**RELAY, "relay-proxy-ca-file": base["relay-proxy-ca-file"]}],
     "relay-proxy-bypass": one_and_many("relay-proxy-bypass", [NAME, *RULES], **{"relay-proxy": RELAY["relay-proxy"]}),
     "admin-address": _places("admin-address"),

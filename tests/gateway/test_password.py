@@ -25,7 +25,7 @@ def test_a_password_file_of_another_system_and_a_rotation_that_goes_wrong(tmp_pa
     file = tmp_path / "password"
     file.write_bytes(b"\xef\xbb\xbfold\r\n")
     file.chmod(0o600)
-    right = ["old"]
+    right, refusals = ["old"], []
     with Server(wanting(right), port=PORT) as relay:
         flags = ["--relay-proxy", f"http://{relay.host}:{PORT}", "--allowed-host", "www.bench.example"]
         flags += ["--relay-proxy-username", "till", "--relay-proxy-password-file", str(file)]
@@ -36,13 +36,14 @@ def test_a_password_file_of_another_system_and_a_rotation_that_goes_wrong(tmp_pa
                 with sock:
                     if head.startswith(b"HTTP/1.1 200 "):
                         return read_exactly(sock, 1) == b"x"
-                    assert b"received-status=407" in head
+                    refusals.append(head.partition(b"\r\n")[0].rpartition(b" ")[2])
                     return False
 
             assert passes()
             right.append("new")
             file.write_bytes("new".encode("utf-16"))
             assert not passes() and not passes()
+            assert refusals == [b"relay-refused", b"relay-auth-withheld"]
             told = gateway.wait_for(event=401)["message"]
             assert f"relay-proxy-password-file: {file}: is a text in UTF-16" in told and "the one" not in told
             assert "the password of before stays" in told

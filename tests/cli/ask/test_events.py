@@ -32,6 +32,8 @@ def test_texts_name_only_what_exists(text):
     others = {"received-status", "out of memory", "host:port", "host:8084", "to=NETWORK", "no-server-name"}
     others |= {"ogw allowed-host add", "until=", "tls://", "https://", "http://", "required", "clientAuth"}
     others |= {"--proxy-cert", "--proxy-key", "openssl s_client -connect GATEWAY:PORT"}
+    others |= {"socks5://", "socks5h://", "auto", "negotiate", "qop=auth", "HTTP/", "HTTP@"}
+    others |= {"krb5.conf", "klist -k", "kinit -k -t", "kvno", "auth_param ntlm keep_alive on"}
     for marked in re.findall("`([^`]+)`", text):
         name, _equals, value = marked.partition(" = ")
         if _equals:
