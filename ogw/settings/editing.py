@@ -78,21 +78,35 @@ class Outcome:
 
 
 class Editor:
-    """The edits of one command: they are noted in the outcome, and nothing is written before `edit` comes back."""
+    """The edits of one command: they are noted in the outcome, and nothing is written before `edit` comes back.
 
-    def __init__(self, text: IniText, outcome: Outcome) -> None:
+    dry_run  nothing is written then, either
+    """
+
+    def __init__(self, text: IniText, outcome: Outcome, dry_run: bool = False) -> None:
         self._text = text
         self._outcome = outcome
+        self.dry_run = dry_run
+        self._do: list[Callable[[], object]] = []
         self._undo: list[Callable[[], object]] = []
         self._finish: list[Callable[[], object]] = []
 
-    def if_not_done(self, undo: Callable[[], object]) -> None:
-        """What takes back something beside the file, such as a password's own file, where the edit fails after all."""
+    def beside(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
+        """What must be there beside the file when the new one is checked, such as a password's own file.
+
+        undo  takes it back where the edit fails after all
+        """
+        self._do.append(do)
         self._undo.append(undo)
 
     def when_done(self, finish: Callable[[], object]) -> None:
         """What is to be done beside the file once it was changed."""
         self._finish.append(finish)
+
+    def prepare(self) -> None:
+        """The file is to be checked now. Raises EditError."""
+        for do in self._do:
+            do()
 
     def finish(self) -> None:
         """The file was changed."""
@@ -344,7 +358,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
         # a new mistake, the same with this shell's variables, which in a container are the gateway's, too.
         outcome = Outcome(file.path, made=not os.path.exists(file.path))
         before, old_mistakes = _checked(file.path, file.path)
-        editor = Editor(file.text, outcome)
+        editor = Editor(file.text, outcome, dry_run)
         after = before
 
         def check(fresh: str) -> None:
@@ -366,6 +380,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
         try:
             change(editor)
             if outcome.changed:
+                editor.prepare()
                 file.save(check)
                 editor.finish()
         except _DryRun:

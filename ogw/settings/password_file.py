@@ -59,6 +59,14 @@ def has_password(path: str, password: str) -> bool:
         return False
 
 
+def has_one(path: str) -> bool:
+    """Whether a password stands in the file."""
+    try:
+        return bool(read_password(path))
+    except (OSError, ValueError):
+        return False
+
+
 def is_open_to_all(path: str) -> bool:
     """Whether every user of this machine can read the file."""
     return bool(os.stat(path).st_mode & 0o004)
@@ -93,7 +101,7 @@ def put_back(path: str, data: Optional[bytes], ini: str) -> None:
     with suppress(OSError):
         if data is None:
             os.unlink(path)
-        else:
+        elif data_of(path) != data:
             write(path, data, ini)
 
 

@@ -18,13 +18,13 @@ LIBRARIES = {"negotiate": ("gssapi", "ogw[kerberos]"), "ntlm": ("spnego", "ogw[n
 
 
 class Means(NamedTuple):
-    """What there is to show: a user name with a password, a keytab; "" for none.
+    """What there is to show: a user name with a password, a keytab or the name of a ticket cache; "" for none.
 
     lacking  the ways whose library is not there
     """
 
     user: str = ""
-    keytab: str = ""
+    kerberos: str = ""
     lacking: frozenset[str] = frozenset()
 
     @property
@@ -32,9 +32,10 @@ class Means(NamedTuple):
         return "\\" in self.user
 
 
-def means(user: str, keytab: str) -> Means:
+def means(user: str, kerberos: str) -> Means:
     """With what is installed here."""
-    return Means(user, keytab, frozenset(auth for auth, (name, _extra) in LIBRARIES.items() if find_spec(name) is None))
+    lacking = frozenset(auth for auth, (name, _extra) in LIBRARIES.items() if find_spec(name) is None)
+    return Means(user, kerberos, lacking)
 
 
 def chosen(offered: Sequence[str], has: Means) -> str:
@@ -45,7 +46,7 @@ def chosen(offered: Sequence[str], has: Means) -> str:
     there = {scheme.lower() for scheme in offered} - has.lacking
     # A user name with a domain is one of Windows: there it means NTLM, and a Digest or Basic beside it another account.
     order = (
-        ("negotiate", bool(has.keytab)),
+        ("negotiate", bool(has.kerberos)),
         ("ntlm", has.has_domain),
         ("digest", bool(has.user)),
         ("basic", bool(has.user)),
@@ -83,7 +84,7 @@ def what_is_missing(offered: Sequence[str], has: Means) -> str:
     if there & {"digest", "basic", "ntlm"} and not has.user:
         user = "'DOMAIN\\NAME'" if "ntlm" in there else "NAME"
         wanted.append(_("a user name and a password (--username {user} --password-stdin)").format(user=user))
-    if "negotiate" in there and not has.keytab:
+    if "negotiate" in there and not has.kerberos:
         wanted.append(_("a keytab (--auth negotiate --keytab FILE)"))
     if not wanted and there & has.lacking:
         extras = [f"pip install '{LIBRARIES[auth][1]}'" for auth in NAMES if auth in there & has.lacking]

@@ -180,7 +180,7 @@ class Trial:
         said = [told(one) for one in all_asked if one.wants]
         auth = wish.auth
         if not auth:
-            auth, why = choice(all_asked, means(user_of(wish.user, all_asked), wish.keytab))
+            auth, why = choice(all_asked, means(user_of(wish.user, all_asked), wish.keytab or wish.tickets))
             said += why
             if auth and auth != AUTH.default:
                 editor.set(AUTH, [auth])

@@ -1,6 +1,7 @@
 """What somebody wants of relay proxies, and the edit of the INI file that makes it so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from gettext import gettext as _
 from typing import Optional
@@ -82,7 +83,7 @@ def _forget_files(editor: Editor, ini: str, needed: dict[str, str]) -> None:
 
 
 def _keep(editor: Editor, ini: str, password: str) -> str:
-    """Write the password into a file beside the INI file; its path. Raises EditError."""
+    """Let the password be written into a file beside the INI file; its path. Raises EditError."""
     path = kept.beside(ini)
     try:
         credentials("", password)
@@ -91,13 +92,27 @@ def _keep(editor: Editor, ini: str, password: str) -> str:
             raise ValueError(_("is empty or too long"))
     except ValueError as error:
         raise WrongValue(_("the password {error}").format(error=error)) from None
-    try:
+    with _writing(path):
         before = kept.data_of(path)
-        if before != data:
-            # It must be there when the new configuration is checked; where that fails, or was only tried, it goes back.
-            editor.if_not_done(lambda: kept.put_back(path, before, ini))
+    if before != data:
+        editor.note(PASSWORD, "" if before is None else "before", password)
+    # It must be there when the new configuration is checked, but not while relay proxies are tried: whoever ends that
+    # leaves nothing. A running gateway may read it at any time, so what is only tried leaves one alone that will do.
+    if not (editor.dry_run and kept.has_one(path)):
+        editor.beside(lambda: _write(path, data, ini), lambda: kept.put_back(path, before, ini))
+    return path
+
+
+def _write(path: str, data: bytes, ini: str) -> None:
+    """Raises EditError."""
+    with _writing(path):
+        if kept.data_of(path) != data:
             kept.write(path, data, ini)
-            editor.note(PASSWORD, "" if before is None else "before", password)
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise EditError(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
-    return path

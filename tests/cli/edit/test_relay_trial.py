@@ -1,16 +1,21 @@
 """`ogw relay-proxy set` and the original's cmdlet ask a relay proxy what it offers, choose, try it, and say so."""
 
 import json
+import os
+import signal
+import subprocess
 
 import pytest
 from harness.askers import DIGEST, Offering
+from harness.commands import OGW, ROOT, clean
 from harness.domain_squids import DomainSquid
 from harness.edits import Edited
-from harness.gateway import address
+from harness.gateway import address, read_head
 from harness.realm import Realm, gssapi_path
 from harness.relays import Squid
 from harness.socks import Dante
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 HOST = "www.example.com"
 
@@ -90,6 +95,38 @@ def test_nobody_is_asked_where_that_is_said(file, flag):
         file.done("relay-proxy", "set", proxy.url, flag)
         file.done("Set-OMSGatewayRelayProxy", proxy.url, "CORP\\gateway", "5ecret", flag)
     assert proxy.sent == []
+
+
+def test_what_is_only_tried_leaves_the_password_that_a_gateway_may_read_at_any_time(file):
+    file.done("Set-OMSGatewayRelayProxy", "http://proxy.example:3128", "gateway", "5ecret", "--no-try")
+    secret = file.folder / "relay-proxy.password"
+    before = os.stat(secret)
+    told = file.done("Set-OMSGatewayRelayProxy", "http://proxy.example:3128", "gateway", "another", "--dry-run")
+    after = os.stat(secret)
+    assert "+ relay-proxy-password (hidden)" in told
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_trial_that_is_ended_leaves_no_password(file, password):
+    """Such as by the end of the session: a proxy that says nothing makes it long."""
+    asked = []
+    with Server(lambda connection: asked.append(read_head(connection)) or connection.recv(1)) as proxy:
+        words = ["relay-proxy", "set", f"http://{proxy.host}:{proxy.port}", "--username", "gateway", "--password-stdin"]
+        environment = clean(OGW_CONFIG=str(file.path), OGW_RUN_DIR=str(file.folder), OGW_DNS_SERVER="127.0.0.1:1")
+        with password.open("rb") as said:
+            command = subprocess.Popen([*OGW, *words], cwd=ROOT, env=environment, stdin=said, stderr=subprocess.DEVNULL)
+        until(lambda: asked)
+        command.send_signal(signal.SIGHUP)
+        command.wait(20)
+    assert not (file.folder / "relay-proxy.password").exists() and "relay-proxy" not in file.text
+
+
+def test_a_ticket_cache_is_taken_for_kerberos(file, tmp_path):
+    with Offering("Negotiate", "Basic realm=x") as proxy:
+        told = file.told("relay-proxy", "set", proxy.url, "--ticket-cache", f"FILE:{tmp_path}/none")
+    if "a library is missing" not in told:
+        assert "taken is Negotiate" in told and "there is no ticket in" in told
+        assert "relay-proxy-auth = negotiate\n" in file.text
 
 
 def test_an_entry_for_some_targets_is_asked_for_one_of_them(file):
