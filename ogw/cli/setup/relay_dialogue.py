@@ -7,13 +7,14 @@ from gettext import gettext as _
 
 from ogw.cli.edit.relay_auth import means
 from ogw.cli.edit.relay_trial import Asked, ask_all, choice, notes, offered_by, told, try_all, user_of
-from ogw.cli.edit.relay_wish import AUTH, KEYTAB, PASSWORD, PRINCIPAL, USER
+from ogw.cli.edit.relay_wish import AUTH, KEYTAB, PASSWORD, PRINCIPAL, TICKETS, USER
 from ogw.cli.setup.answers import Answers, preview
 from ogw.cli.setup.place import Place
 from ogw.cli.setup.questions import agrees, ask_checked, mistake
 from ogw.cli.setup.trial import config_of
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
+from ogw.settings.setting import Setting
 
 
 def settle(answers: Answers, place: Place) -> bool:
@@ -57,11 +58,16 @@ def forget_credentials(answers: Answers) -> None:
 
 
 def _has_credentials(answers: Answers, all_asked: Sequence[Asked]) -> bool:
-    return bool(answers.username or _one(answers, KEYTAB.name)) or all(one.proxy.credentials for one in all_asked)
+    return bool(answers.username or _kerberos(answers)) or all(one.proxy.credentials for one in all_asked)
 
 
 def _one(answers: Answers, name: str) -> str:
     return (answers.values.get(name) or [""])[0]
+
+
+def _kerberos(answers: Answers) -> str:
+    """A keytab, or the name of a ticket cache; "" for none."""
+    return _one(answers, KEYTAB.name) or _one(answers, TICKETS.name)
 
 
 def _choose(answers: Answers, all_asked: Sequence[Asked]) -> list[str]:
@@ -69,7 +75,7 @@ def _choose(answers: Answers, all_asked: Sequence[Asked]) -> list[str]:
     auth = _one(answers, AUTH.name)
     said: list[str] = []
     if not auth:
-        auth, said = choice(all_asked, means(user_of(answers.username, all_asked), _one(answers, KEYTAB.name)))
+        auth, said = choice(all_asked, means(user_of(answers.username, all_asked), _kerberos(answers)))
         if auth and auth != AUTH.default:
             answers.values[AUTH.name] = [auth]
     return [*said, *notes(auth, all_asked)]
@@ -98,22 +104,27 @@ def _ask_keytab(answers: Answers, place: Place) -> bool:
     """Whether there is one."""
 
     def check(text: str) -> None:
-        answers.values.pop(KEYTAB.name, None)
-        answers.values.pop(AUTH.name, None)
-        if text:
-            answers.values |= {KEYTAB.name: [text], AUTH.name: ["negotiate"]}
-            preview(answers, place)
+        _take_kerberos(answers, place, KEYTAB, text)
+
+    def check_principal(text: str) -> None:
+        _take_kerberos(answers, place, PRINCIPAL, text)
 
     try:
         keytab = ask_checked(_("The keytab for Kerberos, or Enter for a user name and a password"), "", check)
+        if keytab:
+            ask_checked(_("Its principal, or Enter for the first in it"), "", check_principal)
     finally:
         answers.values.pop(AUTH.name, None)  # which is chosen as everywhere
-    if not keytab:
-        return False
-    principal = ask_checked(_("Its principal, or Enter for the first in it"), "", lambda text: None)
-    if principal:
-        answers.values[PRINCIPAL.name] = [principal]
-    return True
+    return bool(keytab)
+
+
+def _take_kerberos(answers: Answers, place: Place, setting: Setting, text: str) -> None:
+    """Take what was typed for a setting, if it does; "": nothing. Raises EditError."""
+    answers.values.pop(setting.name, None)
+    answers.values.pop(AUTH.name, None)
+    if text:
+        answers.values |= {setting.name: [text], AUTH.name: ["negotiate"]}
+        preview(answers, place)
 
 
 def _try(answers: Answers, place: Place, all_asked: Sequence[Asked]) -> bool:

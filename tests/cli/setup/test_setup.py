@@ -103,6 +103,20 @@ def test_a_relay_proxy_that_wants_no_credentials_is_asked_and_nothing_more(image
     assert f"relay-proxy = http://{squid.place}\n" in ini(image).read_text()
 
 
+def test_a_principal_that_is_not_in_the_keytab_is_asked_for_again(image, tmp_path):
+    pytest.importorskip("gssapi")
+    keytab = tmp_path / "keytab"
+    keytab.write_bytes(b"\x05\x02\0\0\0\x18\0\x01\0\x0bOGW.EXAMPLE\0\x07gateway")  # its name, and no key
+    keytab.chmod(0o600)
+    with Offering("Negotiate") as proxy:
+        child = upto_relay_proxy(image, proxy.url)
+        answer(child, "keytab for Kerberos, or Enter", str(keytab))
+        answer(child, "Its principal, or Enter", "other@OGW.EXAMPLE")
+        child.expect_exact("there is no key for it")
+        answer(child, "Its principal, or Enter", "gateway@OGW.EXAMPLE")
+        child.expect_exact("taken is Negotiate (relay-proxy-auth)")
+
+
 def test_of_what_a_relay_proxy_offers_the_best_is_proposed_and_tried(image):
     with Offering("Negotiate", DIGEST, "Basic realm=x") as proxy:
         child = upto_relay_proxy(image, proxy.url)
