@@ -10,6 +10,7 @@ from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.edit.relay_auth import NAMES, Means, about, chosen, listed, means, what_is_missing
 from ogw.cli.edit.relay_trial import Asked, Verdict, is_refusal, told, try_each, user_of
 from ogw.policy.advice import REASONS
+from ogw.policy.decision import Reason
 from ogw.service.offer import ask
 from ogw.service.probe import Probed
 from ogw.settings.settings import Config
@@ -55,7 +56,9 @@ class RelayProxies:
         return found + [self._judged(one, verdict) for one, verdict in zip(able, verdicts, strict=True)]
 
     def _means(self, asked: Asked) -> Means:
-        return means(user_of(self._config.relay_proxy_username.reveal(), [asked]), self._config.relay_proxy_keytab)
+        config = self._config
+        kerberos = config.relay_proxy_keytab or config.relay_proxy_ticket_cache
+        return means(user_of(config.relay_proxy_username.reveal(), [asked]), kerberos)
 
     def _of_none(self, asked: Asked) -> Finding:
         if asked.answer.status != 407:
@@ -101,7 +104,9 @@ def _without_credentials(asked: Asked) -> Finding:
 
 def _failed(where: str, answer: Probed) -> Finding:
     assert answer.failure is not None
-    do = REASONS[answer.failure.token].do
+    # A refusal of the credentials is told as one: the advice for any other status is no help here.
+    reason = Reason.RELAY_AUTH_WITHHELD if is_refusal(answer) and answer.status == 407 else answer.failure
+    do = REASONS[reason.token].do
     if answer.status not in (None, 407) or answer.failure in SOCKS_REPLIES:
         # It answers, and took the credentials or wants none; the target may be the matter.
         return warning(AREA, where, answer.detail, do)

@@ -265,6 +265,7 @@ def test_a_relay_proxy_is_asked_with_the_credentials(flags, server, authority_fi
     assert "with the credentials" in proxy["what"]
     proxy = one(wrong[1], "relay proxy")
     assert (wrong[0], proxy["state"]) == (1, "problem") and "answers 407" in proxy["what"]
+    assert proxy["do"].startswith("correct the user name or the password")
     assert not any(secret in str((right, wrong)) for secret in (USER, PASSWORD))
 
 
