@@ -265,6 +265,19 @@ def _check_relay_proxy(values: dict[str, Any], mistakes: Mistakes, warnings: lis
         _check_login(user, values["relay_proxy_password"], given, mistakes)
     if not values["relay_proxy"] and (user != none or values["relay_proxy_bypass"]):
         warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))
+    if any(not one.speaks_socks and one.credentials is None for one in relays):
+        _warn_of_halves(values, mistakes, warnings)
+
+
+def _warn_of_halves(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
+    """Where a relay proxy by HTTP would be shown half of what it wants: that is a login that is refused."""
+    if mistakes.wrong & {"relay-proxy-username", "relay-proxy-password", "relay-proxy-password-file"}:
+        return
+    none, scheme = Secret(""), values["relay_proxy_auth"]
+    if values["relay_proxy_username"] == none and scheme == "digest":
+        warnings.append(_("relay-proxy-auth = digest: set relay-proxy-username and relay-proxy-password-file, too"))
+    if values["relay_proxy_username"] != none and values["relay_proxy_password"] == none and scheme != "negotiate":
+        warnings.append(_("relay-proxy-username: there is no password for it; set relay-proxy-password-file, too"))
 
 
 def _check_login(user: Secret, password: Optional[Secret], given: str, mistakes: Mistakes) -> None:

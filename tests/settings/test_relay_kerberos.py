@@ -105,3 +105,19 @@ def test_check_says_what_to_install(scheme, library, tmp_path):
         f"no {library}" in done.stderr
         and f"pip install 'ogw[{'ntlm' if scheme == 'ntlm' else 'kerberos'}]'" in done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"relay_proxy_auth": "digest"}, "digest: set relay-proxy-username"),
+        ({"relay_proxy_auth": "digest", "relay_proxy_username": "gateway"}, "there is no password for it"),
+        ({"relay_proxy_username": "gateway"}, "there is no password for it"),
+        ({"relay_proxy_username": "gateway", "relay_proxy_password": "5ecret"}, ""),
+        ({"relay_proxy_auth": "auto"}, ""),
+    ],
+)
+def test_half_of_what_a_relay_proxy_wants_is_told(flags, says):
+    """Shown to it, it would be a refused login, which may count."""
+    told = "\n".join(warning for warning in loaded(**flags).warnings if "command line" not in warning)
+    assert says in told and bool(says) == bool(told)
