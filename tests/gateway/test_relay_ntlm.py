@@ -41,6 +41,13 @@ def ntlm(place, file, *flags, **more):
     return Gateway("--allowed-host", NAME, *words, *named, *flags, **more)
 
 
+def replace(file, password):
+    new = file.with_name("new")
+    new.write_text(password)
+    new.chmod(0o600)
+    new.replace(file)
+
+
 # Real ones.
 
 
@@ -49,8 +56,8 @@ def test_a_thousand_tunnels_while_the_password_changes(server, file):
     with Winbind(FIRST) as winbind, DomainSquid({NAME: server.host}, winbind=winbind) as squid:
 
         def meanwhile():
+            replace(file, SECOND)
             winbind.set_password(SECOND)
-            file.write_text(SECOND)
 
         with ntlm(squid.place, file, workers=2) as gateway:
             assert failures(gateway, TARGET, meanwhile) == []
@@ -78,7 +85,10 @@ def test_a_wrong_password_is_refused_and_another_one_is_found(server, file):
 
 @pytest.mark.long
 def test_all_schemes_offered_at_once(server, file):
-    """auto takes Kerberos where it has a keytab, else Digest; NTLM is taken only where it is named."""
+    """auto takes Kerberos where it has a keytab, else Digest; NTLM is taken only where it is named.
+
+    What each authenticates with changes in the middle.
+    """
     user = {"till": FIRST}
     with Realm() as realm, Winbind(FIRST) as winbind:
         schemes = {"users": user, "schemes": ("basic", "digest")}
@@ -86,17 +96,33 @@ def test_all_schemes_offered_at_once(server, file):
             environment = {**realm.environment, "PYTHONPATH": gssapi_path()}
             auto = "--allowed-host", NAME, "--relay-proxy", f"http://{squid.place}", "--relay-proxy-auth", "auto"
             password = "--relay-proxy-username", "till", "--relay-proxy-password-file", str(file)
-            keytab = "--relay-proxy-keytab", str(realm.add("gateway"))
+            path = realm.add("gateway")
+            keytab = "--relay-proxy-keytab", str(path)
+
+            def another_key():
+                fresh = path.with_name("gateway.new")
+                realm.admin("cpw -randkey gateway", f"ktadd -k {fresh} gateway")
+                fresh.replace(path)
+
+            def another_password_of_digest():
+                replace(file, SECOND)
+                squid.set_users({"till": SECOND})
+
+            def another_password_of_ntlm():
+                replace(file, SECOND)
+                winbind.set_password(SECOND)
+
             before = realm.asked("TGS_REQ")
             with Gateway(*auto, *password, *keytab, environment=environment, workers=2) as gateway:
-                assert failures(gateway, TARGET) == []
+                assert failures(gateway, TARGET, another_key) == []
                 assert realm.asked("TGS_REQ") > before
             before = realm.asked("TGS_REQ")
             with Gateway(*auto, *password) as gateway:
-                assert failures(gateway, TARGET) == []
+                assert failures(gateway, TARGET, another_password_of_digest) == []
             assert realm.asked("TGS_REQ") == before
+            replace(file, FIRST)
             with ntlm(squid.place, file) as gateway:
-                assert failures(gateway, TARGET) == []
+                assert failures(gateway, TARGET, another_password_of_ntlm) == []
 
 
 # Relay proxies that break it.
