@@ -148,7 +148,8 @@ class _Asking:
             for _trip in range(MOST_TRIPS):
                 answer = self._ask(self._request(header))
                 if answer.status != 407:
-                    self._trying.took_it(answer.headers)
+                    # Who answers 5xx, such as a balancer in front of it, may not have looked at them.
+                    self._trying.took_it(answer.headers, is_proof=answer.status < 500)
                     return self._opened(answer)
                 header = self._answer_to(answer)
                 if self._trying.must_move:

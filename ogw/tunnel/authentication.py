@@ -209,13 +209,14 @@ class Authenticating:
         self._has_sent = True
         return header
 
-    def took_it(self, headers: Fields) -> None:
-        """The relay proxy answered, with these, anything but a 407."""
+    def took_it(self, headers: Fields, is_proof: bool) -> None:
+        """The relay proxy answered, with these, anything but a 407. `is_proof`: that it accepted the credentials."""
         if self._has_sent and self._scheme is not None and self._exchange is not None and self._turn is not None:
             self._exchange.accepted(headers)
-            self._turn.worked()
-            self._relay.scheme = self._scheme.name
-            self._ways.count(self._scheme.name, "accepted")
+            if is_proof:
+                self._turn.worked()
+                self._relay.scheme = self._scheme.name
+                self._ways.count(self._scheme.name, "accepted")
 
     @property
     def is_alone(self) -> bool:

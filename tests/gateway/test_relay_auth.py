@@ -233,6 +233,31 @@ def test_no_tunnel_waits_for_ever_for_another_that_tries_the_credentials():
         until(lambda: "tries the credentials" in str(gateway.events(403)))
 
 
+def test_a_503_of_a_balancer_in_front_says_nothing_of_the_credentials():
+    class Behind(Relay):
+        def _play(self, connection):
+            head = _head(connection)
+            self.heads.append((0, head))
+            if len(self.heads) == 1:
+                connection.sendall(b"HTTP/1.1 503 No server\r\nContent-Length: 0\r\n\r\n")
+                return
+            if len(self.heads) == 7:
+                all_there.set()
+            all_there.wait(1)
+            connection.sendall(who('Basic realm="r"'))
+
+    all_there, heads = threading.Event(), []
+    with Behind() as relay, through(relay, "basic") as gateway:
+        assert "received-status=503" in refused(gateway)
+        threads = [threading.Thread(target=lambda: heads.append(refused(gateway))) for _turn in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert sorted(("relay-auth-withheld" in head) for head in heads) == [False] + 5 * [True]
+        assert len(relay.heads) == 2
+
+
 def test_a_target_that_takes_long_does_not_keep_others_from_trying_the_credentials():
     class Slow(Relay):
         def _play(self, connection):
