@@ -53,6 +53,7 @@ class InForce:
         self._slots.claim(map(str, config.ways.proxies))
         self._limits = limits
         self.config = self._before = config
+        self._by_hand = False
         self.mistakes: Sequence[str] = ()
         self.tried = Tried()
         self._publish()
@@ -75,15 +76,15 @@ class InForce:
 
     def take(self, config: Config, by_hand: bool) -> None:
         """All workers have built it. `by_hand`: somebody wants it, who may have mended what credentials lacked."""
-        if by_hand:
-            self.tried.forget_refusals()
-        self._before, self.config = self.config, config
+        self._before, self.config, self._by_hand = self.config, config, by_hand
 
     def announce(self, to_all: bool = True) -> list[str]:
         """All workers have taken it: say so. The names of the settings that changed.
 
         to_all  False where a successor says it
         """
+        if self._by_hand:
+            self.tried.forget_refusals()  # not before: somebody would send once more what another one replaces
         old, changed = self._log.policy, changes(self._before, self.config)
         self._publish()
         self._log.set_level(self.config.log_level)
