@@ -252,7 +252,7 @@ def test_the_relay_proxys_password_is_a_credential_that_only_root_can_read(servi
 
     copy.write("/etc/ogw/relay-proxy.password", "s3cret\n", 0o600)
     unit = (copy.folder / "usr/lib/systemd/system/ogw.service").read_text()
-    lines = re.findall(r"^#((?:LoadCredential=relay|Environment=OGW_RELAY).*)", unit, re.MULTILINE)
+    lines = re.findall(r"^#((?:LoadCredential=relay-proxy.p|Environment=OGW_RELAY_PROXY_P).*)", unit, re.MULTILINE)
     assert len(lines) == 2
     with service.machine.network(), Server(relay, host="127.0.0.8", port=3128):
         service.begin(*lines, relay_proxy="http://127.0.0.8:3128", relay_proxy_username="gateway")

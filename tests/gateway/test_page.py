@@ -81,7 +81,7 @@ def test_an_absent_address_and_that_it_was_taken_out_are_told_without_loading_it
 
 
 def test_how_a_relay_proxy_fares_is_told_as_it_changes(chrome):
-    said = [b"HTTP/1.1 407 Who?\r\n\r\n"]
+    said = [b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic realm=x\r\n\r\n"]
     with Server(lambda connection: playing(said[0])(connection), port=PORT) as relay:
         flags = "--relay-proxy", f"http://{relay.host}:{PORT}", "--allowed-host", "www.bench.example"
         with started(*flags) as gateway:

@@ -116,17 +116,17 @@ def test_a_trial_that_is_ended_leaves_no_password(file, password):
         with password.open("rb") as said:
             command = subprocess.Popen([*OGW, *words], cwd=ROOT, env=environment, stdin=said, stderr=subprocess.DEVNULL)
         until(lambda: asked)
-        command.send_signal(signal.SIGHUP)
+        command.send_signal(signal.SIGTERM)
         command.wait(20)
     assert not (file.folder / "relay-proxy.password").exists() and "relay-proxy" not in file.text
 
 
 def test_a_ticket_cache_is_taken_for_kerberos(file, tmp_path):
     with Offering("Negotiate", "Basic realm=x") as proxy:
-        told = file.told("relay-proxy", "set", proxy.url, "--ticket-cache", f"FILE:{tmp_path}/none")
-    if "a library is missing" not in told:
-        assert "taken is Negotiate" in told and "there is no ticket in" in told
-        assert "relay-proxy-auth = negotiate\n" in file.text
+        words = "--ticket-cache", f"FILE:{tmp_path}/none"
+        told = file.told("relay-proxy", "set", proxy.url, *words, PYTHONPATH=gssapi_path())
+    assert "taken is Negotiate" in told and "there is no ticket in" in told
+    assert "relay-proxy-auth = negotiate\n" in file.text
 
 
 def test_an_entry_for_some_targets_is_asked_for_one_of_them(file):

@@ -12,6 +12,7 @@ from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import Dns
 from harness.gateway import Gateway, address
 from harness.peers import peer, root
+from harness.realm import gssapi_path
 from harness.relays import Squid
 from harness.upstreams import Server, echo, https, server_context
 
@@ -37,9 +38,9 @@ def state(image):
     return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in image.rglob("*") if p.is_file()}
 
 
-def dialogue(image, *words):
+def dialogue(image, *words, **environment):
     return pexpect.spawn(
-        OGW[0], [*OGW[1:], "setup", "--root", str(image), *words], cwd=ROOT, env=clean(TERM="dumb"),
+        OGW[0], [*OGW[1:], "setup", "--root", str(image), *words], cwd=ROOT, env=clean(TERM="dumb", **environment),
         encoding="utf-8", timeout=20, dimensions=(50, 200),
     )  # fmt: skip
 
@@ -87,8 +88,9 @@ def test_wrong_answers_are_said_and_asked_for_again(image):
     assert "ExecStart=/usr/bin/ogw run" in unit(image).read_text()
 
 
-def upto_relay_proxy(image, url):
-    child = dialogue(image, "--service", "no", "--allowed-host", "www.example.com", "--listen-port", "8080")
+def upto_relay_proxy(image, url, **environment):
+    words = "--service", "no", "--allowed-host", "www.example.com", "--listen-port", "8080"
+    child = dialogue(image, *words, **environment)
     answer(child, "Presets", "")
     answer(child, "Relay proxy", url)
     return child
@@ -104,12 +106,11 @@ def test_a_relay_proxy_that_wants_no_credentials_is_asked_and_nothing_more(image
 
 
 def test_a_principal_that_is_not_in_the_keytab_is_asked_for_again(image, tmp_path):
-    pytest.importorskip("gssapi")
     keytab = tmp_path / "keytab"
     keytab.write_bytes(b"\x05\x02\0\0\0\x18\0\x01\0\x0bOGW.EXAMPLE\0\x07gateway")  # its name, and no key
     keytab.chmod(0o600)
     with Offering("Negotiate") as proxy:
-        child = upto_relay_proxy(image, proxy.url)
+        child = upto_relay_proxy(image, proxy.url, PYTHONPATH=gssapi_path())
         answer(child, "keytab for Kerberos, or Enter", str(keytab))
         answer(child, "Its principal, or Enter", "other@OGW.EXAMPLE")
         child.expect_exact("there is no key for it")
