@@ -18,7 +18,7 @@ ELSEWHERE = ("bench", "booted", "charts", "clients", "conf", "packages", "pairs"
 # Of the peers in tools/test, those that the others speak with; and Python's own tools.
 PEERS = (
     *("curl", "openssl", "dnsmasq-base", "iproute2", "gnutls-bin", "nodejs", "squid", "haproxy", "tinyproxy-bin"),
-    *("krb5-kdc", "krb5-admin-server", "krb5-user", "python3-gssapi", "dante-server", "microsocks"),
+    *("krb5-kdc", "krb5-admin-server", "krb5-user", "python3-gssapi", "microsocks"),
     *("libnginx-mod-stream", "procps", "xz-utils", "bzip2", "python3-venv", "python3-pip"),
 )
 OURS = ("configargparse", "cryptography", "gevent", "prometheus_client", "pythonjsonlogger", "rich", "setproctitle",
@@ -70,6 +70,8 @@ def _prepare(copy):
     _take(copy, "/etc/resolv.conf", "/etc/hosts")
     copy.run("apt-get", "update", "-qq", timeout=120 * PATIENCE)
     copy.run("apt-get", "install", "-qq", "--no-install-recommends", "--yes", *PEERS, timeout=400 * PATIENCE)
+    install = "apt-get install -qq --no-install-recommends --yes dante-server"
+    copy.run("sh", "-c", f"{install} || grep -q trixie /etc/os-release", timeout=100 * PATIENCE)  # which has it no more
     copy.run("apt-get", "clean")
     _take(copy, AUTHORITIES)
     copy.run("python3", "-m", "venv", "--system-site-packages", "/opt/tests")
@@ -78,7 +80,7 @@ def _prepare(copy):
     copy.write(f"{site}/ogw.pth", f"{TREE}\n")  # as an installation that is edited in place
 
 
-LIBRARIES = Layer("libraries", " ".join([*PEERS, *TEST_NEEDS]), _prepare)
+LIBRARIES = Layer("libraries", " ".join([*PEERS, "dante-server", *TEST_NEEDS]), _prepare)
 
 
 def _take(copy, *paths):
