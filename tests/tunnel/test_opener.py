@@ -6,7 +6,6 @@ import os
 import ssl
 
 import pytest
-from harness.pki import Authority, write
 from harness.relays import PORT
 from harness.upstreams import Server
 
@@ -27,17 +26,18 @@ from ogw.wire.connect import parse_target
 from ogw.wire.relay_proxy import parse_relay_proxy
 
 
-def test_there_is_no_descriptor_for_the_plain_end_of_a_leg(monkeypatch, tmp_path):
-    authority, cells = Authority(), Table(1).rows[0].cells
+def test_there_is_no_descriptor_for_the_plain_end_of_a_leg(monkeypatch, authority):
+    cells = Table(1).rows[0].cells
 
     def serve(connection):
         own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        own.load_cert_chain(write(tmp_path / "own.pem", authority.server(server.host)))
+        authority.issue_cert(server.host).configure_cert(own)
         with own.wrap_socket(connection, server_side=True) as secure:
             secure.recv(1)
 
     with Server(serve, port=PORT) as server:
-        context = ssl.create_default_context(cadata=authority.pem.decode())
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
         ways = Authentication([Basic()], Tried(), cells)
         connector = Connector(Resolver((), 5.0), 20.0, 5.0, 0, cells)
         opener = Opener(connector, b"ogw", PasswordSource(None), context, OwnPlaces(()), 20.0, ways)
