@@ -14,7 +14,6 @@ from ogw.tunnel.authentication import Authenticating, Authentication, AuthFailed
 from ogw.tunnel.conversation import Conversation
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.not_opened import WHY, NotOpened, failure, refused, words
-from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.body import Body
@@ -29,15 +28,14 @@ from ogw.wire.connect import (
     connect_request,
 )
 from ogw.wire.date import date_of
-from ogw.wire.relay_proxy import RelayProxy, offered
+from ogw.wire.relay_proxy import Credentials, RelayProxy, offered
 
 LARGEST_HEAD = 64 * 1024
 MOST_INTERIM = 16  # answers before the answer (RFC 9110, section 15.2)
 USER_AGENT = f"ogw/{__version__}".encode()
 MAY_WANT_TLS = "it may want TLS"
 ASK_FOR_TLS = (400, 426)  # what servers of https answer to plain HTTP, if they answer
-MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
-MOST_TRIPS = 3  # with one of them
+MOST_TRIPS = 3  # with one password
 MOST_BODY = 64 * 1024  # of a 407, in bytes, that is read to use its connection again; another one costs less than more
 MOST_APART = 240  # seconds between two clocks; Kerberos is content with 300, and a Date may be a little old
 PATIENCE = 4  # a tunnel is the only one that tries credentials for this part of dial-timeout
@@ -47,15 +45,13 @@ LOOK_AGAIN = 0.01  # seconds between two looks at whether another tunnel has fou
 class AskingHttp:
     """Asks relay proxies that speak HTTP.
 
-    via        how this gateway names itself to them
-    passwords  for those whose URL has none
-    ways       of authenticating itself
-    timeout    seconds that a tunnel waits for another one that tries credentials
+    via      how this gateway names itself to them
+    ways     of authenticating itself
+    timeout  seconds that a tunnel waits for another one that tries credentials
     """
 
-    def __init__(self, via: bytes, passwords: PasswordSource, ways: Authentication, timeout: float) -> None:
+    def __init__(self, via: bytes, ways: Authentication, timeout: float) -> None:
         self._via = via
-        self._passwords = passwords
         self._ways = ways
         self._timeout = timeout
 
@@ -65,29 +61,22 @@ class AskingHttp:
         target: Target,
         mailbox: Mailbox,
         via: Sequence[bytes],
+        known: Optional[Credentials],
         connect: Callable[[], Conversation],
     ) -> Upstream:
-        """The tunnel, opened; `connect` gives a new connection. Raises NotOpened, and what `connect` does."""
-        own = relay.proxy.credentials
+        """The tunnel, opened. Raises NotOpened, and what `connect` does.
+
+        known    user name and password; None where there are none
+        connect  gives a new connection
+        """
         request = partial(_request, target, via, self._via)
-        tries = 0
-        while True:
-            known = own or self._passwords.given
-            tries += 1
-            wait = partial(self._wait, relay, mailbox, time.monotonic() + self._timeout)
-            trying = Authenticating(self._ways, relay, target, known, wait)
-            try:
-                with _Patience(trying, self._timeout / PATIENCE) as patience:
-                    return _Asking(relay, trying, request, connect, patience).open()
-            except NotOpened as failed:
-                # A rotated password needs nobody; another tunnel may have read the file while this one waited. What was
-                # refused is not sent again: that would lock an account.
-                if not failed.is_about_credentials or own is not None or tries == MOST_PASSWORDS:
-                    raise
-                if self._passwords.given == known and not self._passwords.reread():
-                    raise
-            finally:
-                trying.end()
+        wait = partial(self._wait, relay, mailbox, time.monotonic() + self._timeout)
+        trying = Authenticating(self._ways, relay, target, known, wait)
+        try:
+            with _Patience(trying, self._timeout / PATIENCE) as patience:
+                return _Asking(relay, trying, request, connect, patience).open()
+        finally:
+            trying.end()
 
     def _wait(self, relay: Relay, mailbox: Mailbox, until: float) -> None:
         if time.monotonic() >= until:

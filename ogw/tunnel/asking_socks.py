@@ -16,7 +16,6 @@ from ogw.tunnel.basic import identity_of
 from ogw.tunnel.conversation import Conversation
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.not_opened import NotOpened, failure, hinted
-from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.tried import Turn, WasRefused
 from ogw.tunnel.upstream import DialError, Upstream
@@ -41,7 +40,6 @@ from ogw.wire.socks5 import (
 )
 
 MOST_ADDRESSES = 4  # of a name that was resolved here: each has a connection of its own, and its part of dial-timeout
-MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
 LOOK_AGAIN = 0.01  # seconds between two looks at whether another tunnel has found out what credentials are worth
 SCHEME = "socks5"  # by which metrics and status call the login
 
@@ -81,41 +79,30 @@ SOCKS_REPLIES = frozenset(one.reason for one in (*_REPLIES.values(), _UNKNOWN))
 class AskingSocks:
     """Asks relay proxies that speak SOCKS 5.
 
-    passwords  for those whose URL has none
-    ways       know which credentials were refused
-    timeout    seconds for all conversations about one target
+    ways     know which credentials were refused
+    timeout  seconds for all conversations about one target
     """
 
-    def __init__(self, passwords: PasswordSource, ways: Authentication, timeout: float) -> None:
-        self._passwords = passwords
+    def __init__(self, ways: Authentication, timeout: float) -> None:
         self._ways = ways
         self._timeout = timeout
 
     def open(
-        self, relay: Relay, target: Target, mailbox: Mailbox, addresses: Sequence[str], connect: Connect
+        self,
+        target: Target,
+        mailbox: Mailbox,
+        addresses: Sequence[str],
+        known: Optional[Credentials],
+        connect: Connect,
     ) -> Upstream:
         """The tunnel, opened. Raises NotOpened, and what `connect` does.
 
         addresses  of the target's name (IP text), allowed and in order; none: the proxy resolves it, or it is one
+        known      user name and password; None where there are none
         connect    gives a new connection, and so many seconds for what is said on it
         """
-        own = relay.proxy.credentials
-        tries = 0
-        while True:
-            known = own or self._passwords.given
-            tries += 1
-            try:
-                asking = _Asking(known, self._ways, mailbox)
-                return self._try_each(asking, target, addresses[:MOST_ADDRESSES], connect)
-            except NotOpened as failed:
-                # As over HTTP: what was refused is not sent again, but the password may have become another one.
-                if not failed.is_about_credentials or own is not None or tries == MOST_PASSWORDS:
-                    raise
-                if self._passwords.given == known and not self._passwords.reread():
-                    raise
-
-    def _try_each(self, asking: "_Asking", target: Target, addresses: Sequence[str], connect: Connect) -> Upstream:
-        """One address after the other: a proxy tries only what it is told."""
+        asking = _Asking(known, self._ways, mailbox)
+        addresses = addresses[:MOST_ADDRESSES]  # one after the other: a proxy tries only what it is told
         if not addresses:
             return asking.ask(connect(self._timeout), target)
         until = time.monotonic() + self._timeout

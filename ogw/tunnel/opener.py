@@ -23,7 +23,9 @@ from ogw.tunnel.relay import Relay
 from ogw.tunnel.upstream import DialError, UnknownName, Upstream
 from ogw.wire.connect import Target
 from ogw.wire.protocols import begins_tls
-from ogw.wire.relay_proxy import RelayProxy
+from ogw.wire.relay_proxy import Credentials, RelayProxy
+
+MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
 
 
 class Opener:
@@ -51,8 +53,8 @@ class Opener:
         self._context = context
         self._own = own
         self._timeout = timeout
-        self._http = AskingHttp(via, passwords, authentication, timeout)
-        self._socks = AskingSocks(passwords, authentication, timeout)
+        self._http = AskingHttp(via, authentication, timeout)
+        self._socks = AskingSocks(authentication, timeout)
 
     def open(
         self, relay: Relay, target: Target, mailbox: Mailbox, via: Sequence[bytes], addresses: Sequence[str] = ()
@@ -61,10 +63,35 @@ class Opener:
 
         addresses  of the target's name, for one that is not to resolve it itself
         """
+        own = relay.proxy.credentials
+        tries = 0
+        while True:
+            known = own or self.passwords.given
+            tries += 1
+            try:
+                return self._ask(relay, target, mailbox, via, addresses, known)
+            except NotOpened as failed:
+                # A rotated password needs nobody; another tunnel may have read the file while this one waited. What was
+                # refused is not sent again: that would lock an account.
+                if not failed.is_about_credentials or own is not None or tries == MOST_PASSWORDS:
+                    raise
+                if self.passwords.given == known and not self.passwords.reread():
+                    raise
+
+    def _ask(
+        self,
+        relay: Relay,
+        target: Target,
+        mailbox: Mailbox,
+        via: Sequence[bytes],
+        addresses: Sequence[str],
+        known: Optional[Credentials],
+    ) -> Upstream:
+        """In its language, with these credentials or none. Raises as `open` does."""
         if relay.proxy.speaks_socks:
             given = addresses if relay.proxy.resolves_here else ()
-            return self._socks.open(relay, target, mailbox, given, lambda seconds: self._begin(relay, mailbox, seconds))
-        return self._http.open(relay, target, mailbox, via, lambda: self._begin(relay, mailbox, self._timeout))
+            return self._socks.open(target, mailbox, given, known, lambda seconds: self._begin(relay, mailbox, seconds))
+        return self._http.open(relay, target, mailbox, via, known, lambda: self._begin(relay, mailbox, self._timeout))
 
     def _begin(self, relay: Relay, mailbox: Mailbox, seconds: float) -> Conversation:
         """A connection to it, encrypted where it wants that, for a conversation of so long. Raises as `open` does."""

@@ -9,10 +9,11 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable
-from email.utils import mktime_tz, parsedate_tz
 from gettext import gettext as _
 from typing import Any, NamedTuple, Optional, TypedDict
 from urllib.parse import SplitResult, urlsplit
+
+from ogw.wire.date import date_of
 
 LARGEST = 4 << 20  # bytes of an answer
 PIECE = 1 << 16
@@ -142,9 +143,9 @@ def _get(url: SplitResult, path: str, token: str, context: ssl.SSLContext, until
         sock.settimeout(_left(until))
         answer = connection.getresponse()
         body = _body(answer, sock, until)
-        date = parsedate_tz(answer.getheader("Date") or "")
+        date = date_of([(b"date", (answer.getheader("Date") or "").encode("latin-1", "replace"))])
         kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
-        return _Answer(answer.status, body.decode("utf-8", "replace"), mktime_tz(date) if date else time.time(), kind)
+        return _Answer(answer.status, body.decode("utf-8", "replace"), time.time() if date is None else date, kind)
     finally:
         connection.close()
 
