@@ -3,8 +3,10 @@
 import time
 
 from ogw.service.children import Children
+from ogw.service.messages import Leave
 from ogw.service.worker import END_SECONDS
 
+ANSWER_SECONDS = 1.0  # what the admin process has for those who have asked, or are just asking
 LEAVE_SECONDS = 2.0  # what the last processes have to be gone once they were killed
 STRAGGLER_SECONDS = 5.0  # what a worker has to leave, once its own time for the drain is over
 LEAST_SECONDS = 1.0  # that a predecessor stays: whoever manages this service is to have read its last words
@@ -45,6 +47,13 @@ class Ending:
     def kill_workers(self) -> None:
         for worker in self._children.workers:
             self._children.end(worker)
+
+    def see_all_leave(self) -> None:
+        """The admin process, which may hold the answer to who asked for this end, and whoever was killed."""
+        self._children.tell(self._children.admin, Leave())
+        self._children.wait_for_end(ANSWER_SECONDS)
+        self._children.end(self._children.admin)
+        self._children.wait_for_end(LEAVE_SECONDS)
 
     def is_over(self, others: bool) -> bool:
         """

@@ -233,8 +233,7 @@ class Supervisor:
             self._ending.kill_workers()
             self._log.event(Event.WRONG_CONFIGURATION, failed)
             say(f"ogw: OGW-401 {failed}", sys.stderr)
-        self._children.end(self._children.admin)  # it holds nothing that could be lost
-        self._children.wait_for_end(LEAVE_SECONDS)
+        self._ending.see_all_leave()
         cut = self._deaths.cut
         self._generations.leave(failed, cut)
         if not (self._generations.on_trial or self._generations.is_retired):

@@ -39,7 +39,7 @@ from ogw.service.messages import (
 from ogw.settings.settings import Config
 
 THREADS = 8
-LEAVE_SECONDS = 0.1  # between looks whether all that were asked for are answered, at the end
+LEAVE_SECONDS = 0.02  # between looks whether all that were asked for are answered, at the end
 REST_SECONDS = 10  # after which it looks whether log lines were lost
 
 

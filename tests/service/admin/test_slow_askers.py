@@ -10,6 +10,7 @@ import pytest
 from harness.admin import ask
 from harness.gateway import ALLOW, Gateway, address
 from harness.upstreams import Server, echo
+from harness.waiting import until
 
 MANY = 150  # more than the admin process keeps open at a time
 SLOW = {
@@ -207,3 +208,25 @@ def test_questions_that_wait_leave_room_for_health(health, path):
         finally:
             os.kill(worker, signal.SIGCONT)
         assert all(answer.split(b" ")[1] in (b"200", b"503") for answer in firsts)
+
+
+def test_who_has_begun_to_ask_when_the_gateway_stops_is_answered(health):
+    with Gateway("--health-address", health) as gateway:
+        sock = connected(health)
+        sock.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert ask(gateway, "/healthz", tcp=health)[0] == 200  # so the one before was taken, too
+        os.kill(gateway.pid, signal.SIGTERM)
+        gateway.wait_for(event=110)
+        until(lambda: not gateway.workers)
+        sock.sendall(b"Host: x\r\n\r\n")
+        assert said(sock).startswith(b"HTTP/1.1 ")
+        sock.close()
+
+
+def test_who_never_finishes_asking_does_not_hold_up_the_end(health):
+    with Gateway("--health-address", health) as gateway:
+        sock = connected(health)
+        sock.sendall(b"GET /healthz HTTP/1.1\r\n")
+        os.kill(gateway.pid, signal.SIGTERM)
+        assert gateway.process.wait(20) == 0
+        sock.close()
