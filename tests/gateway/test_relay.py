@@ -191,7 +191,7 @@ def test_a_password_among_the_flags_is_warned_about_and_wiped():
     with Server(playing(OPEN, echo), port=PORT) as relay:
         flags = "--relay-proxy-username", USER, "--relay-proxy-password", PASSWORD
         url = f"http://u:{PASSWORD}@{relay.host}:{PORT}"
-        with through(f"http://{relay.host}:{PORT}", url, flags=flags) as gateway:
+        with through(f"http://{relay.host}:{PORT}", url, flags=flags, command=["env"]) as gateway:  # a real start
             warnings = [line["message"] for line in gateway.lines if line["event"] == 100]
             gateway.wait_for(event=100)
             assert_nowhere(gateway, PASSWORD, SECRET)

@@ -1,14 +1,11 @@
 """Commands as an administrator types them, with an environment that says nothing of a gateway."""
 
 import os
-import pathlib
 import subprocess
-import sys
 
+from harness.forks import OGW, ROOT, run
 from harness.waiting import PATIENCE
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
-OGW = [sys.executable, "-m", "ogw"]
 SILENT = ("OGW_", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "COLUMNS", "LINES", "NO_COLOR", "COLORTERM", "FORCE_COLOR")
 
 
@@ -20,13 +17,7 @@ def clean(**environment):
 
 def ogw(*words, stdout=subprocess.PIPE, **environment):
     """The command's end: `returncode`, `stdout`, `stderr`."""
-    return subprocess.run(
-        [*OGW, *map(str, words)],
-        cwd=ROOT,
-        env=clean(**environment),
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60 * PATIENCE,
+    words = [*OGW, *map(str, words)]
+    return run(
+        words, 60 * PATIENCE, cwd=ROOT, env=clean(**environment), stdin=subprocess.DEVNULL, stdout=stdout, text=True
     )

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 
+from harness.forks import Popen
 from harness.lines import assert_valid
 from harness.waiting import PATIENCE, until
 
@@ -110,7 +111,7 @@ class Gateway:
         self._reads = threading.Event()
         self._reads.set()
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}
-        self.process = subprocess.Popen(
+        self.process = Popen(
             [*command, *(program or [sys.executable, "-m", "ogw", "run"]), *words, *flags],
             cwd=ROOT,
             env={**inherited, **(environment or {})},

@@ -4,13 +4,13 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
 import termios
 import threading
 import time
 
 import pyte
 from harness.commands import ROOT, clean
+from harness.forks import ON_TERMINAL, Popen
 from harness.waiting import PATIENCE
 
 END = b"\0\0end\r"  # no program writes it
@@ -30,8 +30,8 @@ class Terminal:
         self.raw = bytearray()
         self._set_size(columns, lines)
         self.before = termios.tcgetattr(self._theirs)
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command],
+        self.process = Popen(
+            [*ON_TERMINAL, *command],
             cwd=ROOT,
             env=clean(**environment),
             stdin=self._theirs,
