@@ -425,7 +425,7 @@ def test_law_6_what_the_sink_does_not_take_is_the_rest_and_stops_the_watcher_bef
         while not seen:
             sent += pair.client.send(b"m" * 999)
             while up.copied < sent and not seen:
-                gevent.sleep(0)
+                gevent.sleep(0.0001)  # 0 would let the loop look at sockets only every few milliseconds
     assert seen == [(False, True, Flow.WEAK)]
     assert not up.rest and up.greenlet is pair.greenlet  # its greenlet has it now
     assert read_exactly(pair.upstream, sent) == b"m" * sent
