@@ -10,6 +10,7 @@ The map of the house. Rooms are folders; imports point down this list only.
     wire/       what the bytes say: no I/O
     report/     what happened: events, log lines
     machine/    what is underneath: files
+    language/   what people read, in their language; English where nobody says which
 
 The corridors of the commands: imports point down here, too, and those of one line do not know each other.
 

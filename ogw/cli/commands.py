@@ -7,8 +7,9 @@ imports none of them: any file may look into it, and `ogw run` must not wait for
 import difflib
 import re
 from collections.abc import Sequence
-from gettext import gettext as _
 from typing import NamedTuple, Optional
+
+from ogw.language.messages import gettext_noop as N_
 
 
 class Command(NamedTuple):
@@ -28,112 +29,122 @@ class Command(NamedTuple):
     where: str
 
 
-START = _("Start a gateway")
-LISTS = _("Keep lists for gateways")
-SETTINGS = _("Change its INI file")
-QUESTIONS = _("Ask, and change nothing")
-RUNNING = _("Look after the running gateway")
+START = N_("Start a gateway")
+LISTS = N_("Keep lists for gateways")
+SETTINGS = N_("Change its INI file")
+QUESTIONS = N_("Ask, and change nothing")
+RUNNING = N_("Look after the running gateway")
 COMMANDS = [
-    Command(START, "run", "[FLAGS]", _("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
-    Command(START, "setup", "[--yes] [FLAGS]", _("set it up: configuration, service, firewall"), "setup.setup"),
-    Command(START, "version", "[--json]", _("the version"), "run:version"),
-    Command(START, "completion", "bash|zsh|fish", _("a script with which the shell completes all this"), "completion"),
+    Command(START, "run", "[FLAGS]", N_("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
+    Command(START, "setup", "[--yes] [FLAGS]", N_("set it up: configuration, service, firewall"), "setup.setup"),
+    Command(START, "version", "[--json]", N_("the version"), "run:version"),
+    Command(START, "completion", "bash|zsh|fish", N_("a script with which the shell completes all this"), "completion"),
     Command(
-        SETTINGS, "config show", "[--json] [FLAGS]", _("every setting, its value and where it came from"), "ask.config"
+        SETTINGS, "config show", "[--json] [FLAGS]", N_("every setting, its value and where it came from"), "ask.config"
     ),
-    Command(SETTINGS, "config get", "NAME", _("what the INI file says of a setting"), "edit.config:get"),
-    Command(SETTINGS, "config set", "NAME VALUE ...", _("set a setting in the INI file"), "edit.config:set"),
-    Command(SETTINGS, "config unset", "NAME", _("take a setting out of it: its default holds"), "edit.config:unset"),
-    Command(SETTINGS, "config add", "NAME VALUE ...", _("add to a list of it"), "edit.config:add"),
-    Command(SETTINGS, "config remove", "NAME VALUE ...", _("remove from a list of it"), "edit.config:remove"),
-    Command(SETTINGS, "config path", "", _("where the INI file is"), "edit.config:path"),
-    Command(SETTINGS, "allowed-host", "add|remove|list", _("where clients may go"), "edit.lists:allowed-host"),
+    Command(SETTINGS, "config get", "NAME", N_("what the INI file says of a setting"), "edit.config:get"),
+    Command(SETTINGS, "config set", "NAME VALUE ...", N_("set a setting in the INI file"), "edit.config:set"),
+    Command(SETTINGS, "config unset", "NAME", N_("take a setting out of it: its default holds"), "edit.config:unset"),
+    Command(SETTINGS, "config add", "NAME VALUE ...", N_("add to a list of it"), "edit.config:add"),
+    Command(SETTINGS, "config remove", "NAME VALUE ...", N_("remove from a list of it"), "edit.config:remove"),
+    Command(SETTINGS, "config path", "", N_("where the INI file is"), "edit.config:path"),
+    Command(SETTINGS, "allowed-host", "add|remove|list", N_("where clients may go"), "edit.lists:allowed-host"),
     Command(
         SETTINGS,
         "denied-host",
         "add|remove|list",
-        _("where they may not, whatever is allowed"),
+        N_("where they may not, whatever is allowed"),
         "edit.lists:denied-host",
     ),
     Command(
         SETTINGS,
         "allowed-client",
         "add|remove|list",
-        _("networks that clients may come from"),
+        N_("networks that clients may come from"),
         "edit.lists:allowed-client",
     ),
     Command(
         SETTINGS,
         "allowed-client-certificate",
         "add|remove|list",
-        _("client certificates that may pass"),
+        N_("client certificates that may pass"),
         "edit.lists:allowed-client-certificate",
     ),
-    Command(SETTINGS, "relay-proxy get", "", _("the proxies to go out through"), "edit.relay_proxy:get"),
-    Command(SETTINGS, "relay-proxy set", "URL ...", _("go out through these"), "edit.relay_proxy:set"),
-    Command(SETTINGS, "relay-proxy clear", "", _("go straight"), "edit.relay_proxy:clear"),
+    Command(SETTINGS, "relay-proxy get", "", N_("the proxies to go out through"), "edit.relay_proxy:get"),
+    Command(SETTINGS, "relay-proxy set", "URL ...", N_("go out through these"), "edit.relay_proxy:set"),
+    Command(SETTINGS, "relay-proxy clear", "", N_("go straight"), "edit.relay_proxy:clear"),
     Command(
-        SETTINGS, "import", "FILE", _("a script of the original's cmdlets, which are commands, too"), "original.import_"
+        SETTINGS,
+        "import",
+        "FILE",
+        N_("a script of the original's cmdlets, which are commands, too"),
+        "original.import_",
     ),
     Command(
-        SETTINGS, "suggest", "[LOG ...] [--apply]", _("the rules that would let pass what was refused"), "edit.suggest"
+        SETTINGS, "suggest", "[LOG ...] [--apply]", N_("the rules that would let pass what was refused"), "edit.suggest"
     ),
-    Command(QUESTIONS, "check", "[--json] [FLAGS]", _("the whole configuration, and every mistake in it"), "ask.check"),
+    Command(
+        QUESTIONS, "check", "[--json] [FLAGS]", N_("the whole configuration, and every mistake in it"), "ask.check"
+    ),
     Command(
         QUESTIONS,
         "explain",
         "HOST[:PORT] [--client IP]",
-        _("whether a client may go there, by which rule, and what happens then"),
+        N_("whether a client may go there, by which rule, and what happens then"),
         "ask.explain",
     ),
     Command(
         QUESTIONS,
         "doctor",
         "[--bundle FILE]",
-        _("what is wrong here: ports, limits, clock, DNS, hosts"),
+        N_("what is wrong here: ports, limits, clock, DNS, hosts"),
         "doctor.doctor",
     ),
     Command(
         QUESTIONS,
         "inspect",
         "FILE|- [--json]",
-        _("what the gateway sees in a recorded TLS handshake, and would decide"),
+        N_("what the gateway sees in a recorded TLS handshake, and would decide"),
         "ask.inspect",
     ),
     Command(
         QUESTIONS,
         "events",
         "[NUMBER|REASON|ID] [--json]",
-        _("what an event or a reason means and what to do; why a tunnel was refused"),
+        N_("what an event or a reason means and what to do; why a tunnel was refused"),
         "ask.events",
     ),
     Command(
         QUESTIONS,
         "presets",
         "[NAME] [--region NAME]",
-        _("the host lists of known services, and what one expands to"),
+        N_("the host lists of known services, and what one expands to"),
         "ask.presets",
     ),
-    Command(LISTS, "sign", "LIST --key FILE", _("sign a list of host rules; make keys for that"), "edit.sign"),
-    Command(RUNNING, "status", "[--json]", _("whether the running gateway serves, and how it fares"), "live.status"),
-    Command(RUNNING, "ready", "[--off|--on]", _("whether clients should be sent to it, and to say no"), "live.ready"),
-    Command(RUNNING, "top", "[--interval SECONDS]", _("the same live, with rates"), "live.top"),
-    Command(RUNNING, "tunnels", "[--client ADDRESS]", _("the open tunnels, one by one"), "live.tunnels:list"),
-    Command(RUNNING, "tunnel kill", "ID ...", _("end open tunnels"), "live.tunnels:kill"),
-    Command(RUNNING, "sources", "[--json]", _("how the lists from elsewhere stand"), "live.sources:list"),
+    Command(LISTS, "sign", "LIST --key FILE", N_("sign a list of host rules; make keys for that"), "edit.sign"),
+    Command(RUNNING, "status", "[--json]", N_("whether the running gateway serves, and how it fares"), "live.status"),
+    Command(RUNNING, "ready", "[--off|--on]", N_("whether clients should be sent to it, and to say no"), "live.ready"),
+    Command(RUNNING, "top", "[--interval SECONDS]", N_("the same live, with rates"), "live.top"),
+    Command(RUNNING, "tunnels", "[--client ADDRESS]", N_("the open tunnels, one by one"), "live.tunnels:list"),
+    Command(RUNNING, "tunnel kill", "ID ...", N_("end open tunnels"), "live.tunnels:kill"),
+    Command(RUNNING, "sources", "[--json]", N_("how the lists from elsewhere stand"), "live.sources:list"),
     Command(
         RUNNING,
         "sources rollback",
         "URL [--undo]",
-        _("the last good list but one, until another comes"),
+        N_("the last good list but one, until another comes"),
         "live.sources:rollback",
     ),
-    Command(RUNNING, "reload", "[--json]", _("let the gateway read its configuration again"), "live.orders:reload"),
+    Command(RUNNING, "reload", "[--json]", N_("let the gateway read its configuration again"), "live.orders:reload"),
     Command(
-        RUNNING, "upgrade", "[--now] [--json]", _("let a new version take over, with no client refused"), "live.upgrade"
+        RUNNING,
+        "upgrade",
+        "[--now] [--json]",
+        N_("let a new version take over, with no client refused"),
+        "live.upgrade",
     ),
-    Command(RUNNING, "fleet status", "URL ...", _("many gateways, in one table: whether they differ"), "live.fleet"),
-    Command(RUNNING, "drain", "[--now]", _("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
+    Command(RUNNING, "fleet status", "URL ...", N_("many gateways, in one table: whether they differ"), "live.fleet"),
+    Command(RUNNING, "drain", "[--now]", N_("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
 ]
 CMDLET = Command("", "", "", "", "original.cmdlets")  # of the original: all words are its own
 _CMDLET = re.compile(r"[A-Z][A-Za-z]*-[A-Z]|(?i:[a-z]*-omsgateway|[a-z]+-(?:service|module)(?:\s|\Z))")

@@ -5,7 +5,6 @@ shtab writes it for bash and zsh. That for fish is our own (fish.py): shtab know
 
 import argparse
 from collections.abc import Callable, Sequence
-from gettext import gettext as _
 from importlib import import_module
 from typing import Any, Optional
 
@@ -16,6 +15,7 @@ from ogw.cli.commands import COMMANDS, Command
 from ogw.cli.configuration import GatewayParser
 from ogw.cli.exits import OK
 from ogw.cli.parser import Parser, branches, parser_of
+from ogw.language.messages import gettext as _
 from ogw.settings.elsewhere.preset import presets
 from ogw.settings.kinds import Choice
 from ogw.settings.setting import Setting
@@ -83,9 +83,9 @@ def tree() -> argparse.ArgumentParser:
             below[""](group, above.description or "", above)
             below[group] = branches(above, "verb")
         whole = parser_for(command)
-        whole.description = command.does
+        whole.description = _(command.does)
         _furnish(whole)
-        below[group](verb, command.does, whole)
+        below[group](verb, _(command.does), whole)
         if any(other.words.startswith(f"{command.words} ") for other in COMMANDS):
             below[command.words] = branches(whole, "verb")
     return root

@@ -5,10 +5,11 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.parser import Formatter, Parser, epilog, filled, parser_of
+from ogw.language.messages import gettext as _
+from ogw.language.messages import gettext_noop as N_
 from ogw.report.events import Event
 from ogw.report.standard import say
 from ogw.service.notify import tell_of_mistakes
@@ -17,7 +18,7 @@ from ogw.settings.setting import PREFIX
 from ogw.settings.settings import SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
 
-ALSO = _("All flags of `ogw run`, its variables and its INI file count.")
+ALSO = N_("All flags of `ogw run`, its variables and its INI file count.")
 
 
 class GatewayParser(Parser):
@@ -76,7 +77,7 @@ def gateway_parser(
     usage: Optional[str] = None,
 ) -> Parser:
     """One of parser_of that takes all flags of `ogw run`, too, and says so."""
-    return parser_of(words, f"{does} {ALSO}", examples, codes, GatewayParser, usage)
+    return parser_of(words, f"{does} {_(ALSO)}", examples, codes, GatewayParser, usage)
 
 
 def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:

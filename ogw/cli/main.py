@@ -7,12 +7,12 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from gettext import gettext as _
 from typing import Any, Optional, TextIO
 
 from ogw import __version__
 from ogw.cli import streams
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, OWN_ERROR, WRONG, Failed
+from ogw.language.messages import gettext as _
 from ogw.service.signals import SIGNALS
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)

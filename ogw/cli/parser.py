@@ -11,10 +11,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from gettext import gettext as _
 from typing import Any, NoReturn, Optional
 
 from ogw.cli.exits import WRONG
+from ogw.language.messages import gettext as _
 
 WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}  # they may be flags, hosts, places
 

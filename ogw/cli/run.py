@@ -4,12 +4,12 @@ import argparse
 import json
 import os
 import sys
-from gettext import gettext as _
 
 from ogw import __version__
 from ogw.cli.configuration import BareParser, load_or_tell
 from ogw.cli.exits import FAILED, OK, WRONG
 from ogw.cli.parser import Parser, parser_of
+from ogw.language.messages import gettext as _
 from ogw.report.events import Event
 from ogw.report.standard import say
 from ogw.service.handover.predecessor import channel_of, refuse

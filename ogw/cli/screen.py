@@ -7,7 +7,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from gettext import gettext as _
 from typing import Any, Optional, TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -16,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ogw.language.messages import gettext as _
 from ogw.report.printable import printable
 
 UNLIMITED = 10_000  # columns

@@ -2,11 +2,11 @@
 
 import textwrap
 from collections.abc import Sequence
-from gettext import gettext as _
 from itertools import groupby
 
 from ogw.cli.commands import COMMANDS, Command
 from ogw.cli.parser import WHOLE_WORDS, columns, filled
+from ogw.language.messages import gettext as _
 
 COLUMN = 28  # where it begins to say what a command does
 
@@ -21,14 +21,14 @@ def usage(commands: Sequence[Command] = COMMANDS) -> str:
         )
         lines += [filled(about), ""]
     for heading, group in groupby(commands, lambda command: command.group):
-        lines += [f"{heading}:", *(line for command in group for line in _lines(command)), ""]
+        lines += [f"{_(heading)}:", *(line for command in group for line in _lines(command)), ""]
     lines += [_("`ogw COMMAND --help` says more. A first gateway:"), "  ogw run --allowed-host www.example.com", ""]
     return "\n".join(lines)
 
 
 def _lines(command: Command) -> list[str]:
     typed = f"  ogw {command.words} {command.takes}".rstrip()
-    does = textwrap.wrap(command.does, columns() - COLUMN, **WHOLE_WORDS)
+    does = textwrap.wrap(_(command.does), columns() - COLUMN, **WHOLE_WORDS)
     if len(typed) > COLUMN - 2:
         return [typed, *(" " * COLUMN + line for line in does)]
     return [typed.ljust(COLUMN) + does[0], *(" " * COLUMN + line for line in does[1:])]

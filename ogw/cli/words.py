@@ -5,8 +5,8 @@ Apart from the parser, which commands need that know nothing of rules and settin
 
 import argparse
 from collections.abc import Iterable
-from gettext import gettext as _
 
+from ogw.language.messages import gettext as _
 from ogw.policy.index import parse_client
 from ogw.policy.names import parse_name
 from ogw.settings.setting import Setting

@@ -6,7 +6,8 @@ Settings are read through it, and the files of the system about names.
 import errno
 import os
 import stat
-from gettext import gettext as _
+
+from ogw.language.messages import gettext as _
 
 PIECE = 1 << 18  # bytes of a read: one of the whole limit would be given that much memory first
 

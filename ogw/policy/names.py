@@ -5,7 +5,8 @@ They are compared exactly, letter by letter: what an authority wrote into a cert
 
 import re
 from collections.abc import Iterable
-from gettext import gettext as _
+
+from ogw.language.messages import gettext as _
 
 Names = frozenset[str]
 

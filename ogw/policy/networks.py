@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from gettext import gettext as _
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Generic, TypeVar, Union
 
+from ogw.language.messages import gettext as _
 from ogw.wire.address import Address
 
 Network = Union[IPv4Network, IPv6Network]

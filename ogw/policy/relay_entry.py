@@ -9,8 +9,8 @@ comma does, as it always did.
 
 import re
 from dataclasses import dataclass, field
-from gettext import gettext as _
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import Rule, parse_rule
 from ogw.wire.relay_proxy import RelayProxy, parse_relay_proxy, split_relay_proxies, without_credentials
 

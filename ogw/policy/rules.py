@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from gettext import gettext as _
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Optional
 
+from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text, parse_name
 from ogw.policy.networks import Network, parse_network
 from ogw.wire.connect import LONGEST_NAME, parse_host

@@ -4,8 +4,9 @@ import hashlib
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from gettext import gettext as _
 from typing import NamedTuple, TypeVar
+
+from ogw.language.messages import gettext as _
 
 Attribute = tuple[str, str]  # (object identifier, folded value)
 Rdn = frozenset[Attribute]

@@ -1,10 +1,10 @@
 """The files that guard admin-address: the certificate that it speaks TLS with, and the tokens of those who may ask."""
 
 import time
-from gettext import gettext as _
 from ipaddress import ip_address
 from typing import Any, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import shown
 from ogw.settings.key_pair import KeyPair, read_key_pair
 from ogw.settings.mistakes import Mistakes

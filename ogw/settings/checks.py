@@ -5,10 +5,10 @@ import os
 import ssl
 import stat
 import time
-from gettext import gettext as _
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import of_stage, time_text
 from ogw.report.sinks import Syslog
 from ogw.settings import run_dir

@@ -10,10 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from gettext import gettext as _
 from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import Rule, parse_rules, split_rules
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText

@@ -6,9 +6,9 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from gettext import gettext as _
 from typing import NamedTuple
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import shown
 from ogw.policy.identity import certificates_in, moment
 from ogw.policy.rules import time_text

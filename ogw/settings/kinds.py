@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from gettext import gettext as _
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Optional, Union
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import parse_stage, parse_time
 from ogw.wire.connect import parse_host
 from ogw.wire.relay_proxy import Secret, credentials

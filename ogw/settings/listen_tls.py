@@ -6,9 +6,9 @@ The files are read once, with all else: a worker that is started later must not 
 
 import ssl
 import time
-from gettext import gettext as _
 from typing import Any, NamedTuple, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import shown
 from ogw.policy.identity import Revocations, certificates_in, fingerprints
 from ogw.policy.rules import time_text

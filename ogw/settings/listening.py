@@ -2,7 +2,8 @@
 
 import errno
 import socket
-from gettext import gettext as _
+
+from ogw.language.messages import gettext as _
 
 NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 EVERYWHERE = {"0.0.0.0", "::"}  # all addresses of a family

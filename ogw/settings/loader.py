@@ -5,12 +5,12 @@ import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from gettext import gettext as _
 from io import StringIO
 from typing import Any, Optional
 
 from configargparse import ArgumentParser
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import Rule, of_stage, parse_rules
 from ogw.settings.admin_files import check_admin
 from ogw.settings.checks import check_start, check_together
@@ -85,7 +85,7 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
     where = _("the INI file (default: {file} if it is there) [env var: OGW_CONFIG]").format(file=DEFAULT_FILE)
     shared: dict[str, Any] = {"action": _Keep, "default": [], "nargs": nargs}
     parser.add_argument("--config", metavar="FILE", env_var=PREFIX + "CONFIG", help=where, **shared)
-    groups = {heading: parser.add_argument_group(heading) for heading in GROUPS}
+    groups = {heading: parser.add_argument_group(_(heading)) for heading in GROUPS}
     for setting in SETTINGS.values():
         default = _("default: {default}").format(default=setting.default) if setting.default else ""
         more = ", ".join(part for part in (_("may be repeated") if setting.listed else "", default) if part)

@@ -5,9 +5,9 @@ import errno
 import grp
 import os
 from contextlib import suppress
-from gettext import gettext as _
 from typing import Optional
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file
 from ogw.settings.files import replace
 

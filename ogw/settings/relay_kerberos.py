@@ -1,8 +1,8 @@
 """What the settings of Kerberos and NTLM come to: the libraries that few have, the keytab, and what goes together."""
 
-from gettext import gettext as _
 from typing import Any
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all

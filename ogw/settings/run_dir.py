@@ -3,7 +3,8 @@
 import os
 import stat
 from collections.abc import Mapping
-from gettext import gettext as _
+
+from ogw.language.messages import gettext as _
 
 SOCKET = "admin.sock"
 LONGEST = 107  # bytes of a socket's path (unix(7))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.settings.renames import names_before
 from ogw.wire.relay_proxy import HIDDEN
 
@@ -41,7 +42,8 @@ class Setting:
     """What is the same for a setting wherever it is given.
 
     read      one text to one value, raising ValueError; rules are read by parse_rules instead
-    group     the heading that it stands under, with its neighbours
+    purpose   what it is for, as it is marked for translators
+    group     the heading that it stands under, with its neighbours; marked, too
     listed    it takes many values, and they add up
     denied    for lists of rules: these allow nothing (parse_rules)
     split     for lists: a text to its values
@@ -61,7 +63,7 @@ class Setting:
     default: str
     read: Optional[Callable[[str], Any]]
     placeholder: str
-    help: str
+    purpose: str
     group: str
     listed: bool = False
     denied: bool = False
@@ -76,6 +78,11 @@ class Setting:
     allows: bool = False
     restart: bool = False
     installer: str = ""
+
+    @property
+    def help(self) -> str:
+        """What it is for, in the reader's language."""
+        return _(self.purpose)
 
     @property
     def takes_empty(self) -> bool:

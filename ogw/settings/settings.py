@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from gettext import gettext as _
 from typing import Any, Optional, Union
 
+from ogw.language.messages import gettext_noop as N_
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
 from ogw.policy.networks import Network, parse_network
@@ -61,24 +61,24 @@ def _group(heading: str) -> Callable[..., Any]:
     """Declares settings that stand together under a heading: in `--help`, in conf/ogw.ini and in the docs."""
 
     def declare(
-        name: str, default: str, read: Optional[Callable[[str], Any]], placeholder: str, help: str, **more: Any
+        name: str, default: str, read: Optional[Callable[[str], Any]], placeholder: str, purpose: str, **more: Any
     ) -> Any:
-        return field(metadata={"setting": Setting(name, default, read, placeholder, help, heading, **more)})
+        return field(metadata={"setting": Setting(name, default, read, placeholder, purpose, heading, **more)})
 
     return declare
 
 
-_listening = _group(_("Listening"))
-_what_may_pass = _group(_("What may pass"))
-_from_elsewhere = _group(_("Lists from elsewhere"))
-_reaching = _group(_("Reaching targets"))
-_tls = _group(_("TLS rules"))
-_certificates = _group(_("Client certificates"))
-_relaying = _group(_("Relay proxies"))
-_limits = _group(_("Time and size"))
-_processes = _group(_("Processes, reload and stop"))
-_status = _group(_("Status and health"))
-_log = _group(_("Log"))
+_listening = _group(N_("Listening"))
+_what_may_pass = _group(N_("What may pass"))
+_from_elsewhere = _group(N_("Lists from elsewhere"))
+_reaching = _group(N_("Reaching targets"))
+_tls = _group(N_("TLS rules"))
+_certificates = _group(N_("Client certificates"))
+_relaying = _group(N_("Relay proxies"))
+_limits = _group(N_("Time and size"))
+_processes = _group(N_("Processes, reload and stop"))
+_status = _group(N_("Status and health"))
+_log = _group(N_("Log"))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Config:
         "0.0.0.0, ::",
         listen_place,
         "[tls://]ADDRESS[:PORT]",
-        _("where to listen, one or several; behind tls://, clients speak TLS to the gateway"),
+        N_("where to listen, one or several; behind tls://, clients speak TLS to the gateway"),
         listed=True,
         most=256,
         restart=True,
@@ -122,7 +122,7 @@ class Config:
         "8080",
         number(1, 65535),
         "PORT",
-        _("the port of listen addresses that name none"),
+        N_("the port of listen addresses that name none"),
         restart=True,
         installer="PORTNUMBER",
     )
@@ -131,7 +131,7 @@ class Config:
         "no",
         choice("yes", "no"),
         "yes|no",
-        _("a listen-address may be one that the machine does not have yet, such as the one that keepalived moves"),
+        N_("a listen-address may be one that the machine does not have yet, such as the one that keepalived moves"),
         restart=True,
     )
     proxy_protocol: str = _listening(
@@ -139,14 +139,14 @@ class Config:
         "off",
         choice("off", "required"),
         "off|required",
-        _("off, or required: load balancers say with a PROXY header (version 1 or 2) whose connection it is"),
+        N_("off, or required: load balancers say with a PROXY header (version 1 or 2) whose connection it is"),
     )
     proxy_protocol_from: tuple[Network, ...] = _listening(
         "proxy-protocol-from",
         "",
         parse_network,
         "NETWORK",
-        _("networks of those load balancers: from there it is required, from all others it is refused"),
+        N_("networks of those load balancers: from there it is required, from all others it is refused"),
         listed=True,
     )
     listen_tls_certificate: str = _listening(
@@ -154,7 +154,7 @@ class Config:
         "",
         plain,
         "FILE",
-        _("for tls:// addresses: the gateway's certificate (PEM), and those between it and its authority behind it"),
+        N_("for tls:// addresses: the gateway's certificate (PEM), and those between it and its authority behind it"),
         beside=True,
     )
     listen_tls_key: str = _listening(
@@ -162,7 +162,7 @@ class Config:
         "",
         plain,
         "FILE",
-        _("its key (PEM, without a passphrase); by default in the file of the certificate"),
+        N_("its key (PEM, without a passphrase); by default in the file of the certificate"),
         beside=True,
     )
     listen_client_certificate: str = _listening(
@@ -170,14 +170,14 @@ class Config:
         "off",
         choice("off", "required"),
         "off|required",
-        _("at tls:// addresses, off, or required: a client shows one, whose names rules can name (from=cn:NAME)"),
+        N_("at tls:// addresses, off, or required: a client shows one, whose names rules can name (from=cn:NAME)"),
     )
     listen_client_ca: str = _listening(
         "listen-client-ca",
         "",
         plain,
         "FILE",
-        _("the authorities (PEM) whose certificates clients must have"),
+        N_("the authorities (PEM) whose certificates clients must have"),
         beside=True,
     )
     listen_client_crl: str = _listening(
@@ -185,7 +185,7 @@ class Config:
         "",
         plain,
         "FILE",
-        _("what they have revoked (PEM or DER): a list of each of them; without it, nothing is"),
+        N_("what they have revoked (PEM or DER): a list of each of them; without it, nothing is"),
         beside=True,
     )
     allowed_host: tuple[Rule, ...] = _what_may_pass(
@@ -193,7 +193,7 @@ class Config:
         "",
         None,
         "RULE",
-        _("a host rule: where clients may go; without any, nowhere"),
+        N_("a host rule: where clients may go; without any, nowhere"),
         listed=True,
         allows=True,
     )
@@ -202,7 +202,7 @@ class Config:
         "",
         None,
         "RULE",
-        _("a host rule: where clients may not go, whatever is allowed"),
+        N_("a host rule: where clients may not go, whatever is allowed"),
         listed=True,
         denied=True,
     )
@@ -211,7 +211,7 @@ class Config:
         "443",
         number(1, 65535),
         "PORT",
-        _("ports that a rule without a port of its own allows"),
+        N_("ports that a rule without a port of its own allows"),
         listed=True,
     )
     allowed_client: tuple[Network, ...] = _what_may_pass(
@@ -219,7 +219,7 @@ class Config:
         "",
         parse_network,
         "NETWORK",
-        _("networks that clients may come from; without any, all"),
+        N_("networks that clients may come from; without any, all"),
         listed=True,
     )
     allowed_target_network: tuple[Network, ...] = _what_may_pass(
@@ -227,7 +227,7 @@ class Config:
         "",
         parse_network,
         "NETWORK",
-        _("private or special networks that addresses of any target may lie in"),
+        N_("private or special networks that addresses of any target may lie in"),
         listed=True,
     )
     policy_mode: str = _what_may_pass(
@@ -235,58 +235,58 @@ class Config:
         "enforce",
         choice("enforce", "report"),
         "MODE",
-        _("enforce, or report: what no rule allows passes, and is logged, until report-until"),
+        N_("enforce, or report: what no rule allows passes, and is logged, until report-until"),
     )
     report_until: Optional[float] = _what_may_pass(
         "report-until",
         "",
         moment,
         "TIME",
-        _("when policy-mode = report ends by itself (RFC 3339 with its zone), at most seven days ahead"),
+        N_("when policy-mode = report ends by itself (RFC 3339 with its zone), at most seven days ahead"),
     )
     stage: str = _what_may_pass(
         "stage",
         "",
         stage_name,
         "NAME",
-        _("the gateway's stage in a roll-out: rules with stage=canary are for gateways with stage = canary alone"),
+        N_("the gateway's stage in a roll-out: rules with stage=canary are for gateways with stage = canary alone"),
     )
     preset: tuple[str, ...] = _from_elsewhere(
         "preset",
         "",
         preset_name,
         "NAME",
-        _("allow the hosts of a known service; `ogw presets` lists them, and what each expands to"),
+        N_("allow the hosts of a known service; `ogw presets` lists them, and what each expands to"),
         listed=True,
         allows=True,
     )
-    cloud: str = _from_elsewhere("cloud", "public", choice(*CLOUDS), "CLOUD", _("which cloud's hosts presets give"))
+    cloud: str = _from_elsewhere("cloud", "public", choice(*CLOUDS), "CLOUD", N_("which cloud's hosts presets give"))
     workspace: tuple[str, ...] = _from_elsewhere(
-        "workspace", "", guid, "ID", _("for presets: ids of Log Analytics workspaces"), listed=True
+        "workspace", "", guid, "ID", N_("for presets: ids of Log Analytics workspaces"), listed=True
     )
     region: tuple[str, ...] = _from_elsewhere(
-        "region", "", region_name, "NAME", _("for presets: regions, such as westeurope"), listed=True
+        "region", "", region_name, "NAME", N_("for presets: regions, such as westeurope"), listed=True
     )
     account: tuple[str, ...] = _from_elsewhere(
-        "account", "", guid, "ID", _("for presets: ids of Automation accounts"), listed=True
+        "account", "", guid, "ID", N_("for presets: ids of Automation accounts"), listed=True
     )
     data_collection_endpoint: tuple[str, ...] = _from_elsewhere(
         "data-collection-endpoint",
         "",
         labels,
         "NAME",
-        _("for presets: data collection endpoints, such as my-endpoint, or my-endpoint.westeurope-1"),
+        N_("for presets: data collection endpoints, such as my-endpoint, or my-endpoint.westeurope-1"),
         listed=True,
     )
     presets_folder: str = _from_elsewhere(
-        "presets-folder", "", plain, "FOLDER", _("presets (JSON) of your own, or newer ones; they beat ogw's")
+        "presets-folder", "", plain, "FOLDER", N_("presets (JSON) of your own, or newer ones; they beat ogw's")
     )
     allowed_host_source: tuple[str, ...] = _from_elsewhere(
         "allowed-host-source",
         "",
         parse_source,
         "FILE|FOLDER|URL",
-        _("lists of host rules: a file, a folder of files or an https:// URL; one a line"),
+        N_("lists of host rules: a file, a folder of files or an https:// URL; one a line"),
         listed=True,
         split=by_line,
         shown=without_query,
@@ -297,25 +297,25 @@ class Config:
         "",
         parse_key,
         "KEY",
-        _("public keys (ed25519:...): a list from a URL is taken only with a signature by one of them beside it"),
+        N_("public keys (ed25519:...): a list from a URL is taken only with a signature by one of them beside it"),
         listed=True,
         most=16,
     )
     source_refresh: float = _from_elsewhere(
-        "source-refresh", "1h", duration(1), "DURATION", _("how often lists are downloaded; files are watched")
+        "source-refresh", "1h", duration(1), "DURATION", N_("how often lists are downloaded; files are watched")
     )
     source_timeout: float = _from_elsewhere(
-        "source-timeout", "30s", duration(0.2, HOUR), "DURATION", _("what the download of a list may take")
+        "source-timeout", "30s", duration(0.2, HOUR), "DURATION", N_("what the download of a list may take")
     )
     source_max_size: int = _from_elsewhere(
-        "source-max-size", "1MiB", size(1024, 64 << 20), "SIZE", _("the largest list, read or downloaded")
+        "source-max-size", "1MiB", size(1024, 64 << 20), "SIZE", N_("the largest list, read or downloaded")
     )
     agent_config: tuple[str, ...] = _from_elsewhere(
         "agent-config",
         "",
         agent_place,
         "auto|FILE|FOLDER",
-        _("allow the endpoints that the agent on this machine is set up with; auto: where agents keep them"),
+        N_("allow the endpoints that the agent on this machine is set up with; auto: where agents keep them"),
         listed=True,
         split=by_line,
         allows=True,
@@ -325,51 +325,51 @@ class Config:
         "",
         plain,
         "FOLDER",
-        _("where the last good copies of lists are kept; by default /var/lib/ogw, or a folder of the user's"),
+        N_("where the last good copies of lists are kept; by default /var/lib/ogw, or a folder of the user's"),
     )
     dns_server: tuple[tuple[str, Optional[int]], ...] = _reaching(
         "dns-server",
         "",
         endpoint,
         "ADDRESS[:PORT]",
-        _("DNS servers to ask instead of those in /etc/resolv.conf"),
+        N_("DNS servers to ask instead of those in /etc/resolv.conf"),
         listed=True,
         most=32,
     )
-    dns_timeout: float = _reaching("dns-timeout", "5s", duration(0.05, HOUR), "DURATION", _("for a name's look-up"))
+    dns_timeout: float = _reaching("dns-timeout", "5s", duration(0.05, HOUR), "DURATION", N_("for a name's look-up"))
     dial_timeout: float = _reaching(
-        "dial-timeout", "10s", duration(0.05), "DURATION", _("for connecting, over all addresses of a target")
+        "dial-timeout", "10s", duration(0.05), "DURATION", N_("for connecting, over all addresses of a target")
     )
     tls_rules: str = _tls(
         "tls-rules",
         "enforce",
         choice("enforce", "report", "off"),
         "MODE",
-        _("only TLS passes, to the server it names: enforce, report (log, but let pass) or off"),
+        N_("only TLS passes, to the server it names: enforce, report (log, but let pass) or off"),
     )
     tls_min_version: int = _tls(
-        "tls-min-version", "1.2", tls_version, "VERSION", _("the least TLS version of a session: 1.0, 1.1, 1.2 or 1.3")
+        "tls-min-version", "1.2", tls_version, "VERSION", N_("the least TLS version of a session: 1.0, 1.1, 1.2 or 1.3")
     )
     server_name: str = _tls(
         "server-name",
         "target",
         choice("target", "allowed-hosts"),
         "WHICH",
-        _("the server name of a session must be that of its target, or any of the allowed-hosts"),
+        N_("the server name of a session must be that of its target, or any of the allowed-hosts"),
     )
     encrypted_client_hello: str = _tls(
         "encrypted-client-hello",
         "allow",
         choice("allow", "report", "deny"),
         "WHAT",
-        _("a ClientHello that may hide its server name (ECH, or what looks like it): allow, report or deny"),
+        N_("a ClientHello that may hide its server name (ECH, or what looks like it): allow, report or deny"),
     )
     allowed_client_certificate: tuple[Pattern, ...] = _certificates(
         "allowed-client-certificate",
         "",
         parse_pattern,
         "SUBJECT",
-        _("client certificates that may pass: a subject, a common name, or sha256:...; without any, all do"),
+        N_("client certificates that may pass: a subject, a common name, or sha256:...; without any, all do"),
         listed=True,
         split=by_line,
     )
@@ -378,7 +378,7 @@ class Config:
         "",
         None,
         "RULE",
-        _("host rules of the targets for which allowed-client-certificate holds; without any, all"),
+        N_("host rules of the targets for which allowed-client-certificate holds; without any, all"),
         listed=True,
         denied=True,
     )
@@ -387,14 +387,14 @@ class Config:
         "reject",
         choice("reject", "allow"),
         "WHAT",
-        _("sessions whose client certificate cannot be seen (TLS 1.3, resumed ones): reject or allow"),
+        N_("sessions whose client certificate cannot be seen (TLS 1.3, resumed ones): reject or allow"),
     )
     relay_proxy: tuple[RelayEntry, ...] = _relaying(
         "relay-proxy",
         "",
         parse_relay_entry,
         "URL",
-        _(
+        N_(
             "a proxy to go out through, http://, https://, socks5:// (names are looked up here) or socks5h:// (there), "
             "for all targets or behind it for=RULE,...; further ones are for when it fails"
         ),
@@ -410,21 +410,21 @@ class Config:
         "preference",
         choice("preference", "least-tunnels"),
         "ORDER",
-        _("of several relay proxies first the one that stands first (preference), or that has fewest (least-tunnels)"),
+        N_("of several relay proxies first the one that stands first (preference), or that has fewest (least-tunnels)"),
     )
     relay_proxy_auth: str = _relaying(
         "relay-proxy-auth",
         "basic",
         choice("basic", "digest", "negotiate", "ntlm", "auto"),
         "basic|digest|negotiate|ntlm|auto",
-        _("how the gateway authenticates itself to relay proxies; auto: with the best that they offer"),
+        N_("how the gateway authenticates itself to relay proxies; auto: with the best that they offer"),
     )
     relay_proxy_username: Secret = _relaying(
         "relay-proxy-username",
         "",
         user_name,
         "NAME",
-        _("the user name for relay proxies"),
+        N_("the user name for relay proxies"),
         secret=True,
         installer="USERNAME",
     )
@@ -433,7 +433,7 @@ class Config:
         "",
         secret,
         "PASSWORD",
-        _("its password; better in a file, or in this variable, than as a flag, which every user can read"),
+        N_("its password; better in a file, or in this variable, than as a flag, which every user can read"),
         secret=True,
         better="relay-proxy-password-file",
         installer="PASSWORD",
@@ -443,7 +443,7 @@ class Config:
         "",
         plain,
         "FILE",
-        _("the file with the password; read again when a relay proxy does not accept it any more"),
+        N_("the file with the password; read again when a relay proxy does not accept it any more"),
         beside=True,
     )
     relay_proxy_keytab: str = _relaying(
@@ -451,7 +451,7 @@ class Config:
         "",
         plain,
         "FILE",
-        _("for negotiate: the keytab with the gateway's key, by which it gets and renews its Kerberos tickets"),
+        N_("for negotiate: the keytab with the gateway's key, by which it gets and renews its Kerberos tickets"),
         beside=True,
     )
     relay_proxy_principal: Secret = _relaying(
@@ -459,7 +459,7 @@ class Config:
         "",
         user_name,
         "NAME@REALM",
-        _("for negotiate: who the gateway is to Kerberos; without it, the first name of the keytab"),
+        N_("for negotiate: who the gateway is to Kerberos; without it, the first name of the keytab"),
         secret=True,
     )
     relay_proxy_ticket_cache: str = _relaying(
@@ -467,14 +467,14 @@ class Config:
         "",
         plain,
         "CACHE",
-        _("for negotiate without a keytab: the ticket cache that somebody else renews, such as FILE:/run/ogw.tickets"),
+        N_("for negotiate without a keytab: the ticket cache that somebody else renews, such as FILE:/run/ogw.tickets"),
     )
     relay_proxy_ca_file: str = _relaying(
         "relay-proxy-ca-file",
         "",
         plain,
         "FILE",
-        _("the authorities (PEM) that an https:// relay proxy is verified with; without it, those of the system"),
+        N_("the authorities (PEM) that an https:// relay proxy is verified with; without it, those of the system"),
         beside=True,
     )
     relay_proxy_bypass: tuple[Rule, ...] = _relaying(
@@ -482,66 +482,68 @@ class Config:
         "",
         None,
         "RULE",
-        _("host rules of targets that are dialed straight, not through a relay proxy"),
+        N_("host rules of targets that are dialed straight, not through a relay proxy"),
         listed=True,
         denied=True,
     )
     head_timeout: float = _limits(
-        "head-timeout", "10s", duration(0.05), "DURATION", _("from accept to the end of the client's head")
+        "head-timeout", "10s", duration(0.05), "DURATION", N_("from accept to the end of the client's head")
     )
     head_max_size: int = _limits(
-        "head-max-size", "16KiB", size(256, 1 << 20), "SIZE", _("the largest head of a client")
+        "head-max-size", "16KiB", size(256, 1 << 20), "SIZE", N_("the largest head of a client")
     )
     handshake_timeout: float = _limits(
-        "handshake-timeout", "10s", duration(0.05), "DURATION", _("from the open tunnel to a verified TLS session")
+        "handshake-timeout", "10s", duration(0.05), "DURATION", N_("from the open tunnel to a verified TLS session")
     )
     handshake_max_size: int = _limits(
-        "handshake-max-size", "64KiB", size(1024, 1 << 20), "SIZE", _("the largest message of a TLS handshake")
+        "handshake-max-size", "64KiB", size(1024, 1 << 20), "SIZE", N_("the largest message of a TLS handshake")
     )
     handshake_memory: int = _limits(
         "handshake-memory",
         "64MiB",
         size(128 << 10, 16 << 30),
         "SIZE",
-        _("held by a worker of unfinished TLS handshakes; above, the client that holds most gives way"),
+        N_("held by a worker of unfinished TLS handshakes; above, the client that holds most gives way"),
     )
     idle_timeout: float = _limits(
-        "idle-timeout", "1h", duration(0.2), "DURATION", _("a tunnel without a byte for so long is ended")
+        "idle-timeout", "1h", duration(0.2), "DURATION", N_("a tunnel without a byte for so long is ended")
     )
     half_closed_timeout: float = _limits(
-        "half-closed-timeout", "5m", duration(0.2), "DURATION", _("the same, once one direction has ended")
+        "half-closed-timeout", "5m", duration(0.2), "DURATION", N_("the same, once one direction has ended")
     )
     tcp_keepalive: float = _limits(
         "tcp-keepalive",
         "60s",
         duration(0, LONGEST_KEEPALIVE),
         "DURATION",
-        _("TCP keepalive on both sockets of a tunnel; 0 is none"),
+        N_("TCP keepalive on both sockets of a tunnel; 0 is none"),
         restart=True,
     )
     max_tunnels: int = _limits(
-        "max-tunnels", "0", number(0, 10_000_000), "NUMBER", _("tunnels at a time; 0 is what open files allow")
+        "max-tunnels", "0", number(0, 10_000_000), "NUMBER", N_("tunnels at a time; 0 is what open files allow")
     )
     max_tunnels_per_client: int = _limits(
         "max-tunnels-per-client",
         "0",
         number(0, 10_000_000),
         "NUMBER",
-        _("tunnels at a time of one client (IPv4 address, IPv6 network, or subject of its certificate); 0 is no limit"),
+        N_(
+            "tunnels at a time of one client (IPv4 address, IPv6 network, or subject of its certificate); 0 is no limit"
+        ),
     )
     client_ipv6_prefix: int = _limits(
         "client-ipv6-prefix",
         "64",
         number(1, 128),
         "LENGTH",
-        _("the prefix length of the IPv6 networks that max-tunnels-per-client counts as one client each"),
+        N_("the prefix length of the IPv6 networks that max-tunnels-per-client counts as one client each"),
     )
     workers: int = _processes(
         "workers",
         "auto",
         number_or_auto(1, 128),
         "NUMBER",
-        _("processes that serve; auto is one for each core that its affinity and its CPU quota allow"),
+        N_("processes that serve; auto is one for each core that its affinity and its CPU quota allow"),
         restart=True,
     )
     hung_timeout: float = _processes(
@@ -549,46 +551,48 @@ class Config:
         "30s",
         duration(1),
         "DURATION",
-        _("a worker, or the admin process, that gives no sign of life for so long is killed and replaced"),
+        N_("a worker, or the admin process, that gives no sign of life for so long is killed and replaced"),
     )
     reload_rechecks_tunnels: str = _processes(
         "reload-rechecks-tunnels",
         "no",
         choice("yes", "no"),
         "yes|no",
-        _("at a reload, end open tunnels that the new configuration would not allow"),
+        N_("at a reload, end open tunnels that the new configuration would not allow"),
     )
     reload_on_change: str = _processes(
         "reload-on-change",
         "no",
         choice("yes", "no"),
         "yes|no",
-        _("reload by itself when the INI file has changed, as a ConfigMap does; else a command or a signal says so"),
+        N_("reload by itself when the INI file has changed, as a ConfigMap does; else a command or a signal says so"),
     )
     drain_delay: Optional[float] = _processes(
         "drain-delay",
         "auto",
         duration_or_auto(0),
         "DURATION",
-        _("at a stop, serve on for so long: load balancers move away; auto: 5s if anybody asks for readiness, else 0s"),
+        N_(
+            "at a stop, serve on for so long: load balancers move away; auto: 5s if anybody asks for readiness, else 0s"
+        ),
     )
     drain_timeout: float = _processes(
-        "drain-timeout", "20s", duration(0), "DURATION", _("at a stop, what open tunnels have to finish")
+        "drain-timeout", "20s", duration(0), "DURATION", N_("at a stop, what open tunnels have to finish")
     )
     upgrade_drain_timeout: float = _processes(
         "upgrade-drain-timeout",
         "12h",
         duration(0),
         "DURATION",
-        _("at an upgrade, what tunnels that are open have to finish, while the successor serves"),
+        N_("at an upgrade, what tunnels that are open have to finish, while the successor serves"),
     )
     admin_address: Optional[tuple[str, int]] = _status(
         "admin-address",
         "127.0.0.1:9180",
         admin_endpoint,
         "ADDRESS[:PORT]",
-        _("where metrics, health and readiness are asked for; empty: only on the socket in run-dir"),
-        empty=_("only on the socket in run-dir"),
+        N_("where metrics, health and readiness are asked for; empty: only on the socket in run-dir"),
+        empty=N_("only on the socket in run-dir"),
         restart=True,
     )
     admin_page: str = _status(
@@ -596,7 +600,7 @@ class Config:
         "no",
         choice("yes", "no"),
         "yes|no",
-        _("show the page, and what it shows, on admin-address, too: anybody who reaches it may read it"),
+        N_("show the page, and what it shows, on admin-address, too: anybody who reaches it may read it"),
         restart=True,
     )
     admin_name: tuple[str, ...] = _status(
@@ -604,7 +608,7 @@ class Config:
         "",
         host_name,
         "NAME",
-        _("names to show the page under, beside localhost and the machine's: a DNS alias, a reverse proxy, a service"),
+        N_("names to show the page under, beside localhost and the machine's: a DNS alias, a reverse proxy, a service"),
         listed=True,
         most=256,
         restart=True,
@@ -614,7 +618,7 @@ class Config:
         "",
         plain,
         "FILE",
-        _("the certificate (PEM) that admin-address speaks TLS with; watched: a renewed one needs no restart"),
+        N_("the certificate (PEM) that admin-address speaks TLS with; watched: a renewed one needs no restart"),
         beside=True,
         restart=True,
     )
@@ -623,7 +627,7 @@ class Config:
         "",
         plain,
         "FILE",
-        _("its key (PEM), watched, too; by default in the file of the certificate"),
+        N_("its key (PEM), watched, too; by default in the file of the certificate"),
         beside=True,
         restart=True,
     )
@@ -632,7 +636,7 @@ class Config:
         "",
         plain,
         "FILE",
-        _("the tokens, one a line, of which who asks admin-address for more than health sends one; watched, too"),
+        N_("the tokens, one a line, of which who asks admin-address for more than health sends one; watched, too"),
         beside=True,
         restart=True,
     )
@@ -641,7 +645,9 @@ class Config:
         "",
         health_endpoint,
         "ADDRESS[:PORT]",
-        _("where balancers and orchestrators ask for /healthz and /readyz and find nothing else; port 9181 by default"),
+        N_(
+            "where balancers and orchestrators ask for /healthz and /readyz and find nothing else; port 9181 by default"
+        ),
         restart=True,
     )
     run_dir: str = _status(
@@ -649,7 +655,7 @@ class Config:
         "",
         plain,
         "FOLDER",
-        _("where the socket is that ogw status and the like ask; by default /run/ogw, or a folder of the user's"),
+        N_("where the socket is that ogw status and the like ask; by default /run/ogw, or a folder of the user's"),
         restart=True,
     )
     log_interval: float = _log(
@@ -657,24 +663,24 @@ class Config:
         "1h",
         duration(0.2),
         "DURATION",
-        _("how often the counters are a line, and each tunnel that has been open for so long is one"),
+        N_("how often the counters are a line, and each tunnel that has been open for so long is one"),
     )
     log_every_refusal: str = _log(
         "log-every-refusal",
         "no",
         choice("yes", "no"),
         "yes|no",
-        _("a line for each refusal; without it one that repeats is a line, then a count a minute"),
+        N_("a line for each refusal; without it one that repeats is a line, then a count a minute"),
     )
     log_level: str = _log(
-        "log-level", "info", choice("debug", "info", "warning", "error"), "LEVEL", _("debug, info, warning or error")
+        "log-level", "info", choice("debug", "info", "warning", "error"), "LEVEL", N_("debug, info, warning or error")
     )
     log_format: str = _log(
         "log-format",
         "auto",
         choice("auto", "json", "text"),
         "FORMAT",
-        _("json, text, or auto: text on a terminal"),
+        N_("json, text, or auto: text on a terminal"),
         restart=True,
     )
     log_file: str = _log(
@@ -682,11 +688,16 @@ class Config:
         "",
         plain,
         "FILE",
-        _("log there instead of to standard output; opened anew when renamed away"),
+        N_("log there instead of to standard output; opened anew when renamed away"),
         restart=True,
     )
     syslog: Union[str, tuple[str, int], None] = _log(
-        "syslog", "", syslog, "PATH|HOST:PORT", _("log to the system's log: /dev/log, or a host over UDP"), restart=True
+        "syslog",
+        "",
+        syslog,
+        "PATH|HOST:PORT",
+        N_("log to the system's log: /dev/log, or a host over UDP"),
+        restart=True,
     )
     origins: Mapping[str, Sequence[Given]] = field(default_factory=dict, compare=False)
     warnings: tuple[str, ...] = ()

@@ -5,8 +5,8 @@ import hashlib
 import hmac
 import os
 import re
-from gettext import gettext as _
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file, shown
 
 SHORTEST, LONGEST = 16, 512  # characters: 16 of base64 are 96 bits

@@ -1,9 +1,9 @@
 """The password for the relay proxies, which may be another one by and by. No gevent here."""
 
 from collections.abc import Callable
-from gettext import gettext as _
 from typing import Optional
 
+from ogw.language.messages import gettext as _
 from ogw.wire.relay_proxy import Credentials, credentials
 
 

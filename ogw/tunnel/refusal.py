@@ -1,8 +1,8 @@
 """The answer to a client that is denied: status, reason, Proxy-Status, and nothing that is not its business."""
 
-from gettext import gettext as _
 from typing import Optional
 
+from ogw.language.messages import gettext as _
 from ogw.policy.decision import Reason
 from ogw.wire.answer import answer, proxy_status
 

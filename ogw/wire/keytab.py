@@ -1,7 +1,8 @@
 """Whose keys a Kerberos keytab has. The keys are passed by."""
 
 import struct
-from gettext import gettext as _
+
+from ogw.language.messages import gettext as _
 
 LARGEST = 1 << 20  # bytes of a file
 _VERSION = b"\x05\x02"

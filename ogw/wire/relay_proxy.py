@@ -1,10 +1,10 @@
 """A relay proxy as its URL says it, and the credentials for it, which nothing here ever shows."""
 
 import re
-from gettext import gettext as _
 from typing import NamedTuple, Optional
 from urllib.parse import unquote
 
+from ogw.language.messages import gettext as _
 from ogw.wire.connect import Fields, Target, basic_credentials, parse_host
 from ogw.wire.socks5 import require_login
 

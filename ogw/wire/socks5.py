@@ -8,9 +8,9 @@ target behind it, for malformed, and so a code that is not in the RFC; a method'
 is cut, it takes for good. What it would spare is the few bytes that are put together below.
 """
 
-from gettext import gettext as _
 from typing import NamedTuple, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.wire.address import unmapped
 from ogw.wire.connect import Target
 from ogw.wire.protocols import begins_tls

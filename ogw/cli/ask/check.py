@@ -5,14 +5,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from gettext import gettext as _
-from gettext import ngettext
 from typing import Any
 
 from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
 from ogw.cli.screen import clean, count
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.policy.rules import of_stage
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.settings import run_dir

@@ -3,11 +3,11 @@
 import argparse
 import json
 import sys
-from gettext import gettext as _
 
 from ogw.cli.configuration import ALSO, BareParser, load_or_tell
 from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
+from ogw.language.messages import gettext as _
 from ogw.settings.settings import SETTINGS
 
 MOST_LEFT_OUT = 20  # rules of other stages that are shown
@@ -16,7 +16,8 @@ MOST_LEFT_OUT = 20  # rules of other stages that are shown
 def parser() -> Parser:
     return BareParser(
         "config show",
-        _("Show every setting as `ogw run` would take it, and where it comes from; secrets are hidden.") + f" {ALSO}",
+        _("Show every setting as `ogw run` would take it, and where it comes from; secrets are hidden.")
+        + f" {_(ALSO)}",
         examples=["ogw config show", "ogw config show --config new.ini", "ogw config show --json"],
         codes={OK: _("shown"), WRONG: _("the command line or the configuration is wrong; every mistake is told")},
         switches=("--json",),

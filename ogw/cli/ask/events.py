@@ -7,8 +7,6 @@ import logging
 import os
 import re
 import sys
-from gettext import gettext as _
-from gettext import ngettext
 from typing import Any, Optional
 
 from rich.console import RenderableType
@@ -20,6 +18,8 @@ from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BOLD, DIM, clean, count, duration, indented, show, table
 from ogw.cli.words import offer
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.policy.advice import LIST_REASONS, REASONS, Advice
 from ogw.policy.decision import Reason
 from ogw.policy.event_advice import EVENTS
@@ -52,7 +52,7 @@ def parser() -> Parser:
             OK: _("done"),
             FAILED: _("the gateway knows no tunnel with this id; the message says where else to look"),
             WRONG: _("there is no such event or reason, or the command line is wrong"),
-            NO_GATEWAY: NO_GATEWAY_MEANS,
+            NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )
     add_gateway(made)
@@ -296,8 +296,8 @@ def _headline(reason: Reason) -> Text:
 
 
 def _advice(advice: Advice) -> list[RenderableType]:
-    do = Text.assemble((_("What to do: "), DIM), f"{advice.do}.")
-    return [indented(Text(advice.means)), indented(do)]
+    do = Text.assemble((_("What to do: "), DIM), f"{_(advice.do)}.")
+    return [indented(Text(_(advice.means))), indented(do)]
 
 
 def _level(level: int) -> str:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from gettext import gettext as _
 from typing import Any, Optional
 
 from rich.console import RenderableType
@@ -17,6 +16,7 @@ from ogw.cli.live.sockets import NoGateway
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
 from ogw.cli.words import client_address, name_of_client
+from ogw.language.messages import gettext as _
 from ogw.policy.names import shown
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config

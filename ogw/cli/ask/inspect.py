@@ -5,13 +5,13 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
-from gettext import gettext as _
 from typing import Any, Optional
 
 from ogw.cli.configuration import gateway_parser
 from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.parser import Parser
 from ogw.cli.words import client_address, name_of_client
+from ogw.language.messages import gettext as _
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.names import Names

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from gettext import gettext as _
 from typing import Any
 
 from rich.console import RenderableType
@@ -15,6 +14,7 @@ from ogw.cli.exits import OK, WRONG, Wrong
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BOLD, clean, indented, show, table
 from ogw.cli.words import offer
+from ogw.language.messages import gettext as _
 from ogw.settings.elsewhere.preset import CLOUDS, PARAMETERS, BadPreset, Preset, presets
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import SETTINGS

@@ -10,7 +10,6 @@ import ssl
 import sys
 import tarfile
 import time
-from gettext import gettext as _
 from importlib import metadata
 from typing import Any, Optional
 
@@ -18,6 +17,7 @@ from ogw import __version__
 from ogw.cli.exits import Failed
 from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
+from ogw.language.messages import gettext as _
 from ogw.machine.files import require_file
 from ogw.report.log import timestamp
 from ogw.report.status import Status

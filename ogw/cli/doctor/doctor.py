@@ -6,8 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from gettext import gettext as _
-from gettext import ngettext
 from typing import Optional
 
 from rich.console import RenderableType
@@ -33,6 +31,8 @@ from ogw.cli.doctor.reach import Outside, wanted_host, wanted_of
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.report.status import Status
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.named import flags

@@ -2,10 +2,10 @@
 
 import itertools
 import re
-from gettext import gettext as _
 from importlib import metadata
 
 from ogw.cli.doctor.findings import Finding, ok, warning
+from ogw.language.messages import gettext as _
 
 # As setup.py has it. Packages of a distribution take what that has.
 LEAST = {

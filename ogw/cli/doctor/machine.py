@@ -5,7 +5,6 @@ import os
 import pathlib
 import stat
 import time
-from gettext import gettext as _
 from shlex import quote
 from typing import Optional
 
@@ -13,6 +12,8 @@ from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
+from ogw.language.messages import gettext as _
+from ogw.language.messages import gettext_noop as N_
 from ogw.policy.rules import time_text
 from ogw.report.status import Status, state_of
 from ogw.service.absence import absent_places
@@ -290,17 +291,17 @@ def _run_dir(config: Config) -> Finding:
         parent = pathlib.Path(folder).parent
         if os.access(parent, os.W_OK):
             return ok("files", folder, _("is made at the start"))
-        return warning("files", folder, _("run-dir is not there, and this user cannot make it"), _NO_SOCKET)
+        return warning("files", folder, _("run-dir is not there, and this user cannot make it"), _(_NO_SOCKET))
     except OSError as error:
-        return warning("files", folder, error.strerror or str(error), _NO_SOCKET)
+        return warning("files", folder, error.strerror or str(error), _(_NO_SOCKET))
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
-        return warning("files", folder, _("run-dir is not a folder of this user"), _NO_SOCKET)
+        return warning("files", folder, _("run-dir is not a folder of this user"), _(_NO_SOCKET))
     if not os.access(folder, os.W_OK):
-        return warning("files", folder, _("this user cannot make the socket there"), _NO_SOCKET)
+        return warning("files", folder, _("this user cannot make the socket there"), _(_NO_SOCKET))
     return ok("files", folder, _("the socket's folder is in order"))
 
 
-_NO_SOCKET = _("set run-dir to a folder of the gateway's user; without it ogw status and the like find no gateway")
+_NO_SOCKET = N_("set run-dir to a folder of the gateway's user; without it ogw status and the like find no gateway")
 
 
 def _origin(config: Config, name: str) -> str:

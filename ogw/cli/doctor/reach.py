@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from gettext import gettext as _
-from gettext import ngettext
 from shlex import quote
 from typing import NamedTuple, Optional
 
@@ -16,6 +14,8 @@ from cryptography import x509
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.doctor.relays import AREA as RELAY
 from ogw.cli.doctor.relays import RelayProxies
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.policy.advice import REASONS
 from ogw.policy.hosts import Policy
 from ogw.policy.names import NOBODY, Names
@@ -230,7 +230,7 @@ class Outside:
     def _judged(self, where: str, probed: Probed) -> Finding:
         if probed.failure is not None:
             what = _("not reached ({reason}): {detail}").format(reason=probed.failure.token, detail=probed.detail)
-            return problem("hosts", where, what, REASONS[probed.failure.token].do)
+            return problem("hosts", where, what, _(REASONS[probed.failure.token].do))
         reached = _("reached at {address} in {milliseconds:.0f} ms").format(
             address=probed.address, milliseconds=probed.dial * 1000
         )

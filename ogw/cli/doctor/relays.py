@@ -3,12 +3,12 @@
 Credentials that are refused are sent once, whatever else is examined: accounts are locked after a few refusals.
 """
 
-from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.edit.relay_auth import NAMES, Means, about, chosen, listed, means, what_is_missing
 from ogw.cli.edit.relay_trial import Asked, Verdict, is_refusal, told, try_each, user_of
+from ogw.language.messages import gettext as _
 from ogw.policy.advice import REASONS
 from ogw.policy.decision import Reason
 from ogw.service.offer import ask
@@ -106,7 +106,7 @@ def _failed(where: str, answer: Probed) -> Finding:
     assert answer.failure is not None
     # A refusal of the credentials is told as one: the advice for any other status is no help here.
     reason = Reason.RELAY_AUTH_WITHHELD if is_refusal(answer) and answer.status == 407 else answer.failure
-    do = REASONS[reason.token].do
+    do = _(REASONS[reason.token].do)
     if answer.status not in (None, 407) or answer.failure in SOCKS_REPLIES:
         # It answers, and took the credentials or wants none; the target may be the matter.
         return warning(AREA, where, answer.detail, do)

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from gettext import gettext as _
 from io import StringIO
 from types import MappingProxyType
 from typing import Any, Optional
@@ -19,6 +18,7 @@ from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.screen import clean
 from ogw.cli.who import user_name, who
+from ogw.language.messages import gettext as _
 from ogw.machine.systemd import systemd_runs
 from ogw.report.events import Event
 from ogw.report.log import Log
@@ -35,15 +35,20 @@ from ogw.settings.named import flags
 from ogw.settings.settings import SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
 
-CODES = {
-    OK: _("done, or it was so already"),
-    FAILED: _("not done: the message says why, and the file is as it was"),
-    NO_GATEWAY: _("the file was changed, but there is no gateway to --reload: {what}").format(what=NO_GATEWAY_MEANS),
-}
 SYSTEM_LOG = "/dev/log"
 ENABLED = "/etc/systemd/system/multi-user.target.wants/ogw.service"
 CHANGED = "the configuration was changed"
 MOST_BYTES, LONGEST_TEXT = 1200, 200  # of what was added, and of what was removed: a line of the log has 4 KiB
+
+
+def codes() -> dict[int, str]:
+    """What the exit codes of a change mean."""
+    told = _("the file was changed, but there is no gateway to --reload: {what}")
+    return {
+        OK: _("done, or it was so already"),
+        FAILED: _("not done: the message says why, and the file is as it was"),
+        NO_GATEWAY: told.format(what=_(NO_GATEWAY_MEANS)),
+    }
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

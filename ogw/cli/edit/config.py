@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from gettext import gettext as _
 
-from ogw.cli.edit.change import CODES, add_config, add_flags, make
+from ogw.cli.edit.change import add_config, add_flags, codes, make
 from ogw.cli.exits import FAILED, OK, Failed, Wrong
 from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
 from ogw.cli.words import offer
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import ATTRIBUTES, parse_time
 from ogw.settings.editing import Editor, setting_of, split
 from ogw.settings.ini.file import EditError
@@ -78,7 +78,7 @@ def _set_parser() -> Parser:
         "config set",
         _("Set a setting in the INI file; all values of a list are replaced by those given."),
         examples=["ogw config set listen-port 8081", "ogw config set allowed-client 10.1.0.0/16 10.2.0.0/16 --reload"],
-        codes=CODES,
+        codes=codes(),
     )
     offer(made.add_argument("name"), SETTINGS)
     made.add_argument("value", nargs="*", help=_("none makes it empty"))
@@ -102,7 +102,7 @@ def _unset_parser() -> Parser:
         "config unset",
         _("Take a setting out of the INI file, so that its default holds."),
         examples=["ogw config unset idle-timeout --reload"],
-        codes=CODES,
+        codes=codes(),
     )
     offer(made.add_argument("name"), SETTINGS)
     add_flags(made)
@@ -146,7 +146,7 @@ def _remove(asked: argparse.Namespace) -> int:
 
 
 def _list_parser(words: str, does: str, examples: list[str]) -> Parser:
-    made = parser_of(words, does, examples=examples, codes=CODES)
+    made = parser_of(words, does, examples=examples, codes=codes())
     offer(made.add_argument("name"), [name for name, setting in SETTINGS.items() if setting.listed])
     made.add_argument("value", nargs="+")
     add_flags(made)

@@ -2,16 +2,16 @@
 
 import argparse
 import json
-from gettext import gettext as _
 
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.edit.change import CODES, add_config, add_flags, make
+from ogw.cli.edit.change import add_config, add_flags, codes, make
 from ogw.cli.edit.config import remove_all, text_of, until, values_of
 from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, VerbParser, branches, parser_of
 from ogw.cli.screen import clean
 from ogw.cli.words import offer
+from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text
 from ogw.settings.editing import Editor, split
 from ogw.settings.setting import Setting
@@ -47,7 +47,7 @@ def _add_parser(setting: Setting) -> Parser:
         f"{setting.name} add",
         _("Add to the list {name} of the INI file. What is there already is said, and left.").format(name=setting.name),
         examples=[f"ogw {setting.name} add {plain} --reload", f"ogw {setting.name} add {rich}"],
-        codes=CODES,
+        codes=codes(),
         kind=VerbParser,
     )
     made.add_argument("value", nargs="+", metavar=setting.placeholder)
@@ -110,7 +110,7 @@ def _remove_parser(setting: Setting) -> Parser:
         f"{setting.name} remove",
         _("Remove from the list {name} of the INI file.").format(name=setting.name),
         examples=[f"ogw {setting.name} remove {plain} --reload"],
-        codes={**CODES, FAILED: _("one of them was not there, or nothing could be changed")},
+        codes={**codes(), FAILED: _("one of them was not there, or nothing could be changed")},
         kind=VerbParser,
     )
     offer(made.add_argument("value", nargs="+", metavar=setting.placeholder), setting)

@@ -3,9 +3,9 @@
 import os
 import time
 from collections.abc import Iterator
-from gettext import gettext as _
 from typing import Optional
 
+from ogw.language.messages import gettext as _
 from ogw.policy.index import HostIndex
 from ogw.policy.rules import Kind, Rule, of_stage
 from ogw.settings.editing import Outcome

@@ -1,16 +1,18 @@
 """Which way a relay proxy is to know the gateway: chosen from what it offers and from what there is to show it."""
 
 from collections.abc import Sequence
-from gettext import gettext as _
 from importlib.util import find_spec
 from typing import NamedTuple
+
+from ogw.language.messages import gettext as _
+from ogw.language.messages import gettext_noop as N_
 
 NAMES = {  # as people know them
     "negotiate": "Negotiate",
     "ntlm": "NTLM",
     "digest": "Digest",
     "basic": "Basic",
-    "socks5": _("user name and password"),
+    "socks5": N_("user name and password"),
 }
 
 
@@ -57,7 +59,7 @@ def chosen(offered: Sequence[str], has: Means) -> str:
 
 def listed(offered: Sequence[str]) -> str:
     """The schemes for people: Negotiate, NTLM."""
-    return ", ".join(NAMES.get(scheme.lower(), scheme) for scheme in offered) or _("none that has a name")
+    return ", ".join(_(NAMES.get(scheme.lower(), scheme)) for scheme in offered) or _("none that has a name")
 
 
 def about(auth: str, encrypted: bool) -> str:

@@ -5,14 +5,14 @@ import getpass
 import json
 import os
 import sys
-from gettext import gettext as _
 
-from ogw.cli.edit.change import CODES, add_config, add_flags, make
+from ogw.cli.edit.change import add_config, add_flags, codes, make
 from ogw.cli.edit.config import must, text_of
 from ogw.cli.edit.relay_wish import AUTH, OF_RELAYS, URL, Wish, forget
 from ogw.cli.exits import FAILED, OK, Failed
 from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, parser_of
+from ogw.language.messages import gettext as _
 from ogw.policy.relay_entry import WORDS
 from ogw.settings import password_file as kept
 from ogw.settings.kinds import Choice
@@ -79,7 +79,7 @@ def _set_parser() -> Parser:
             "ogw relay-proxy set http://proxy.example.com:3128 --auth negotiate --keytab /etc/ogw/gateway.keytab",
             "ogw relay-proxy set 'socks5h://socks.example.com:1080 for=.azure-automation.net' http://proxy.example.com",
         ],
-        codes=CODES,
+        codes=codes(),
     )
     made.add_argument(
         "url",
@@ -172,7 +172,7 @@ def _clear_parser() -> Parser:
         "relay-proxy clear",
         _("Dial targets straight: take the relay proxies and their credentials out of the INI file."),
         examples=["ogw relay-proxy clear --reload"],
-        codes={**CODES, FAILED: _("there was none, or nothing could be changed")},
+        codes={**codes(), FAILED: _("there was none, or nothing could be changed")},
     )
     add_flags(made)
     made.set_defaults(do=_clear)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from gettext import gettext as _
 from typing import Any, NamedTuple, Optional
 
 from ogw.cli.edit.relay_auth import NAMES, Means, about, chosen, listed, maybe_of_windows, means, what_is_missing
 from ogw.cli.edit.relay_wish import AUTH, URL, Wish, use
+from ogw.language.messages import gettext as _
 from ogw.policy.decision import Reason
 from ogw.service.offer import ask, target_for, try_out, waited_for
 from ogw.service.probe import Probed
@@ -102,7 +102,7 @@ def choice(all_asked: Sequence[Asked], has: Means) -> tuple[str, list[str]]:
     if auth == "ntlm" and has.has_domain:
         return auth, [_("taken is NTLM (relay-proxy-auth): the user name has a domain, as Windows has them")]
     said = _("taken is {name} (relay-proxy-auth): of what is offered, the best with what is at hand")
-    return auth, [said.format(name=NAMES[auth])]
+    return auth, [said.format(name=_(NAMES[auth]))]
 
 
 def notes(auth: str, all_asked: Sequence[Asked]) -> list[str]:
@@ -152,7 +152,7 @@ def _verdict(asked: Asked, answer: Probed) -> Verdict:
     if answer.failure is not None:
         return Verdict(False, answer.detail, answer)
     what = _("{proxy} opens a tunnel to {target}").format(proxy=asked.proxy, target=asked.target)
-    scheme = f" ({NAMES.get(answer.scheme, answer.scheme)})" if answer.scheme else ""
+    scheme = f" ({_(NAMES.get(answer.scheme, answer.scheme))})" if answer.scheme else ""
     return Verdict(True, what + scheme, answer)
 
 

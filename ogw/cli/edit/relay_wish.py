@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from gettext import gettext as _
 from typing import Optional
 
+from ogw.language.messages import gettext as _
 from ogw.settings import password_file as kept
 from ogw.settings.editing import Editor, WrongValue
 from ogw.settings.ini.file import EditError

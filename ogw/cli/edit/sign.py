@@ -6,13 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from gettext import gettext as _
 from typing import Any, Optional
 
 from ogw.cli.edit.signing_key import make_key, public_word, read_key, read_passphrase
 from ogw.cli.exits import FAILED, OK, WRONG, Failed, Wrong
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file, shown
 from ogw.policy.rules import parse_time, time_text
 from ogw.settings.elsewhere.host_list import BadList, prove, read_list

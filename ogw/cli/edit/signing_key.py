@@ -4,7 +4,6 @@ import getpass
 import os
 import sys
 from contextlib import suppress
-from gettext import gettext as _
 from typing import Optional
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ogw.cli.exits import Failed
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file, shown
 from ogw.settings.elsewhere.public_key import word_of
 from ogw.settings.password_file import read_password

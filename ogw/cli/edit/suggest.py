@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from gettext import gettext as _
-from gettext import ngettext
 from io import BufferedReader
 from typing import Optional
 
@@ -23,6 +21,8 @@ from ogw.cli.live.gateway import Gateway, file_of, gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
 from ogw.report.recorded import Form, NotRead, Recorded, Recording
@@ -59,7 +59,7 @@ def parser() -> Parser:
             OK: _("done, also where there is nothing to suggest"),
             FAILED: _("a log cannot be read, a file not written, the reload was refused, or the answer was no"),
             WRONG: _("the command line or the configuration is wrong"),
-            NO_GATEWAY: NO_GATEWAY_MEANS,
+            NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )
     made.add_argument("logs", metavar="LOG", nargs="*", help=_("a log; - is standard input"))

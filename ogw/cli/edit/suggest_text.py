@@ -1,11 +1,11 @@
 """Suggestions as people read them and paste them into an INI file, and as JSON."""
 
 from collections.abc import Iterator
-from gettext import gettext as _
-from gettext import ngettext
 from typing import Any, Optional
 
 from ogw.cli.screen import clean, count
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.policy.rules import time_text
 from ogw.policy.suggestions import Suggestions, Tally
 

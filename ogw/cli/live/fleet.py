@@ -8,8 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from gettext import gettext as _
-from gettext import ngettext
 from typing import NamedTuple, Optional
 
 from rich.table import Table
@@ -19,6 +17,8 @@ from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.fleet_answer import FleetMember, ask_member, parse_url, silent
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BAD, GOOD, WARN, clean, count, duration, show, table
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.machine.files import read_file
 from ogw.settings.tokens import read_tokens
 

@@ -9,10 +9,10 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable
-from gettext import gettext as _
 from typing import Any, NamedTuple, Optional, TypedDict
 from urllib.parse import SplitResult, urlsplit
 
+from ogw.language.messages import gettext as _
 from ogw.wire.date import date_of
 
 LARGEST = 4 << 20  # bytes of an answer

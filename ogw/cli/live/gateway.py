@@ -8,12 +8,12 @@ import http.client
 import json
 import os
 from collections.abc import Mapping
-from gettext import gettext as _
 from typing import Any, NamedTuple, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from ogw import __version__
 from ogw.cli.exits import Wrong
 from ogw.cli.live.sockets import NoGateway, connect, left_without, named_folder, not_understood
+from ogw.language.messages import gettext as _
 from ogw.report.status import PROTOCOL, PROTOCOL_HEADER, PROTOCOLS, Status
 from ogw.settings import named
 from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file

@@ -3,14 +3,14 @@
 import argparse
 import json
 import sys
-from gettext import gettext as _
-from gettext import ngettext
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import Gateway, flags_of, gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.service.admin.shapes import Reloaded
 from ogw.settings.settings import SETTINGS
 
@@ -37,7 +37,7 @@ def _reload_parser() -> Parser:
         codes={
             OK: _("reloaded"),
             FAILED: _("refused, or not ended yet; every mistake is told"),
-            NO_GATEWAY: NO_GATEWAY_MEANS,
+            NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )
     add_gateway(made)
@@ -87,7 +87,7 @@ def _drain_parser() -> Parser:
             "finish, and ends. Under systemd use `systemctl stop ogw`, which does the same and starts no new one."
         ),
         examples=["ogw drain", "ogw drain --now"],
-        codes={OK: _("it drains"), NO_GATEWAY: NO_GATEWAY_MEANS},
+        codes={OK: _("it drains"), NO_GATEWAY: _(NO_GATEWAY_MEANS)},
     )
     add_gateway(made)
     made.add_argument("--now", action="store_true", help=_("end the open tunnels at once, also of one that drains"))

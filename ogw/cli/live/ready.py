@@ -10,7 +10,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from gettext import gettext as _
 from typing import NamedTuple
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Wrong
@@ -24,6 +23,7 @@ from ogw.cli.live.sockets import (
     nowhere,
 )
 from ogw.cli.parser import Parser, parser_of
+from ogw.language.messages import gettext as _
 from ogw.report.status import ABSENT_HEADER
 
 SECONDS = 2.0  # for the whole answer: whoever checks health every second waits for no gateway that hangs
@@ -62,7 +62,7 @@ def parser() -> Parser:
             OK: _("it should get clients; --off, --on: done, or so already"),
             FAILED: _("it should not: it starts or drains, was taken out, a worker does not answer, or it does not "
                       "answer within {seconds:g} s; --off, --on: refused").format(seconds=SECONDS),
-            NO_GATEWAY: NO_GATEWAY_MEANS,
+            NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )  # fmt: skip
     add_gateway(made)

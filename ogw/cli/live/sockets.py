@@ -9,17 +9,18 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from gettext import gettext as _
 from io import StringIO
 
 from ogw.cli.exits import NO_GATEWAY, Failed
+from ogw.language.messages import gettext as _
+from ogw.language.messages import gettext_noop as N_
 from ogw.machine.files import read_file
 from ogw.settings import run_dir
 from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.place import place as place_text
 
 Addresses = Callable[[], Iterable[tuple[str, int]]]  # (IP text, port); called where it comes to them
-NO_GATEWAY_MEANS = _("no gateway answers; the message says where it was looked for")
+NO_GATEWAY_MEANS = N_("no gateway answers; the message says where it was looked for")
 MOST = 1 << 20  # bytes of an INI file that are looked at for its run-dir
 
 

@@ -5,8 +5,6 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from gettext import gettext as _
-from gettext import ngettext
 from typing import Optional
 
 from rich.console import RenderableType
@@ -20,6 +18,9 @@ from ogw.cli.live.sockets import NotRunning, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BAD, BOLD, DIM, WARN, clean, count, duration, indented, show
 from ogw.cli.who import who
+from ogw.language.messages import gettext as _
+from ogw.language.messages import gettext_noop as N_
+from ogw.language.messages import ngettext
 from ogw.report.status import SourceStatus
 from ogw.service.admin.shapes import RolledBack, Sources
 from ogw.service.sources import rows_of
@@ -27,7 +28,7 @@ from ogw.settings.elsewhere.rollback import CannotRollBack, Lists
 from ogw.settings.elsewhere.source import is_url, meant, not_one
 from ogw.settings.settings import Config
 
-SILENT = _("a gateway is there that does not answer, or that this user may not ask")
+SILENT = N_("a gateway is there that does not answer, or that this user may not ask")
 
 
 def parser(verb: str) -> Parser:
@@ -52,7 +53,7 @@ def _list_parser() -> Parser:
             OK: _("each has a list in force, and nothing is wrong with it"),
             FAILED: _("one has none, its last download was not taken, its signature has expired, or it is rolled back"),
             WRONG: _("the command line, or, where no gateway runs, the configuration is wrong"),
-            NO_GATEWAY: SILENT,
+            NO_GATEWAY: _(SILENT),
         },
     )
     add_gateway(made)
@@ -142,7 +143,7 @@ def _rollback_parser() -> Parser:
             OK: _("done"),
             FAILED: _("it could not be; the message says why"),
             WRONG: _("the command line, or, where no gateway runs, the configuration is wrong"),
-            NO_GATEWAY: SILENT,
+            NO_GATEWAY: _(SILENT),
         },
     )
     made.add_argument("url", metavar="URL", help=_("as `ogw sources` shows it"))

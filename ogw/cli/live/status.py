@@ -4,8 +4,6 @@ import argparse
 import json
 import time
 from datetime import datetime
-from gettext import gettext as _
-from gettext import ngettext
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -31,6 +29,8 @@ from ogw.cli.screen import (
     table,
     whole,
 )
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.report.status import (
     PredecessorStatus,
     RefusedReload,
@@ -59,7 +59,7 @@ def parser() -> Parser:
         codes={
             OK: _("it serves"),
             FAILED: _("it runs, but does not serve all clients: it starts or drains, or a worker does not answer"),
-            NO_GATEWAY: NO_GATEWAY_MEANS,
+            NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )
     add_gateway(made)

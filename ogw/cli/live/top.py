@@ -10,7 +10,6 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
-from gettext import gettext as _
 from typing import Any, Optional
 
 from rich.console import Console, RenderableType
@@ -23,6 +22,7 @@ from ogw.cli.live.sockets import NoGateway, add_gateway
 from ogw.cli.live.top_screen import screen
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import UNLIMITED, clean, console_of, plain
+from ogw.language.messages import gettext as _
 
 LEAST, MOST = 0.1, 3600.0  # seconds between two frames
 ANSWER_SECONDS = 5.0  # keys wait for so long, at most

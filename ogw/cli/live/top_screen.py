@@ -5,7 +5,6 @@ screen of very few lines the head is.
 """
 
 from collections.abc import Sequence
-from gettext import gettext as _
 from typing import Optional
 
 from rich.cells import cell_len
@@ -16,6 +15,7 @@ from rich.text import Text
 from ogw.cli.live.rates import Counter, Rates
 from ogw.cli.live.status import out_line, predecessor, refused_reload
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, indented, plain, size, table
+from ogw.language.messages import gettext as _
 from ogw.report.status import Status
 
 LISTED = 10  # clients and hosts

@@ -3,8 +3,6 @@
 import argparse
 import json
 import sys
-from gettext import gettext as _
-from gettext import ngettext
 from urllib.parse import quote, urlencode
 
 from rich.text import Text
@@ -15,6 +13,8 @@ from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.cli.words import client_address
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.service.admin.shapes import Killed, Tunnels
 
 MOST = 1000  # that the gateway lists
@@ -42,7 +42,7 @@ def _list_parser() -> Parser:
             "ogw tunnels --target www.example.com --most 1000",
             "ogw tunnels --json | jq -r '.tunnels[].tunnel'",
         ],
-        codes={OK: _("done"), NO_GATEWAY: NO_GATEWAY_MEANS},
+        codes={OK: _("done"), NO_GATEWAY: _(NO_GATEWAY_MEANS)},
     )
     add_gateway(made)
     made.add_argument("--client", metavar="ADDRESS", type=client_address, help=_("only those of this client"))
@@ -69,7 +69,7 @@ def _kill_parser() -> Parser:
         "tunnel kill",
         _("End tunnels at once. Their ids stand in `ogw tunnels` and in the log, where each gets event 108 (killed)."),
         examples=["ogw tunnel kill 3fa1c2-17", "ogw tunnel kill 3fa1c2-17 3fa1c2-18"],
-        codes={OK: _("all are ended"), FAILED: _("one of them is not open"), NO_GATEWAY: NO_GATEWAY_MEANS},
+        codes={OK: _("all are ended"), FAILED: _("one of them is not open"), NO_GATEWAY: _(NO_GATEWAY_MEANS)},
     )
     add_gateway(made)
     made.add_argument("ids", metavar="ID", nargs="+", help=_("of a tunnel"))

@@ -3,14 +3,14 @@
 import argparse
 import json
 import sys
-from gettext import gettext as _
-from gettext import ngettext
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import flags_of, gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
+from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.service.admin.shapes import Upgraded
 
 UPGRADE_SECONDS = 130.0  # the gateway gives up its successor before that
@@ -30,7 +30,7 @@ def parser() -> Parser:
         codes={
             OK: _("the successor serves"),
             FAILED: _("refused, or the successor failed; the running gateway goes on as before"),
-            NO_GATEWAY: NO_GATEWAY_MEANS,
+            NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )
     add_gateway(made)

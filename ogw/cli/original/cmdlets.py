@@ -12,7 +12,6 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from gettext import gettext as _
 from typing import NamedTuple
 
 from ogw.cli.commands import whole_name
@@ -25,6 +24,7 @@ from ogw.cli.live.gateway import file_of, gateway_of
 from ogw.cli.live.orders import reloaded, tell_of_reload
 from ogw.cli.original.powershell import Unreadable, Word, statements
 from ogw.cli.parser import Parser
+from ogw.language.messages import gettext as _
 from ogw.settings.editing import Editor, split
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS

@@ -4,15 +4,15 @@ import argparse
 import codecs
 import os
 import sys
-from gettext import gettext as _
 
-from ogw.cli.edit.change import CODES, add_flags, make
+from ogw.cli.edit.change import add_flags, codes, make
 from ogw.cli.exits import FAILED, OK, Failed
 from ogw.cli.live.gateway import file_of
 from ogw.cli.original.cmdlets import RESTART, SET_RELAY_PROXY, Call, NotUnderstood, parsed, warn_of_password
 from ogw.cli.original.powershell import Unreadable, statements
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
+from ogw.language.messages import gettext as _
 from ogw.settings.editing import Editor
 from ogw.settings.ini.file import EditError
 
@@ -28,7 +28,7 @@ def parser() -> Parser:
         ),
         examples=["ogw import gateway.ps1 --dry-run", "ogw import gateway.ps1 --reload"],
         codes={
-            **CODES,
+            **codes(),
             OK: _("every line was understood and done"),
             FAILED: _("one was not, and nothing was changed; the message says where and why"),
         },

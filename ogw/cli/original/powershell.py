@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from gettext import gettext as _
+
+from ogw.language.messages import gettext as _
 
 SINGLE, DOUBLE = "'\u2018\u2019\u201a\u201b", '"\u201c\u201d\u201e'  # PowerShell takes printers' quotes for quotes
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}

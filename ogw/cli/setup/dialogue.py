@@ -1,6 +1,5 @@
 """The dialogue of `ogw setup`, question by question."""
 
-from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.setup.answers import Answers, preview
@@ -8,6 +7,7 @@ from ogw.cli.setup.place import Place
 from ogw.cli.setup.questions import agrees, answer, ask_checked, mistake, say
 from ogw.cli.setup.relay_dialogue import forget_credentials, settle
 from ogw.cli.setup.service_unit import unreachable, what_to_do
+from ogw.language.messages import gettext as _
 from ogw.settings.editing import meaning
 from ogw.settings.elsewhere.preset import PARAMETERS
 from ogw.settings.ini.file import EditError

@@ -7,10 +7,10 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from gettext import gettext as _
 from typing import Any, Optional
 
 from ogw.cli.setup.service_unit import quoted
+from ogw.language.messages import gettext as _
 
 SECONDS = 90  # firewalld takes its time
 COMMENT = "ogw"

@@ -2,11 +2,11 @@
 
 import os
 from dataclasses import dataclass
-from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.setup.firewall import Firewall
 from ogw.cli.setup.service_unit import UNIT
+from ogw.language.messages import gettext as _
 from ogw.machine.systemd import systemd_runs
 from ogw.settings import password_file as kept
 from ogw.settings.ini.file import EditError

@@ -4,7 +4,6 @@ import os
 import shlex
 import shutil
 from collections.abc import Sequence
-from gettext import gettext as _
 
 from ogw.cli.setup.answers import Answers, allows_any, change_of, preview
 from ogw.cli.setup.firewall import succeeds
@@ -13,6 +12,7 @@ from ogw.cli.setup.port import closing, opening
 from ogw.cli.setup.service_unit import LOW_PORTS_FILE, PACKAGED, beside_packaged, is_packaged, unit_text
 from ogw.cli.setup.step import Step, by_commands, contents, removing_with_folder, write
 from ogw.cli.setup.user import letting_it_read, letting_it_read_keytab, making_user
+from ogw.language.messages import gettext as _
 from ogw.settings import password_file as kept
 from ogw.settings.editing import edit
 

@@ -1,10 +1,9 @@
 """The port in the firewall: steps that open it, let that last, and close it."""
 
-from gettext import gettext as _
-
 from ogw.cli.setup.firewall import Firewall, call
 from ogw.cli.setup.place import Place
 from ogw.cli.setup.step import Step, by_commands, contents, write
+from ogw.language.messages import gettext as _
 
 
 def opening(place: Place, port: int) -> list[Step]:

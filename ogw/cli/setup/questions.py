@@ -1,9 +1,9 @@
 """Questions to whoever sets the gateway up: an answer is checked as it is given, and asked for again if it is wrong."""
 
 from collections.abc import Callable
-from gettext import gettext as _
 
 from ogw.cli.parser import filled, wrapped
+from ogw.language.messages import gettext as _
 from ogw.settings.ini.file import EditError
 
 

@@ -3,7 +3,6 @@
 import getpass
 import sys
 from collections.abc import Sequence
-from gettext import gettext as _
 
 from ogw.cli.edit.relay_auth import means
 from ogw.cli.edit.relay_trial import Asked, ask_all, choice, notes, offered_by, told, try_all, user_of
@@ -12,6 +11,7 @@ from ogw.cli.setup.answers import Answers, preview
 from ogw.cli.setup.place import Place
 from ogw.cli.setup.questions import agrees, ask_checked, mistake
 from ogw.cli.setup.trial import config_of
+from ogw.language.messages import gettext as _
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
 from ogw.settings.setting import Setting

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from gettext import gettext as _
 
 from ogw.cli.setup.firewall import succeeds
 from ogw.cli.setup.place import Place
@@ -10,6 +9,7 @@ from ogw.cli.setup.port import closing
 from ogw.cli.setup.service_unit import LOW_PORTS_FILE
 from ogw.cli.setup.step import Step, by_commands, removing, removing_with_folder
 from ogw.cli.setup.user import USER, has_user
+from ogw.language.messages import gettext as _
 
 # Of the configuration, and what systemd makes for the service: links, and under private/ what they lead to.
 FOLDERS = ("/etc/ogw", "/var/lib/ogw", "/var/lib/private/ogw", "/var/log/ogw", "/var/log/private/ogw")

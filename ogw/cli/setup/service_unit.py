@@ -5,8 +5,9 @@ import shutil
 import stat
 import sys
 from collections.abc import Sequence
-from gettext import gettext as _
 from importlib import resources
+
+from ogw.language.messages import gettext as _
 
 UNIT = "/etc/systemd/system/ogw.service"
 PACKAGED, PACKAGED_PROGRAM = "/usr/lib/systemd/system/ogw.service", "/usr/bin/ogw"  # of the distribution's package

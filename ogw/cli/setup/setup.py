@@ -5,7 +5,6 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
-from gettext import gettext as _
 
 from ogw.cli.edit.relay_proxy import from_stdin
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, Failed, Wrong
@@ -20,6 +19,7 @@ from ogw.cli.setup.relay_dialogue import settle_silently
 from ogw.cli.setup.removal import undo
 from ogw.cli.setup.service_unit import find_program, unreachable, what_to_do
 from ogw.cli.setup.step import Step, perform, show
+from ogw.language.messages import gettext as _
 from ogw.machine.systemd import systemd_runs
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError

@@ -5,11 +5,11 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from gettext import gettext as _
 from typing import Optional
 
 from ogw.cli.setup.firewall import CallFailed, call
 from ogw.cli.setup.place import Place
+from ogw.language.messages import gettext as _
 from ogw.settings.files import replace
 from ogw.settings.ini.file import EditError
 

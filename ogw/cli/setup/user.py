@@ -3,12 +3,12 @@
 import os
 import pwd
 import shlex
-from gettext import gettext as _
 
 from ogw.cli.edit.relay_wish import KEYTAB
 from ogw.cli.setup.answers import Answers, named_file
 from ogw.cli.setup.place import Place
 from ogw.cli.setup.step import Step, by_commands
+from ogw.language.messages import gettext as _
 from ogw.settings import password_file as kept
 from ogw.settings.usual import DEFAULT_FILE
 

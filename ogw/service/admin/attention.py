@@ -2,8 +2,8 @@
 
 import time
 from datetime import datetime
-from gettext import gettext as _
 
+from ogw.language.messages import gettext as _
 from ogw.report.status import Status, state_of
 from ogw.settings.renewal import soon_over
 

@@ -1,6 +1,6 @@
 """All that the page says, for its HTML, its tables and its script. Names in braces are filled in."""
 
-from gettext import gettext as _
+from ogw.language.messages import gettext as _
 
 
 def texts() -> dict[str, str]:

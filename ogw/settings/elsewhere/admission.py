@@ -2,9 +2,9 @@
 
 import enum
 from collections.abc import Collection
-from gettext import gettext as _
 from typing import Optional
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import time_text
 from ogw.settings.elsewhere.kept import GoodCopy
 from ogw.settings.elsewhere.record import Record, Seen

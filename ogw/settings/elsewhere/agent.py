@@ -9,9 +9,9 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from gettext import gettext as _
 from typing import Any, NamedTuple
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file, shown
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern

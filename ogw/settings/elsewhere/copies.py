@@ -10,9 +10,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from gettext import gettext as _
 from typing import NamedTuple, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file
 from ogw.settings.files import replace
 

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence, Set
-from gettext import gettext as _
 from typing import Any, NamedTuple, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import shown
 from ogw.policy.rules import Rule, parse_rules
 from ogw.policy.subjects import Pattern

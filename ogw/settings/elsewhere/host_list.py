@@ -9,9 +9,9 @@ import json
 import pickle
 import re
 from collections.abc import Iterator, Sequence
-from gettext import gettext as _
 from typing import Any
 
+from ogw.language.messages import gettext as _
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import MOST_WRONG, Rule, parse_rules
 

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Collection
-from gettext import gettext as _
 from typing import NamedTuple, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import Rule, time_text
 from ogw.settings.elsewhere.copies import IN_FORCE, Copy, read_copy
 from ogw.settings.elsewhere.host_list import BadList, read_list

@@ -6,11 +6,11 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from gettext import gettext as _
 from importlib import resources
 from itertools import product
 from typing import Any, NamedTuple
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file, shown
 from ogw.policy.rules import parse_rules
 

@@ -2,8 +2,9 @@
 
 import base64
 import re
-from gettext import gettext as _
 from typing import Any
+
+from ogw.language.messages import gettext as _
 
 KIND = "ed25519:"
 SIZE = 32  # bytes

@@ -8,8 +8,8 @@ import os
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from gettext import gettext as _
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import time_text
 from ogw.settings.elsewhere.copies import BEFORE, HELD, IN_FORCE, also_as, place_of
 from ogw.settings.elsewhere.kept import BadCopy, GoodCopy, Kept, read_good_copy, told_of

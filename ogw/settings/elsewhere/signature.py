@@ -17,10 +17,10 @@ import enum
 import hashlib
 import re
 from collections.abc import Collection
-from gettext import gettext as _
 from typing import NamedTuple, Optional
 from urllib.parse import urlsplit, urlunsplit
 
+from ogw.language.messages import gettext as _
 from ogw.policy.rules import parse_time, time_text
 from ogw.settings.elsewhere.public_key import has_signed, parse_key
 

@@ -7,9 +7,9 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
-from gettext import gettext as _
 from urllib.parse import urlsplit
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file, shown
 from ogw.policy.rules import Rule
 from ogw.settings.elsewhere.host_list import MOST_RULES, BadList, read_list

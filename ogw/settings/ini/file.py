@@ -7,8 +7,8 @@ import re
 import stat
 import time
 from collections.abc import Callable
-from gettext import gettext as _
 
+from ogw.language.messages import gettext as _
 from ogw.settings.files import replace
 from ogw.settings.ini.text import IniText
 

@@ -3,10 +3,11 @@
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
-from gettext import gettext as _
 from typing import Any, Optional
 
 from configargparse import ConfigFileParser
+
+from ogw.language.messages import gettext as _
 
 SECTION = "ogw"
 HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")

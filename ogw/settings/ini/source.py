@@ -7,9 +7,9 @@ gone while hosts from flags stayed allowed.
 import errno
 import os
 from collections.abc import Mapping
-from gettext import gettext as _
 from typing import Optional
 
+from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file
 from ogw.settings.ini.file import LARGEST
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
