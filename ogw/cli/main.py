@@ -12,7 +12,9 @@ from typing import Any, Optional, TextIO
 from ogw import __version__
 from ogw.cli import streams
 from ogw.cli.exits import FAILED, INTERRUPTED, OK, OWN_ERROR, WRONG, Failed
+from ogw.cli.spoken import spoken
 from ogw.language.messages import gettext as _
+from ogw.language.messages import use
 from ogw.service.signals import SIGNALS
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
@@ -33,6 +35,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _run(words: list[str]) -> int:
     hide_passwords(words)
+    use(spoken(words, os.environ, getattr(sys.stdout, "encoding", None) or "ascii"))
     try:
         code = _command(words)
     except SystemExit as leave:  # argparse's

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 ENGLISH = "en"
+AUTO = "auto"  # whatever the reader's surroundings say
 
 
 class Language(NamedTuple):

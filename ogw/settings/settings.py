@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Optional, Union
 
+from ogw.language.known import AUTO, LANGUAGES
 from ogw.language.messages import gettext_noop as N_
 from ogw.policy.hosts import Policy
 from ogw.policy.index import HostIndex
@@ -592,7 +593,7 @@ class Config:
         admin_endpoint,
         "ADDRESS[:PORT]",
         N_("where metrics, health and readiness are asked for; empty: only on the socket in run-dir"),
-        empty=N_("only on the socket in run-dir"),
+        empty="only on the socket in run-dir",
         restart=True,
     )
     admin_page: str = _status(
@@ -611,6 +612,17 @@ class Config:
         N_("names to show the page under, beside localhost and the machine's: a DNS alias, a reverse proxy, a service"),
         listed=True,
         most=256,
+        restart=True,
+    )
+    language: str = _status(
+        "language",
+        AUTO,
+        choice(AUTO, *LANGUAGES),
+        "LANGUAGE",
+        N_(
+            "what commands speak, and the page where a browser asks for no language; auto: that of LC_ALL, LC_MESSAGES "
+            "or LANG. The log is in English"
+        ),
         restart=True,
     )
     admin_tls_certificate: str = _status(

@@ -5,23 +5,20 @@ It imports little: keepalived, and whatever else checks health by `ogw ready`, c
 
 import argparse
 import os
-import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from io import StringIO
 
 from ogw.cli.exits import NO_GATEWAY, Failed
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
-from ogw.machine.files import read_file
 from ogw.settings import run_dir
+from ogw.settings.ini.glance import glance
 from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.place import place as place_text
 
 Addresses = Callable[[], Iterable[tuple[str, int]]]  # (IP text, port); called where it comes to them
 NO_GATEWAY_MEANS = N_("no gateway answers; the message says where it was looked for")
-MOST = 1 << 20  # bytes of an INI file that are looked at for its run-dir
 
 
 class NoGateway(Failed):
@@ -53,7 +50,9 @@ def add_run_dir(parser: argparse.ArgumentParser) -> None:
 
 def named_folder(folder: str, environment: Mapping[str, str]) -> str:
     """The run-dir that a flag, OGW_RUN_DIR or the INI file names, in this order; "" for none."""
-    return folder or environment.get("OGW_RUN_DIR", "") or _run_dir_of_file(environment)
+    return (
+        folder or environment.get("OGW_RUN_DIR", "") or glance(environment.get("OGW_CONFIG") or DEFAULT_FILE, "run-dir")
+    )
 
 
 def connect(
@@ -117,24 +116,6 @@ def not_understood(place: str, code: int, said: str) -> NoGateway:
 def _left(until: float) -> float:
     """Seconds; with none it would not be tried at all."""
     return max(0.01, until - time.monotonic())
-
-
-def _run_dir_of_file(environment: Mapping[str, str]) -> str:
-    """What the INI file says; "" for nothing. A file that is wrong or closed to us is no matter here."""
-    try:
-        text = read_file(environment.get("OGW_CONFIG") or DEFAULT_FILE, MOST)
-    except OSError:
-        return ""
-    if not re.search(rb"^run-dir", text, re.MULTILINE):
-        return ""
-    from ogw.settings.ini.parser import IniParser
-
-    parser = IniParser()
-    try:
-        parser.parse(StringIO(text.decode("utf-8-sig")))
-    except ValueError:
-        return ""
-    return parser.values.get("run-dir", [(0, "")])[0][1]
 
 
 def _connected(place: str, seconds: float) -> socket.socket:
