@@ -2,12 +2,27 @@
 
 import pathlib
 import re
+import sys
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).parent
 MATCH = re.search(r'^__version__ = "(.+)"$', (HERE / "ogw" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
 assert MATCH is not None, "ogw/__init__.py has no __version__"
+
+sys.path.insert(0, str(HERE / "tools"))
+
+
+class WithCatalogs(build_py):  # type: ignore[misc,unused-ignore]
+    """Also what ogw reads of its translations."""
+
+    def run(self) -> None:
+        from translating.compiling import compile_stale
+
+        compile_stale()
+        super().run()
+
 
 # Both are imported only where the settings ask for them. There is gssapi as source alone, which needs a compiler and
 # libkrb5-dev; Debian's python3-gssapi is the same.
@@ -41,11 +56,14 @@ setup(
     packages=find_packages(include=["ogw", "ogw.*"]),
     package_data={
         "ogw.cli.setup": ["ogw.service"],
+        "ogw.language": ["catalogs/*.mo"],
         "ogw.service.admin": ["page.html", "page.css", "page.js"],
         "ogw.settings.elsewhere.presets": ["*.json"],
     },
+    cmdclass={"build_py": WithCatalogs},
     python_requires=">=3.11",
     install_requires=[
+        "Babel>=2.10",
         "ConfigArgParse>=1.7",
         "cryptography>=41",
         "gevent>=24.2",

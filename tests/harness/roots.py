@@ -22,7 +22,14 @@ RELEASES = ("bookworm", "trixie")
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "passwd", "nftables", "curl", "openssl", "iproute2", "python3"),
     *("python3-gevent", "python3-configargparse", "python3-pythonjsonlogger", "python3-prometheus-client"),
-    *("python3-waitress", "python3-rich", "python3-cryptography", "python3-setproctitle", "python3-shtab"),
+    *(
+        "python3-babel",
+        "python3-waitress",
+        "python3-rich",
+        "python3-cryptography",
+        "python3-setproctitle",
+        "python3-shtab",
+    ),
 )
 CLEAN = {"HOME": "/root", "LANG": "C.UTF-8", "TERM": "dumb", "DEBIAN_FRONTEND": "noninteractive",
          "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}  # fmt: skip

@@ -21,8 +21,8 @@ PEERS = (
     *("krb5-kdc", "krb5-admin-server", "krb5-user", "python3-gssapi", "microsocks"),
     *("libnginx-mod-stream", "procps", "xz-utils", "bzip2", "python3-venv", "python3-pip"),
 )
-OURS = ("configargparse", "cryptography", "gevent", "prometheus_client", "pythonjsonlogger", "rich", "setproctitle",
-        "shtab", "waitress")  # fmt: skip
+OURS = ("babel", "configargparse", "cryptography", "gevent", "prometheus_client", "pythonjsonlogger", "rich",
+        "setproctitle", "shtab", "waitress")  # fmt: skip
 # This machine's: what stands before an index may have one of its own.
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 TREE, PYTHON = "/src", "/opt/tests/bin/python"

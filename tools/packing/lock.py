@@ -20,7 +20,7 @@ from packing.source import ROOT
 from packing.toolbox import BUILD, HOOK, pip, toolbox
 
 GATEWAY = pathlib.Path("conf") / "lock" / "gateway.txt"
-BUILT_WITH = ("cyclonedx-bom", "pip", "setuptools")
+BUILT_WITH = ("Babel", "cyclonedx-bom", "pip", "setuptools")
 SEPARATORS = re.compile(r"[-_.]+")  # one and the same in names
 
 

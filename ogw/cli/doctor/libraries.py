@@ -9,6 +9,7 @@ from ogw.language.messages import gettext as _
 
 # As setup.py has it. Packages of a distribution take what that has.
 LEAST = {
+    "Babel": "2.10",
     "ConfigArgParse": "1.7",
     "cryptography": "41",
     "gevent": "24.2",

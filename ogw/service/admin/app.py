@@ -12,6 +12,9 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
+from ogw.language.accepted import accepted
+from ogw.language.known import ENGLISH, LANGUAGES
+from ogw.language.messages import speaking
 from ogw.report.recent import TUNNEL_ID
 from ogw.report.status import ABSENT_HEADER, PROTOCOL, PROTOCOL_HEADER
 from ogw.service.admin.orders import Orders
@@ -38,6 +41,7 @@ class App:
     page      admin-page: what the page shows is shown over TCP, too
     names     admin-name: and under which names, beside the machine's own
     report    what to do with an error of our own
+    usual     the language of whoever asks for none
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class App:
         page: bool,
         names: Collection[str],
         report: Callable[[Exception], None],
+        usual: str = ENGLISH,
     ) -> None:
         self._views = views
         self._orders = orders = Orders(views, supervisor)
@@ -55,6 +60,7 @@ class App:
         self._headers = [(PROTOCOL_HEADER, str(PROTOCOL))] if is_local else []
         self._shows = is_local or page
         self._names = names
+        self._usual = usual
         self._report = report
         self._may_wait = threading.BoundedSemaphore(MOST_WAITING)
         self._open: Answers = {  # to everybody
@@ -92,7 +98,8 @@ class App:
             busy = text_of(503, "too many ask at the same time; ask again in a moment")
             return busy.given(environ, start_response, self._headers)
         try:
-            response = self._response(environ)
+            with speaking(self._language(environ)):
+                response = self._response(environ)
         except OSError as error:
             response = text_of(503, str(error) or "the supervisor is gone")
         except Exception as error:
@@ -122,6 +129,13 @@ class App:
         if path in self._shown and not self._is_local and not is_own_name(environ.get("HTTP_HOST", ""), self._names):
             return text_of(421, NOT_ITS_NAME)
         return view(query, environ)
+
+    def _language(self, environ: Environ) -> str:
+        """That of the page's switch, else the browser's, else that of the settings."""
+        asked: str = parse_qs(environ.get("QUERY_STRING", "")).get("language", [""])[-1]
+        if asked in LANGUAGES:
+            return asked
+        return accepted(environ.get("HTTP_ACCEPT_LANGUAGE", "")) or self._usual
 
     def _paths(self) -> list[str]:
         local = (*self._local, *self._changing) if self._is_local else ()

@@ -11,32 +11,42 @@
 
   // What is said.
 
-  const say = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
-  const count = (n) => n.toLocaleString("en-US");
-  const rate = (n) => (n >= 100 ? count(Math.round(n)) : n.toFixed(1));
+  const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const say = (key, values = {}) => fill(texts[key], values);
+  const { group, decimal: point, date: dateForm } = start.numbers;
+  function decimal(n, digits = 1) {
+    const [whole, rest] = n.toFixed(digits).split(".");
+    return whole.replace(/\B(?=(\d{3})+$)/g, group) + (rest ? point + rest : "");
+  }
+  const count = (n) => decimal(n, 0);
+  const rate = (n) => (n >= 100 ? count(n) : decimal(n));
   function size(n) {
     const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let unit = 0;
     while (n >= 1024 && unit < units.length - 1) { n /= 1024; unit += 1; }
-    return `${unit === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[unit]}`;
+    return `${unit === 0 || n >= 100 ? count(n) : decimal(n)} ${units[unit]}`;
   }
   function lasting(seconds) {
     const s = Math.floor(seconds), m = Math.floor(s / 60), h = Math.floor(m / 60), d = Math.floor(h / 24);
-    return d ? `${d} d ${h % 24} h` : h ? `${h} h ${m % 60} min` : m ? `${m} min` : `${s} s`;
+    return d ? say("days_hours", { days: d, hours: h % 24 }) : h ? say("hours_minutes", { hours: h, minutes: m % 60 })
+      : m ? say("minutes", { minutes: m }) : say("seconds", { seconds: s });
   }
-  const span = (seconds) => (seconds >= 60 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds)} s`);
+  const span = (seconds) => seconds >= 60
+    ? say("minutes", { minutes: Math.round(seconds / 60) }) : say("seconds", { seconds: Math.round(seconds) });
   const mostRules = 3; // of a relay proxy, as page.py has it
   const relayClasses = { "never tried": "quiet", up: "works", "refuses us": "rests", resting: "rests" };
   function ago(age) {
     const s = Math.floor(age);
     if (s < 2) return say("just_now");
-    const [n, unit] = s < 60 ? [s, "s"] : s < 3600 ? [s / 60, "min"] : s < 86400 ? [s / 3600, "h"] : [s / 86400, "d"];
-    return say("ago", { time: `${Math.floor(n)} ${unit}` });
+    const [n, unit] = s < 60 ? [s, "seconds"] : s < 3600 ? [s / 60, "minutes"]
+      : s < 86400 ? [s / 3600, "hours"] : [s / 86400, "days"];
+    return say("ago", { time: say(unit, { [unit]: Math.floor(n) }) });
   }
   const now = () => (status.started // the gateway's clock, not ours
     ? new Date(Date.parse(status.started) + status.uptime * 1000) : new Date()).toISOString();
+  const dated = (time) => fill(dateForm, { year: time.slice(0, 4), month: time.slice(5, 7), day: time.slice(8, 10) });
   const clock = (time) => Date.parse(now()) - Date.parse(time) < 86400000
-    ? `${time.slice(11, 19)} UTC` : `${time.slice(0, 10)} ${time.slice(11, 16)} UTC`;
+    ? `${time.slice(11, 19)} UTC` : `${dated(time)} ${time.slice(11, 16)} UTC`;
 
   // Counters are since the start; what happens a second is a difference, over ten seconds.
 
@@ -350,7 +360,7 @@
     asking = true;
     clearTimeout(timer);
     try {
-      const fresh = await asked("status");
+      const fresh = await asked(`status?language=${document.documentElement.lang.replace("-", "_")}`);
       if (fresh.version !== start.status.version) { location.reload(); return; } // a newer gateway has a newer page
       lost = false;
       take(fresh);

@@ -14,6 +14,9 @@ from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import Any, Optional
 
+from ogw.language.conventions import conventions, count, date, decimal
+from ogw.language.known import LANGUAGES
+from ogw.language.messages import language
 from ogw.report.status import LatestRefusal, PredecessorStatus, RelayProxyStatus, Status, WorkerStatus, doors, state_of
 from ogw.service.admin.history import AT_START, SPAN, Point
 from ogw.service.admin.page_texts import texts
@@ -45,7 +48,7 @@ def rendered(status: Status, points: Sequence[Point], tunnels: Tunnels = NONE_OP
     counters = status["counters"]
     now = _now(status)
     said = texts()
-    opened = said["tunnels_open"].format(count=_count(counters["tunnels"]), most=_count(status["max_tunnels"]))
+    opened = said["tunnels_open"].format(count=count(counters["tunnels"]), most=count(status["max_tunnels"]))
     plain = {
         **said,
         **_values(status, [*points, _point(status)], said),
@@ -54,6 +57,7 @@ def rendered(status: Status, points: Sequence[Point], tunnels: Tunnels = NONE_OP
         "state": status["state"],
         "state_text": said[status["state"]],
         "state_more": _listens(status, said),
+        "lang": language().replace("_", "-"),
         "still": said["still_of"].format(time=_clock(now, now)),
         "full": f"{min(100.0, 100 * counters['tunnels'] / (status['max_tunnels'] or 1)):.1f}",
     }
@@ -61,16 +65,29 @@ def rendered(status: Status, points: Sequence[Point], tunnels: Tunnels = NONE_OP
         {name: html.escape(text) for name, text in plain.items()},
         style=STYLE,
         script=SCRIPT,
-        start=_inert({"status": status, "points": points, "tunnels": tunnels, "texts": said}),
+        start=_inert(
+            {"status": status, "points": points, "tunnels": tunnels, "texts": said, "numbers": conventions()._asdict()}
+        ),
+        languages=_languages(),
         attention="".join(f"<li>{html.escape(text)}</li>" for text in status["attention"]),
         attention_hidden="" if status["attention"] else "hidden",
         **_tables(status, tunnels["tunnels"], now, said),
     )
 
 
+def _languages() -> str:
+    """A link to the same page in each other language, under its own name."""
+    links = [
+        f'<a href="?language={tag}" lang="{tag.replace("_", "-")}" hreflang="{tag.replace("_", "-")}">{one.name}</a>'
+        for tag, one in LANGUAGES.items()
+        if tag != language()
+    ]
+    return " ".join(links)
+
+
 def _shown_of(tunnels: Tunnels, said: dict[str, str]) -> str:
-    count = len(tunnels["tunnels"])
-    return said["open_of"].format(count=_count(count), all=_count(tunnels["total"])) if count else ""
+    shown = len(tunnels["tunnels"])
+    return said["open_of"].format(count=count(shown), all=count(tunnels["total"])) if shown else ""
 
 
 def _listens(status: Status, said: dict[str, str]) -> str:
@@ -107,23 +124,23 @@ def _values(status: Status, points: Sequence[Point], said: dict[str, str]) -> di
     refused = points[-1].refused
     since = AT_START if uptime <= SPAN else points[0]
     return {
-        "uptime": said["up_for"].format(time=_lasting(uptime)),
+        "uptime": said["up_for"].format(time=_lasting(uptime, said)),
         "machine": status.get("machine", said["gateway"]),
         "version": said["version_is"].format(version=status["version"]),
         "policy": said["policy_is"].format(policy=status["policy"]),
-        "tunnels": _count(c["tunnels"]),
-        "tunnels_of": said["of"].format(most=_count(status["max_tunnels"])),
-        "clients": said["from_clients"].format(count=_count(c["clients"])),
+        "tunnels": count(c["tunnels"]),
+        "tunnels_of": said["of"].format(most=count(status["max_tunnels"])),
+        "clients": said["from_clients"].format(count=count(c["clients"])),
         "opened": _rate(_speed([(at.uptime, at.opened) for at in points])),
-        "opened_total": said["opened_in_all"].format(count=_count(c["allowed"])),
+        "opened_total": said["opened_in_all"].format(count=count(c["allowed"])),
         "up": _size(_speed([(at.uptime, at.bytes_up) for at in points])),
         "down": _size(_speed([(at.uptime, at.bytes_down) for at in points])),
         "bytes_total": said["bytes_in_all"].format(up=_size(c["bytes_up"]), down=_size(c["bytes_down"])),
-        "refused": _count(refused - since.refused),
-        "refused_span": said["in_the_last"].format(time=_span(uptime - since.uptime)),
-        "refused_total": said["refused_in_all"].format(count=_count(refused)),
-        "rejected_total": said["rejected_in_all"].format(count=_count(c["tls_rejections"])),
-        "errors_total": said["errors_in_all"].format(count=_count(c["errors"])),
+        "refused": count(refused - since.refused),
+        "refused_span": said["in_the_last"].format(time=_span(uptime - since.uptime, said)),
+        "refused_total": said["refused_in_all"].format(count=count(refused)),
+        "rejected_total": said["rejected_in_all"].format(count=count(c["tls_rejections"])),
+        "errors_total": said["errors_in_all"].format(count=count(c["errors"])),
         "predecessor": _predecessor(status.get("predecessor"), said),
     }
 
@@ -131,8 +148,8 @@ def _values(status: Status, points: Sequence[Point], said: dict[str, str]) -> di
 def _predecessor(one: Optional[PredecessorStatus], said: dict[str, str]) -> str:
     if one is None:
         return ""
-    count = "?" if one["tunnels"] is None else _count(one["tunnels"])
-    return said["predecessor_drains"].format(pid=one["pid"], count=count, time=_lasting(one["seconds"]))
+    tunnels = "?" if one["tunnels"] is None else count(one["tunnels"])
+    return said["predecessor_drains"].format(pid=one["pid"], count=tunnels, time=_lasting(one["seconds"], said))
 
 
 def _speed(counts: Sequence[tuple[float, int]]) -> float:
@@ -142,12 +159,8 @@ def _speed(counts: Sequence[tuple[float, int]]) -> float:
     return max(0.0, (last - before) / max(now - then, SMOOTH))
 
 
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
 def _rate(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+    return count(number) if number >= 100 else decimal(number)
 
 
 def _size(number: float) -> str:
@@ -155,20 +168,22 @@ def _size(number: float) -> str:
     while number >= 1024 and len(units) > 1:
         number /= 1024
         units.pop(0)
-    return f"{number:.0f} {units[0]}" if units[0] == "B" or number >= 100 else f"{number:.1f} {units[0]}"
+    return f"{count(number) if units[0] == 'B' or number >= 100 else decimal(number)} {units[0]}"
 
 
-def _lasting(seconds: float) -> str:
+def _lasting(seconds: float, said: dict[str, str]) -> str:
     minutes, hours, days = (int(seconds // length) for length in (60, 3600, 86400))
     if days:
-        return f"{days} d {hours % 24} h"
+        return said["days_hours"].format(days=days, hours=hours % 24)
     if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else f"{int(seconds)} s"
+        return said["hours_minutes"].format(hours=hours, minutes=minutes % 60)
+    return said["minutes"].format(minutes=minutes) if minutes else said["seconds"].format(seconds=int(seconds))
 
 
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+def _span(seconds: float, said: dict[str, str]) -> str:
+    if seconds >= 60:
+        return said["minutes"].format(minutes=f"{seconds / 60:.0f}")
+    return said["seconds"].format(seconds=f"{seconds:.0f}")
 
 
 def _now(status: Status) -> datetime:
@@ -181,14 +196,13 @@ def _ago(age: float, said: dict[str, str]) -> str:
     seconds = int(age)
     if seconds < 2:
         return said["just_now"]
-    length, unit = next(
-        (length, unit) for length, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds >= length
-    )
-    return said["ago"].format(time=f"{seconds // length} {unit}")
+    units = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+    length, unit = next((length, unit) for length, unit in units if seconds >= length)
+    return said["ago"].format(time=said[unit].format(**{unit: seconds // length}))
 
 
 def _clock(time: datetime, now: datetime) -> str:
-    return f"{time:%H:%M:%S} UTC" if now - time < timedelta(days=1) else f"{time:%Y-%m-%d %H:%M} UTC"
+    return f"{time:%H:%M:%S} UTC" if now - time < timedelta(days=1) else f"{date(time)} {time:%H:%M} UTC"
 
 
 # Tables.
@@ -220,7 +234,7 @@ def _counted(pairs: Iterable[tuple[str, int]]) -> list[str]:
     return [
         _row(
             f'<th scope="row"><code>{html.escape(label)}</code>{_bar(number / most)}</th>',
-            f'<td class="n">{_count(number)}</td>',
+            f'<td class="n">{count(number)}</td>',
         )
         for label, number in listed
     ]
@@ -245,9 +259,9 @@ def _relay(one: RelayProxyStatus, said: dict[str, str]) -> str:
         f'<th scope="row"><code>{html.escape(one["proxy"])}</code></th>',
         f'<td><span class="{RELAY_CLASSES[state]}">{html.escape(said[f"relay {state}"])}</span>',
         f' <span class="quiet">{html.escape(more)}</span></td>' if more else "</td>",
-        f'<td class="n">{_count(one.get("tunnels", 0))}</td>',
-        f'<td class="n">{_count(one["opened"])}</td>',
-        f'<td class="n">{_count(one["failed"])}</td>',
+        f'<td class="n">{count(one.get("tunnels", 0))}</td>',
+        f'<td class="n">{count(one["opened"])}</td>',
+        f'<td class="n">{count(one["failed"])}</td>',
     )
 
 
@@ -260,7 +274,7 @@ def _open(one: OpenTunnel, said: dict[str, str]) -> str:
         f'<th scope="row"><code>{html.escape(one["tunnel"])}</code></th>',
         f"<td>{html.escape(one['client'])}{through}</td>",
         *(f"<td>{html.escape(one[name])}</td>" for name in ("target", "state")),
-        f'<td class="n">{_lasting(one["duration"])}</td>',
+        f'<td class="n">{_lasting(one["duration"], said)}</td>',
         *(f'<td class="n">{_size(one[name])}</td>' for name in ("bytes_up", "bytes_down")),
     )
 
@@ -271,10 +285,10 @@ def _client(one: LatestRefusal) -> str:
 
 
 def _worker(one: WorkerStatus, most: int, said: dict[str, str]) -> str:
-    files = said["files_of"].format(files=_count(one["descriptors"]), most=_count(most))
+    files = said["files_of"].format(files=count(one["descriptors"]), most=count(most))
     return _row(
         f'<th scope="row">{one["pid"] or html.escape(said["not_running"])}</th>',
-        f'<td class="n">{_count(one["tunnels"])}</td>',
+        f'<td class="n">{count(one["tunnels"])}</td>',
         f'<td class="n">{html.escape(files)}</td>',
     )
 
@@ -282,7 +296,7 @@ def _worker(one: WorkerStatus, most: int, said: dict[str, str]) -> str:
 def _refusal(one: LatestRefusal, now: datetime, said: dict[str, str]) -> str:
     last = datetime.fromisoformat(one["last"])
     quiet = '<span class="quiet">{}</span>'
-    times = " " + quiet.format(html.escape(said["times"].format(count=_count(one["count"]))))
+    times = " " + quiet.format(html.escape(said["times"].format(count=count(one["count"]))))
     command = f' <span class="command"><code>{html.escape(one["command"])}</code></span>' if one["command"] else ""
     return _row(
         f'<td role="cell"><time datetime="{html.escape(one["last"])}">{html.escape(_ago(one["age"], said))}</time> ',

@@ -107,6 +107,13 @@ def texts() -> dict[str, str]:
         "files_of": _("{files} of {most}"),
         "more": _("The same for programs:"),
         "plot": _("{name}, the last {time}: now {now}; at most {most}"),
+        "seconds": _("{seconds} s"),
+        "minutes": _("{minutes} min"),
+        "hours": _("{hours} h"),
+        "days": _("{days} d"),
+        "hours_minutes": _("{hours} h {minutes} min"),
+        "days_hours": _("{days} d {hours} h"),
+        "language": _("Language"),
         "direction_up": _("up"),
         "direction_down": _("down"),
     }

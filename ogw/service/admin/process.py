@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Optional, Union
 
+from ogw.language.known import AUTO, ENGLISH
 from ogw.report.events import Event
 from ogw.report.log import Log
 from ogw.report.table import Table
@@ -52,9 +53,10 @@ def serve(channel: Channel, sockets: Sockets, table: Table, config: Config, log:
     guard = Guard(config, log, table.admin.cells)
     views = Views(table, asker, config, sockets, guard)
     shows, names, report = config.admin_page == "yes", config.admin_name, _reporter(log)
+    usual = ENGLISH if config.language == AUTO else config.language
     apps: list[tuple[str, Optional[socket.socket], Callable[..., Any], type[Connection]]] = [
-        ("tcp", sockets.tcp, Guarded(App(views, asker, False, shows, names, report), guard), channel_of(guard)),
-        ("local", sockets.unix, App(views, asker, True, shows, names, report), Connection),
+        ("tcp", sockets.tcp, Guarded(App(views, asker, False, shows, names, report, usual), guard), channel_of(guard)),
+        ("local", sockets.unix, App(views, asker, True, shows, names, report, usual), Connection),
         ("health", sockets.health, Health(views), Connection),
     ]
     servers = [

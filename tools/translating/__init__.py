@@ -1,0 +1,1 @@
+"""The parts of tools/catalogs.py, which keeps what ogw says in other languages."""
