@@ -13,9 +13,11 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Optional
 
+from ogw.cli import argparse_texts
 from ogw.cli.exits import WRONG
 from ogw.language.messages import gettext as _
 
+argparse_texts.translate()
 WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}  # they may be flags, hosts, places
 
 

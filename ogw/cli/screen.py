@@ -15,6 +15,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ogw.language.conventions import count as count  # for whoever shows what stands here
+from ogw.language.conventions import decimal
 from ogw.language.messages import gettext as _
 from ogw.report.printable import printable
 
@@ -155,17 +157,12 @@ def table(*columns: str, numbers: Sequence[int] = (), folds: Sequence[int] = ())
     return made
 
 
-def count(number: float) -> str:
-    """1,234"""
-    return f"{number:,}"
-
-
 def size(octets: float) -> str:
     """1.5 MiB"""
     value = float(octets)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < 1000 or unit == "TiB":
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+            return f"{count(value) if unit == 'B' or value >= 100 else decimal(value)} {unit}"
         value /= 1024
     raise AssertionError
 

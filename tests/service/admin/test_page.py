@@ -124,11 +124,12 @@ def test_a_request_that_passed_is_not_shown_as_refused():
 def test_what_happens_a_second_is_told_over_ten_seconds():
     points = [(280.0, 0, 0, 0, 0, 0), (300.0, 1, 1213, 0, (5 << 20) - 10500, 0), (305.0, 1, 1230, 0, 0, 0)]
     text = " ".join("".join(shown(state(), points).text).split())
-    assert "2.0 a second" in text and "1000 B a second up" in text
+    assert "2.0 a second" in text and "1,000 B a second up" in text
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (150 << 20, "150 MiB"), (3 << 60, "3072 PiB")]
+    ("number", "told"),
+    [(0, "0 B"), (1023, "1,023 B"), (1024, "1.0 KiB"), (150 << 20, "150 MiB"), (3 << 60, "3,072 PiB")],
 )
 def test_sizes(number, told):
     assert page._size(number) == told
