@@ -9,11 +9,13 @@ from harness.containers import Podman
 from harness.images import image
 from harness.upstreams import Server, echo
 from hypothesis import HealthCheck, settings
+from translating.compiling import compile_stale
 
 settings.register_profile("ogw", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", parent=settings.get_profile("ogw"), max_examples=400)
 # For tests/packages/test_libraries.py.
 settings.register_profile("few", parent=settings.get_profile("ogw"), max_examples=10)
+compile_stale()  # as a package does when it is built, and tools/run
 LONG = bool(os.environ.get("OGW_TEST_LONG"))
 settings.load_profile("long" if LONG else "ogw")
 

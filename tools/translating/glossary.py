@@ -49,7 +49,8 @@ def parsed(lines: list[str]) -> Glossary:
         if line.startswith("!"):
             continue
         term, equals, words = line.partition("=")
-        if not equals or not words.strip():
+        found = tuple(word.strip() for word in words.split("|") if word.strip())
+        if not equals or not term.strip() or not found:
             raise ValueError(f"{line!r} is not TERM = WORDS")
-        terms[term.strip().lower()] = tuple(word.strip() for word in words.split("|"))
+        terms[term.strip().lower()] = found
     return Glossary(terms, tuple(line[1:].strip() for line in lines if line.startswith("!")))
