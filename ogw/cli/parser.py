@@ -9,24 +9,24 @@ import argparse
 import re
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Optional
 
 from ogw.cli import argparse_texts
 from ogw.cli.exits import WRONG
 from ogw.language.messages import gettext as _
+from ogw.language.wrapping import wrap
 
 argparse_texts.translate()
-WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}  # they may be flags, hosts, places
+_BLANKS = re.compile("[ \t\n]+")  # a no-break space is none
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
     """Breaks lines between words only."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        whole = " ".join(text.split()).replace("[env var: ", "[env\0var:\0")
-        return [line.replace("\0", " ") for line in textwrap.wrap(whole, width, **WHOLE_WORDS)]
+        whole = _BLANKS.sub(" ", text).strip().replace("[env var: ", "[env\0var:\0")
+        return [line.replace("\0", " ") for line in wrap(whole, width)]
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,7 +96,7 @@ def epilog(examples: Sequence[str], codes: Mapping[int, str]) -> str:
 def _example(text: str) -> str:
     """On one line, or on several that the shell takes for one."""
     whole = re.sub("'[^']*'", lambda quoted: quoted[0].replace(" ", "\0"), f"  {text}")
-    return " \\\n      ".join(textwrap.wrap(whole, columns() - 6, **WHOLE_WORDS)).replace("\0", " ")
+    return " \\\n      ".join(wrap(whole, columns() - 6)).replace("\0", " ")
 
 
 def columns() -> int:
@@ -106,12 +106,12 @@ def columns() -> int:
 
 def wrapped(text: str) -> list[str]:
     """Its lines on this terminal, which break between words only."""
-    return textwrap.wrap(text, columns(), **WHOLE_WORDS)
+    return wrap(text, columns())
 
 
 def filled(text: str, begin: str = "") -> str:
     """In lines of this terminal, which break between words only; the later ones begin below the text of the first."""
-    return textwrap.fill(text, columns(), initial_indent=begin, subsequent_indent=" " * len(begin), **WHOLE_WORDS)
+    return "\n".join(wrap(text, columns(), begin, " " * len(begin)))
 
 
 def branches(parser: argparse.ArgumentParser, dest: str) -> Callable[[str, str, argparse.ArgumentParser], object]:

@@ -1,12 +1,12 @@
 """What `ogw --help` shows: what ogw is, and all commands, by group."""
 
-import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 
 from ogw.cli.commands import COMMANDS, Command
-from ogw.cli.parser import WHOLE_WORDS, columns, filled
+from ogw.cli.parser import columns, filled
 from ogw.language.messages import gettext as _
+from ogw.language.wrapping import wrap
 
 COLUMN = 28  # where it begins to say what a command does
 
@@ -28,7 +28,7 @@ def usage(commands: Sequence[Command] = COMMANDS) -> str:
 
 def _lines(command: Command) -> list[str]:
     typed = f"  ogw {command.words} {command.takes}".rstrip()
-    does = textwrap.wrap(_(command.does), columns() - COLUMN, **WHOLE_WORDS)
+    does = wrap(_(command.does), columns() - COLUMN)
     if len(typed) > COLUMN - 2:
         return [typed, *(" " * COLUMN + line for line in does)]
     return [typed.ljust(COLUMN) + does[0], *(" " * COLUMN + line for line in does[1:])]
