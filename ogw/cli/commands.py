@@ -31,29 +31,35 @@ class Command(NamedTuple):
 
 START = N_("Start a gateway")
 LISTS = N_("Keep lists for gateways")
-SETTINGS = N_("Change its INI file")
+SETTINGS = N_("Change the INI file")
 QUESTIONS = N_("Ask, and change nothing")
 RUNNING = N_("Look after the running gateway")
 COMMANDS = [
     Command(START, "run", "[FLAGS]", N_("run the gateway until SIGTERM or Ctrl-C"), "run:run"),
-    Command(START, "setup", "[--yes] [FLAGS]", N_("set it up: configuration, service, firewall"), "setup.setup"),
+    Command(START, "setup", "[--yes] [FLAGS]", N_("set up a gateway: configuration, service, firewall"), "setup.setup"),
     Command(START, "version", "[--json]", N_("the version"), "run:version"),
-    Command(START, "completion", "bash|zsh|fish", N_("a script with which the shell completes all this"), "completion"),
+    Command(START, "completion", "bash|zsh|fish", N_("a script that lets the shell complete commands"), "completion"),
     Command(
         SETTINGS, "config show", "[--json] [FLAGS]", N_("every setting, its value and where it came from"), "ask.config"
     ),
-    Command(SETTINGS, "config get", "NAME", N_("what the INI file says of a setting"), "edit.config:get"),
+    Command(SETTINGS, "config get", "NAME", N_("what the INI file says about a setting"), "edit.config:get"),
     Command(SETTINGS, "config set", "NAME VALUE ...", N_("set a setting in the INI file"), "edit.config:set"),
-    Command(SETTINGS, "config unset", "NAME", N_("take a setting out of it: its default holds"), "edit.config:unset"),
-    Command(SETTINGS, "config add", "NAME VALUE ...", N_("add to a list of it"), "edit.config:add"),
-    Command(SETTINGS, "config remove", "NAME VALUE ...", N_("remove from a list of it"), "edit.config:remove"),
+    Command(SETTINGS, "config unset", "NAME", N_("remove a setting: its default holds again"), "edit.config:unset"),
+    Command(SETTINGS, "config add", "NAME VALUE ...", N_("add values to a setting that is a list"), "edit.config:add"),
+    Command(
+        SETTINGS,
+        "config remove",
+        "NAME VALUE ...",
+        N_("remove values from a setting that is a list"),
+        "edit.config:remove",
+    ),
     Command(SETTINGS, "config path", "", N_("where the INI file is"), "edit.config:path"),
-    Command(SETTINGS, "allowed-host", "add|remove|list", N_("where clients may go"), "edit.lists:allowed-host"),
+    Command(SETTINGS, "allowed-host", "add|remove|list", N_("hosts that clients may reach"), "edit.lists:allowed-host"),
     Command(
         SETTINGS,
         "denied-host",
         "add|remove|list",
-        N_("where they may not, whatever is allowed"),
+        N_("hosts that clients may not reach, whatever is allowed"),
         "edit.lists:denied-host",
     ),
     Command(
@@ -70,18 +76,24 @@ COMMANDS = [
         N_("client certificates that may pass"),
         "edit.lists:allowed-client-certificate",
     ),
-    Command(SETTINGS, "relay-proxy get", "", N_("the proxies to go out through"), "edit.relay_proxy:get"),
-    Command(SETTINGS, "relay-proxy set", "URL ...", N_("go out through these"), "edit.relay_proxy:set"),
-    Command(SETTINGS, "relay-proxy clear", "", N_("go straight"), "edit.relay_proxy:clear"),
+    Command(SETTINGS, "relay-proxy get", "", N_("the relay proxies to go out through"), "edit.relay_proxy:get"),
+    Command(SETTINGS, "relay-proxy set", "URL ...", N_("go out through these relay proxies"), "edit.relay_proxy:set"),
+    Command(
+        SETTINGS, "relay-proxy clear", "", N_("use no relay proxy: dial targets directly"), "edit.relay_proxy:clear"
+    ),
     Command(
         SETTINGS,
         "import",
         "FILE",
-        N_("a script of the original's cmdlets, which are commands, too"),
+        N_("a script of the original gateway's cmdlets, each of which is a command, too"),
         "original.import_",
     ),
     Command(
-        SETTINGS, "suggest", "[LOG ...] [--apply]", N_("the rules that would let pass what was refused"), "edit.suggest"
+        SETTINGS,
+        "suggest",
+        "[LOG ...] [--apply]",
+        N_("the host rules that would allow what was refused"),
+        "edit.suggest",
     ),
     Command(
         QUESTIONS, "check", "[--json] [FLAGS]", N_("the whole configuration, and every mistake in it"), "ask.check"
@@ -90,21 +102,21 @@ COMMANDS = [
         QUESTIONS,
         "explain",
         "HOST[:PORT] [--client IP]",
-        N_("whether a client may go there, by which rule, and what happens then"),
+        N_("whether a client may go to a host, by which rule, and what happens then"),
         "ask.explain",
     ),
     Command(
         QUESTIONS,
         "doctor",
         "[--bundle FILE]",
-        N_("what is wrong here: ports, limits, clock, DNS, hosts"),
+        N_("what is wrong on this machine: ports, limits, clock, DNS, hosts"),
         "doctor.doctor",
     ),
     Command(
         QUESTIONS,
         "inspect",
         "FILE|- [--json]",
-        N_("what the gateway sees in a recorded TLS handshake, and would decide"),
+        N_("what the gateway sees in a recorded TLS handshake, and what it would decide"),
         "ask.inspect",
     ),
     Command(
@@ -118,21 +130,27 @@ COMMANDS = [
         QUESTIONS,
         "presets",
         "[NAME] [--region NAME]",
-        N_("the host lists of known services, and what one expands to"),
+        N_("the presets (lists of host rules of known services), or one of them"),
         "ask.presets",
     ),
     Command(LISTS, "sign", "LIST --key FILE", N_("sign a list of host rules; make keys for that"), "edit.sign"),
-    Command(RUNNING, "status", "[--json]", N_("whether the running gateway serves, and how it fares"), "live.status"),
-    Command(RUNNING, "ready", "[--off|--on]", N_("whether clients should be sent to it, and to say no"), "live.ready"),
-    Command(RUNNING, "top", "[--interval SECONDS]", N_("the same live, with rates"), "live.top"),
+    Command(RUNNING, "status", "[--json]", N_("whether the gateway serves clients, and its counts"), "live.status"),
+    Command(
+        RUNNING,
+        "ready",
+        "[--off|--on]",
+        N_("say whether clients should be sent to the gateway, or take it out"),
+        "live.ready",
+    ),
+    Command(RUNNING, "top", "[--interval SECONDS]", N_("the status of the gateway live, with rates"), "live.top"),
     Command(RUNNING, "tunnels", "[--client ADDRESS]", N_("the open tunnels, one by one"), "live.tunnels:list"),
     Command(RUNNING, "tunnel kill", "ID ...", N_("end open tunnels"), "live.tunnels:kill"),
-    Command(RUNNING, "sources", "[--json]", N_("how the lists from elsewhere stand"), "live.sources:list"),
+    Command(RUNNING, "sources", "[--json]", N_("the state of the lists from files and servers"), "live.sources:list"),
     Command(
         RUNNING,
         "sources rollback",
         "URL [--undo]",
-        N_("the last good list but one, until another comes"),
+        N_("go back to the previous list, until a new one comes"),
         "live.sources:rollback",
     ),
     Command(RUNNING, "reload", "[--json]", N_("let the gateway read its configuration again"), "live.orders:reload"),
@@ -143,7 +161,9 @@ COMMANDS = [
         N_("let a new version take over, with no client refused"),
         "live.upgrade",
     ),
-    Command(RUNNING, "fleet status", "URL ...", N_("many gateways, in one table: whether they differ"), "live.fleet"),
+    Command(
+        RUNNING, "fleet status", "URL ...", N_("many gateways in one table, and whether they differ"), "live.fleet"
+    ),
     Command(RUNNING, "drain", "[--now]", N_("let the gateway stop, and the open tunnels finish"), "live.orders:drain"),
 ]
 CMDLET = Command("", "", "", "", "original.cmdlets")  # of the original: all words are its own

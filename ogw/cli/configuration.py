@@ -10,6 +10,7 @@ from typing import Optional
 from ogw.cli.parser import Formatter, Parser, epilog, filled, parser_of
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
+from ogw.language.phrases import with_hint
 from ogw.report.events import Event
 from ogw.report.standard import say
 from ogw.service.notify import tell_of_mistakes
@@ -18,7 +19,7 @@ from ogw.settings.setting import PREFIX
 from ogw.settings.settings import SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
 
-ALSO = N_("All flags of `ogw run`, its variables and its INI file count.")
+ALSO = N_("All flags of `ogw run`, its variables and its INI file are taken into account.")
 
 
 class GatewayParser(Parser):
@@ -38,8 +39,8 @@ class GatewayParser(Parser):
         known = [*self._option_string_actions, *(flag for setting in SETTINGS.values() for flag in setting.flags)]
         near = difflib.get_close_matches(flag, known, n=1)
         if near and near[0] in self._option_string_actions:
-            message = _("{flag}: there is no such flag; did you mean {near}?")
-            self.error(message.format(flag=ascii(flag)[1:-1], near=near[0]))
+            message = _("{flag}: there is no such flag").format(flag=ascii(flag)[1:-1])
+            self.error(with_hint(message, near))
 
 
 class BareParser(GatewayParser):
@@ -77,7 +78,13 @@ def gateway_parser(
     usage: Optional[str] = None,
 ) -> Parser:
     """One of parser_of that takes all flags of `ogw run`, too, and says so."""
-    return parser_of(words, f"{does} {_(ALSO)}", examples, codes, GatewayParser, usage)
+    return parser_of(words, with_all_flags(does), examples, codes, GatewayParser, usage)
+
+
+def with_all_flags(does: str) -> str:
+    """What a command does, in whole sentences, and one more: that it takes all flags of `ogw run`."""
+    also = _(ALSO)
+    return f"{does} {also}"
 
 
 def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -57,9 +57,11 @@ def _own_error(error: Exception) -> int:
     import traceback
 
     places = traceback.extract_tb(error.__traceback__)
-    at = f"{os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else "?"
-    message = _("ogw: OGW-400 {kind}: {error} (ogw {version}, {at}): this is an error of ogw itself, please report it")
-    print(message.format(kind=type(error).__name__, error=error, version=__version__, at=at), file=sys.stderr)
+    place = f"{os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else "?"
+    message = _(
+        "ogw: OGW-400 {kind}: {error} (ogw {version}, {place}): this is an error of ogw itself, please report it"
+    )
+    print(message.format(kind=type(error).__name__, error=error, version=__version__, place=place), file=sys.stderr)
     return OWN_ERROR
 
 
@@ -183,13 +185,13 @@ def _called(where: str, words: list[str]) -> int:
 
 def _unknown(words: list[str]) -> int:
     from ogw.cli import commands
+    from ogw.language.phrases import either
 
     typed = " ".join(word for word in words[: 2 if commands.of_group(words[0]) else 1])
-    message = _("ogw: {word} is not a command").format(word=ascii(typed))
-    meant = commands.meant(words)
+    meant = [f"ogw {words}" for words in commands.meant(words)]
+    message = _("ogw: {word} is not a command; `{command} --help` lists all")
     if meant:
-        message += _("; did you mean {commands}?").format(commands=_(" or ").join(f"ogw {words}" for words in meant))
+        message = _("ogw: {word} is not a command; did you mean {near}? `{command} --help` lists all")
     command = f"ogw {words[0]}" if commands.of_group(words[0]) else "ogw"
-    lists = _("`{command} --help` lists all").format(command=command)
-    print(f"{message} {lists}" if meant else f"{message}; {lists}", file=sys.stderr)
+    print(message.format(word=ascii(typed), near=either(meant), command=command), file=sys.stderr)
     return WRONG

@@ -41,8 +41,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """The command line is wrong; the message says why. Exits with 2."""
         self.print_usage(sys.stderr)
-        more = _("`{program} --help` says more").format(program=self.prog)
-        self.exit(WRONG, f"ogw: {message}{' ' if message.endswith('?') else '; '}{more}\n")
+        told = _("{mistake} (`{program} --help` says more)").format(mistake=message, program=self.prog)
+        self.exit(WRONG, f"ogw: {told}\n")
 
 
 class VerbParser(Parser):

@@ -30,9 +30,10 @@ def parser(verb: str) -> Parser:
         _(
             "Run the gateway: clients may go to the hosts that are listed, on the ports that are listed, and nowhere "
             "else. SIGTERM and Ctrl-C drain it, SIGHUP reloads its configuration. Each setting is a flag, a variable "
-            "and a line of the INI file; a flag beats a variable, which beats the file, and lists add up. Where no "
-            "log-file is set the log goes to standard output. A service that is enabled before it is set up is started "
-            "with --only-with-rules: where no host is allowed it ends at once, well, and says what to do."
+            "and a line of the INI file; a flag overrides a variable, which overrides the file, and the values of "
+            "lists are added together. Where no log-file is set the log goes to standard output. A service that is "
+            "enabled before it is set up is started with --only-with-rules: where no host is allowed it ends at once "
+            "with exit code 0, and says what to do."
         ),
         examples=[
             "ogw run --allowed-host www.example.com",
@@ -42,8 +43,8 @@ def parser(verb: str) -> Parser:
             "OGW_ALLOWED_HOST=www.example.com OGW_LISTEN_PORT=3128 ogw run",
         ],
         codes={
-            OK: _("it was stopped, and has drained; or no host is allowed, with --only-with-rules"),
-            FAILED: _("it could not start, or had to end; the last line of the log says why"),
+            OK: _("the gateway was stopped, and has drained; or no host is allowed, with --only-with-rules"),
+            FAILED: _("the gateway could not start, or had to end; the last line of the log says why"),
             WRONG: _("the command line or the configuration is wrong; every mistake is told"),
         },
         switches=("--only-with-rules",),
@@ -79,7 +80,7 @@ def _run(asked: argparse.Namespace) -> int:
 
 def _tell_of_no_rules() -> None:
     message = _(
-        "no host is allowed yet, so the gateway does not serve; one of these two does it: `ogw setup`, or "
+        "no host is allowed yet, so the gateway does not serve; one of these two starts it: `ogw setup`, or "
         "`ogw allowed-host add www.example.com && systemctl start ogw`"
     )
     say(f"ogw: {message}", sys.stderr)

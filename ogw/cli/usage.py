@@ -20,8 +20,9 @@ def usage(commands: Sequence[Command] = COMMANDS) -> str:
             "proxy that speaks only CONNECT; it looks at the TLS handshake that goes by, and decrypts nothing."
         )
         lines += [filled(about), ""]
-    for heading, group in groupby(commands, lambda command: command.group):
-        lines += [f"{_(heading)}:", *(line for command in group for line in _lines(command)), ""]
+    for name, group in groupby(commands, lambda command: command.group):
+        heading = _(name)
+        lines += [_("{heading}:").format(heading=heading), *(one for command in group for one in _lines(command)), ""]
     lines += [_("`ogw COMMAND --help` says more. A first gateway:"), "  ogw run --allowed-host www.example.com", ""]
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from ogw.cli.parser import Parser
 from ogw.cli.screen import clean, count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
+from ogw.language.phrases import every
 from ogw.policy.rules import of_stage
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.settings import run_dir
@@ -29,7 +30,10 @@ def parser() -> Parser:
             "port is free and hosts can be reached is what `ogw doctor` finds out."
         ),
         examples=["ogw check", "ogw check --config new.ini", "ogw check --json", "ogw check && ogw reload"],
-        codes={OK: _("nothing is wrong; there may be warnings"), WRONG: _("something is wrong: it would not start")},
+        codes={
+            OK: _("nothing is wrong; there may be warnings"),
+            WRONG: _("something is wrong: no gateway would start"),
+        },
     )
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
@@ -72,7 +76,7 @@ def _missing(config: Config) -> Iterator[str]:
     folder = run_dir.default_run_dirs(os.environ)[0]
     if config.is_default("run-dir") and (why := run_dir.why_not(folder)):
         told = _(
-            "run-dir: {folder}: {why}; the gateway would go on without the socket that ogw status and the like ask"
+            "run-dir: {folder}: {why}; the gateway would go on without the socket that commands such as ogw status ask"
         )
         yield told.format(folder=folder, why=why)
     if any(is_url(source) for source in config.allowed_host_source) and not _is_writable(config.state_dir):
@@ -94,19 +98,22 @@ def _tell(answer: dict[str, Any]) -> None:
         print(f"ogw: {mistake}", file=sys.stderr)
     for warning in answer["warnings"]:
         print(_("ogw: warning: {warning}").format(warning=warning), file=sys.stderr)
-    file = answer["file"] or _("no file")
+    file = answer["file"] or _("no INI file")
     if answer["mistakes"]:
         number = len(answer["mistakes"])
-        said = ngettext("{number} mistake: no gateway starts with this, and a running one keeps what it has ({file})",
-                        "{number} mistakes: no gateway starts with this, and a running one keeps what it has ({file})",
-                        number)  # fmt: skip
-        print("ogw: " + said.format(number=count(number), file=file), file=sys.stderr)
+        told = ngettext(
+            "ogw: {number} mistake: no gateway starts with this, and a running one keeps what it has ({file})",
+            "ogw: {number} mistakes: no gateway starts with this, and a running one keeps what it has ({file})",
+            number,
+        )
+        print(told.format(number=count(number), file=file), file=sys.stderr)
         return
     allowed, denied = answer["rules"]["allowed-host"], answer["rules"]["denied-host"]
-    rules = ngettext("{number} allowed host", "{number} allowed hosts", allowed).format(number=count(allowed))
+    rules = [ngettext("{number} allowed host", "{number} allowed hosts", allowed).format(number=count(allowed))]
     if denied:
-        rules += ", " + ngettext("{number} denied", "{number} denied", denied).format(number=count(denied))
+        rules.append(ngettext("{number} denied host", "{number} denied hosts", denied).format(number=count(denied)))
     if left_out := answer["rules"].get("left-out"):
         told = ngettext("{number} rule left out (stage {stages})", "{number} rules left out (stage {stages})", left_out)
-        rules += ", " + told.format(number=count(left_out), stages=", ".join(answer["stages"]))
-    print(_("fine: {rules}, policy {policy}, {file}").format(rules=rules, policy=answer["policy"], file=file))
+        rules.append(told.format(number=count(left_out), stages=", ".join(answer["stages"])))
+    told = _("fine: {rules}; policy {policy}, {file}")
+    print(told.format(rules=every(rules), policy=answer["policy"], file=file))

@@ -4,10 +4,11 @@ import argparse
 import json
 import sys
 
-from ogw.cli.configuration import ALSO, BareParser, load_or_tell
+from ogw.cli.configuration import BareParser, load_or_tell, with_all_flags
 from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
 from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.settings.settings import SETTINGS
 
 MOST_LEFT_OUT = 20  # rules of other stages that are shown
@@ -16,8 +17,9 @@ MOST_LEFT_OUT = 20  # rules of other stages that are shown
 def parser() -> Parser:
     return BareParser(
         "config show",
-        _("Show every setting as `ogw run` would take it, and where it comes from; secrets are hidden.")
-        + f" {_(ALSO)}",
+        with_all_flags(
+            _("Show every setting as `ogw run` would take it, and where it comes from; secrets are hidden.")
+        ),
         examples=["ogw config show", "ogw config show --config new.ini", "ogw config show --json"],
         codes={OK: _("shown"), WRONG: _("the command line or the configuration is wrong; every mistake is told")},
         switches=("--json",),
@@ -41,7 +43,9 @@ def run(asked: argparse.Namespace) -> int:
         for rule in config.left_out[:MOST_LEFT_OUT]:
             print(_("left out, of another stage: {rule}").format(rule=rule).ljust(60), f"({rule.source})")
         if (more := len(config.left_out) - MOST_LEFT_OUT) > 0:
-            print(_("left out, of another stage: {number} rules more").format(number=more))
+            told = ngettext("left out, of another stage: {number} more rule",
+                            "left out, of another stage: {number} more rules", more)  # fmt: skip
+            print(told.format(number=more))
     for warning in config.warnings:
         print(f"ogw: {warning}", file=sys.stderr)
     return OK

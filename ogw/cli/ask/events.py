@@ -19,7 +19,8 @@ from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BOLD, DIM, clean, count, duration, indented, show, table
 from ogw.cli.words import offer
 from ogw.language.messages import gettext as _
-from ogw.language.messages import ngettext
+from ogw.language.messages import ngettext, pgettext
+from ogw.language.phrases import with_hint
 from ogw.policy.advice import LIST_REASONS, REASONS, Advice
 from ogw.policy.decision import Reason
 from ogw.policy.event_advice import EVENTS
@@ -57,7 +58,7 @@ def parser() -> Parser:
     )
     add_gateway(made)
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
-    about = _("which one; without it, a table of all")
+    about = _("the event, reason or tunnel; without it, a table of all events")
     offer(
         made.add_argument("event", metavar="NUMBER|REASON|ID", nargs="?", help=about),
         [*map(str, CATALOGUE), *REASONS, *LIST_REASONS],
@@ -107,7 +108,7 @@ def _all() -> list[RenderableType]:
     for number, (level, name) in CATALOGUE.items():
         tokens = ", ".join([*(reason.token for reason in reasons_of(number)), *_list_reasons(number)])
         shown.add_row(Text(f"OGW-{number}"), Text(name), Text(_level(level)), Text(tokens))
-    return [shown, Text(), Text(_("`ogw events NUMBER` and `ogw events REASON` say what it means and what to do"))]
+    return [shown, Text(), Text(_("`ogw events NUMBER` and `ogw events REASON` say what one means and what to do"))]
 
 
 def _meant(asked: str) -> tuple[Optional[int], Optional[Reason]]:
@@ -119,23 +120,22 @@ def _meant(asked: str) -> tuple[Optional[int], Optional[Reason]]:
     if token in REASONS:
         return None, next(reason for reason in Reason if reason.token == token)
     near = difflib.get_close_matches(token, [*REASONS, *LIST_REASONS], n=1)
-    meant = _("; did you mean {token}?").format(token=near[0]) if near else ""
-    message = _("{asked} is neither the number of an event nor a reason, nor the id of a tunnel{meant}")
-    raise Wrong(message.format(asked=ascii(asked), meant=meant))
+    message = _("{asked} is neither the number of an event nor a reason, nor the id of a tunnel")
+    raise Wrong(with_hint(message.format(asked=ascii(asked)), near))
 
 
 def _known(number: int) -> int:
     if number in CATALOGUE:
         return number
-    message, answer = _("there is no event {number}").format(number=number), _of_answer(number)
-    raise Wrong(f"{message}; {answer}" if answer else message + _("; `ogw events` lists all"))
+    message = _("there is no event {number}; `ogw events` lists all")
+    if reasons := _of_answer(number):
+        message = _("there is no event {number}; the status {number} of an answer comes with the reasons {reasons}")
+    raise Wrong(message.format(number=number, reasons=reasons))
 
 
 def _of_answer(number: int) -> str:
-    """What the number may be mixed up with; "" for nothing."""
-    tokens = [reason.token for reason in Reason if reason.status == number]
-    message = _("as the status of an answer, {number} comes with the reasons {tokens}")
-    return message.format(number=number, tokens=", ".join(tokens)) if tokens else ""
+    """The reasons whose HTTP status has the same number, which it may be mixed up with; "" for none."""
+    return ", ".join(reason.token for reason in Reason if reason.status == number)
 
 
 # A tunnel, by its id.
@@ -163,16 +163,16 @@ def _tell_of_tunnel(asked: argparse.Namespace, tunnel: str) -> int:
 def _not_known(answer: FoundTunnel) -> str:
     told = [
         _(
-            "the gateway knows no tunnel {tunnel}: none with this id is open, or among the last {most} refusals of a "
-            "worker that runs."
+            "the gateway knows no tunnel {tunnel}: none with this id is open, and none is among the last {most} "
+            "refusals of a worker that runs."
         ).format(tunnel=answer["tunnel"], most=f"{MOST:,}")
     ]
     if deaths := answer.get("deaths"):
         message = ngettext(
-            "{number} process of it has died since the start: what a worker knew that died is forgotten, and the log "
-            "is the place.",
-            "{number} processes of it have died since the start: what a worker knew that died is forgotten, and the "
-            "log is the place.",
+            "{number} process of the gateway has died since the start: what it knew is forgotten, but may be in "
+            "the log.",
+            "{number} processes of the gateway have died since the start: what they knew is forgotten, but may be in "
+            "the log.",
             deaths,
         )
         told.append(message.format(number=count(deaths)))
@@ -181,10 +181,12 @@ def _not_known(answer: FoundTunnel) -> str:
 
 def _elsewhere(tunnel: str, search: str) -> str:
     """Where else it may be found; `search` is a line for a shell, or empty."""
-    where = _("search it for {tunnel} (in its log-file, the journal, or wherever it goes).").format(tunnel=tunnel)
-    told = _("Its log may tell more: {how}\nA refusal that was only counted has no line with its id; the line of the "
-             "count names the client")  # fmt: skip
-    return told.format(how=search or where)
+    told = _("The log of the gateway may tell more: {command}")
+    if not search:
+        told = _("The log of the gateway may tell more: search it for {tunnel} (in its log-file, in the journal, or "
+                 "wherever it goes).")  # fmt: skip
+    counted = _("A refusal that was only counted has no line with its id; the line of the count names the client")
+    return f"{told.format(command=search, tunnel=tunnel)}\n{counted}"
 
 
 def _search_without_gateway(asked: argparse.Namespace, tunnel: str) -> str:
@@ -208,16 +210,16 @@ def _refusal(one: ToldRefusal) -> list[RenderableType]:
     reason = next((reason for reason in Reason if reason.token == one["reason"]), None)
     notes = []
     if one["folded"]:
-        notes.append(_("It has no line of its own in the log: a count of this client's refusals has it."))
+        notes.append(_("This refusal has no line of its own in the log: a count of the client's refusals has it."))
     if not one["enforced"]:
-        notes.append(_("It passed all the same: this is only reported."))
+        notes.append(_("The request passed all the same: its refusal is only reported."))
     return [
         _headline(reason) if reason is not None and one["enforced"] else Text(one["reason"], style=BOLD),
         _facts(
             (_("time"), one["time"]),
             (_("client"), one["client"]),
             *_via(one),
-            (_("target"), one["target"] or _("not known by then")),
+            (_("target"), one["target"] or _("not known at that time")),
             (_("event"), f"OGW-{one['event']}"),
             (_("why"), one["detail"]),
         ),
@@ -231,13 +233,16 @@ def _open(one: OpenTunnel) -> RenderableType:
         (_("state"), _("{state}, for {duration}").format(state=one["state"], duration=duration(one["duration"]))),
         (_("client"), one["client"]),
         *_via(one),
-        (_("target"), one["target"] or _("not known by then")),
-        (_("upstream"), one["upstream"] or _("none yet")),
+        (_("target"), one["target"] or _("not known yet")),
+        (_("upstream"), one["upstream"] or _("not dialed yet")),
     )
 
 
 def _via(one: OpenTunnel | ToldRefusal) -> list[tuple[str, str]]:
-    found = ((_("subject"), one.get("client_subject", "")), (_("via"), one.get("via", "")))
+    found = (
+        (pgettext("of a client certificate", "subject"), one.get("client_subject", "")),
+        (pgettext("the load balancer that a client came through", "via"), one.get("via", "")),
+    )
     return [(name, value) for name, value in found if value]
 
 
@@ -280,8 +285,9 @@ def _event(number: int) -> list[RenderableType]:
         parts += [Text(), _headline(reason), *_advice(REASONS[reason.token])]
     for token in _list_reasons(number):
         parts += [Text(), Text(token, style=BOLD), *_advice(LIST_REASONS[token])]
-    if answer := _of_answer(number):
-        parts += [Text(), Text(_("Not to be mixed up: {told}.").format(told=answer), style=DIM)]
+    if reasons := _of_answer(number):
+        message = _("The status {number} of an answer is something else: it comes with the reasons {reasons}.")
+        parts += [Text(), Text(message.format(number=number, reasons=reasons), style=DIM)]
     return parts
 
 
@@ -291,12 +297,14 @@ def _reason(reason: Reason) -> list[RenderableType]:
 
 
 def _headline(reason: Reason) -> Text:
-    answer = _("  (the client's answer is {status})").format(status=reason.status) if reason.status else ""
-    return Text.assemble((reason.token, BOLD), (answer, DIM))
+    if not reason.status:
+        return Text(reason.token, style=BOLD)
+    answer = _("the client is answered {status}").format(status=reason.status)
+    return Text.assemble((reason.token, BOLD), (f"  ({answer})", DIM))
 
 
 def _advice(advice: Advice) -> list[RenderableType]:
-    do = Text.assemble((_("What to do: "), DIM), f"{_(advice.do)}.")
+    do = Text.assemble((_("What to do:"), DIM), " ", _(advice.do))
     return [indented(Text(_(advice.means))), indented(do)]
 
 

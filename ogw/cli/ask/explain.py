@@ -14,9 +14,11 @@ from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
 from ogw.cli.parser import Parser
-from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
+from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, count, show, table
 from ogw.cli.words import client_address, name_of_client
 from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext, pgettext
+from ogw.language.phrases import either
 from ogw.policy.names import shown
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
@@ -42,18 +44,23 @@ def parser() -> Parser:
             "ogw explain www.example.com --config new.ini",
         ],
         codes={
-            OK: _("allowed"),
-            FAILED: _("refused"),
+            OK: _("the client may go there"),
+            FAILED: _("the client is refused"),
             WRONG: _("the command line or the configuration is wrong"),
         },
     )
-    made.add_argument("target", metavar="HOST[:PORT]", help=_("where to; without a port, 443"))
+    made.add_argument("target", metavar="HOST[:PORT]", help=_("where the client wants to go; without a port, port 443"))
     about = _("the client's address, for allowed-client and rules with from= (default: 127.0.0.1)")
     made.add_argument("--client", metavar="IP", type=client_address, default="127.0.0.1", help=about)
     about = _("a name of the client's certificate, cn:NAME or san:NAME, for rules with from= (may be repeated)")
     made.add_argument("--from", dest="names", metavar="NAME", type=name_of_client, action="append", default=[],
                       help=about)  # fmt: skip
-    made.add_argument("--at", metavar="TIME", type=_time, help=_("as it would be then, for rules with until="))
+    made.add_argument(
+        "--at",
+        metavar="TIME",
+        type=_time,
+        help=_("the time to decide for, which matters to rules with until= (default: now)"),
+    )
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
 
@@ -104,36 +111,40 @@ def _compare_with_running(config: Config, policy: str) -> None:
 def _screen(answer: dict[str, Any]) -> list[RenderableType]:
     target = answer["target"] or answer["asked"]
     allowed = answer["decision"] == "allowed"
-    when = _(" at {time}").format(time=answer["at"]) if answer["at"] else ""
-    said = Text(_("allowed"), f"{BOLD} {GOOD}") if allowed else Text(_("refused"), f"{BOLD} {BAD}")
+    said = Text(pgettext("of a target", "refused"), f"{BOLD} {BAD}")
+    if allowed:
+        said = Text(pgettext("of a target", "allowed"), f"{BOLD} {GOOD}")
     client = shown(answer["client"], frozenset(answer.get("names", ())))
-    of_client = _("  for client {client}{when}").format(client=client, when=when)
-    parts: list[RenderableType] = [Text.assemble((target, BOLD), "  ", said, (of_client, DIM))]
+    of_client = _("for client {client} at {time}") if answer["at"] else _("for client {client}")
+    of_client = of_client.format(client=client, time=answer["at"])
+    parts: list[RenderableType] = [Text.assemble((target, BOLD), "  ", said, "  ", (of_client, DIM))]
     facts = table("", "", folds=(1,))
 
     def fact(name: str, *texts: Any) -> None:
         facts.add_row(Text(name.ljust(INDENT), style=DIM), Text.assemble(*texts))
 
     if not allowed:
-        status = _("  (the client's answer is {status}, event OGW-{event})")
+        status = _("the client is answered {status}, event OGW-{event}")
         status = status.format(status=answer["status"], event=answer["event"])
-        fact(_("reason"), (answer["reason"], WARN), (status, DIM))
-        fact(_("because"), answer["detail"])
+        fact(_("reason"), (answer["reason"], WARN), (f"  ({status})", DIM))
+        fact(_("why"), answer["detail"])
     elif answer["reported"]:
-        passes = _("  would be refused; it passes, since policy-mode is report")
-        fact(_("reason"), (answer["reported"], WARN), (passes, WARN))
-        fact(_("because"), answer["detail"])
+        passes = _("the client would be refused, but passes, since policy-mode is report")
+        fact(_("reason"), (answer["reported"], WARN), "  ", (passes, WARN))
+        fact(_("why"), answer["detail"])
     if answer["command"]:
         fact(_("to allow it"), answer["command"])
     for number, rule in enumerate(answer["rules"]):
         fact(_("rules") if not number else "", *_rule(rule))
     if answer["way"] is not None:
-        fact(_("way"), *_way(answer["way"]))
+        fact(pgettext("to a target", "way"), *_way(answer["way"]))
     for number, one in enumerate(answer["addresses"]):
         verdict = (_("may be dialed"), GOOD) if one["allowed"] else (one["detail"], BAD)
         fact(_("addresses") if not number else "", one["address"], "  ", verdict)
     if answer["more_addresses"]:
-        fact("", (_("and {number} more").format(number=f"{answer['more_addresses']:,}"), DIM))
+        more = answer["more_addresses"]
+        told = ngettext("and {number} more address", "and {number} more addresses", more)
+        fact("", (told.format(number=count(more)), DIM))
     for number, line in enumerate(_tls(answer["tls"]) if answer["tls"] else ()):
         fact(_("TLS") if not number else "", line)
     return [*parts, facts]
@@ -157,20 +168,20 @@ def _rule(rule: dict[str, Any]) -> list[Any]:
 
 def _way(way: dict[str, Any]) -> list[Any]:
     if way["through"] == "relay proxy":
-        note = _("  which looks the name up itself, out of the address guard's sight")
-        by = [_("  for={rule} names it  {source}").format(**one) for one in way["named_by"]]
+        note = _("the relay proxy looks the name up itself, where the address guard does not see it")
         if way["resolved_here"]:
-            note = _("  the name is looked up here, and only what the address guard allows is asked for")
+            note = _("the name is looked up here, and the relay proxy is asked only for what the address guard allows")
+        by = [(_("for={rule} names the target").format(rule=one["rule"]), one["source"]) for one in way["named_by"]]
         return [
-            _("through the relay proxy {proxies}").format(proxies=_(", or ").join(way["relay_proxies"])),
-            *((one, DIM) for one in by),
-            (note, DIM),
+            _("through the relay proxy {proxies}").format(proxies=either(way["relay_proxies"])),
+            *((f"  {told}  {source}", DIM) for told, source in by),
+            (f"  {note}", DIM),
         ]
     if way["not_named"]:
-        return [_("straight: no entry of relay-proxy names it, and none is for all targets")]
+        return [_("directly: no entry of relay-proxy names the target, and none is for all targets")]
     if way["bypass"] is None:
-        return [_("straight")]
-    message = _("straight, past the relay proxy: relay-proxy-bypass = {rule}")
+        return [_("directly to the target")]
+    message = _("directly, not through a relay proxy: relay-proxy-bypass = {rule}")
     return [message.format(rule=way["bypass"]["rule"]), (f"  {way['bypass']['source']}", DIM)]
 
 
@@ -180,17 +191,17 @@ def _tls(tls: dict[str, Any]) -> list[str]:
     name: Optional[str] = tls["server_name"]
     names = [] if name is None else [name]
     names += [_("any allowed host")] if tls["or_any_allowed_host"] else []
-    names += [_("none")] if tls["or_none"] else []
-    none_passes = _("no session can pass: an address is no server name; add no-server-name to its rule")
+    names += [pgettext("of server names", "none")] if tls["or_none"] else []
+    none_passes = _("no session can pass: an address is no server name; add no-server-name to the rule of the target")
     lines = [
         _("{version} or newer").format(version=tls["min_version"]),
-        _("server name: {names}").format(names=_(" or ").join(names)) if names else none_passes,
+        _("server name: {names}").format(names=either(names)) if names else none_passes,
     ]
     if tls["encrypted_client_hello"] == "deny":
         lines.append(_("no encrypted ClientHello"))
     if tls["client_certificates"] is not None:
-        lines.append(_("client certificate: {names}").format(names=_(" or ").join(tls["client_certificates"])))
-        unseen = _("one that cannot be seen (TLS 1.3, resumed sessions): {verdict}")
+        lines.append(_("client certificate: {names}").format(names=either(tls["client_certificates"])))
+        unseen = _("a client certificate that cannot be seen (TLS 1.3, resumed sessions): {verdict}")
         lines.append(unseen.format(verdict=tls["unseen_client_certificate"]))
     if tls["rules"] == "report":
         lines.append(_("what breaks these rules is logged, and passes all the same (tls-rules = report)"))

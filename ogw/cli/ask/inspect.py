@@ -12,6 +12,7 @@ from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.parser import Parser
 from ogw.cli.words import client_address, name_of_client
 from ogw.language.messages import gettext as _
+from ogw.language.messages import pgettext
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.names import Names
@@ -61,8 +62,8 @@ def parser() -> Parser:
             "ogw inspect --client up.bin --server down.bin --target www.example.com --json",
         ],
         codes={
-            OK: _("verified, or fine so far"),
-            FAILED: _("rejected"),
+            OK: _("the session is verified, or fine so far"),
+            FAILED: _("the gateway would reject or end the session"),
             WRONG: _("the command line, the recording or the configuration is wrong"),
         },
         usage=USAGE,
@@ -70,10 +71,10 @@ def parser() -> Parser:
     made.add_argument("file", nargs="?", metavar="FILE|-", help=_("what the client sent; - is standard input"))
     made.add_argument("--client", metavar="FILE", help=_("what the client sent"))
     made.add_argument("--server", metavar="FILE", help=_("what the server answered"))
-    made.add_argument("--target", metavar="HOST[:PORT]", help=_("what the client asked for; else its server name"))
-    about = _("of the client, for rules with from=")
+    made.add_argument("--target", metavar="HOST[:PORT]", help=_("what the client asked for (default: its server name)"))
+    about = _("the client's address, for rules with from= (default: 127.0.0.1)")
     made.add_argument("--client-address", metavar="IP", type=client_address, default="127.0.0.1", help=about)
-    about = _("a name of its certificate for the gateway, cn:NAME or san:NAME, for the same (may be repeated)")
+    about = _("a name of the client's certificate, cn:NAME or san:NAME, for rules with from= (may be repeated)")
     made.add_argument("--from", dest="names", metavar="NAME", type=name_of_client, action="append", default=[],
                       help=about)  # fmt: skip
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
@@ -261,7 +262,11 @@ def _print(answer: dict[str, Any]) -> None:
                 print(f"{who + ':':8} {name:30} {_plain(value)}")
     allowed = answer["target reason"]
     if answer["target allowed"]:
-        allowed = _("passes, policy-mode is report: {why}").format(why=allowed) if allowed else _("allowed")
+        allowed = (
+            _("passes, policy-mode is report: {why}").format(why=allowed)
+            if allowed
+            else pgettext("of a target", "allowed")
+        )
     print(f"target:  {answer['target']} ({allowed})")
     event = f" ({answer['reason']}, OGW-{answer['event']})" if "event" in answer else ""
     detail = f": {answer['detail']}" if answer.get("detail") else ""
@@ -269,7 +274,8 @@ def _print(answer: dict[str, Any]) -> None:
     if answer["subject"]:
         print(f"subject: {answer['subject']}")
     if answer["tls-rules"] != "enforce":
-        print(_("note:    tls-rules is {mode}: the gateway would let it pass").format(mode=answer["tls-rules"]))
+        note = _("tls-rules is {mode}: the gateway would let the session pass").format(mode=answer["tls-rules"])
+        print(f"note:    {note}")
 
 
 def _plain(value: Any) -> str:

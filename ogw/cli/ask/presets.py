@@ -25,23 +25,23 @@ def parser() -> Parser:
         "presets",
         _(
             "List the presets, or show the host rules that one expands to. Parameters that are not given here stay "
-            "placeholders; the configuration is not asked, but for presets-folder. Asks no gateway."
+            "placeholders; of the configuration only presets-folder is read. No gateway is asked."
         ),
         examples=[
             "ogw presets",
             "ogw presets azure-arc",
             "ogw presets azure-monitor-agent --workspace 01234567-89ab-cdef-0123-456789abcdef --region westeurope",
         ],
-        codes={OK: _("done"), WRONG: _("there is no such preset, a parameter is wrong, or the command line is")},
+        codes={OK: _("done"), WRONG: _("there is no such preset, or a parameter or the command line is wrong")},
     )
-    about = _("which one; without it, a table of all")
+    about = _("the preset; without it, a table of all")
     offer(made.add_argument("preset", metavar="NAME", nargs="?", help=about), presets())
     for name in PARAMETERS:
         setting = SETTINGS[name]
         made.add_argument(setting.flag, metavar=setting.placeholder, action="append", default=[], help=setting.help)
     made.add_argument("--cloud", choices=CLOUDS, default=SETTINGS["cloud"].default, help=SETTINGS["cloud"].help)
     made.add_argument("--presets-folder", metavar="FOLDER", help=SETTINGS["presets-folder"].help)
-    made.add_argument("--json", action="store_true", help=_("for scripts"))
+    made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
 
 
@@ -122,7 +122,7 @@ def _show_all(known: Mapping[str, Preset], as_json: bool) -> None:
     shown = table(_("preset"), _("date"), _("clouds"), _("parameters"), folds=(2, 3))
     for preset in known.values():
         shown.add_row(*map(Text, (preset.name, preset.date, ", ".join(preset.clouds), _parameters(preset))))
-    show(shown, Text(), Text(_("those in brackets may be left out; `ogw presets NAME` shows the host rules")))
+    show(shown, Text(), Text(_("parameters in brackets may be left out; `ogw presets NAME` shows the host rules")))
 
 
 def _one(preset: Preset, cloud: str, rules: Sequence[str]) -> list[RenderableType]:

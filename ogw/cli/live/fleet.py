@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Optional
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.fleet_answer import FleetMember, ask_member, parse_url, silent
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import BAD, GOOD, WARN, clean, count, duration, show, table
+from ogw.cli.screen import BAD, GOOD, WARN, clean, count, duration, indented, show, table
 from ogw.language.messages import gettext as _
-from ogw.language.messages import ngettext
+from ogw.language.messages import ngettext, pgettext
 from ogw.machine.files import read_file
 from ogw.settings.tokens import read_tokens
 
@@ -46,10 +47,10 @@ def parser() -> Parser:
     made = parser_of(
         "fleet status",
         _(
-            "Ask many gateways how they fare, by /readyz and /metrics of their admin-address, and show them in one "
+            "Ask many gateways for their state, by /readyz and /metrics of their admin-address, and show them in one "
             "table: whether all have the same version and policy, are ready, and when their lists were fetched. Many "
-            "are asked at the same time, each for --timeout at most. A URL without a port means 9180, without a path "
-            "the root."
+            "are asked at the same time, each for --timeout at most. A URL without a port means port 9180, and one "
+            "without a path means the root."
         ),
         examples=[
             "ogw fleet status http://10.1.0.5:9180 http://10.2.0.5:9180",
@@ -58,17 +59,18 @@ def parser() -> Parser:
         ],
         codes={
             OK: _("all answer, are ready, and have the same version and policy"),
-            FAILED: _("policies or versions differ, or one does not answer or is not ready; lines below the table say "
-                      "which, and what to do"),
+            FAILED: _("policies or versions differ, or a gateway does not answer or is not ready; lines below the "
+                      "table say which, and what to do"),
         },
     )  # fmt: skip
     made.add_argument("urls", metavar="URL", nargs="*", help=_("the admin-address of a gateway: http[s]://HOST[:PORT]"))
-    made.add_argument("--file", metavar="FILE", default="", help=_("a file with more of them, one a line; # comments"))
+    told = _("a file with more URLs, one on each line; # begins a comment")
+    made.add_argument("--file", metavar="FILE", default="", help=told)
     told = _("the token to send, in a file that not every user may read; of several the first is sent")
     made.add_argument("--token-file", metavar="FILE", default="", help=told)
     told = _("the authorities (PEM) that certificates are verified with; without it, those of the system")
     made.add_argument("--ca", metavar="FILE", default="", help=told)
-    told = _("what each has to answer (default: {seconds:g})").format(seconds=SECONDS)
+    told = _("how long each gateway has to answer (default: {seconds:g})").format(seconds=SECONDS)
     made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=SECONDS, help=told)
     made.add_argument("--json", action="store_true", help=_("answer as JSON"))
     return made
@@ -79,7 +81,7 @@ def run(asked: argparse.Namespace) -> int:
     token, context = _token(asked.token_file), _context(asked.ca)
     plain = [one for one in gateways if parse_url(one).scheme == "http"]
     if token and plain:
-        told = _("ogw: the token goes over http:// to {gateways}: whoever sees it on the way can use it")
+        told = _("ogw: the token is sent over http:// to {gateways}: whoever sees it on the way can use it")
         print(told.format(gateways=_named(plain)), file=sys.stderr)
     fleet: list[FleetMember] = clean(
         asked_all(gateways, lambda one: ask_member(one, token, context, asked.timeout), asked.timeout)
@@ -89,9 +91,10 @@ def run(asked: argparse.Namespace) -> int:
         print(json.dumps({"gateways": fleet, "findings": [one._asdict() for one in found]}, indent=2))
     else:
         show(_table(fleet))
-        told = _("{number} gateways, all ready, with the same version and policy")
-        same = ngettext("{number} gateway, ready", told, len(fleet)).format(number=count(len(fleet)))
-        show(Text(), *(_line(one) for one in found), *([] if found else [Text(same, style=GOOD)]))
+        told = ngettext("{number} gateway, ready", "{number} gateways, all ready, with the same version and policy",
+                        len(fleet))  # fmt: skip
+        same = Text(told.format(number=count(len(fleet))), style=GOOD)
+        show(Text(), *([line for one in found for line in _lines(one)] or [same]))
     return FAILED if found else OK
 
 
@@ -119,7 +122,7 @@ def asked_all(
         except queue.Empty:
             for number in [one for one, end in until.items() if time.monotonic() >= end]:
                 del until[number]
-    why = _("did not answer within {seconds:g} s").format(seconds=seconds)
+    why = _("no answer within {seconds:g} s").format(seconds=seconds)
     return [answers.get(number) or silent(gateway, why) for number, gateway in enumerate(gateways)]
 
 
@@ -127,15 +130,15 @@ def findings(fleet: Sequence[FleetMember]) -> list[Finding]:
     """What is wrong with it; nothing where all is well."""
     found = []
     if dumb := [one["gateway"] for one in fleet if one["why"]]:
-        what = _("no answer of use from {gateways}").format(gateways=_named(dumb))
-        found.append(Finding(what, _("the table says why; ogw status on its machine says how it fares"), dumb))
+        what = _("no usable answer from {gateways}").format(gateways=_named(dumb))
+        found.append(Finding(what, _("the table says why; ogw status on the gateway's machine says more"), dumb))
     do = _("let all have the same configuration, and `ogw reload` those that lag behind")
     found += _differ(fleet, "policy", _("the policies differ: {groups}"), do)
     do = _("upgrade those that lag behind, one at a time: `ogw upgrade`")
     found += _differ(fleet, "version", _("the versions differ: {groups}"), do)
     if out := [one["gateway"] for one in fleet if one["ready"] is False]:
         what = _("not ready: {gateways}").format(gateways=_named(out))
-        found.append(Finding(what, _("the table says why; ogw status on its machine says more"), out))
+        found.append(Finding(what, _("the table says why; ogw status on the gateway's machine says more"), out))
     return found
 
 
@@ -147,7 +150,7 @@ def _differ(fleet: Sequence[FleetMember], key: str, what: str, do: str) -> list[
     if len(groups) < 2:
         return []
     sizes = sorted(groups.items(), key=lambda group: -len(group[1]))
-    told = "; ".join(_("{value} at {gateways}").format(value=value, gateways=_named(of)) for value, of in sizes)
+    told = "; ".join(f"{value} ({_named(of)})" for value, of in sizes)
     # Where most agree, it is about the others; where as many stand against as many, nobody knows who is right.
     clear = len(sizes[0][1]) > len(sizes[1][1])
     return [Finding(what.format(groups=told), do, [one for _value, of in sizes[clear:] for one in of])]
@@ -156,7 +159,8 @@ def _differ(fleet: Sequence[FleetMember], key: str, what: str, do: str) -> list[
 def _named(gateways: Sequence[str]) -> str:
     more = len(gateways) - NAMED
     listed = ", ".join(gateways[:NAMED])
-    return _("{gateways} and {number} more").format(gateways=listed, number=count(more)) if more > 0 else listed
+    told = ngettext("{gateways} and {number} more gateway", "{gateways} and {number} more gateways", more)
+    return told.format(gateways=listed, number=count(more)) if more > 0 else listed
 
 
 # Words of the command line.
@@ -176,9 +180,10 @@ def _gateways(asked: argparse.Namespace) -> list[str]:
     """Their URLs, each once. Raises Wrong."""
     named = [("", one) for one in asked.urls] + (_of_file(asked.file) if asked.file else [])
     if not named:
-        raise Wrong(_("name gateways: ogw fleet status http://10.1.0.5:9180 ..., or --file FILE with a URL a line"))
+        raise Wrong(_("name gateways: ogw fleet status http://10.1.0.5:9180 ..., or --file FILE with one URL a line"))
     if len(named) > MOST:
-        raise Wrong(_("{number} gateways are too many; {most} can be").format(number=len(named), most=MOST))
+        told = _("{number} gateways are too many: at most {most} can be asked")
+        raise Wrong(told.format(number=len(named), most=MOST))
     for where, text in named:
         try:
             parse_url(text)
@@ -194,7 +199,7 @@ def _of_file(path: str) -> list[tuple[str, str]]:
     except OSError as error:
         raise Wrong(f"{ascii(path)[1:-1]}: {error.strerror or error}") from None
     if len(data) > LARGEST:
-        raise Wrong(_("{file}: is larger than {most} bytes").format(file=ascii(path)[1:-1], most=LARGEST))
+        raise Wrong(_("{file}: the file is larger than {most} bytes").format(file=ascii(path)[1:-1], most=LARGEST))
     lines = enumerate(data.decode("utf-8-sig", "replace").split("\n"), 1)
     shown = ascii(path)[1:-1]
     stripped = ((number, line.partition("#")[0].strip()) for number, line in lines)
@@ -214,7 +219,8 @@ def _context(path: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=path or None)
     except ssl.SSLError:
-        raise Wrong(_("--ca: {file}: no certificates in it (PEM)").format(file=ascii(path)[1:-1])) from None
+        told = _("--ca: {file}: there are no certificates (PEM) in this file")
+        raise Wrong(told.format(file=ascii(path)[1:-1])) from None
     except OSError as error:
         raise Wrong(f"--ca: {ascii(path)[1:-1]}: {error.strerror or error}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -225,8 +231,18 @@ def _context(path: str) -> ssl.SSLContext:
 
 
 def _table(fleet: Sequence[FleetMember]) -> Table:
-    names = (_("gateway"), _("version"), _("policy"), _("ready"), _("tunnels"), _("refused"), _("reloaded"), _("lists"))
-    shown = table(*names, numbers=(4, 5, 6, 7), folds=(3,))
+    shown = table(
+        _("gateway"),
+        _("version"),
+        _("policy"),
+        pgettext("to serve", "ready"),
+        _("tunnels"),
+        pgettext("number of requests", "refused"),
+        pgettext("how long ago", "reloaded"),
+        pgettext("how long ago they were fetched", "lists"),
+        numbers=(4, 5, 6, 7),
+        folds=(3,),
+    )
     for one in fleet:
         cells = [_text(one["version"]), _text(one["policy"]), _state(one), _number(one["tunnels"])]
         cells += [_number(one["refused"]), _age(one["reload_age"]), _age(one["list_age"])]
@@ -252,5 +268,5 @@ def _age(seconds: Optional[float]) -> Text:
     return _text(None if seconds is None else duration(seconds))
 
 
-def _line(finding: Finding) -> Text:
-    return Text.assemble((finding.what, BAD), "; ", finding.do)
+def _lines(finding: Finding) -> list[RenderableType]:
+    return [Text(finding.what, style=BAD), indented(Text(finding.do))]

@@ -65,13 +65,13 @@ def parse_url(text: str) -> SplitResult:
     """http[s]://HOST[:PORT][/PATH], the root of a gateway's admin address. Raises ValueError."""
     url = urlsplit(text if "://" in text else f"http://{text}")
     if url.scheme not in SCHEMES:
-        raise ValueError(_("is no URL of a gateway, such as https://gateway.example.com:9180"))
+        raise ValueError(_("this is no URL of a gateway, such as https://gateway.example.com:9180"))
     if not url.hostname or not text.isprintable() or " " in text:
-        raise ValueError(_("has no host; right is https://gateway.example.com:9180"))
+        raise ValueError(_("this URL has no host, unlike https://gateway.example.com:9180"))
     if url.username is not None:
-        raise ValueError(_("has a user name in it; a token is given with --token-file"))
+        raise ValueError(_("this URL has a user name in it; give a token with --token-file"))
     if url.query or url.fragment:
-        raise ValueError(_("has more than a path behind its host; name its root"))
+        raise ValueError(_("this URL has more than a path behind its host; name only the root"))
     url.port  # noqa: B018 - raises ValueError for one that there cannot be
     return url
 
@@ -104,25 +104,27 @@ def ask_member(gateway: str, token: str, context: ssl.SSLContext, seconds: float
     except NotAsked as error:
         return silent(gateway, str(error))
     except TimeoutError as error:
-        told = _("did not answer within {seconds:g} s")
+        told = _("no answer within {seconds:g} s")
         if "handshake" in str(error):
-            told = _("no TLS handshake within {seconds:g} s; if it speaks none there, ask by http://")
+            told = _("no TLS handshake within {seconds:g} s; if the gateway speaks no TLS there, use http://")
         return silent(gateway, told.format(seconds=seconds))
     except ssl.SSLCertVerificationError as error:
-        told = _("its certificate is not trusted: {why}; --ca FILE names its authority")
+        told = _("the certificate is not trusted: {why}; name its authority with --ca FILE")
         return silent(gateway, told.format(why=error.verify_message))
     except ssl.SSLError as error:
         return silent(gateway, _of_tls(error))
     except (http.client.HTTPException, ValueError) as error:
-        told = _("speaks no HTTP there ({kind}); is it the admin-address, and http:// or https:// right?")
-        return silent(gateway, told.format(kind=type(error).__name__))
+        told = _(
+            "the gateway speaks no HTTP there ({error}); check that this is the admin-address, and http:// or https://"
+        )
+        return silent(gateway, told.format(error=type(error).__name__))
     except OSError as error:
-        return silent(gateway, _("cannot be reached: {why}").format(why=error.strerror or error))
+        return silent(gateway, _("the gateway cannot be reached: {why}").format(why=error.strerror or error))
 
 
 def _of_tls(error: ssl.SSLError) -> str:
     if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-        return _("speaks no TLS there; ask it by http://, or set admin-tls-certificate on its machine")
+        return _("the gateway speaks no TLS there; use http://, or set admin-tls-certificate on its machine")
     why = (error.reason or str(error)).lower().replace("_", " ")
     return _("the TLS handshake failed: {why}").format(why=why)
 
@@ -160,7 +162,7 @@ def _body(answer: http.client.HTTPResponse, sock: socket.socket, until: float) -
             break
         body += piece
         if len(body) > LARGEST:
-            raise NotAsked(_("answers with more than {most} bytes: it is no gateway").format(most=LARGEST))
+            raise NotAsked(_("the answer has more than {most} bytes: it is not that of a gateway").format(most=LARGEST))
     return bytes(body)
 
 
@@ -180,22 +182,22 @@ def _read(gateway: str, ready: _Answer, metrics: _Answer, token: str) -> FleetMe
     """Raises NotAsked or ValueError."""
     if metrics.status == 401:
         if token:
-            raise NotAsked(_("does not take this token (401); see admin-token-file on its machine"))
-        raise NotAsked(_("wants a token (401); --token-file FILE gives one"))
+            raise NotAsked(_("the gateway does not accept this token (401); see admin-token-file on its machine"))
+        raise NotAsked(_("the gateway wants a token (401); give one with --token-file FILE"))
     if metrics.status in (301, 302, 303, 307, 308):
         raise NotAsked(
-            _("redirects to elsewhere ({status}); name the URL that it leads to").format(status=metrics.status)
+            _("the answer is a redirect ({status}); name the URL that it leads to").format(status=metrics.status)
         )
     if metrics.status == 400 and "https" in metrics.body.lower():
-        raise NotAsked(_("speaks TLS there; ask it by https://"))
+        raise NotAsked(_("the gateway speaks TLS there; use https://"))
     if metrics.status != 200:
-        told = _("answered {status} to /metrics: is this the admin-address of a gateway?")
+        told = _("the answer to /metrics is {status}: is this the admin-address of a gateway?")
         raise NotAsked(told.format(status=metrics.status))
     if metrics.kind == "text/html" or metrics.body.lstrip()[:1] == "<":
-        raise NotAsked(_("answers with a page in HTML: it is not the admin-address of a gateway"))
+        raise NotAsked(_("the answer is a page in HTML: this is not the admin-address of a gateway"))
     known = _Samples(metrics.body)
     if known.info("ogw_build_info", "version") is None:
-        raise NotAsked(_("its metrics are not those of a gateway"))
+        raise NotAsked(_("the metrics are not those of a gateway"))
     is_ready = (ready.status, ready.body.strip()) == (200, "ok")
     return {
         "gateway": gateway,
@@ -224,7 +226,7 @@ class _Samples:
                 for sample in family.samples:
                     self._known.setdefault(sample.name, []).append(sample)
         except Exception:  # of what is no exposition it makes errors of many kinds
-            raise NotAsked(_("answers with something else than metrics")) from None
+            raise NotAsked(_("the answer is not metrics but something else")) from None
 
     def _values(self, name: str, labels: dict[str, str]) -> Iterable[float]:
         for sample in self._known.get(name, ()):

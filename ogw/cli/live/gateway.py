@@ -119,7 +119,7 @@ class Gateway:
             told = _("the gateway at {place} did not answer within {seconds:g} s; its log may say why")
             raise NoGateway(told.format(place=place, seconds=seconds)) from None
         except (OSError, http.client.HTTPException) as error:
-            raise left_without(place, str(error) or type(error).__name__) from None
+            raise left_without(place, ascii(str(error) or type(error).__name__)[1:-1]) from None
         finally:
             connection.close()
 
@@ -138,10 +138,17 @@ def _has(value: Any, shape: Any) -> bool:
 
 
 def _other_version(value: dict[str, Any], protocol: int) -> NoGateway:
-    theirs = ascii(value.get("version", "?"))[1:-1]
-    told = _("the gateway is version {theirs} (protocol {protocol}), this command {ours} (protocol {own}), and they do "
-             "not understand each other; ask with the ogw of its version, or upgrade the gateway")  # fmt: skip
-    return NoGateway(told.format(theirs=theirs, protocol=protocol, ours=__version__, own=PROTOCOL))
+    told = _("the gateway is version {gateway} (protocol {gateway_protocol}), this command {command} (protocol "
+             "{command_protocol}), and they do not understand each other; use the command of the gateway's version, or "
+             "upgrade the gateway")  # fmt: skip
+    return NoGateway(
+        told.format(
+            gateway=ascii(value.get("version", "?"))[1:-1],
+            gateway_protocol=protocol,
+            command=__version__,
+            command_protocol=PROTOCOL,
+        )
+    )
 
 
 def _value(answer: _Answer) -> dict[str, Any]:

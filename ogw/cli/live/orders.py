@@ -36,7 +36,7 @@ def _reload_parser() -> Parser:
         examples=["ogw reload", "ogw reload --run-dir /run/ogw", "ogw reload --json"],
         codes={
             OK: _("reloaded"),
-            FAILED: _("refused, or not ended yet; every mistake is told"),
+            FAILED: _("the reload was refused, or has not ended yet; every mistake is told"),
             NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )
@@ -71,8 +71,10 @@ def tell_of_reload(answer: Reloaded) -> int:
         print(_("ogw: nothing was reloaded, the running configuration stays"), file=sys.stderr)
         return FAILED
     changed = answer["changed"]
-    told = _("changed: {names}").format(names=", ".join(changed)) if changed else _("nothing changed")
-    print(_("reloaded, {told}; policy {policy}").format(told=told, policy=answer["policy"]))
+    told = _("reloaded, nothing changed; policy {policy}")
+    if changed:
+        told = _("reloaded, changed: {names}; policy {policy}")
+    print(told.format(names=", ".join(changed), policy=answer["policy"]))
     for name in changed:
         if name in SETTINGS and SETTINGS[name].restart:
             print(_("ogw: {name} changed; that needs a restart of the gateway").format(name=name), file=sys.stderr)
@@ -87,10 +89,11 @@ def _drain_parser() -> Parser:
             "finish, and ends. Under systemd use `systemctl stop ogw`, which does the same and starts no new one."
         ),
         examples=["ogw drain", "ogw drain --now"],
-        codes={OK: _("it drains"), NO_GATEWAY: _(NO_GATEWAY_MEANS)},
+        codes={OK: _("the gateway drains"), NO_GATEWAY: _(NO_GATEWAY_MEANS)},
     )
     add_gateway(made)
-    made.add_argument("--now", action="store_true", help=_("end the open tunnels at once, also of one that drains"))
+    told = _("end the open tunnels at once, also those of a gateway that drains already")
+    made.add_argument("--now", action="store_true", help=told)
     made.set_defaults(do=_drain)
     return made
 
@@ -99,17 +102,22 @@ def _drain(asked: argparse.Namespace) -> int:
     gateway = gateway_of(asked)
     status = gateway.status()
     number = status["counters"]["tunnels"]
-    tunnels = ngettext("{number} tunnel", "{number} tunnels", number).format(number=count(number))
     drains = status["state"] == "draining"
     # To a gateway that drains the same order means: end now. Nobody should say that by asking twice.
     if not drains:
         gateway.value("/drain", "POST")
     if asked.now:
         gateway.value("/drain", "POST")
-        print(_("the gateway ends now; it had {tunnels} open").format(tunnels=tunnels))
+        told = ngettext("the gateway ends now; it had {number} tunnel open",
+                        "the gateway ends now; it had {number} tunnels open", number)  # fmt: skip
     elif drains:
-        told = _("the gateway drains already, with {tunnels} open; `ogw drain --now{flags}` ends them")
-        print(told.format(tunnels=tunnels, flags=flags_of(asked)))
+        told = ngettext(
+            "the gateway drains already, with {number} tunnel open; `ogw drain --now{flags}` ends it",
+            "the gateway drains already, with {number} tunnels open; `ogw drain --now{flags}` ends them",
+            number,
+        )
     else:
-        print(_("the gateway drains, with {tunnels} open").format(tunnels=tunnels))
+        told = ngettext("the gateway drains, with {number} tunnel open",
+                        "the gateway drains, with {number} tunnels open", number)  # fmt: skip
+    print(told.format(number=count(number), flags=flags_of(asked)))
     return OK

@@ -50,8 +50,9 @@ def parser() -> Parser:
             "Say whether clients should be sent to the gateway, as /readyz does: the health check of a container, of "
             "keepalived, of a balancer's script. It asks the socket in run-dir; where that is not there, or not for "
             "this user, health-address or admin-address, as OGW_ variables and the INI file name them. With --off the "
-            "gateway says no from then on, to /readyz, too, and serves all who come: whoever sends clients here sends "
-            "them elsewhere, before a stop. That lasts until --on, or a start; reloads and upgrades keep it."
+            "gateway is not ready from then on, for /readyz, too, but still serves all clients that come: whoever "
+            "sends clients here can send them elsewhere before it is stopped. That lasts until --on, or until the "
+            "gateway is started again; reloads and upgrades keep it."
         ),
         examples=[
             "ogw ready",
@@ -59,18 +60,20 @@ def parser() -> Parser:
             "sudo ogw ready --off && sleep 10 && sudo systemctl stop ogw",
         ],
         codes={
-            OK: _("it should get clients; --off, --on: done, or so already"),
-            FAILED: _("it should not: it starts or drains, was taken out, a worker does not answer, or it does not "
-                      "answer within {seconds:g} s; --off, --on: refused").format(seconds=SECONDS),
+            OK: _("clients should be sent to the gateway; --off, --on: done, or it was done already"),
+            FAILED: _(
+                "no clients should be sent to the gateway: it starts or drains, was taken out, a worker does not "
+                "answer, or it does not answer within {seconds:g} s; --off, --on: refused"
+            ).format(seconds=SECONDS),
             NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )  # fmt: skip
     add_gateway(made)
     either = made.add_mutually_exclusive_group()
     either.add_argument("--off", action="store_true", help=_("take the gateway out: it is not ready from now on"))
-    either.add_argument("--on", action="store_true", help=_("take it back: it is ready if it can serve"))
+    either.add_argument("--on", action="store_true", help=_("take the gateway back: it is ready if it can serve"))
     made.add_argument(
-        "--quiet", action="store_true", help=_("say nothing, but for errors: the exit code is the answer")
+        "--quiet", action="store_true", help=_("print nothing except errors: the exit code is the answer")
     )
     return made
 
@@ -83,10 +86,17 @@ def run(asked: argparse.Namespace) -> int:
     except TimeoutError:
         answer = _Answer(_("the gateway did not answer within {seconds:g} s").format(seconds=SECONDS), "")
     if not asked.quiet:
-        told = _("not ready: {why}").format(why=answer.why) if answer.why else _("ready")
-        absent = _("; this machine does not have the address of {places} now").format(places=answer.absent)
-        print(told + (absent if answer.absent else ""))
+        print(_told(answer).format(why=answer.why, places=answer.absent))
     return FAILED if answer.why else OK
+
+
+def _told(answer: _Answer) -> str:
+    """The sentence for it, to be filled in."""
+    if answer.why and answer.absent:
+        return _("not ready: {why}; this machine does not have the address of {places} now")
+    if answer.absent:
+        return _("ready; this machine does not have the address of {places} now")
+    return _("not ready: {why}") if answer.why else _("ready")
 
 
 def _asked(asked: argparse.Namespace) -> _Answer:
@@ -103,7 +113,7 @@ def _asked(asked: argparse.Namespace) -> _Answer:
     except TimeoutError:
         raise
     except OSError as error:
-        raise left_without(place, str(error)) from None
+        raise left_without(place, ascii(str(error))[1:-1]) from None
     return _understood(place, said)
 
 
@@ -162,7 +172,7 @@ def _understood(place: str, said: bytes) -> _Answer:
     """Raises NoGateway."""
     head = _ANSWER.match(said)
     if head is None:
-        raise left_without(place, _("it speaks no HTTP") if said else _("nothing was said"))
+        raise left_without(place, _("what was sent is no HTTP") if said else _("nothing was sent"))
     code, body = int(head[1]), _shown(said[head.end() :])
     if code != 503 and (code, body) != (200, "ok"):
         raise not_understood(place, code, body)
@@ -191,11 +201,15 @@ def _take(asked: argparse.Namespace) -> int:
         return FAILED
     since = f"{answer['since'][:19]}Z" if answer["since"] else ""
     if asked.on:
-        told = _("taken back: clients may be sent here") if since else _("it was not taken out")
+        told = _("the gateway was not taken out")
+        if since:
+            told = _("taken back: clients may be sent to the gateway")
     elif since:
-        told = _("it was taken out already, at {since}").format(since=since)
+        told = _("the gateway was taken out already, at {time}").format(time=since)
     else:
-        told = _("taken out: readiness says no, clients that come are served; `ogw ready --on{flags}` takes it back")
+        told = _(
+            "taken out: the gateway is not ready, but serves clients that come; `ogw ready --on{flags}` takes it back"
+        )
         told = told.format(flags=flags_of(asked))
     if not asked.quiet:
         print(told)

@@ -74,15 +74,15 @@ def connect(
         except PermissionError:
             found = True
             looked.append(
-                _("{place}: not yours to open; try it with sudo, or as the gateway's user").format(place=place)
+                _("{place}: you may not open it; try it with sudo, or as the gateway's user").format(place=place)
             )
         except (FileNotFoundError, NotADirectoryError):
-            looked.append(_("{place}: is not there").format(place=place))
+            looked.append(_("{place}: there is no such socket").format(place=place))
         except ConnectionRefusedError:
-            looked.append(_("{place}: is left from a gateway that ended").format(place=place))
+            looked.append(_("{place}: this socket is left over from a gateway that ended").format(place=place))
         except TimeoutError:
             found = True
-            looked.append(_("{place}: is not taking connections").format(place=place))
+            looked.append(_("{place}: this socket takes no connections").format(place=place))
         except OSError as error:
             looked.append(f"{place}: {error.strerror or error}")
     addresses = also()  # which may take its time: it reads the settings
@@ -102,9 +102,9 @@ def connect(
 
 
 def left_without(place: str, error: str) -> NoGateway:
-    """Whoever listens there hung up instead of answering."""
-    told = _("what listens at {place} left without an answer ({error}); is it a gateway that just ended?")
-    return NoGateway(told.format(place=place, error=ascii(error)[1:-1]))
+    """Whoever listens there hung up instead of answering; the error is fit to be shown."""
+    told = _("the connection to {place} ended without an answer ({error}); is it a gateway that has just ended?")
+    return NoGateway(told.format(place=place, error=error))
 
 
 def not_understood(place: str, code: int, said: str) -> NoGateway:
@@ -122,7 +122,7 @@ def _connected(place: str, seconds: float) -> socket.socket:
     """Raises OSError."""
     folder = os.path.dirname(place)
     if folder == run_dir.of_user() and run_dir.is_strange(folder):
-        raise OSError(0, _("its folder belongs to somebody else"))
+        raise OSError(0, _("the folder belongs to another user"))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(seconds)
     try:

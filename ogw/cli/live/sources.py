@@ -44,14 +44,17 @@ def _list_parser() -> Parser:
     made = parser_of(
         "sources",
         _(
-            "Say how the files, folders and URLs of allowed-host-source stand: what is in force of each, when its "
-            "server last had that, its serial, when its signature expires and whose it is, why the last download was "
-            "not taken, and what is rolled back. Where no gateway runs, what the next one would start with."
+            "Show the state of the files, folders and URLs of allowed-host-source: what is in force of each, when its "
+            "server last had that, its serial, when its signature expires and which key made it, why the last download "
+            "was not taken, and what is rolled back. Where no gateway runs, it is what the next one would start with."
         ),
         examples=["ogw sources", "ogw sources --json | jq '.sources[] | select(.overdue)'"],
         codes={
-            OK: _("each has a list in force, and nothing is wrong with it"),
-            FAILED: _("one has none, its last download was not taken, its signature has expired, or it is rolled back"),
+            OK: _("each source has a list in force, and nothing is wrong with it"),
+            FAILED: _(
+                "a source has no list in force, its last download was not taken, its signature has expired, or it is "
+                "rolled back"
+            ),
             WRONG: _("the command line, or, where no gateway runs, the configuration is wrong"),
             NO_GATEWAY: _(SILENT),
         },
@@ -88,39 +91,39 @@ def _is_wrong(one: SourceStatus) -> bool:
 
 
 def _screen(rows: Sequence[SourceStatus], flags: str) -> list[RenderableType]:
-    parts: list[RenderableType] = [] if rows else [Text(_("allowed-host-source names none"))]
+    parts: list[RenderableType] = [] if rows else [Text(_("allowed-host-source names no list"))]
     for one in rows:
         parts += [Text(one["source"], style=BOLD), *(indented(line) for line in _lines(one, flags))]
     return parts
 
 
 def _lines(one: SourceStatus, flags: str) -> list[Text]:
-    lines = [Text(_("no list of it is in force"), style=BAD) if one["rules"] is None else Text(_in_force(one))]
+    lines = [Text(_("no list of this source is in force"), style=BAD) if one["rules"] is None else Text(_in_force(one))]
     if one["serial"] is not None and one["key"]:
         told = _("signed: serial {serial}, until {time}, by {key}")
         lines.append(Text(told.format(serial=one["serial"], time=_second(one["expires"]), key=one["key"])))
     if one["overdue"]:
-        lines.append(Text(_("its signature has expired: is the next list withheld?"), style=BAD))
+        lines.append(Text(_("the signature has expired: is the next list withheld?"), style=BAD))
     if one["failing"]:
-        told = _("its last download was not taken, since {time}: {why}")
+        told = _("no download has been taken since {time}: {why}")
         lines.append(Text(told.format(time=_second(one["failing_since"]), why=one["failing"]), style=BAD))
     if one["rolled_back"]:
-        told = _("rolled back at {time} by {by}, until another list comes")
-        lines.append(Text(told.format(time=_second(one["rolled_back"]), by=one["by"]), style=WARN))
+        told = _("rolled back at {time} by {user}, until another list comes")
+        lines.append(Text(told.format(time=_second(one["rolled_back"]), user=one["by"]), style=WARN))
     if one["can_roll_back"]:
-        told = _("the list before it is kept: `ogw sources rollback {url}{flags}` brings it back")
+        told = _("the previous list is kept: `ogw sources rollback {url}{flags}` brings it back")
         lines.append(Text(told.format(url=shlex.quote(one["source"]), flags=flags), style=DIM))
     return lines
 
 
 def _in_force(one: SourceStatus) -> str:
     rules = one["rules"] or 0
-    told = ngettext("{number} host rule in force", "{number} host rules in force", rules).format(number=count(rules))
     if one["age"] is None:
-        return told
-    return _("{told}, which its server had {age} ago, at {time}").format(
-        told=told, age=duration(one["age"]), time=_second(one["fetched"])
-    )
+        told = ngettext("{number} host rule in force", "{number} host rules in force", rules)
+        return told.format(number=count(rules))
+    told = ngettext("{number} host rule in force, which the server had {age} ago, at {time}",
+                    "{number} host rules in force, which the server had {age} ago, at {time}", rules)  # fmt: skip
+    return told.format(number=count(rules), age=duration(one["age"]), time=_second(one["fetched"]))
 
 
 def _second(time: Optional[str]) -> str:
@@ -131,9 +134,9 @@ def _rollback_parser() -> Parser:
     made = parser_of(
         "sources rollback",
         _(
-            "Put the last good list but one of a URL in force again, for when its newest one is bad. The running "
-            "gateway takes it at once; where none runs, the next one starts with it. What was rolled back does not "
-            "come back by itself: another list ends the rollback, a signed one with a higher serial."
+            "Put the previous good list of a URL in force again, for when the newest one is bad. The running gateway "
+            "takes it at once; where none runs, the next one starts with it. What was rolled back does not come back "
+            "by itself: another list ends the rollback, a signed one with a higher serial."
         ),
         examples=[
             "ogw sources rollback https://lists.example.com/hosts.txt",
@@ -141,12 +144,12 @@ def _rollback_parser() -> Parser:
         ],
         codes={
             OK: _("done"),
-            FAILED: _("it could not be; the message says why"),
+            FAILED: _("not done; the message says why"),
             WRONG: _("the command line, or, where no gateway runs, the configuration is wrong"),
             NO_GATEWAY: _(SILENT),
         },
     )
-    made.add_argument("url", metavar="URL", help=_("as `ogw sources` shows it"))
+    made.add_argument("url", metavar="URL", help=_("the URL as `ogw sources` shows it"))
     made.add_argument("--undo", action="store_true", help=_("put what was rolled back in force again"))
     add_gateway(made)
     made.set_defaults(do=_roll_back)
@@ -163,7 +166,8 @@ def _roll_back(asked: argparse.Namespace) -> int:
         print(f"ogw: {mistake}", file=sys.stderr)
     if done["mistakes"]:
         told = _(
-            "ogw: the list was changed, but the reload that takes it was refused; correct that, and `ogw reload{flags}`"
+            "ogw: the list was changed, but the reload that takes it was refused; correct that, then run "
+            "`ogw reload{flags}`"
         )
         print(told.format(flags=flags_of(asked)), file=sys.stderr)
         return FAILED

@@ -30,7 +30,7 @@ from ogw.cli.screen import (
     whole,
 )
 from ogw.language.messages import gettext as _
-from ogw.language.messages import ngettext
+from ogw.language.messages import ngettext, pgettext
 from ogw.report.status import (
     PredecessorStatus,
     RefusedReload,
@@ -49,7 +49,7 @@ MOST_RULES = 5  # of the targets that a relay proxy is for
 def parser() -> Parser:
     made = parser_of(
         "status",
-        _("Say whether the gateway serves clients, and how it fares. Counts are since its start."),
+        _("Say whether the gateway serves clients, and show its state and its counts, which are since its start."),
         examples=[
             "ogw status",
             "ogw status --json | jq .counters",
@@ -57,8 +57,10 @@ def parser() -> Parser:
             "sudo ogw status --run-dir /run/ogw",
         ],
         codes={
-            OK: _("it serves"),
-            FAILED: _("it runs, but does not serve all clients: it starts or drains, or a worker does not answer"),
+            OK: _("the gateway serves"),
+            FAILED: _(
+                "the gateway runs, but does not serve all clients: it starts or drains, or a worker does not answer"
+            ),
             NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )
@@ -81,14 +83,21 @@ def run(asked: argparse.Namespace) -> int:
 def headline(status: Status) -> Text:
     """Whether it serves, and why not."""
     said = {
-        "serving": (_("is serving"), GOOD),
-        "draining": (_("is draining: it takes no new tunnels, and ends when the open ones have"), WARN),
-        "starting": (_("is starting: no worker is ready yet"), WARN),
-        "partly": (_("serves in part: a worker does not answer, and its share of the clients waits"), BAD),
+        "serving": (_("{gateway} is serving"), GOOD),
+        "draining": (_("{gateway} is draining: it takes no new tunnels, and ends when the open ones have ended"), WARN),
+        "starting": (_("{gateway} is starting: no worker is ready yet"), WARN),
+        "partly": (_("{gateway} serves in part: a worker does not answer, and its share of the clients waits"), BAD),
     }
-    told, style = said.get(status["state"], (status["state"], BAD))
-    where = _("on {machine}").format(machine=status["machine"]) + " " if status.get("machine") else ""
-    return Text.assemble((f"ogw {status['version']} {where}", BOLD), (told, f"{BOLD} {style}"))
+    told, style = said.get(status["state"], (f"{{gateway}} {status['state']}", BAD))
+    name = name_of(status)
+    before, _name, behind = told.partition("{gateway}")
+    return Text.assemble((before, f"{BOLD} {style}"), (name, BOLD), (behind, f"{BOLD} {style}"))
+
+
+def name_of(status: Status) -> str:
+    """Its version, and its machine where it says that."""
+    version, machine = status["version"], status.get("machine")
+    return _("ogw {version} on {machine}").format(version=version, machine=machine) if machine else f"ogw {version}"
 
 
 def mode_line(status: Status) -> str:
@@ -96,17 +105,22 @@ def mode_line(status: Status) -> str:
     mode = status.get("policy_mode")
     if mode is None or mode["mode"] != "report":
         return ""
-    told = _(
-        "policy-mode = report until {until}: what no rule allows passes, {number} requests so far; see "
-        "`ogw suggest{flags}`"
+    number = status["counters"].get("reported", 0)
+    told = ngettext(
+        "policy-mode = report until {time}: what no rule allows passes, {number} request so far; see "
+        "`ogw suggest{flags}`",
+        "policy-mode = report until {time}: what no rule allows passes, {number} requests so far; see "
+        "`ogw suggest{flags}`",
+        number,
     )
-    number = count(status["counters"].get("reported", 0))
-    return told.format(until=mode["until"], number=number, flags=status.get("flags", ""))
+    return told.format(time=mode["until"], number=count(number), flags=status.get("flags", ""))
 
 
 def out_line(status: Status) -> str:
     """That it was taken out, and since when; "" where it is not."""
-    told = _("taken out at {time}: readiness says no, clients that come are served; `ogw ready --on{flags}` ends that")
+    told = _(
+        "taken out at {time}: the gateway is not ready, but serves clients that come; `ogw ready --on{flags}` ends that"
+    )
     out = status.get("taken_out")
     return told.format(time=f"{out[:19]}Z", flags=status.get("flags", "")) if out else ""
 
@@ -146,18 +160,20 @@ def refused_reload(refused: RefusedReload, flags: str, most: int) -> list[str]:
     said = told.format(age=duration(refused["age"]), time=f"{refused['time'][:19]}Z", flags=flags)
     shown = refused["mistakes"][:most]
     more = refused["count"] - len(shown) if shown else 0
-    told = _("and {count} more; `ogw check{flags}` tells them all")
-    return [said, *shown, *([told.format(count=count(more), flags=flags)] if more > 0 else [])]
+    told = ngettext("and {number} more mistake; `ogw check{flags}` tells them all",
+                    "and {number} more mistakes; `ogw check{flags}` tells them all", more)  # fmt: skip
+    return [said, *shown, *([told.format(number=count(more), flags=flags)] if more > 0 else [])]
 
 
 def predecessor(before: PredecessorStatus) -> str:
     """What the last upgrade left to drain."""
     number = before["tunnels"]
-    tunnels = _("its tunnels") if number is None else ngettext("{number} tunnel", "{number} tunnels", number)
-    told = _("process {pid} drains since the upgrade, with {tunnels}, for at most {time} more")
-    return told.format(
-        pid=before["pid"], tunnels=tunnels.format(number=count(number or 0)), time=duration(before["seconds"])
-    )
+    told = _("process {pid} drains since the upgrade, with its tunnels, for at most {duration} more")
+    if number is not None:
+        told = ngettext("process {pid} drains since the upgrade, with {number} tunnel, for at most {duration} more",
+                        "process {pid} drains since the upgrade, with {number} tunnels, for at most {duration} more",
+                        number)  # fmt: skip
+    return told.format(pid=before["pid"], number=count(number or 0), duration=duration(before["seconds"]))
 
 
 def _refused_reload(status: Status, refused: RefusedReload) -> list[RenderableType]:
@@ -170,7 +186,7 @@ def _facts(status: Status) -> Table:
     facts = table("", "", folds=(1,))
     since = duration(status["uptime"])
     if status["started"]:
-        since = _("{uptime}, since {started}").format(uptime=since, started=f"{status['started'][:19]}Z")
+        since = _("{duration}, since {time}").format(duration=since, time=f"{status['started'][:19]}Z")
     of_clients = ngettext("{open} of {most}, from {clients} client", "{open} of {most}, from {clients} clients",
                           counted["clients"])  # fmt: skip
     limit = of_clients.format(
@@ -182,32 +198,33 @@ def _facts(status: Status) -> Table:
         rejected=count(counted["tls_rejections"]),
         errors=count(counted["errors"]),
     )
-    copied = _("{up} up, {down} down").format(up=size(counted["bytes_up"]), down=size(counted["bytes_down"]))
+    copied = pgettext("bytes to and from targets", "{up} up, {down} down")
+    copied = copied.format(up=size(counted["bytes_up"]), down=size(counted["bytes_down"]))
     reloads = _("{policy}; reloads: {taken} taken, {refused} refused").format(
         policy=status["policy"], taken=count(counted["reloads"]), refused=count(counted["reloads_refused"])
     )
     health = status.get("health")
     rows = [
-        (_("running"), since),
+        (pgettext("for how long", "running"), since),
         (_("listens on"), ", ".join(doors(status))),
         *_listen_tls(status),
         *_absent(status),
-        (_("admin"), status["admin"] or _("only this socket")),
-        *([(_("health"), health)] if health else []),
+        (pgettext("address", "admin"), status["admin"] or _("only this socket")),
+        *([(pgettext("address", "health"), health)] if health else []),
         *_admin_files(status),
         (_("policy"), reloads),
         (_("tunnels"), limit),
         (_("requests"), passed),
-        (_("copied"), copied),
+        (pgettext("bytes to and from targets", "copied"), copied),
     ]
     if before := status.get("predecessor"):
         rows.append((_("predecessor"), predecessor(before)))
     log = status.get("log")
     if log and log["trouble"]:
-        rows.append((_("log"), _("it cannot be written: {why}").format(why=log["trouble"])))
+        rows.append((_("log"), _("the log cannot be written: {why}").format(why=log["trouble"])))
     if counted["log_lines_lost"]:
-        lost = _("{lost} of {lines} lines lost: {why}")
         said = counted["log_lines"] + counted["log_lines_lost"]
+        lost = ngettext("{lost} of {lines} line lost: {why}", "{lost} of {lines} lines lost: {why}", said)
         why = log["lost_why"] if log else _("the log did not take them")
         rows.append((_("log"), lost.format(lost=count(counted["log_lines_lost"]), lines=count(said), why=why)))
     for name, told in rows:
@@ -230,25 +247,27 @@ def _until(name: str, until: str) -> str:
     """When what this setting names ends, and, soon before and behind that, what to do."""
     moment = datetime.fromisoformat(until).timestamp()
     if moment <= time.time():
-        told = _("over since {time}: put a new one in its place ({name})")
+        told = _("expired at {time}: put a new one in its place ({setting})")
     elif soon_over(name, moment):
-        told = _("to be renewed before {time} ({name})")
+        told = _("to be renewed before {time} ({setting})")
     else:
-        told = _("until {time}")
-    return told.format(time=f"{until[:19]}Z", name=name)
+        told = _("valid until {time} ({setting})")
+    return told.format(time=f"{until[:19]}Z", setting=name)
 
 
 def _absent(status: Status) -> list[tuple[str, str]]:
     told = _("{place}: this machine does not have that address now; clients come once it has it")
-    return [(_("absent"), told.format(place=one)) for one in status.get("listen_absent", [])]
+    return [(pgettext("listen address", "absent"), told.format(place=one)) for one in status.get("listen_absent", [])]
 
 
 def _admin_files(status: Status) -> list[tuple[str, str]]:
     """When the certificate of admin-address expires; and files that were not taken."""
-    until, told = status.get("admin_tls_until"), _("of admin-address, {until}")
-    rows = [(_("certificate"), told.format(until=_until("admin-tls-certificate", until)))] if until else []
-    told = _("{why}; what was in force before stays")
-    return rows + [(_("refused"), told.format(why=why)) for why in status.get("admin_files_refused", [])]
+    until = status.get("admin_tls_until")
+    rows = [(_("certificate"), _until("admin-tls-certificate", until))] if until else []
+    told = _("{mistake}; what was in force before stays")
+    return rows + [
+        (pgettext("files", "refused"), told.format(mistake=one)) for one in status.get("admin_files_refused", [])
+    ]
 
 
 def _workers(status: Status) -> Table:
@@ -259,7 +278,8 @@ def _workers(status: Status) -> Table:
         full = worker["descriptors"] > 0.9 * status["max_descriptors"] > 0
         shown.add_row(*(Text(cell, style=BAD if full else "") for cell in cells))
     if status["worker_deaths"]:
-        shown.add_row(Text(_("{number} died").format(number=count(status["worker_deaths"])), style=BAD))
+        told = ngettext("{number} worker died", "{number} workers died", status["worker_deaths"])
+        shown.add_row(Text(told.format(number=count(status["worker_deaths"])), style=BAD))
     return shown
 
 
@@ -273,22 +293,23 @@ def _relay_proxies(status: Status) -> Table:
 
 def _relay_state(relay: RelayProxyStatus) -> Text:
     text, style = {
-        "never tried": (_("never tried, it may be fine"), ""),
-        "up": (_("fine, opened a tunnel {time} ago"), GOOD),
-        "refuses us": (_("refuses us: {why}, {time} ago"), BAD),
-        "resting": (_("rests after a failure: {why}, {time} ago"), BAD),
+        "never tried": (_("never tried, may be fine"), ""),
+        "up": (_("fine, opened a tunnel {age} ago"), GOOD),
+        "refuses us": (_("refuses the gateway: {why}, {age} ago"), BAD),
+        "resting": (_("rests after a failure: {why}, {age} ago"), BAD),
     }[state_of(relay)]
     age, scheme = relay.get("age"), relay.get("scheme", "")
     if scheme and state_of(relay) == "up":
-        text = _("fine, opened a tunnel {time} ago, authenticated with {scheme}")
-    told = text.format(scheme=scheme, why=relay.get("why", "?"), time="?" if age is None else duration(age))
+        text = _("fine, opened a tunnel {age} ago, authenticated with {scheme}")
+    told = text.format(scheme=scheme, why=relay.get("why", "?"), age="?" if age is None else duration(age))
     if rules := relay.get("named_for"):
-        told += _("; for {rules}").format(rules=", ".join(rules[:MOST_RULES]) + ", ..." * (len(rules) > MOST_RULES))
+        named = ", ".join(rules[:MOST_RULES]) + ", ..." * (len(rules) > MOST_RULES)
+        told = _("{state}; for {rules}").format(state=told, rules=named)
     return Text(told, style=style)
 
 
 def _sources(status: Status) -> Table:
-    shown = table(_("list"), _("host rules"), _("state"), numbers=(1,), folds=(2,))
+    shown = table(pgettext("of host rules", "list"), _("host rules"), _("state"), numbers=(1,), folds=(2,))
     for one in status["sources"]:
         text, style = _source_state(one)
         shown.add_row(
@@ -302,16 +323,16 @@ def _source_state(one: SourceStatus) -> tuple[str, str]:
     if one["failing"]:
         return _("not taken: {why}").format(why=one["failing"]), BAD
     if one["overdue"]:
-        return _("its signature expired at {time}").format(time=f"{(one['expires'] or '')[:19]}Z"), BAD
+        return _("the signature expired at {time}").format(time=f"{(one['expires'] or '')[:19]}Z"), BAD
     if one["rolled_back"]:
-        return _("rolled back at {time} by {by}").format(time=f"{one['rolled_back'][:19]}Z", by=one["by"]), WARN
+        return _("rolled back at {time} by {user}").format(time=f"{one['rolled_back'][:19]}Z", user=one["by"]), WARN
     if one["age"] is None:
         return _("not fetched yet"), WARN
     return _("fetched {age} ago").format(age=duration(one["age"])), GOOD
 
 
 def _reasons(status: Status) -> Table:
-    shown = table(_("refused for"), _("times"), numbers=(1,))
+    shown = table(pgettext("reason", "refused for"), pgettext("how often", "times"), numbers=(1,))
     for token, times in sorted(status["reasons"].items(), key=lambda item: -item[1]):
         shown.add_row(Text(token), Text(count(times)))
     return shown
@@ -320,15 +341,16 @@ def _reasons(status: Status) -> Table:
 def _refusals(status: Status) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(_("latest refusals"), style=BOLD)]
     for one in status["refusals"]:
+        times = ngettext("{number} time", "{number} times", one["count"])
         who = f"{one['client']} ({subject})" if (subject := one.get("client_subject")) else one["client"]
         line = whole(
             (f"{one['last']}  ", DIM),
             f"{who} -> {one['target'] or '?'}  ",
             (f"{one['reason']} (OGW-{one['event']})", WARN),
-            _("  {count} times").format(count=count(one["count"])) if one["count"] > 1 else "",
-            _("  let pass, only reported") if one.get("enforced") is False else "",
+            *(("  ", times.format(number=count(one["count"]))) if one["count"] > 1 else ()),
+            *(("  ", _("let pass, only reported")) if one.get("enforced") is False else ()),
         )
         parts += [line, indented(Text(one["detail"], style=DIM))]
         if one["command"]:
-            parts.append(whole((" " * INDENT + _("to allow it: "), DIM), one["command"]))
+            parts.append(whole(" " * INDENT, (_("to allow it:"), DIM), " ", one["command"]))
     return parts

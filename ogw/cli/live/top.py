@@ -44,9 +44,9 @@ def parser() -> Parser:
     )
     add_gateway(made)
     made.add_argument(
-        "--interval", metavar="SECONDS", type=_interval, default=1.0, help=_("between two frames (default: 1)")
+        "--interval", metavar="SECONDS", type=_interval, default=1.0, help=_("the time between two frames (default: 1)")
     )
-    made.add_argument("--count", metavar="NUMBER", type=_count, help=_("leave after so many frames"))
+    made.add_argument("--count", metavar="NUMBER", type=_count, help=_("leave after this number of frames"))
     return made
 
 

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.live.rates import Counter, Rates
-from ogw.cli.live.status import out_line, predecessor, refused_reload
+from ogw.cli.live.status import name_of, out_line, predecessor, refused_reload
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, indented, plain, size, table
 from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext, pgettext
 from ogw.report.status import Status
 
 LISTED = 10  # clients and hosts
@@ -85,16 +86,17 @@ def _number_that_fits(rows: Sequence[Sequence[str]], widths: Sequence[int], line
 
 
 def _headline(status: Status, note: str) -> Text:
-    where = _("on {machine}").format(machine=status["machine"]) + " " if status.get("machine") else ""
     told = Text.assemble(
-        (f"ogw {status['version']} {where}", BOLD),
+        (f"{name_of(status)} ", BOLD),
         (status["state"], f"{BOLD} {MARKS.get(status['state'], BAD)}"),
         f"  {', '.join(status['listen'])}  ",
-        (_("up {uptime}  policy {policy}").format(uptime=duration(status["uptime"]), policy=status["policy"]), DIM),
+        (_("running for {duration}").format(duration=duration(status["uptime"])), DIM),
+        "  ",
+        (_("policy {policy}").format(policy=status["policy"]), DIM),
     )
     mode = status.get("policy_mode")
     if mode is not None and mode["mode"] == "report":
-        said = _("policy-mode = report until {until}").format(until=mode["until"])
+        said = _("policy-mode = report until {time}").format(time=mode["until"])
         told = Text.assemble((said, f"{BOLD} {BAD}"), "  ", told)
     if note:
         told = Text.assemble((note, f"{BOLD} {BAD}"), "  ", told)
@@ -129,7 +131,15 @@ def _totals(status: Status) -> Text:
 
 
 def _rates(rates: Rates) -> Table:
-    names = (_("each second"), _("tunnels"), _("up"), _("down"), _("refused"), _("rejected"), _("errors"))
+    names = (
+        _("each second"),
+        _("tunnels"),
+        pgettext("bytes to targets", "up"),
+        pgettext("bytes from targets", "down"),
+        pgettext("number of requests", "refused"),
+        pgettext("number of sessions", "rejected"),
+        _("errors"),
+    )
     shown = table(*names, numbers=range(1, 7))
     bad = [Text(f"{rates[name]:,.1f}", style=WARN if rates[name] else "") for name in BAD_ONES]
     fine = [f"{rates['allowed']:,.1f}", size(rates["bytes_up"]), size(rates["bytes_down"])]
@@ -165,14 +175,14 @@ def _workers(status: Status, lines: int) -> Table:
         used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(status["max_descriptors"]))
         cells = (str(worker["number"]), str(worker["pid"]), count(worker["tunnels"]), used)
         more = len(workers) - lines if worker is workers[:lines][-1] else 0
-        told = _("and {number} more").format(number=more) if more else ""
-        shown.add_row(*map(Text, cells), Text(told, style=DIM))
+        told = ngettext("and {number} more worker", "and {number} more workers", more).format(number=more)
+        shown.add_row(*map(Text, cells), Text(told if more else "", style=DIM))
     return shown
 
 
 def _refusals(status: Status, lines: int, width: int) -> Optional[Table]:
     """The latest, in so many lines beside the heading; None where there are none, or no room for them."""
-    names = (_("refused at"), _("client"), _("target"), _("reason"), _("times"))
+    names = (_("refused at"), _("client"), _("target"), _("reason"), pgettext("how often", "times"))
     shown = table(*names, numbers=(4,))
     rows = [
         (one["last"][11:19], one["client"], one["target"] or "?", one["reason"], count(one["count"]))

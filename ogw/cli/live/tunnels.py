@@ -14,7 +14,7 @@ from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
 from ogw.cli.words import client_address
 from ogw.language.messages import gettext as _
-from ogw.language.messages import ngettext
+from ogw.language.messages import ngettext, pgettext
 from ogw.service.admin.shapes import Killed, Tunnels
 
 MOST = 1000  # that the gateway lists
@@ -47,7 +47,7 @@ def _list_parser() -> Parser:
     add_gateway(made)
     made.add_argument("--client", metavar="ADDRESS", type=client_address, help=_("only those of this client"))
     made.add_argument("--target", metavar="HOST[:PORT]", type=_target, help=_("only those to this host"))
-    told = _("list at most so many, 1 to {most} (default: {shown})").format(most=MOST, shown=SHOWN)
+    told = _("how many to list at most, from 1 to {most} (default: {default})").format(most=MOST, default=SHOWN)
     made.add_argument("--most", metavar="NUMBER", type=_most, default=SHOWN, help=told)
     made.add_argument("--json", action="store_true", help=_("what the gateway answers to GET /tunnels, as it is"))
     made.set_defaults(do=_list)
@@ -69,10 +69,14 @@ def _kill_parser() -> Parser:
         "tunnel kill",
         _("End tunnels at once. Their ids stand in `ogw tunnels` and in the log, where each gets event 108 (killed)."),
         examples=["ogw tunnel kill 3fa1c2-17", "ogw tunnel kill 3fa1c2-17 3fa1c2-18"],
-        codes={OK: _("all are ended"), FAILED: _("one of them is not open"), NO_GATEWAY: _(NO_GATEWAY_MEANS)},
+        codes={
+            OK: _("all the tunnels are ended"),
+            FAILED: _("one of the tunnels is not open"),
+            NO_GATEWAY: _(NO_GATEWAY_MEANS),
+        },
     )
     add_gateway(made)
-    made.add_argument("ids", metavar="ID", nargs="+", help=_("of a tunnel"))
+    made.add_argument("ids", metavar="ID", nargs="+", help=_("the id of a tunnel"))
     made.set_defaults(do=_kill)
     return made
 
@@ -92,33 +96,36 @@ def _kill(asked: argparse.Namespace) -> int:
 
 def _show(answer: Tunnels) -> None:
     rows, total = answer["tunnels"], answer["total"]
-    columns = {
-        _("tunnel"): [one["tunnel"] for one in rows],
-        _("client"): [one["client"] for one in rows],
-        _("subject"): [one.get("client_subject", "") for one in rows],
-        _("via"): [one.get("via", "") for one in rows],
-        _("target"): [one["target"] for one in rows],
-        _("upstream"): [one["upstream"] for one in rows],
-        _("state"): [one["state"] for one in rows],
-        _("open for"): [duration(one["duration"]) for one in rows],
-        _("up"): [size(one["bytes_up"]) for one in rows],
-        _("down"): [size(one["bytes_down"]) for one in rows],
-    }
+    subjects = [one.get("client_subject", "") for one in rows]
+    ways = [one.get("via", "") for one in rows]
     console = console_of()
-    if console.is_terminal and console.width < WIDE:
-        del columns[_("upstream")]  # the easiest to do without
-    for name in (_("subject"), _("via")):
-        if not any(columns[name]):
-            del columns[name]
+    narrow = console.is_terminal and console.width < WIDE
+    columns = [
+        (_("tunnel"), [one["tunnel"] for one in rows]),
+        (_("client"), [one["client"] for one in rows]),
+        *([(pgettext("of a client certificate", "subject"), subjects)] if any(subjects) else []),
+        *([(pgettext("the load balancer that a client came through", "via"), ways)] if any(ways) else []),
+        (_("target"), [one["target"] for one in rows]),
+        # The easiest to do without.
+        *([] if narrow else [(_("upstream"), [one["upstream"] for one in rows])]),
+        (_("state"), [one["state"] for one in rows]),
+        (_("open for"), [duration(one["duration"]) for one in rows]),
+        (pgettext("bytes to targets", "up"), [size(one["bytes_up"]) for one in rows]),
+        (pgettext("bytes from targets", "down"), [size(one["bytes_down"]) for one in rows]),
+    ]
     places = range(len(columns))
-    listed = table(*columns, numbers=places[-3:], folds=places[1:-4])
-    listed.columns[1].min_width = min(LONGEST_IPV4, max(map(len, columns[_("client")]), default=0))
-    for cells in zip(*columns.values(), strict=True):
+    listed = table(*(name for name, _cells in columns), numbers=places[-3:], folds=places[1:-4])
+    listed.columns[1].min_width = min(LONGEST_IPV4, max((len(one["client"]) for one in rows), default=0))
+    for cells in zip(*(cells for _name, cells in columns), strict=True):
         listed.add_row(*map(Text, cells))
     if rows:
         show(listed)
     if total > len(rows):
-        told = _("{shown} of {total} tunnels; --most NUMBER shows more, --client and --target pick some")
+        told = ngettext(
+            "{shown} of {total} tunnel; --most NUMBER shows more, --client and --target pick some",
+            "{shown} of {total} tunnels; --most NUMBER shows more, --client and --target pick some",
+            total,
+        )
         show(Text(told.format(shown=count(len(rows)), total=count(total)), style=WARN))
     elif not rows:
         show(Text(_("no tunnel is open, or none that was asked for")))

@@ -29,7 +29,7 @@ def parser() -> Parser:
         examples=["ogw upgrade", "ogw upgrade --now", "ogw upgrade --json"],
         codes={
             OK: _("the successor serves"),
-            FAILED: _("refused, or the successor failed; the running gateway goes on as before"),
+            FAILED: _("the upgrade was refused, or the successor failed; the running gateway goes on as before"),
             NO_GATEWAY: _(NO_GATEWAY_MEANS),
         },
     )
@@ -54,8 +54,8 @@ def run(asked: argparse.Namespace) -> int:
     told = _("upgraded: ogw {version} serves (process {pid})")
     print(told.format(version=answer["version"], pid=answer["pid"]))
     if answer["tunnels"]:
-        told = ngettext("{number} tunnel stays with the process before it until its end; `ogw tunnels{flags}` shows it",
-                        "{number} tunnels stay with the process before it until their end; `ogw tunnels{flags}` shows "
-                        "them", answer["tunnels"])  # fmt: skip
+        told = ngettext("{number} tunnel stays with the old process until its end; `ogw tunnels{flags}` shows it",
+                        "{number} tunnels stay with the old process until their end; `ogw tunnels{flags}` shows them",
+                        answer["tunnels"])  # fmt: skip
         print(told.format(number=count(answer["tunnels"]), flags=flags_of(asked)))
     return OK
