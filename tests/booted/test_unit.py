@@ -163,7 +163,7 @@ def test_without_a_rule_it_ends_well_and_its_status_says_what_to_do(service):
     service.becomes("ActiveState", "inactive")
     assert service.machine.unit("ogw", "Result", "NRestarts") == {"Result": "success", "NRestarts": "0"}
     shown = service.machine.run("systemctl", "status", "--full", "ogw", check=False).stdout
-    assert "no host is allowed yet, so the gateway does not serve; one of these two does it" in shown
+    assert "no host is allowed yet, so the gateway does not serve; one of these two starts it" in shown
     with pytest.raises(ConnectionRefusedError):
         service.connect()
 

@@ -400,13 +400,13 @@ def test_status_and_doctor_and_the_log_say_until_when(tmp_path):
         (tmp_path / "crl.pem").write_bytes(gateway.authority.crl(ends=-0.5))
         assert asked(gateway, "/reload", "POST")["mistakes"] == []
         said = ogw("status", "--run-dir", gateway.run_dir).stdout
-        assert re.search(r"CRL +over since \S+: put a new one in its place \(listen-client-crl\)", said), said
+        assert re.search(r"CRL +expired at \S+: put a new one in its place \(listen-client-crl\)", said), said
         write(tmp_path / "own.pem", soon)
         done = ogw("doctor", *ogw_flags(gateway), "--host", "127.0.0.1:1", "--timeout", "1").stdout
         assert "to be renewed before" in done
         write(tmp_path / "own.pem", gateway.authority.server(gateway.address, ends=-0.5))
         done = ogw("doctor", *ogw_flags(gateway), "--host", "127.0.0.1:1", "--timeout", "1")
-        assert "over since" in done.stdout and done.returncode == 1
+        assert "expired at" in done.stdout and done.returncode == 1
 
 
 def ogw_flags(gateway):

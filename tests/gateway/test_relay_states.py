@@ -152,7 +152,7 @@ def test_a_relay_that_only_ever_refused_is_not_up(said, why):
         assert 0 <= one["age"] < 60
         page = ask(gateway, "/")[2].decode()
         assert "0 of 1 relay proxies up" in page and ">refuses us<" in page
-        assert f"refuses us: it answers {why[:3]}" in status_screen(gateway)
+        assert f"refuses the gateway: it answers {why[:3]}" in status_screen(gateway)
         assert any("opens no tunnel for this gateway" in told for told in asked(gateway, "/status")["attention"])
         assert metrics(gateway)['ogw_relay_proxy_up{proxy="1"}'] == 0
         relay.said = OPEN

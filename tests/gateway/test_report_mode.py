@@ -171,7 +171,7 @@ def test_explain_says_that_only_the_mode_lets_it_pass(tmp_path):
     until = report()[-1]
     file.write_text(f"[ogw]\npolicy-mode = report\nreport-until = {until}\n")
     shown = ogw("explain", "8.8.8.8", "--config", file).stdout
-    assert "would be refused; it passes, since policy-mode is report" in shown
+    assert "the client would be refused, but passes, since policy-mode is report" in shown
     assert "8.8.8.8 is not in the allowed hosts" in shown
     assert ogw("explain", "8.8.8.8", "--config", file, "--at", "2999-01-01T00:00:00Z").returncode == 1
 

@@ -349,7 +349,7 @@ def goes_on_astray(gateway, upstream, old, why):
     assert gateway.metric("ogw_log_failing") == 1
     status = json.loads(shown(gateway, "--json"))
     assert f"The log cannot be written: {why}{ASTRAY} until it can be." in status["attention"], status["attention"]
-    assert f"it cannot be written: {why}{ASTRAY}" in " ".join(shown(gateway).split())
+    assert f"the log cannot be written: {why}{ASTRAY}" in " ".join(shown(gateway).split())
     until(lambda: sum(line["event"] == 108 for line in lines_of(old.read_bytes())[begun:]) >= 3 + 3 + 10, SECONDS)
     (told,) = [line for line in lines_of(old.read_bytes()) if ASTRAY in line["message"]]
     assert told["event"] == 302 and str(gateway.log_place) in told["message"]

@@ -115,7 +115,7 @@ def test_who_is_refused_before_the_target_is_known_is_found(gateway):
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
         tunnel = re.findall('tunnel="([^"]+)"', read_all(sock).decode())[0]
     done = events(gateway, tunnel)
-    assert done.returncode == 0 and done.stdout.splitlines()[2].startswith("not-connect  (the client's answer is 405)")
+    assert done.returncode == 0 and done.stdout.splitlines()[2].startswith("not-connect  (the client is answered 405)")
 
 
 def test_an_unknown_id_is_answered_with_where_else_to_look(gateway):
@@ -136,8 +136,8 @@ def test_what_a_worker_knew_that_died_is_found_in_the_log_by_the_command_that_is
         os.kill(worker, signal.SIGKILL)
         until(lambda: gateway.is_ready() and gateway.workers and worker not in gateway.workers)
         done = events(gateway, tunnel)
-        assert done.returncode == 1 and "1 process of it has died since the start" in done.stderr
-        command = re.search("Its log may tell more: (.*)", done.stderr)[1]
+        assert done.returncode == 1 and "1 process of the gateway has died since the start" in done.stderr
+        command = re.search("The log of the gateway may tell more: (.*)", done.stderr)[1]
         (line,) = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
         assert json.loads(line)["client"] == client
     done = ogw("events", tunnel, "--run-dir", tmp_path, OGW_LOG_FILE=str(log))
@@ -172,7 +172,7 @@ def test_what_only_is_reported_is_found_too():
             with gateway.tunnel(server.target):
                 (one,) = asked(gateway, "/tunnels")["tunnels"]
                 done = events(gateway, one["tunnel"])
-                assert "It passed all the same" in done.stdout and "state" in done.stdout
+                assert "The request passed all the same" in done.stdout and "state" in done.stdout
             gateway.closed(tunnel=one["tunnel"])
         (last,) = found(gateway, one["tunnel"])["refusals"]
         assert last["folded"] and not last["enforced"]

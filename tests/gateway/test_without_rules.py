@@ -14,7 +14,7 @@ from ogw.settings.loader import load
 from ogw.settings.settings import SETTINGS
 
 SWITCH = "--only-with-rules"
-SAYS = "no host is allowed yet, so the gateway does not serve; one of these two does it: `ogw setup`, or "
+SAYS = "no host is allowed yet, so the gateway does not serve; one of these two starts it: `ogw setup`, or "
 ALLOWING = {"allowed-host": "www.example.com", "allowed-host-source": "hosts", "preset": "azure-arc",
             "agent-config": "auto"}  # fmt: skip
 

@@ -28,7 +28,7 @@ def test_it_is_out_for_whoever_asks_and_serves_whoever_comes(upstream, tmp_path)
     with systemd(tmp_path) as (path, heard), Gateway(*ALLOW, *flags, environment={"NOTIFY_SOCKET": path}) as gateway:
         assert metrics(gateway)["ogw_ready"] == 1 and metrics(gateway)["ogw_taken_out_time_seconds"] == 0
         code, told = ready(gateway, "--off", SUDO_USER="alice")
-        assert code == 0 and told.startswith("taken out: readiness says no, clients that come are served")
+        assert code == 0 and told.startswith("taken out: the gateway is not ready, but serves clients that come")
         assert gateway.wait_for(by=f"alice ({pwd.getpwuid(os.geteuid()).pw_name})")["message"].startswith(WHY)
         assert ready(gateway) == (1, f"not ready: {WHY}")
         for tcp in (None, f"{place}:9180", f"{place}:9181"):
@@ -45,7 +45,7 @@ def test_it_is_out_for_whoever_asks_and_serves_whoever_comes(upstream, tmp_path)
         gateway.tunnel(upstream.target).close()
 
         code, told = ready(gateway, "--on")
-        assert (code, told) == (0, "taken back: clients may be sent here")
+        assert (code, told) == (0, "taken back: clients may be sent to the gateway")
         assert ready(gateway) == (0, "ready")
         assert metrics(gateway)["ogw_ready"] == 1 and metrics(gateway)["ogw_taken_out_time_seconds"] == 0
         assert asked(gateway, "/status")["attention"] == []
@@ -54,11 +54,11 @@ def test_it_is_out_for_whoever_asks_and_serves_whoever_comes(upstream, tmp_path)
 
 def test_what_is_so_already_is_no_mistake_and_told():
     with Gateway(*ALLOW) as gateway:
-        assert ready(gateway, "--on") == (0, "it was not taken out")
+        assert ready(gateway, "--on") == (0, "the gateway was not taken out")
         assert ready(gateway, "--off")[0] == 0
         since = asked(gateway, "/status")["taken_out"]
         code, told = ready(gateway, "--off")
-        assert code == 0 and told == f"it was taken out already, at {since[:19]}Z"
+        assert code == 0 and told == f"the gateway was taken out already, at {since[:19]}Z"
         assert asked(gateway, "/status")["taken_out"] == since
         assert len([line for line in gateway.lines if line["message"].startswith("taken ")]) == 1
 
@@ -120,7 +120,7 @@ def test_only_the_local_socket_takes_the_order():
 def test_without_a_gateway_and_without_the_right_it_says_so(tmp_path):
     for word in ("--off", "--on"):
         done = ogw("ready", word, "--run-dir", tmp_path)
-        assert done.returncode == 3 and f"{tmp_path}/admin.sock: is not there" in done.stderr
+        assert done.returncode == 3 and f"{tmp_path}/admin.sock: there is no such socket" in done.stderr
     done = ogw("ready", "--off", "--on", "--run-dir", tmp_path)
     assert done.returncode == 2 and "not allowed with argument" in done.stderr
 
@@ -138,5 +138,5 @@ def test_somebody_who_may_not_open_the_socket_is_told():
             [sys.executable, "-c", script, "ready", "--off", "--run-dir", gateway.run_dir],
             cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60,
         )  # fmt: skip
-        assert done.returncode == 3 and "not yours to open; try it with sudo" in done.stderr
+        assert done.returncode == 3 and "you may not open it; try it with sudo" in done.stderr
         assert ready(gateway) == (0, "ready")

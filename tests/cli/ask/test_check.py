@@ -24,7 +24,7 @@ def test_a_right_configuration_is_one_line(file):
     done = ogw("check", "--config", file)
     assert (done.returncode, done.stderr) == (0, "")
     policy = json.loads(ogw("check", "--config", file, "--json").stdout)["policy"]
-    assert done.stdout == f"fine: 2 allowed hosts, 1 denied, policy {policy}, {file}\n"
+    assert done.stdout == f"fine: 2 allowed hosts and 1 denied host; policy {policy}, {file}\n"
 
 
 def test_its_policy_is_the_one_that_the_gateway_runs_with(file):
@@ -84,7 +84,7 @@ def test_warnings_are_no_mistakes():
         "ogw: warning: allowed-host is empty: every target is denied",
         "ogw: warning: tls-rules = off: anything passes to an allowed target, TLS or not",
     ]
-    assert done.stdout.startswith("fine: 0 allowed hosts, policy ")
+    assert done.stdout.startswith("fine: 0 allowed hosts; policy ")
 
 
 def test_no_password_is_shown():
@@ -267,9 +267,9 @@ def test_rules_of_another_stage_are_told_as_left_out(file):
     told = json.loads(ogw("check", "--config", file, "--json").stdout)
     assert told["rules"] == {"allowed-host": 1, "denied-host": 0, "left-out": 3}
     done = ogw("check", "--config", file)
-    assert done.stdout.startswith("fine: 1 allowed host, 3 rules left out (stage canary, pilot), policy ")
+    assert done.stdout.startswith("fine: 1 allowed host and 3 rules left out (stage canary, pilot); policy ")
     done = ogw("check", "--config", file, "--stage", "canary")
-    assert done.stdout.startswith("fine: 2 allowed hosts, 1 denied, 1 rule left out (stage pilot), policy ")
+    assert done.stdout.startswith("fine: 2 allowed hosts, 1 denied host, and 1 rule left out (stage pilot); policy ")
     shown = ogw("config", "show", "--config", file, "--stage", "canary").stdout.splitlines()
     (left_out,) = (line.split("  ")[0] for line in shown if line.startswith("left out"))
     assert left_out == "left out, of another stage: newer.example.com stage=pilot"

@@ -76,7 +76,7 @@ def test_each_event_can_be_asked_for(number):
 def test_a_reason_can_be_asked_for():
     done = ogw("events", "Host-Not-Allowed")
     assert done.returncode == 0
-    assert done.stdout.startswith("host-not-allowed  (the client's answer is 403)\n")
+    assert done.stdout.startswith("host-not-allowed  (the client is answered 403)\n")
     assert "reported by OGW-105" in done.stdout
 
 
@@ -84,7 +84,7 @@ def test_a_reason_can_be_asked_for():
     ("typed", "says"),
     [
         ("999", "there is no event 999; `ogw events` lists all"),
-        ("502", "there is no event 502; as the status of an answer, 502 comes with the reasons dns-error"),
+        ("502", "there is no event 502; the status 502 of an answer comes with the reasons dns-error"),
         ("host-not-alowed", "; did you mean host-not-allowed?"),
         ("1٣", "is neither the number of an event nor a reason"),
         ("\x1b[2J", r"'\x1b[2J' is neither"),
@@ -107,7 +107,7 @@ def test_the_same_as_json():
 
 
 def test_the_status_403_is_not_mixed_up_with_the_event():
-    assert "as the status of an answer, 403 comes with the reasons client-not-allowed" in ogw("events", "403").stdout
+    assert "The status 403 of an answer is something else: it comes with the reasons client-not-allowed" in ogw("events", "403").stdout
 
 
 def test_every_reason_of_a_list_that_is_not_trusted_is_explained_as_part_of_its_event():

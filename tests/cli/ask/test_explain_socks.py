@@ -33,7 +33,7 @@ def test_the_guard_is_in_force_where_names_are_resolved_here(dns):
 
 def test_it_is_not_where_the_proxy_resolves_them(dns):
     done = explained(dns, "socks5h://p.example")
-    assert done.returncode == 0 and "out of the address guard's sight" in done.stdout
+    assert done.returncode == 0 and "where the address guard does not see it" in done.stdout
     told = json.loads(explained(dns, "socks5h://p.example", flags=("--json",)).stdout)
     assert told["way"]["resolved_here"] is False and told["addresses"] == []
 

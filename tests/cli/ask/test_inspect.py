@@ -128,4 +128,4 @@ def test_a_wrong_question_is_answered_with_what_is_wrong(words, message):
 
 def test_where_the_rules_only_report_it_says_that_it_would_pass():
     _code, said, _errors = inspect(HANDSHAKES / "openssl-1.0.up", "--tls-rules", "report")
-    assert "rejected (tls-version" in said and "the gateway would let it pass" in said
+    assert "rejected (tls-version" in said and "the gateway would let the session pass" in said

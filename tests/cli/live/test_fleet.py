@@ -73,9 +73,9 @@ def test_another_policy_is_found_and_named(pair):
         assert code == 1 and finding["gateways"] == [f"{place}:9180"]
         policies = [row["policy"] for row in answer["gateways"]]
         assert policies[0] == policies[1] != policies[2]
-        assert f"{policies[0]} at {urls[0]}, {urls[1]}; {policies[2]} at {place}:9180" in finding["what"]
+        assert f"{policies[0]} ({urls[0]}, {urls[1]}); {policies[2]} ({place}:9180)" in finding["what"]
         done = ogw("fleet", "status", *urls, f"{place}:9180")
-        assert f"the policies differ: {policies[0]} at" in done.stdout and "`ogw reload`" in done.stdout
+        assert f"the policies differ: {policies[0]} (" in done.stdout and "`ogw reload`" in done.stdout
         # One that was taken out serves, and is not ready.
         assert ogw("ready", "--off", "--run-dir", odd.run_dir).returncode == 0
         _code, answer, _told = fleet(f"{place}:9180")
@@ -94,12 +94,12 @@ def test_tls_and_a_token(tmp_path, authority, authority_file):
     with Gateway(*ALLOW, "--admin-address", host, "--admin-token-file", str(tokens), *issued.flags):
         code, answer, _told = fleet(url, "--token-file", tokens, "--ca", authority_file)
         assert code == 0 and 0 < answer["gateways"][0]["certificate"] < 91 * 86400
-        assert why(url, "--ca", authority_file) == "wants a token (401); --token-file FILE gives one"
-        assert "does not take this token (401)" in why(url, "--ca", authority_file, "--token-file", wrong)
-        assert "its certificate is not trusted" in why(url, "--token-file", tokens)
-        assert why(f"http://{host}") == "speaks TLS there; ask it by https://"
+        assert why(url, "--ca", authority_file) == "the gateway wants a token (401); give one with --token-file FILE"
+        assert "the gateway does not accept this token (401)" in why(url, "--ca", authority_file, "--token-file", wrong)
+        assert "the certificate is not trusted" in why(url, "--token-file", tokens)
+        assert why(f"http://{host}") == "the gateway speaks TLS there; use https://"
         _code, _answer, told = fleet(f"http://{host}", "--token-file", tokens)
-        assert "the token goes over http://" in told and TOKEN not in told
+        assert "the token is sent over http://" in told and TOKEN not in told
         issued.renew(another_authority())
 
 
@@ -133,17 +133,17 @@ STRANGERS = {
     "HTML that says it is text": (partial(saying, answer("text/plain", b"\n<html>")), "a page in HTML"),
     "a redirect": (
         partial(saying, answer("text/plain", b"", "302 Found", "Location: http://127.0.0.1/\r\n")),
-        "redirects",
+        "is a redirect",
     ),
-    "nothing there": (partial(saying, answer("text/plain", b"", "404 Not Found")), "answered 404 to /metrics"),
+    "nothing there": (partial(saying, answer("text/plain", b"", "404 Not Found")), "the answer to /metrics is 404"),
     "metrics of another program": (partial(saying, answer("text/plain", b"up 1\n")), "not those of a gateway"),
-    "no metrics at all": (partial(saying, answer("text/plain", b'{"a": "b", [}\n\xff')), "something else than metrics"),
+    "no metrics at all": (partial(saying, answer("text/plain", b'{"a": "b", [}\n\xff')), "not metrics but something else"),
     "another protocol": (partial(saying, b"SSH-2.0-OpenSSH_9.2\r\n"), "speaks no HTTP there"),
     "an end without a word": (lambda sock: read_head(sock), "speaks no HTTP there"),
     "a word before anybody asked": (lambda sock: sock.sendall(b"220 mail ESMTP\r\n"), "speaks no HTTP there"),
     "a flood": (partial(for_ever, b"x" * 65536), "more than 4194304 bytes"),
-    "a drip": (partial(for_ever, b"x"), "did not answer within 2 s"),
-    "silence": (lambda sock: read_head(sock) and sock.recv(1), "did not answer within 2 s"),
+    "a drip": (partial(for_ever, b"x"), "no answer within 2 s"),
+    "silence": (lambda sock: read_head(sock) and sock.recv(1), "no answer within 2 s"),
 }
 
 
@@ -157,7 +157,7 @@ def test_each_stranger_has_a_sentence_of_its_own(stranger):
 def test_nobody_there_no_such_name_and_no_tls_have_theirs(pair):
     with socket.create_server((address(), 0)) as closed:
         place = ":".join(map(str, closed.getsockname()))
-    assert why(place) == "cannot be reached: Connection refused"
+    assert why(place) == "the gateway cannot be reached: Connection refused"
     assert "cannot be reached: " in why("http://nowhere.invalid")
     with Server(lambda sock: sock.recv(1 << 16) and sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         assert "speaks no TLS there" in why(f"https://{server.target}")
@@ -196,7 +196,7 @@ def test_asks_so_many_at_a_time_and_leaves_behind_who_takes_too_long():
 
     told = asked_all(["hangs", *map(str, range(20))], ask_it, 0.1, at_a_time=3)
     release.set()
-    assert max(most) <= 4 and told[0]["why"] == "did not answer within 0.1 s"
+    assert max(most) <= 4 and told[0]["why"] == "no answer within 0.1 s"
     assert [one["why"] for one in told[1:]] == [f"of {number}" for number in range(20)]
 
 
@@ -207,7 +207,7 @@ def test_asks_so_many_at_a_time_and_leaves_behind_who_takes_too_long():
     ("words", "told"),
     [
         ((), "name gateways"),
-        (("ftp://gateway",), "ftp://gateway: is no URL of a gateway"),
+        (("ftp://gateway",), "ftp://gateway: this is no URL of a gateway"),
         (("http://",), "has no host"),
         (("http://a:b@gateway",), "has a user name in it"),
         (("http://gateway:99999",), "Port out of range"),
@@ -248,11 +248,11 @@ def test_half_against_half_is_about_all_of_them():
     (finding,) = findings(rows)
     assert sorted(finding.gateways) == ["0", "1", "2", "3"]
     many = [{**silent(str(number), ""), "version": "1", "policy": "a", "ready": False} for number in range(9)]
-    assert findings(many)[0].what == "not ready: 0, 1, 2, 3, 4 and 4 more"
+    assert findings(many)[0].what == "not ready: 0, 1, 2, 3, 4 and 4 more gateways"
 
 
 def test_a_certificate_is_verified_with_the_systems_authorities_by_default(tmp_path, authority):
     host = address()
     with Gateway(*ALLOW, "--admin-address", host, *Issued(tmp_path, authority, host).flags):
-        assert "its certificate is not trusted" in why(f"https://{host}")
+        assert "the certificate is not trusted" in why(f"https://{host}")
     assert ssl.create_default_context().verify_mode is ssl.CERT_REQUIRED

@@ -56,7 +56,7 @@ def http(body, status="200 OK"):
 def test_without_a_gateway_each_command_is_3_and_says_where_it_looked(tmp_path, words):
     done = ogw(*words.split(), "--run-dir", tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
-    assert f"{tmp_path}/admin.sock: is not there" in done.stderr and "--run-dir FOLDER" in done.stderr
+    assert f"{tmp_path}/admin.sock: there is no such socket" in done.stderr and "--run-dir FOLDER" in done.stderr
 
 
 def test_without_a_name_it_looks_everywhere_a_gateway_puts_its_socket(tmp_path):
@@ -89,7 +89,7 @@ def test_a_socket_that_a_dead_gateway_left_is_said_to_be_one(tmp_path):
             thread.join(20)  # the end of its log is the end of its children
         done = ogw("status", "--run-dir", tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
-    assert f"{tmp_path}/admin.sock: is left from a gateway that ended" in done.stderr
+    assert f"{tmp_path}/admin.sock: this socket is left over from a gateway that ended" in done.stderr
 
 
 def test_a_live_gateway_is_found_behind_a_socket_that_a_dead_one_left(tmp_path):
@@ -119,7 +119,7 @@ def test_a_socket_of_somebody_else_is_said_to_need_sudo():
                 cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60,
             )  # fmt: skip
             assert (done.returncode, done.stdout) == (3, "")
-            assert f"{gateway.run_dir}/admin.sock: not yours to open; try it with sudo" in done.stderr
+            assert f"{gateway.run_dir}/admin.sock: you may not open it; try it with sudo" in done.stderr
 
 
 def test_a_gateway_that_hangs_is_waited_for_only_so_long():
@@ -133,8 +133,8 @@ def test_a_gateway_that_hangs_is_waited_for_only_so_long():
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (b"", "left without an answer"),
-        (b"SSH-2.0-OpenSSH\r\n", "left without an answer"),
+        (b"", "ended without an answer"),
+        (b"SSH-2.0-OpenSSH\r\n", "ended without an answer"),
         (http(b"<html>\x1b[2J"), "does not understand: <html>\\x1b[2J"),
         (http(b"\xff\xfe"), "does not understand"),
         (http([]), "does not understand"),
@@ -143,7 +143,7 @@ def test_a_gateway_that_hangs_is_waited_for_only_so_long():
         (http({"version": "9.9\x1b", "counters": {}}), "the gateway is version 9.9\\x1b (protocol"),
         (http({"counters": []}), "the gateway is version ?"),
         (http({"version": [1]}), "the gateway is version 1"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "left without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "ended without an answer"),
         (http({}), "the gateway is version ?"),
     ],
 )

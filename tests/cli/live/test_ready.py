@@ -54,7 +54,7 @@ def test_without_a_socket_it_asks_where_the_configuration_says(tmp_path, name):
         until(lambda: any(line["message"].startswith("run-dir: ") for line in gateway.events(100)))
         assert answer(**environment) == (0, "ready")
         code, told = answer("--run-dir", tmp_path, **environment)
-        assert code == 3 and f"{tmp_path}/admin.sock: is not there" in told  # that one would have a socket
+        assert code == 3 and f"{tmp_path}/admin.sock: there is no such socket" in told  # that one would have a socket
 
 
 def test_without_a_socket_it_speaks_tls_where_the_configuration_does(tmp_path, authority):
@@ -73,7 +73,7 @@ def test_what_cannot_be_asked_is_said_with_each_place(tmp_path):
     place = f"{address()}:9181"
     nowhere = {"RUNTIME_DIRECTORY": f"{tmp_path}/run", "OGW_ADMIN_ADDRESS": "", "OGW_HEALTH_ADDRESS": place}
     code, told = answer(**nowhere)
-    assert code == 3 and f"{tmp_path}/run/admin.sock: is not there" in told
+    assert code == 3 and f"{tmp_path}/run/admin.sock: there is no such socket" in told
     assert f"{place}: Connection refused" in told
 
 
@@ -132,7 +132,7 @@ def test_an_answer_without_an_end_is_cut(tmp_path):
 
     with Server(serve) as server:
         code, told = answer(RUNTIME_DIRECTORY=str(tmp_path), OGW_ADMIN_ADDRESS=server.target)
-    assert code == 3 and "left without an answer" in told
+    assert code == 3 and "ended without an answer" in told
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["by its run-dir", "where it is"])

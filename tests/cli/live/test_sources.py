@@ -40,7 +40,7 @@ def test_without_a_gateway_the_files_are_shown_and_changed(ini, tmp_path):
     assert done.returncode == 0 and "no gateway runs here" in done.stderr and "s3cret" not in done.stdout
     text = done.stdout.splitlines()
     assert text[0] == f"{URL}?(hidden)"
-    assert text[1].strip().startswith("2 host rules in force, which its server had ") and "2001-09-09" in text[1]
+    assert text[1].strip().startswith("2 host rules in force, which the server had ") and "2001-09-09" in text[1]
     assert text[2].strip() == f"signed: serial 2, until 2099-01-01T00:00:00Z, by {SIGNER.word}"
     assert f"`ogw sources rollback '{URL}?(hidden)' --config {ini}` brings it back" in text[3]
     assert ogw(*shlex.split(text[3].split("`")[1])[1:]).returncode == 0, "as it is shown"

@@ -282,7 +282,7 @@ def test_an_expired_certificate_does_not_keep_the_gateway_from_starting(place, i
         (sentence,) = [one for one in asked(gateway, "/status")["attention"] if "certificate" in one]
         assert "nobody gets in by it" in sentence
         _code, out = run("status", "--run-dir", gateway.run_dir)
-        assert "of admin-address, over since 20" in out
+        assert "certificate   expired at 20" in out
 
 
 def test_one_that_ends_soon_needs_attention(place, issued):
@@ -294,7 +294,7 @@ def test_one_that_ends_soon_needs_attention(place, issued):
         )
         _code, out = run("doctor", *ALLOW, *issued.flags, "--admin-address", place, "--run-dir", gateway.run_dir)
         assert "(admin-tls-certificate)" in out and "to be renewed before 20" in out
-        assert "of admin-address, to be renewed before 20" in run("status", "--run-dir", gateway.run_dir)[1]
+        assert "certificate   to be renewed before 20" in run("status", "--run-dir", gateway.run_dir)[1]
 
 
 def test_one_without_the_other_is_a_mistake(issued):
