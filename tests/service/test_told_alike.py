@@ -142,7 +142,13 @@ WHO = b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\n\r\n"
 FARES = {
     "never tried": (OPEN, 0, "never tried", "never tried, may be fine", ("untested", "never tried")),
     "up": (OPEN, 1, ">up<", "fine, opened a tunnel", ("ok", "up")),
-    "refuses us": (WHO, 1, ">refuses us<", "refuses the gateway: it answers 407", ("warning", "opens no tunnel for this")),
+    "refuses us": (
+        WHO,
+        1,
+        ">refuses us<",
+        "refuses the gateway: it answers 407",
+        ("warning", "opens no tunnel for this"),
+    ),
     "resting": (b"garbage\r\n\r\n", 1, ">down, rests<", "rests after a failure: ", ("warning", "rests: it failed")),
 }
 

@@ -107,7 +107,10 @@ def test_the_same_as_json():
 
 
 def test_the_status_403_is_not_mixed_up_with_the_event():
-    assert "The status 403 of an answer is something else: it comes with the reasons client-not-allowed" in ogw("events", "403").stdout
+    assert (
+        "The status 403 of an answer is something else: it comes with the reasons client-not-allowed"
+        in ogw("events", "403").stdout
+    )
 
 
 def test_every_reason_of_a_list_that_is_not_trusted_is_explained_as_part_of_its_event():

@@ -241,7 +241,10 @@ def test_it_agrees_while_the_policy_only_reports(dns, server):
         told = both.explainer.explain(connect_target("www.example.org:80"), NEAR)
         assert (told["reported"], told["reason"]) == ("host-not-allowed", "dns-error")
         done = explain(both, "www.example.com:80", "--client", NEAR)
-        assert done.returncode == 0 and "the client would be refused, but passes, since policy-mode is report" in done.stdout
+        assert (
+            done.returncode == 0
+            and "the client would be refused, but passes, since policy-mode is report" in done.stdout
+        )
         assert "to allow it     ogw allowed-host add www.example.com:80 --reload" in done.stdout
         assert explain(both, "www.example.com:80", "--client", NEAR, "--at", "2099-01-01T00:00:00Z").returncode == 1
 

@@ -137,7 +137,10 @@ STRANGERS = {
     ),
     "nothing there": (partial(saying, answer("text/plain", b"", "404 Not Found")), "the answer to /metrics is 404"),
     "metrics of another program": (partial(saying, answer("text/plain", b"up 1\n")), "not those of a gateway"),
-    "no metrics at all": (partial(saying, answer("text/plain", b'{"a": "b", [}\n\xff')), "not metrics but something else"),
+    "no metrics at all": (
+        partial(saying, answer("text/plain", b'{"a": "b", [}\n\xff')),
+        "not metrics but something else",
+    ),
     "another protocol": (partial(saying, b"SSH-2.0-OpenSSH_9.2\r\n"), "speaks no HTTP there"),
     "an end without a word": (lambda sock: read_head(sock), "speaks no HTTP there"),
     "a word before anybody asked": (lambda sock: sock.sendall(b"220 mail ESMTP\r\n"), "speaks no HTTP there"),
@@ -233,7 +236,7 @@ def test_urls_come_from_a_file_too_each_once(tmp_path, pair):
     assert code == 0 and [row["gateway"] for row in told["gateways"]] == urls
     file.write_text("gateway\nhttp://:1\n")
     done = ogw("fleet", "status", "--file", file)
-    assert done.returncode == 2 and f"{file}:2: http://:1: has no host" in done.stderr
+    assert done.returncode == 2 and f"{file}:2: http://:1: this URL has no host" in done.stderr
 
 
 def test_a_url_is_read_as_it_is_meant():
