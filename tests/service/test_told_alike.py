@@ -94,8 +94,8 @@ def test_the_last_refusal_is_told_and_outlives_the_admin_process(ini):
             assert refused["count"] > len(refused["mistakes"]) == 20
             assert "nonsense-0" in refused["mistakes"][0] and "allowed-host" not in str(refused)
             check = f"`ogw check --config {ini} --run-dir {gateway.run_dir}`"
-            assert f"more; {check} tells them all" in screen_of(gateway)
-            assert f"and {refused['count'] - 2:,} more; {check} tells them all" in screen_of(gateway, *TOP)
+            assert f"more mistakes; {check} tells them all" in screen_of(gateway)
+            assert f"and {refused['count'] - 2:,} more mistakes; {check} tells them all" in screen_of(gateway, *TOP)
             assert f"and {refused['count'] - 5:,} more" in page_of(gateway)
             before = gateway.admin
             os.kill(before, 9)

@@ -408,10 +408,11 @@ def test_it_says_which_entry_names_the_target():
                                    "source": "--relay-proxy"}  # fmt: skip
     shown = ogw("explain", "y.ods.example", *rules, "--relay-proxy", "http://g.example:1").stdout
     assert "through the relay proxy http://a.example:3128 or http://g.example:1" in " ".join(shown.split())
-    assert "for=*.ods.example names it" in " ".join(shown.split())
+    assert "for=*.ods.example names the target" in " ".join(shown.split())
     told = json.loads(ogw("explain", "example.com:8443", *rules, "--json").stdout)["way"]
     assert (told["through"], told["not_named"], told["bypass"]) == ("straight", True, None)
-    assert "no entry of relay-proxy names it" in " ".join(ogw("explain", "example.com:8443", *rules).stdout.split())
+    shown = ogw("explain", "example.com:8443", *rules).stdout
+    assert "no entry of relay-proxy names the target" in " ".join(shown.split())
     bypass = ("--relay-proxy-bypass", "x.ods.example")
     told = json.loads(ogw("explain", "x.ods.example", *rules, *bypass, "--json").stdout)["way"]
     assert (told["through"], told["not_named"], told["named_by"]) == ("straight", False, [])
