@@ -32,7 +32,7 @@ from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
 from ogw.language.messages import gettext as _
-from ogw.language.messages import ngettext
+from ogw.language.messages import ngettext, pgettext
 from ogw.report.status import Status
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.named import flags
@@ -48,7 +48,7 @@ def parser() -> Parser:
     made = gateway_parser(
         "doctor",
         _(
-            "Examine this machine, the configuration and the way out: ports, limits, files, clock, DNS servers, relay "
+            "Examine this machine, the configuration and the network: ports, limits, files, clock, DNS servers, relay "
             "proxies, and each allowed host that is a plain name, which is dialed as the gateway would, up to a TLS "
             "session of the doctor's own. Run it as the gateway's user, on its machine."
         ),
@@ -66,7 +66,7 @@ def parser() -> Parser:
     )
     about = _("try only this host, not those of the rules; may be repeated")
     made.add_argument("--host", metavar="HOST[:PORT]", type=_target, action="append", help=about)
-    about = _("for all that is tried outside, together (default: {seconds:g})").format(seconds=SECONDS)
+    about = _("time limit for all that is tried outside this machine (default: {seconds:g})").format(seconds=SECONDS)
     made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=SECONDS, help=about)
     about = _("also pack what was found, configuration, versions, metrics and the end of log-file, without secrets")
     made.add_argument("--bundle", metavar="FILE", help=about)
@@ -81,7 +81,7 @@ def run(asked: argparse.Namespace) -> int:
     try:
         config = load(asked.flags, os.environ)
     except ConfigError as error:
-        do = _("correct it; `ogw check{flags}` tells the same").format(
+        do = _("correct the mistake; `ogw check{flags}` tells of it, too").format(
             flags=flags(file if file != DEFAULT_FILE else "")
         )
         found = [problem("configuration", "", mistake, do) for mistake in error.mistakes]
@@ -105,7 +105,7 @@ def run(asked: argparse.Namespace) -> int:
     else:
         show(*_screen(found))
     if asked.bundle:
-        told_of = _("ogw: {path} has all of this for support; it holds no password, but host names and addresses")
+        told_of = _("ogw: {path} has all of this for support: host names and addresses, but no password")
         print(told_of.format(path=ascii(asked.bundle)[1:-1]), file=sys.stderr)
     if config is None:
         return WRONG
@@ -126,8 +126,11 @@ def _seconds(text: str) -> float:
 
 
 def _of_configuration(config: Config, file: Optional[str]) -> list[Finding]:
-    found = [warning("configuration", "", message, _("change it, if that is not meant")) for message in config.warnings]
-    return found or [ok("configuration", file or "", _("nothing is wrong with it"))]
+    found = [
+        warning("configuration", "", message, _("change the configuration if this is not intended"))
+        for message in config.warnings
+    ]
+    return found or [ok("configuration", file or "", _("there is no mistake in it"))]
 
 
 def _outside(config: Config, hosts: Optional[list[Target]], seconds: float) -> list[Finding]:
@@ -160,10 +163,10 @@ def _outside(config: Config, hosts: Optional[list[Target]], seconds: float) -> l
 
 def _screen(found: Sequence[Finding]) -> list[RenderableType]:
     words = {
-        State.OK: _("ok"),
-        State.UNTESTED: _("untested"),
-        State.WARNING: _("warning"),
-        State.PROBLEM: _("problem"),
+        State.OK: pgettext("what was found", "ok"),
+        State.UNTESTED: pgettext("what was found", "untested"),
+        State.WARNING: pgettext("what was found", "warning"),
+        State.PROBLEM: pgettext("what was found", "problem"),
     }
     rows = table("", "", "", folds=(2,))
     for finding in found:
@@ -175,7 +178,7 @@ def _screen(found: Sequence[Finding]) -> list[RenderableType]:
             Text.assemble((f"{where}: " if where else "", BOLD), what),
         )
         if do and finding.state is not State.OK:
-            rows.add_row("", "", Text.assemble((_("what to do: "), DIM), do))
+            rows.add_row("", "", Text.assemble((_("what to do:"), DIM), " ", do))
     problems, warnings = count_of(found, State.PROBLEM), count_of(found, State.WARNING)
     said = [
         ngettext("{number} problem", "{number} problems", problems).format(number=problems),

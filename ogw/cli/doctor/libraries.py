@@ -6,6 +6,7 @@ from importlib import metadata
 
 from ogw.cli.doctor.findings import Finding, ok, warning
 from ogw.language.messages import gettext as _
+from ogw.language.phrases import every
 
 # As setup.py has it. Packages of a distribution take what that has.
 LEAST = {
@@ -30,15 +31,15 @@ def of_libraries() -> list[Finding]:
     theirs = [name for name in old if _is_of_distribution(name)]
     found = [ok("libraries", "", ", ".join(f"{name} {version}" for name, version in versions.items()))]
     if theirs:
-        names = ", ".join(_("{name} (before {least})").format(name=name, least=LEAST[name]) for name in theirs)
-        what = _("older than what ogw brings elsewhere are {names}: the distribution's packages, which get corrections "
-                 "of mistakes that were found since, but nothing that is new")  # fmt: skip
+        names = every([f"{name} (< {LEAST[name]})" for name in theirs])
+        what = _("older than the versions that ogw installs elsewhere: {names}; they are the distribution's packages, "
+                 "which get corrections of mistakes, but nothing that is new")  # fmt: skip
         found.append(ok("libraries", "", what.format(names=names)))
     return [*found, *(_lacking(name, versions[name]) for name in old if name not in theirs)]
 
 
 def _lacking(name: str, version: str) -> Finding:
-    what = _("{version} is older than {least}: it lacks what was corrected since, and ogw is not tested with it")
+    what = _("{version} is older than {least}: it lacks later corrections, and ogw is not tested with it")
     do = _("install what ogw asks for: pip install '{name}>={least}'")
     least = LEAST[name]
     return warning("libraries", name, what.format(version=version, least=least), do.format(name=name, least=least))

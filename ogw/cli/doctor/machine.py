@@ -14,6 +14,7 @@ from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
+from ogw.language.messages import ngettext
 from ogw.policy.rules import time_text
 from ogw.report.status import Status, state_of
 from ogw.service.absence import absent_places
@@ -53,22 +54,26 @@ def of_gateway(running: Optional[Status], why: str, policy: str) -> list[Finding
         ok("gateway", "", message.format(version=running["version"], state=running["state"], policy=running["policy"]))
     ]
     if running["version"] != __version__:
-        what = _("it runs version {running}, this command is {ours}").format(
+        what = _("the gateway runs version {running}, this command is version {ours}").format(
             running=running["version"], ours=__version__
         )
-        found.append(warning("gateway", "", what, _("restart it after an upgrade")))
+        found.append(warning("gateway", "", what, _("restart the gateway after an upgrade")))
     if running["policy"] != policy:
-        what = _("its policy is not that of this configuration ({policy})").format(policy=policy)
-        do = _("`ogw reload{flags}`; or give this command the flags that it runs with")
+        what = _("the policy of the gateway is not that of this configuration ({policy})").format(policy=policy)
+        do = _("reload it: `ogw reload{flags}`; or give this command the flags that the gateway runs with")
         found.append(warning("gateway", "", what, do.format(flags=running.get("flags", ""))))
     if running["workers_missing"]:
-        what = _("{number} of its workers did not answer").format(number=running["workers_missing"])
-        found.append(problem("gateway", "", what, _("look at its log; if it goes on, restart it")))
-    told = {"up": ok, "never tried": untested}  # of what else there is a sentence
-    for relay in (one for one in running["relay_proxies"] if state_of(one) in told):
-        what = _("its relay proxy {proxy}: {state}").format(proxy=relay["proxy"], state=state_of(relay))
-        found.append(told[state_of(relay)]("gateway", "", what))
-    do = _("`ogw status{flags}` says more, and so does its log").format(flags=running.get("flags", ""))
+        missing = running["workers_missing"]
+        what = ngettext("{number} worker did not answer", "{number} workers did not answer", missing)
+        do = _("look at the log of the gateway; if it happens again, restart the gateway")
+        found.append(problem("gateway", "", what.format(number=missing), do))
+    for relay in running["relay_proxies"]:  # of other states there is a sentence below
+        if state_of(relay) == "up":
+            found.append(ok("gateway", "", _("the relay proxy {proxy} is up").format(proxy=relay["proxy"])))
+        elif state_of(relay) == "never tried":
+            what = _("the relay proxy {proxy} was never tried").format(proxy=relay["proxy"])
+            found.append(untested("gateway", "", what))
+    do = _("`ogw status{flags}` and the log of the gateway say more").format(flags=running.get("flags", ""))
     # Made anew of what it says, and not taken from it: what was told above is left out, and this is our language.
     told_above: Status = {**running, "workers_missing": 0}
     return [*found, *(warning("gateway", "", sentence, do) for sentence in attention(told_above))]
@@ -101,24 +106,26 @@ def of_certificates(config: Config) -> list[Finding]:
         if not until:
             continue
         path, when = getattr(config, SETTINGS[name].attribute), time_text(until)
-        do = _("put a new one in its place; the gateway takes it by itself")
+        do = _("replace the file with a new one; the gateway takes it by itself")
         if until <= time.time():
             found.append(
-                problem("certificates", path, _("over since {time} ({name})").format(time=when, name=name), do)
+                problem("certificates", path, _("expired at {time} ({name})").format(time=when, name=name), do)
             )
         elif soon_over(name, until):
             what = _("to be renewed before {time} ({name})").format(time=when, name=name)
             found.append(warning("certificates", path, what, do))
         else:
-            found.append(ok("certificates", path, _("until {time} ({name})").format(time=when, name=name)))
+            found.append(ok("certificates", path, _("valid until {time} ({name})").format(time=when, name=name)))
     return found
 
 
 def _absent(where: str, freebind: bool) -> Finding:
-    what = _("this machine does not have that address now: no client reaches it there")
     if freebind:
-        return ok("listen", where, _("{what} until it does (listen-freebind)").format(what=what))
-    return problem("listen", where, what, _("`ip address` shows those that it has"))
+        what = _("this machine does not have this address now: no client reaches the gateway there before it has "
+                 "(listen-freebind)")  # fmt: skip
+        return ok("listen", where, what)
+    what = _("this machine does not have this address now: no client reaches the gateway there")
+    return problem("listen", where, what, _("`ip address` shows the addresses that this machine has"))
 
 
 def _listener(area: str, host: str, port: int, taken: bool, is_default: bool, freebind: bool = False) -> Finding:
@@ -131,11 +138,11 @@ def _listener(area: str, host: str, port: int, taken: bool, is_default: bool, fr
         what, _semicolon, do = str(error).partition("; ")
         cause = error.__cause__
         if is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY:
-            return ok(area, where, _("left out: the kernel has this address family switched off"))
+            return ok(area, where, _("left out: the kernel has this address family disabled"))
         if is_default and area == "admin":
             return warning(area, where, what, _("set another admin-address; the gateway starts without metrics"))
         return problem(area, where, what, do)
-    return ok(area, where, _("free"))
+    return ok(area, where, _("the port is free"))
 
 
 def of_limits(config: Config, running: Optional[Status]) -> list[Finding]:
@@ -146,21 +153,23 @@ def of_limits(config: Config, running: Optional[Status]) -> list[Finding]:
     except StartError as error:
         what, _semicolon, do = str(error).partition("; ")
         return [problem("limits", "", what, do)]
-    descriptors, tunnels, whose = limits.descriptors, limits.tunnels, _("in this shell")
+    descriptors, tunnels = limits.descriptors, limits.tunnels
+    what = _("limits in this shell: open files of each worker: {descriptors}, workers: {workers}, tunnels: {tunnels}")
     if running is not None:
-        descriptors, tunnels, whose = running["max_descriptors"], running["max_tunnels"], _("of the running gateway")
-        workers = len(running["workers"])
-    what = _("open files {whose}: {descriptors} for each of {workers} workers, which is {tunnels} tunnels").format(
-        whose=whose, descriptors=f"{descriptors:,}", workers=workers, tunnels=f"{tunnels:,}"
-    )
+        descriptors, tunnels, workers = running["max_descriptors"], running["max_tunnels"], len(running["workers"])
+        what = _("limits of the running gateway: open files of each worker: {descriptors}, workers: {workers}, "
+                 "tunnels: {tunnels}")  # fmt: skip
+    what = what.format(descriptors=f"{descriptors:,}", workers=workers, tunnels=f"{tunnels:,}")
     raise_it = _("raise the limit: LimitNOFILE= of the unit, ulimit -n, or --ulimit of the container")
     found = [warning("limits", "", what, raise_it) if descriptors < FEW_DESCRIPTORS else ok("limits", "", what)]
     if running is None and config.max_tunnels > tunnels:
-        what = _("max-tunnels = {asked} is more than the open files carry").format(asked=f"{config.max_tunnels:,}")
+        what = _("max-tunnels = {asked} is more than the limit of open files allows").format(
+            asked=f"{config.max_tunnels:,}"
+        )
         found.append(problem("limits", _origin(config, "max-tunnels"), what, raise_it))
     for worker in running["workers"] if running is not None else ():
         if worker["descriptors"] > NEARLY_FULL * descriptors:
-            what = _("it has {used} of {most} files open").format(
+            what = _("open files: {used}, at most {most}").format(
                 used=f"{worker['descriptors']:,}", most=f"{descriptors:,}"
             )
             found.append(problem("limits", _("worker {number}").format(number=worker["number"]), what, raise_it))
@@ -172,14 +181,16 @@ def _local_ports(config: Config, tunnels: int) -> list[Finding]:
     try:
         low, high = map(int, RANGE_FILE.read_text().split())
     except (OSError, ValueError):
-        return [untested("limits", str(RANGE_FILE), _("cannot be read"))]
+        return [untested("limits", str(RANGE_FILE), _("the file cannot be read"))]
     ports = high - low + 1
-    what = _("{ports} local ports: as many tunnels can lead to one address at a time").format(ports=f"{ports:,}")
     if config.ways.proxies and not config.is_default("max-tunnels") and ports < tunnels:
-        what += _(", such as the relay proxy's, but max-tunnels is {tunnels}").format(tunnels=f"{tunnels:,}")
+        what = _("local ports: {ports}; no more tunnels than that can lead to one address at a time, such as the "
+                 "relay proxy's, but max-tunnels is {tunnels}")  # fmt: skip
+        what = what.format(ports=f"{ports:,}", tunnels=f"{tunnels:,}")
         do = _("widen net.ipv4.ip_local_port_range (sysctl), for example to 1024 65535")
         return [warning("limits", "net.ipv4.ip_local_port_range", what, do)]
-    return [ok("limits", "net.ipv4.ip_local_port_range", what)]
+    what = _("local ports: {ports}; no more tunnels than that can lead to one address at a time")
+    return [ok("limits", "net.ipv4.ip_local_port_range", what.format(ports=f"{ports:,}"))]
 
 
 class _Timex(ctypes.Structure):
@@ -201,13 +212,13 @@ def of_clock() -> list[Finding]:
     state = _Timex()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.adjtimex(ctypes.byref(state)) < 0:
-        return [untested("clock", "", _("the kernel does not say whether it is synchronized"))]
+        return [untested("clock", "", _("the kernel does not say whether the clock is synchronized"))]
     if state.status & UNSYNCHRONIZED:
-        what = _("the kernel says that nothing keeps it synchronized")
+        what = _("the kernel says that nothing keeps the clock synchronized")
         do = _("set up chrony or systemd-timesyncd, unless the host of this machine does it: rules with until=, "
                "certificates and the log depend on the clock")  # fmt: skip
         return [warning("clock", "", what, do)]
-    what = _("the kernel says that it is synchronized, to {milliseconds} ms at worst")
+    what = _("the kernel says that the clock is synchronized, with an error of at most {milliseconds} ms")
     return [ok("clock", "", what.format(milliseconds=f"{state.maxerror / 1000:,.0f}"))]
 
 
@@ -252,13 +263,13 @@ def _disk(path: str) -> list[Finding]:
     disk = os.statvfs(there)
     free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail  # the rest is kept for root
     files = disk.f_ffree if os.geteuid() == 0 else disk.f_favail
-    do = _("make room on it; whatever a full disk does not take of a log is lost")
+    do = _("make room on the disk; lines of a log for which there is no room are lost")
     if disk.f_blocks and not free:
-        return [problem("files", path, _("its disk is full"), do)]
+        return [problem("files", path, _("the disk is full"), do)]
     if disk.f_files and not files and there != os.path.realpath(path):
-        return [problem("files", path, _("its disk has no room for another file"), do)]
+        return [problem("files", path, _("the disk has no room for another file"), do)]
     if free < NEARLY_NOTHING * disk.f_blocks:
-        what = _("its disk is nearly full: {size:.1f} MiB are left").format(size=free * disk.f_frsize / (1 << 20))
+        what = _("the disk is nearly full: {size:.1f} MiB are left").format(size=free * disk.f_frsize / (1 << 20))
         return [warning("files", path, what, do)]
     return []
 
@@ -269,7 +280,7 @@ def _permissions(path: str, secret: bool) -> list[Finding]:
     except OSError as error:
         return [untested("files", path, error.strerror or str(error))]
     if stat.S_ISCHR(status.st_mode):  # /dev/null, of those who want no file
-        return [ok("files", path, _("a device, in which no setting stands"))]
+        return [ok("files", path, _("this is a device, in which there is no setting"))]
     found = []
     if status.st_mode & stat.S_IWOTH:
         found.append(problem("files", path, _("every user of this machine can change it"), f"chmod o-w {quote(path)}"))
@@ -277,8 +288,8 @@ def _permissions(path: str, secret: bool) -> list[Finding]:
         what = _("every user of this machine can read the secret in it")
         found.append(problem("files", path, what, f"chmod o-r {quote(path)}"))
     if status.st_uid not in (0, os.geteuid()):
-        what = _("it belongs to user {owner}, who can change it").format(owner=status.st_uid)
-        found.append(warning("files", path, what, _("let it belong to root, or to the gateway's user")))
+        what = _("the file belongs to user {owner}, who can change it").format(owner=status.st_uid)
+        found.append(warning("files", path, what, _("let the file belong to root, or to the gateway's user")))
     mode = f"{stat.S_IMODE(status.st_mode):04o}"
     return found or [ok("files", path, _("mode {mode}, owner {owner}").format(mode=mode, owner=status.st_uid))]
 
@@ -290,8 +301,10 @@ def _run_dir(config: Config) -> Finding:
     except FileNotFoundError:
         parent = pathlib.Path(folder).parent
         if os.access(parent, os.W_OK):
-            return ok("files", folder, _("is made at the start"))
-        return warning("files", folder, _("run-dir is not there, and this user cannot make it"), _(_NO_SOCKET))
+            return ok("files", folder, _("the folder is made when the gateway starts"))
+        return warning(
+            "files", folder, _("the folder run-dir does not exist, and this user cannot make it"), _(_NO_SOCKET)
+        )
     except OSError as error:
         return warning("files", folder, error.strerror or str(error), _(_NO_SOCKET))
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
@@ -301,7 +314,9 @@ def _run_dir(config: Config) -> Finding:
     return ok("files", folder, _("the socket's folder is in order"))
 
 
-_NO_SOCKET = N_("set run-dir to a folder of the gateway's user; without it ogw status and the like find no gateway")
+_NO_SOCKET = N_(
+    "set run-dir to a folder of the gateway's user; without it commands such as `ogw status` find no gateway"
+)
 
 
 def _origin(config: Config, name: str) -> str:

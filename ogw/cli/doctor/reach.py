@@ -141,7 +141,7 @@ class Outside:
                 left = max(until - time.monotonic(), 0.0)
                 results = in_parallel([job.do for job in jobs], AT_A_TIME, left, finished)
                 for job, result in zip(jobs, results, strict=True):
-                    more = [untested(job.area, job.where, late, _("give it longer: --timeout SECONDS"))]
+                    more = [untested(job.area, job.where, late, _("allow more time: --timeout SECONDS"))]
                     found += more if result is None else result
         finally:
             self._dialer.close()
@@ -164,23 +164,23 @@ class Outside:
 
     def _dns_server(self, server: tuple[str, int], where: str, names: Sequence[str]) -> list[Finding]:
         if not names:
-            return [untested("dns", where, _("there is no name to ask it for"))]
+            return [untested("dns", where, _("there is no host name to ask this server for"))]
         answered = ask_server(server, names[0], self._config.dns_timeout)
         if answered is None:
-            what = _("no answer, when asked for {name}").format(name=names[0])
-            do = _("check that server, and the firewalls on the way (UDP and TCP port 53); or set dns-server")
+            what = _("no answer when asked for {name}").format(name=names[0])
+            do = _("check this server, and the firewalls on the way (UDP and TCP port 53); or set dns-server")
             return [problem("dns", where, what, do)]
         if answered.refuses:
-            what = _("no help, when asked for {name}: {why}").format(name=names[0], why=answered.refuses)
-            do = _("let whoever keeps that server answer this machine; or set dns-server")
+            what = _("no useful answer when asked for {name}: {why}").format(name=names[0], why=answered.refuses)
+            do = _("ask the owner of this server to let it answer this machine; or set dns-server")
             return [warning("dns", where, what, do)]
-        what = _("answers in {milliseconds:.0f} ms").format(milliseconds=answered.seconds * 1000)
+        took = f"{answered.seconds * 1000:.0f}"
         if not answered.keeps_case:
-            what = _("{what}; it, or something on the way, changes the letters of names: its answers are easier to "
-                     "forge").format(what=what)  # fmt: skip
-            do = _("update it, or ask another server (dns-server), where the network in between is not yours")
+            what = _("answers in {milliseconds} ms; this server, or something on the way, changes the letters of "
+                     "names, so that answers are easier to forge").format(milliseconds=took)  # fmt: skip
+            do = _("update the server, or set another one (dns-server), unless the network in between is your own")
             return [warning("dns", where, what, do)]
-        return [ok("dns", where, what)]
+        return [ok("dns", where, _("answers in {milliseconds} ms").format(milliseconds=took))]
 
     # Relay proxies.
 
@@ -202,7 +202,9 @@ class Outside:
 
     def _host_behind(self, one: Wanted) -> list[Finding]:
         if self._relays.refused:
-            what = _("not tried: a relay proxy refuses the credentials, and each refusal may count")
+            what = _(
+                "not tried: a relay proxy refused the credentials, and an account may be locked after a few refusals"
+            )
             return [untested("hosts", str(one.target), what)]
         return self._host(one)
 
@@ -231,64 +233,69 @@ class Outside:
         if probed.failure is not None:
             what = _("not reached ({reason}): {detail}").format(reason=probed.failure.token, detail=probed.detail)
             return problem("hosts", where, what, _(REASONS[probed.failure.token].do))
-        reached = _("reached at {address} in {milliseconds:.0f} ms").format(
-            address=probed.address, milliseconds=probed.dial * 1000
-        )
         if not probed.version:
-            what = _("{reached}, but there is no TLS session: {why}").format(reached=reached, why=probed.detail)
+            what = _("reached at {address} in {milliseconds} ms, but there is no TLS session: {why}").format(
+                address=probed.address, milliseconds=f"{probed.dial * 1000:.0f}", why=probed.detail
+            )
             if self._policy.tls.mode is Mode.OFF:
                 return ok("hosts", where, what)
             least = version_name(self._policy.tls.min_version)
             do = _("let the server speak {least} or newer; a firewall in between may be the one that ends it")
             return problem("hosts", where, what, do.format(least=least))
-        return self._with_certificate(where, probed, _("{reached}, {version}").format(
-            reached=reached, version=probed.version.replace("TLSv", "TLS "))
-        )  # fmt: skip
+        return self._with_certificate(where, probed)
 
-    def _with_certificate(self, where: str, probed: Probed, reached: str) -> Finding:
+    def _with_certificate(self, where: str, probed: Probed) -> Finding:
         def read() -> tuple[str, datetime, datetime]:
             certificate = x509.load_der_x509_certificate(probed.certificate)
             begins, ends = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
             return shown(certificate.issuer.rfc4514_string()), begins, ends
 
+        reached = {
+            "address": probed.address,
+            "milliseconds": f"{probed.dial * 1000:.0f}",
+            "version": probed.version.replace("TLSv", "TLS "),
+        }
         try:
             issuer, begins, ends = read_by_others(read)
         except ValueError:
-            return warning("hosts", where, _("{reached}; its certificate cannot be read").format(reached=reached),
-                           _("look at it: openssl s_client"))  # fmt: skip
+            what = _("reached at {address} in {milliseconds} ms, {version}; its certificate cannot be read")
+            do = _("look at the certificate with `openssl s_client`")
+            return warning("hosts", where, what.format(**reached), do)
         if self._youngest is None or begins.timestamp() > self._youngest[0]:
             self._youngest = begins.timestamp(), where
         now = datetime.now(UTC)
         until = ends.strftime("%Y-%m-%d")
         if ends <= now:
-            what = _("{reached}; its certificate ended on {until}").format(reached=reached, until=until)
-            return problem("hosts", where, what, _("tell its owner; and check the clock of this machine"))
+            what = _("reached at {address} in {milliseconds} ms, {version}; its certificate expired on {until}")
+            do = _("tell the owner of the host; and check the clock of this machine")
+            return problem("hosts", where, what.format(**reached, until=until), do)
         if probed.untrusted:
-            what = _("{reached}; this machine does not trust its certificate: {why}; its issuer is {issuer}").format(
-                reached=reached, why=probed.untrusted, issuer=issuer
-            )
-            do = _("if that is not its own issuer, a firewall in between opens TLS sessions: exempt the host there; "
-                   "if it is, clients that trust it are fine")  # fmt: skip
-            return warning("hosts", where, what, do)
+            what = _("reached at {address} in {milliseconds} ms, {version}; this machine does not trust its "
+                     "certificate: {why}; its issuer is {issuer}")  # fmt: skip
+            do = _("if the host does not have its certificate from this issuer, a firewall in between opens TLS "
+                   "sessions: exempt the host there; if it has, clients that trust the issuer have no problem"
+                   )  # fmt: skip
+            return warning("hosts", where, what.format(**reached, why=probed.untrusted, issuer=issuer), do)
         days = (ends - now).days
         if days < SOON:
-            left = ngettext("{days} day", "{days} days", days).format(days=days)
-            what = _("{reached}; its certificate ends in {left}, on {until}").format(
-                reached=reached, left=left, until=until
-            )
-            return warning("hosts", where, what, _("tell its owner, if it is not renewed by itself"))
-        what = _("{reached}, certificate until {until} by {issuer}").format(reached=reached, until=until, issuer=issuer)
-        return ok("hosts", where, what)
+            what = ngettext(
+                "reached at {address} in {milliseconds} ms, {version}; its certificate ends in {days} day ({until})",
+                "reached at {address} in {milliseconds} ms, {version}; its certificate ends in {days} days ({until})",
+                days,
+            ).format(**reached, days=days, until=until)
+            return warning("hosts", where, what, _("tell the owner of the host, unless it is renewed automatically"))
+        what = _("reached at {address} in {milliseconds} ms, {version}, certificate until {until} by {issuer}")
+        return ok("hosts", where, what.format(**reached, until=until, issuer=issuer))
 
     def _not_testable(self) -> list[Finding]:
         if not self._wide:
             return []
         number = len(self._wide)
-        what = ngettext("{number} rule names no single host", "{number} rules name no single host", number).format(
-            number=number
+        what = ngettext(
+            "{number} rule names no single host: {rules}", "{number} rules name no single host: {rules}", number
         )
         listed = ", ".join(str(rule) for rule in self._wide[:MOST_SHOWN]) + (", ..." if number > MOST_SHOWN else "")
-        return [untested("hosts", "", f"{what}: {listed}", _("try one of its hosts: --host HOST"))]
+        return [untested("hosts", "", what.format(number=number, rules=listed), _("try one of the hosts: --host HOST"))]
 
     def _clock(self) -> list[Finding]:
         """A certificate is never made before its time, so the clock cannot be right where it is before one's begin."""
@@ -297,12 +304,12 @@ class Outside:
         begins, where = self._youngest
         behind = begins - time.time()
         if behind > 0:
-            what = _("it is behind by {hours:.1f} hours at least: the certificate of {where} begins later").format(
+            what = _("the clock is at least {hours:.1f} h behind: the certificate of {where} begins later").format(
                 hours=behind / 3600, where=where
             )
             return [problem("clock", "", what, _("set the clock; let chrony or systemd-timesyncd keep it"))]
-        what = _("it is not before the begin of any certificate that was seen (latest: {where}); that it is not ahead "
-                 "was not compared with anything").format(where=where)  # fmt: skip
+        what = _("the clock is not before the begin of any certificate that was seen (the latest: {where}); whether it "
+                 "is ahead is not known").format(where=where)  # fmt: skip
         return [ok("clock", "", what)]
 
 
@@ -324,7 +331,7 @@ def resolv_conf() -> list[tuple[str, int]]:
 
 
 def _no_dns_server(needed: bool) -> list[Finding]:
-    what = _("names no DNS server")
     if needed:
-        return [problem("dns", RESOLV_CONF, what, _("set one there, or set dns-server"))]
-    return [ok("dns", RESOLV_CONF, _("names no DNS server, and none is needed"))]
+        do = _("add a DNS server to the file, or set dns-server")
+        return [problem("dns", RESOLV_CONF, _("the file names no DNS server"), do)]
+    return [ok("dns", RESOLV_CONF, _("the file names no DNS server, and none is needed"))]

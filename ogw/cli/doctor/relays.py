@@ -6,7 +6,7 @@ Credentials that are refused are sent once, whatever else is examined: accounts 
 from typing import Optional
 
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
-from ogw.cli.edit.relay_auth import NAMES, Means, about, chosen, listed, means, what_is_missing
+from ogw.cli.edit.relay_auth import Means, about, chosen, listed, means, what_is_missing
 from ogw.cli.edit.relay_trial import Asked, Verdict, is_refusal, told, try_each, user_of
 from ogw.language.messages import gettext as _
 from ogw.policy.advice import REASONS
@@ -37,7 +37,7 @@ class RelayProxies:
     def ask(self, proxy: RelayProxy) -> list[Finding]:
         target = self._targets[proxy]
         if target is None:
-            what = _("there is no plain host to ask it for; `--host HOST` names one")
+            what = _("there is no single host to ask this relay proxy for; name one: --host HOST")
             return [untested(AREA, str(proxy), what)]
         asked = Asked(proxy, target, ask(self._config, proxy, target))
         if asked.wants:
@@ -68,19 +68,18 @@ class RelayProxies:
     def _judged(self, asked: Asked, verdict: Verdict) -> Finding:
         where, answer = str(asked.proxy), verdict.answer
         if answer is None:
-            return untested(AREA, where, verdict.sentence, _("mend what is wrong with the one that refused them"))
+            return untested(
+                AREA,
+                where,
+                verdict.sentence,
+                _("first correct what is wrong with the relay proxy that refused the credentials"),
+            )
         if not verdict.opens:
             return _failed(where, answer)
-        name = NAMES.get(answer.scheme, answer.scheme)
-        what = _("opens a tunnel to {target} in {milliseconds:.0f} ms, with the credentials").format(
-            target=asked.target, milliseconds=answer.dial * 1000
-        )
-        what += f" ({name})" if name else ""
-        if asked.answer.offered:
-            what += _("; it offers {schemes}").format(schemes=listed(asked.answer.offered))
+        what = _opens(asked, answer)
         best = chosen(asked.answer.offered, self._means(asked))
         if about(answer.scheme, asked.proxy.encrypted) and best not in ("", answer.scheme):
-            what = f"{what}; {about(answer.scheme, asked.proxy.encrypted)}"
+            what = _("{what}; note: {note}").format(what=what, note=about(answer.scheme, asked.proxy.encrypted))
             return warning(AREA, where, what, _("set relay-proxy-auth = {auth}").format(auth=best))
         return ok(AREA, where, what)
 
@@ -92,12 +91,29 @@ def _has_credentials(config: Config, asked: Asked) -> bool:
     return own or bool(tickets)
 
 
+def _opens(asked: Asked, answer: Probed) -> str:
+    """With the credentials: by which scheme, where it has a name, of those that are offered."""
+    what = _("opens a tunnel to {target} in {milliseconds} ms, with the credentials")
+    if answer.scheme and asked.answer.offered:
+        what = _(
+            "opens a tunnel to {target} in {milliseconds} ms, with the credentials ({scheme}); it offers {schemes}"
+        )
+    elif answer.scheme:
+        what = _("opens a tunnel to {target} in {milliseconds} ms, with the credentials ({scheme})")
+    return what.format(
+        target=asked.target,
+        milliseconds=f"{answer.dial * 1000:.0f}",
+        scheme=listed([answer.scheme]),
+        schemes=listed(asked.answer.offered),
+    )
+
+
 def _without_credentials(asked: Asked) -> Finding:
     where, answer = str(asked.proxy), asked.answer
     if answer.failure is not None:
         return _failed(where, answer)
-    what = _("opens a tunnel to {target} in {milliseconds:.0f} ms, without credentials").format(
-        target=asked.target, milliseconds=answer.dial * 1000
+    what = _("opens a tunnel to {target} in {milliseconds} ms, without credentials").format(
+        target=asked.target, milliseconds=f"{answer.dial * 1000:.0f}"
     )
     return ok(AREA, where, what)
 

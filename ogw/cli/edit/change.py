@@ -19,6 +19,7 @@ from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.screen import clean
 from ogw.cli.who import user_name, who
 from ogw.language.messages import gettext as _
+from ogw.language.phrases import every
 from ogw.machine.systemd import systemd_runs
 from ogw.report.events import Event
 from ogw.report.log import Log
@@ -45,7 +46,7 @@ def codes() -> dict[int, str]:
     """What the exit codes of a change mean."""
     told = _("the file was changed, but there is no gateway to --reload: {what}")
     return {
-        OK: _("done, or it was so already"),
+        OK: _("done, or there was nothing to do"),
         FAILED: _("not done: the message says why, and the file is as it was"),
         NO_GATEWAY: told.format(what=_(NO_GATEWAY_MEANS)),
     }
@@ -54,9 +55,9 @@ def codes() -> dict[int, str]:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Those that all commands have which change the file."""
     add_config(parser)
-    parser.add_argument("--reload", action="store_true", help=_("let the running gateway take it at once"))
+    parser.add_argument("--reload", action="store_true", help=_("let the running gateway take the change at once"))
     parser.add_argument("--dry-run", action="store_true", help=_("only say what would change"))
-    parser.add_argument("--json", action="store_true", help=_("say what came of it as JSON"))
+    parser.add_argument("--json", action="store_true", help=_("print the result as JSON"))
     add_run_dir(parser)
 
 
@@ -157,13 +158,13 @@ def _without_gateway(outcome: Outcome, reload: bool, trouble: str) -> list[str]:
     told = []
     if outcome.changed and not _log(outcome):
         told.append(_("no log has a line of this change: no gateway runs, and there is neither a log-file nor a "
-                      "system's log"))  # fmt: skip
-    start = [_("the service is not started; this does it: systemctl start ogw")] if _waits(outcome) else []
+                      "log of the system"))  # fmt: skip
+    start = [_("the service is not running; start it with: systemctl start ogw")] if _waits(outcome) else []
     if not reload:
-        how = _("{path} was changed; no gateway was found that runs, the next one starts with it")
+        how = _("{path} was changed; no running gateway was found: the change takes effect when one starts")
         return [*told, how.format(path=outcome.path), *start]
     if outcome.changed:
-        told.append(_("{path} was changed; a gateway takes it at its start").format(path=outcome.path))
+        told.append(_("{path} was changed; the change takes effect when a gateway starts").format(path=outcome.path))
     return [*told, trouble, *start]
 
 
@@ -177,17 +178,17 @@ def _made(outcome: Outcome) -> list[str]:
         return []
     status = os.stat(outcome.path)
     owner, group = user_name(status.st_uid), _group(status.st_gid)
-    return [_("{path} was made; its owner {owner} and the group {group} may read it, so the gateway must be one of "
-              "them").format(path=outcome.path, owner=owner, group=group)]  # fmt: skip
+    return [_("{path} was made; only its owner {owner} and the group {group} may read it, so the gateway must run "
+              "as one of them").format(path=outcome.path, owner=owner, group=group)]  # fmt: skip
 
 
 def _how(outcome: Outcome, flags: str) -> str:
     """How the running gateway comes to take the change."""
     if late := outcome.needs_restart:
-        return _("{path} was changed; {names} needs a restart of the gateway, the rest `ogw reload{flags}`").format(
-            path=outcome.path, names=", ".join(late), flags=flags
-        )
-    return _("{path} was changed; the running gateway takes it with `ogw reload{flags}`").format(
+        return _(
+            "{path} was changed; restart the gateway for {names}; for the rest `ogw reload{flags}` is enough"
+        ).format(path=outcome.path, names=every(late), flags=flags)
+    return _("{path} was changed; the running gateway takes the change with `ogw reload{flags}`").format(
         path=outcome.path, flags=flags
     )
 
@@ -195,7 +196,7 @@ def _how(outcome: Outcome, flags: str) -> str:
 def _overridden(outcome: Outcome) -> list[str]:
     """Single settings of the change that a variable of this environment beats."""
     return [
-        _("{variable} is set in this environment, and beats the file").format(variable=variable)
+        _("{variable} is set in this environment, and takes precedence over the file").format(variable=variable)
         for name in outcome.names
         for variable in SETTINGS[name].variables
         if not SETTINGS[name].listed and variable in os.environ
@@ -204,19 +205,22 @@ def _overridden(outcome: Outcome) -> list[str]:
 
 def _beaten(by: Mapping[str, str], outcome: Outcome) -> list[str]:
     """Single settings of the change that the running gateway has from a flag or a variable of its own."""
-    told = _("the running gateway was started with {source}, which beats the file: the change has no effect on it")
+    told = _("the running gateway was started with {source}, which takes precedence over the file: the change has no "
+             "effect on it")  # fmt: skip
     return [told.format(source=by[name]) for name in outcome.names if name in by]
 
 
 def _reads_another(reads: Optional[str], path: str, reloaded: bool) -> list[str]:
     """A sentence where the running gateway takes its settings from another file, or, after a reload, from none."""
     if reads is None:
-        told = _("the running gateway does not read {path}; it was started without it, or may not read it")
+        told = _(
+            "the running gateway does not read {path}; it was started without this file, or is not allowed to read it"
+        )
         return [told.format(path=path)] if reloaded and _says_something(path) else []
     if os.path.realpath(reads) == path:
         return []
-    told = _("the running gateway reads {other}, and not {path}; name it: {named}")
-    return [told.format(other=reads, path=path, named=flags(reads).strip())]
+    told = _("the running gateway reads {other}, and not {path}; name that file: {flag}")
+    return [told.format(other=reads, path=path, flag=flags(reads).strip())]
 
 
 def _says_something(path: str) -> bool:

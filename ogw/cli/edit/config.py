@@ -51,7 +51,7 @@ def _get_parser() -> Parser:
         "config get",
         _("Print what the INI file says of a setting, one value a line; `ogw config show` says what is in force."),
         examples=["ogw config get listen-port", "ogw config get allowed-host --json"],
-        codes={OK: _("it is set in the file"), FAILED: _("it is not")},
+        codes={OK: _("the file sets it"), FAILED: _("the file does not set it")},
     )
     offer(made.add_argument("name"), SETTINGS)
     made.add_argument("--json", action="store_true", help=_("as a JSON list"))
@@ -76,12 +76,12 @@ def _get(asked: argparse.Namespace) -> int:
 def _set_parser() -> Parser:
     made = parser_of(
         "config set",
-        _("Set a setting in the INI file; all values of a list are replaced by those given."),
+        _("Set a setting in the INI file; the values given replace all values of a list."),
         examples=["ogw config set listen-port 8081", "ogw config set allowed-client 10.1.0.0/16 10.2.0.0/16 --reload"],
         codes=codes(),
     )
     offer(made.add_argument("name"), SETTINGS)
-    made.add_argument("value", nargs="*", help=_("none makes it empty"))
+    made.add_argument("value", nargs="*", help=_("no value makes the setting empty"))
     add_flags(made)
     made.set_defaults(do=_set)
     return made
@@ -166,7 +166,7 @@ def _path_parser() -> Parser:
         "config path",
         _("Print the path of the INI file that commands edit."),
         examples=["ogw config path"],
-        codes={OK: _("it is there"), FAILED: _("it is not there yet")},
+        codes={OK: _("the file exists"), FAILED: _("the file does not exist yet")},
     )
     add_config(made)
     made.set_defaults(do=_path)
@@ -178,7 +178,7 @@ def _path(asked: argparse.Namespace) -> int:
     print(clean(path))
     if os.path.exists(path):
         return OK
-    print(_("ogw: it is not there yet; the first change makes it"), file=sys.stderr)
+    print(_("ogw: the file does not exist yet; the first change makes it"), file=sys.stderr)
     return FAILED
 
 
@@ -248,7 +248,7 @@ def text_of(path: str) -> IniText:
     try:
         text = IniText(read_ini(path).decode())
         if text.is_foreign:
-            raise Failed(_("{path}: it is no INI file of ogw, since no line of it is [ogw]").format(path=path))
+            raise Failed(_("{path}: this is no INI file of ogw, since it has no line [ogw]").format(path=path))
         return text
     except FileNotFoundError:
         return IniText()

@@ -30,9 +30,9 @@ def parser(name: str) -> Parser:
     made = parser_of(name, _("Edit the list {name} of the INI file, or show it.").format(name=name),
                      examples=[f"ogw {name} {verb}" for verb in ("add ...", "remove ...", "list")])  # fmt: skip
     branch = branches(made, "verb")
-    branch("add", _("add to it"), _add_parser(SETTINGS[name]))
-    branch("remove", _("remove from it"), _remove_parser(SETTINGS[name]))
-    branch("list", _("show it"), _list_parser(SETTINGS[name]))
+    branch("add", _("add to the list"), _add_parser(SETTINGS[name]))
+    branch("remove", _("remove from the list"), _remove_parser(SETTINGS[name]))
+    branch("list", _("show the list"), _list_parser(SETTINGS[name]))
     return made
 
 
@@ -45,7 +45,9 @@ def _add_parser(setting: Setting) -> Parser:
     plain, rich = EXAMPLES[setting.name]
     made = parser_of(
         f"{setting.name} add",
-        _("Add to the list {name} of the INI file. What is there already is said, and left.").format(name=setting.name),
+        _("Add to the list {name} of the INI file. Values that are there already are reported and left.").format(
+            name=setting.name
+        ),
         examples=[f"ogw {setting.name} add {plain} --reload", f"ogw {setting.name} add {rich}"],
         codes=codes(),
         kind=VerbParser,
@@ -71,20 +73,20 @@ def _add(setting: Setting, asked: argparse.Namespace) -> int:
 
 def add_attributes(parser: argparse.ArgumentParser, denied: bool) -> None:
     """The attributes of a host rule as flags."""
-    clients = _("for clients of this network only (may be repeated)")
+    clients = _("only for clients of this network (may be repeated)")
     if not denied:
-        clients = _("for clients of this network, or with this name in their certificate, only (may be repeated)")
+        clients = _("only for clients of this network, or with this name in their certificate (may be repeated)")
     parser.add_argument("--from", dest="clients", action="append", default=[], help=clients,
                         metavar="NETWORK" if denied else "NETWORK|cn:NAME|san:NAME")  # fmt: skip
     if not denied:
         parser.add_argument("--to", action="append", default=[], metavar="NETWORK",
-                            help=_("its addresses may lie in this private network (may be repeated)"))  # fmt: skip
+                            help=_("the host's addresses may lie in this private network (may be repeated)"))  # fmt: skip
         parser.add_argument("--no-server-name", action="store_true",
-                            help=_("TLS sessions without a server name pass"))  # fmt: skip
+                            help=_("allow TLS sessions without a server name"))  # fmt: skip
     parser.add_argument("--until", default="", metavar="TIME",
-                        help=_("ends by itself: 2h, 3d, or 2027-01-31T18:00:00Z"))  # fmt: skip
-    parser.add_argument("--stage", default="", metavar="NAME", help=_("for gateways of this stage alone"))
-    parser.add_argument("--note", default="", metavar="TEXT", help=_("why it is there"))
+                        help=_("when the rule ends: 2h, 3d, or 2027-01-31T18:00:00Z"))  # fmt: skip
+    parser.add_argument("--stage", default="", metavar="NAME", help=_("only for gateways of this stage"))
+    parser.add_argument("--note", default="", metavar="TEXT", help=_("why the rule is there"))
 
 
 def attributes(asked: argparse.Namespace, denied: bool) -> str:
@@ -99,7 +101,7 @@ def attributes(asked: argparse.Namespace, denied: bool) -> str:
         words.append(f"stage={asked.stage}")
     if asked.note:
         if '"' in asked.note or not asked.note.isprintable():
-            raise Wrong(_("a note has neither double quotes nor line breaks or other control characters in it"))
+            raise Wrong(_("a note must not have double quotes, line breaks or other control characters in it"))
         words.append(f'note="{asked.note}"')
     return "".join(f" {word}" for word in words)
 
@@ -110,7 +112,7 @@ def _remove_parser(setting: Setting) -> Parser:
         f"{setting.name} remove",
         _("Remove from the list {name} of the INI file.").format(name=setting.name),
         examples=[f"ogw {setting.name} remove {plain} --reload"],
-        codes={**codes(), FAILED: _("one of them was not there, or nothing could be changed")},
+        codes={**codes(), FAILED: _("one of the values was not in the list, or nothing could be changed")},
         kind=VerbParser,
     )
     offer(made.add_argument("value", nargs="+", metavar=setting.placeholder), setting)
@@ -130,7 +132,7 @@ def _list_parser(setting: Setting) -> Parser:
             name=setting.name
         ),
         examples=[f"ogw {setting.name} list", f"ogw {setting.name} list --all --json"],
-        codes={OK: _("shown, also where it is empty")},
+        codes={OK: _("shown, also if the list is empty")},
         kind=VerbParser,
     )
     made.add_argument("--all", action="store_true", help=_("also from variables, presets and other sources"))

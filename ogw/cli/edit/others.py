@@ -38,7 +38,7 @@ def _sentences(
         denying, allowing = (_other(index, rule, config, removed_from) for index in (denied, allowed))
         # Whoever allows, or takes back what denies, wants it to pass; whoever takes back what allows, that it does not.
         if denying is not None and (name == "allowed-host") == added:
-            told = _("{pattern} is denied, by {rule} ({source}), and denied hosts beat allowed ones")
+            told = _("{pattern} is denied, by {rule} ({source}); denied hosts take precedence over allowed ones")
             yield told.format(pattern=rule.pattern, rule=denying, source=denying.source)
         elif denying is None and allowing is not None and name == "allowed-host" and not added:
             told = _("{pattern} is still allowed, by {rule} ({source})")

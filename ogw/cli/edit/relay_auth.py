@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
+from ogw.language.phrases import either, every
 
 NAMES = {  # as people know them
     "negotiate": "Negotiate",
@@ -58,39 +59,49 @@ def chosen(offered: Sequence[str], has: Means) -> str:
 
 
 def listed(offered: Sequence[str]) -> str:
-    """The schemes for people: Negotiate, NTLM."""
-    return ", ".join(_(NAMES.get(scheme.lower(), scheme)) for scheme in offered) or _("none that has a name")
+    """The schemes for people: Negotiate and NTLM; "" for none."""
+    return every([name_of(scheme) for scheme in offered])
+
+
+def name_of(scheme: str) -> str:
+    """As people know it."""
+    return _(NAMES[scheme.lower()]) if scheme.lower() in NAMES else scheme
 
 
 def about(auth: str, encrypted: bool) -> str:
     """What there is to know of a choice; "" for nothing."""
     if auth == "ntlm":
         return _(
-            "NTLM is weak: who listens can try passwords on what was said; with a keytab, Negotiate has none to guess"
+            "NTLM is weak: whoever records the connection can guess the password; Negotiate with a keytab is safer"
         )
     if auth == "basic" and not encrypted:
-        return _("with Basic the password goes to the relay proxy readable; https:// hides it, where it speaks that")
+        return _(
+            "with Basic the password is sent to the relay proxy unencrypted; use https:// if the relay proxy has it"
+        )
     return ""
 
 
 def maybe_of_windows() -> str:
     """Of a user name with a domain, while nobody knows what the relay proxy offers."""
-    return _("a user name with a domain, as Windows has them, mostly goes with NTLM or Kerberos: where the relay proxy "
-             "answers 407, name the way (--auth ntlm), or set it anew once it can be asked")  # fmt: skip
+    return _("a user name with a domain, as Windows has them, mostly needs NTLM or Kerberos: if the relay proxy "
+             "answers 407, name the scheme (--auth ntlm), or set the relay proxy anew when it is up")  # fmt: skip
 
 
 def what_is_missing(offered: Sequence[str], has: Means) -> str:
     """What to name, where nothing that is there will do."""
     there = {scheme.lower() for scheme in offered}
-    wanted = []
-    if there & {"digest", "basic", "ntlm"} and not has.user:
-        user = "'DOMAIN\\NAME'" if "ntlm" in there else "NAME"
-        wanted.append(_("a user name and a password (--username {user} --password-stdin)").format(user=user))
-    if "negotiate" in there and not has.kerberos:
-        wanted.append(_("a keytab (--auth negotiate --keytab FILE)"))
-    if not wanted and there & has.lacking:
+    wants_user = bool(there & {"digest", "basic", "ntlm"}) and not has.user
+    wants_keytab = "negotiate" in there and not has.kerberos
+    user = "'DOMAIN\\NAME'" if "ntlm" in there else "NAME"
+    if wants_user and wants_keytab:
+        return _("name a user name and a password (--username {user} --password-stdin), or a keytab (--auth negotiate "
+                 "--keytab FILE)").format(user=user)  # fmt: skip
+    if wants_user:
+        return _("name a user name and a password (--username {user} --password-stdin)").format(user=user)
+    if wants_keytab:
+        return _("name a keytab (--auth negotiate --keytab FILE)")
+    if there & has.lacking:
         extras = [f"pip install '{LIBRARIES[auth][1]}'" for auth in NAMES if auth in there & has.lacking]
-        return _("a library is missing: {commands}").format(commands=_(", or ").join(extras))
-    if not wanted:
-        return _("ogw speaks none of them; let it offer Basic, Digest, NTLM or Negotiate to this gateway")
-    return _("name {wanted}").format(wanted=_(", or ").join(wanted))
+        return _("a library is missing: {commands}").format(commands=either(extras))
+    return _("ogw supports no scheme that the relay proxy offers; let the relay proxy offer Basic, Digest, NTLM or "
+             "Negotiate to this gateway")  # fmt: skip

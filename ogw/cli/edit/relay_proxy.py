@@ -36,7 +36,7 @@ def _get_parser() -> Parser:
         "relay-proxy get",
         _("Show the relay proxies of the INI file; credentials are hidden."),
         examples=["ogw relay-proxy get", "ogw relay-proxy get --json"],
-        codes={OK: _("there is one"), FAILED: _("there is none: targets are dialed straight")},
+        codes={OK: _("there is a relay proxy"), FAILED: _("there is no relay proxy: targets are dialed directly")},
     )
     made.add_argument("--json", action="store_true", help=_("as JSON"))
     add_config(made)
@@ -59,7 +59,7 @@ def show(path: str, as_json: bool = False) -> int:
             for value in values:
                 print(f"{name} = {value}")
         if not found[URL.name]:
-            print(_("ogw: no relay proxy: targets are dialed straight"), file=sys.stderr)
+            print(_("ogw: there is no relay proxy: targets are dialed directly"), file=sys.stderr)
     return OK if found[URL.name] else FAILED
 
 
@@ -67,10 +67,11 @@ def _set_parser() -> Parser:
     made = parser_of(
         "relay-proxy set",
         _(
-            "Go out through a proxy; further ones are for when it fails, or for the hosts that a for= behind a URL "
-            "names. Each is asked what it offers, without credentials, and then tried; without --auth the strongest "
-            "way that can be used with what is named here is taken. The password is read from standard input, or "
-            "stands in a file, and goes into a file of its own beside the INI file that only its owner can read."
+            "Let the gateway dial targets through a relay proxy; further ones are for when the first one fails, or for "
+            "the hosts that a for= behind a URL names. Each is asked what it offers, without credentials, and then "
+            "tried; without --auth the strongest scheme is used that the credentials named here allow. The password "
+            "is read from standard input or from a file, and goes into a file of its own beside the INI file, which "
+            "only its owner can read."
         ),
         examples=[
             "ogw relay-proxy set http://proxy.example.com:3128 --reload",
@@ -87,14 +88,20 @@ def _set_parser() -> Parser:
         metavar="URL",
         help=_("http://, https://, socks5:// or socks5h://; with for=RULES behind it for these targets alone"),
     )
-    made.add_argument("--auth", choices=AUTHS, default="", help=_("how it is to know the gateway"))
+    made.add_argument(
+        "--auth", choices=AUTHS, default="", help=_("how the gateway authenticates itself to the relay proxy")
+    )
     made.add_argument("--username", default="", metavar="NAME", help=_("DOMAIN\\NAME for NTLM"))
     made.add_argument("--password-stdin", action="store_true", help=_("read the password from standard input"))
     made.add_argument("--password-file", default="", metavar="FILE", help=_("the password is in this file"))
     made.add_argument("--keytab", default="", metavar="FILE", help=_("the gateway's key for Kerberos is in this file"))
-    made.add_argument("--principal", default="", metavar="NAME", help=_("which one in the keytab (the first)"))
-    made.add_argument("--ticket-cache", default="", metavar="CACHE", help=_("or its tickets are in this cache"))
-    made.add_argument("--no-try", action="store_true", help=_("ask and try nobody"))
+    made.add_argument(
+        "--principal", default="", metavar="NAME", help=_("the principal in the keytab (default: the first one)")
+    )
+    made.add_argument(
+        "--ticket-cache", default="", metavar="CACHE", help=_("the gateway's tickets for Kerberos are in this cache")
+    )
+    made.add_argument("--no-try", action="store_true", help=_("do not ask or try the relay proxies"))
     add_flags(made)
     made.set_defaults(do=_set)
     return made
@@ -125,13 +132,13 @@ def _wrong_with(asked: argparse.Namespace) -> str:
     if asked.password_stdin and asked.password_file:
         return _("--password-stdin and --password-file do not go together")
     if (asked.password_stdin or asked.password_file) and not asked.username:
-        return _("--username: name it, too")
+        return _("--username is missing: it is needed with the password")
     if asked.auth in BY_PASSWORD and (asked.keytab or asked.ticket_cache):
-        return _("--keytab, --ticket-cache: they go with --auth negotiate, not with {auth}").format(auth=asked.auth)
+        return _("--keytab and --ticket-cache go with --auth negotiate, not with {auth}").format(auth=asked.auth)
     if asked.keytab and asked.ticket_cache:
         return _("--keytab and --ticket-cache do not go together")
     if asked.principal and not (asked.keytab or asked.ticket_cache):
-        return _("--keytab: name it, too; there is a principal for it")
+        return _("--keytab is missing: it is needed with --principal")
     return ""
 
 
@@ -156,23 +163,26 @@ def from_stdin() -> str:
         raise Failed(_("there is no standard input to read the password from; nothing was changed"))
     try:
         if sys.stdin.isatty():
-            password = getpass.getpass(_("Password of the relay proxy: "))
+            prompt = _("Password of the relay proxy:")
+            password = getpass.getpass(f"{prompt} ")
         else:
             password = kept.password_in(sys.stdin.buffer.readline(2 * kept.LARGEST))
-        if not password:
-            raise ValueError(_("is empty"))
-        return password
-    except (EOFError, ValueError) as error:
-        why = error if isinstance(error, ValueError) else _("is missing")
-        raise Failed(_("standard input: the password {why}; nothing was changed").format(why=why)) from None
+    except EOFError:
+        raise Failed(_("standard input: the password is missing; nothing was changed")) from None
+    except ValueError as error:
+        message = _("standard input: the password cannot be used: {mistake}; nothing was changed")
+        raise Failed(message.format(mistake=error)) from None
+    if not password:
+        raise Failed(_("standard input: the password is empty; nothing was changed"))
+    return password
 
 
 def _clear_parser() -> Parser:
     made = parser_of(
         "relay-proxy clear",
-        _("Dial targets straight: take the relay proxies and their credentials out of the INI file."),
+        _("Dial targets directly: take the relay proxies and their credentials out of the INI file."),
         examples=["ogw relay-proxy clear --reload"],
-        codes={**codes(), FAILED: _("there was none, or nothing could be changed")},
+        codes={**codes(), FAILED: _("there was no relay proxy, or nothing could be changed")},
     )
     add_flags(made)
     made.set_defaults(do=_clear)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Optional
 
-from ogw.cli.edit.relay_auth import NAMES, Means, about, chosen, listed, maybe_of_windows, means, what_is_missing
+from ogw.cli.edit.relay_auth import Means, about, chosen, listed, maybe_of_windows, means, name_of, what_is_missing
 from ogw.cli.edit.relay_wish import AUTH, URL, Wish, use
 from ogw.language.messages import gettext as _
 from ogw.policy.decision import Reason
@@ -73,6 +73,8 @@ def told(asked: Asked) -> str:
             proxy=asked.proxy, target=asked.target
         )
     if asked.answer.status == 407:
+        if not asked.answer.offered:
+            return _("{proxy} wants credentials, but offers no scheme to send them").format(proxy=asked.proxy)
         schemes = listed(asked.answer.offered)
         return _("{proxy} wants credentials, and offers {schemes}").format(proxy=asked.proxy, schemes=schemes)
     if asked.wants:
@@ -100,9 +102,9 @@ def choice(all_asked: Sequence[Asked], has: Means) -> tuple[str, list[str]]:
     if not auth:
         return "", [what_is_missing(offered, has)]
     if auth == "ntlm" and has.has_domain:
-        return auth, [_("taken is NTLM (relay-proxy-auth): the user name has a domain, as Windows has them")]
-    said = _("taken is {name} (relay-proxy-auth): of what is offered, the best with what is at hand")
-    return auth, [said.format(name=_(NAMES[auth]))]
+        return auth, [_("NTLM is used (relay-proxy-auth): the user name has a domain, as Windows has them")]
+    said = _("{scheme} is used (relay-proxy-auth): the best scheme that is offered and for which there are credentials")
+    return auth, [said.format(scheme=name_of(auth))]
 
 
 def notes(auth: str, all_asked: Sequence[Asked]) -> list[str]:
@@ -134,7 +136,9 @@ def try_each(config: Config, all_asked: Sequence[Asked]) -> list[Verdict]:
         if not one.wants:
             verdicts.append(Verdict(one.answer.failure is None, told(one)))
         elif refused and not own:
-            what = _("{proxy} was not tried: the credentials were refused already, and each refusal may count")
+            what = _(
+                "{proxy} was not tried: the credentials were refused already, and a few refusals may lock the account"
+            )
             verdicts.append(Verdict(False, what.format(proxy=one.proxy)))
         else:
             answer = try_out(config, one.proxy, one.target)
@@ -151,9 +155,10 @@ def is_refusal(answer: Probed) -> bool:
 def _verdict(asked: Asked, answer: Probed) -> Verdict:
     if answer.failure is not None:
         return Verdict(False, answer.detail, answer)
-    what = _("{proxy} opens a tunnel to {target}").format(proxy=asked.proxy, target=asked.target)
-    scheme = f" ({_(NAMES.get(answer.scheme, answer.scheme))})" if answer.scheme else ""
-    return Verdict(True, what + scheme, answer)
+    what = _("{proxy} opens a tunnel to {target}")
+    if answer.scheme:
+        what = _("{proxy} opens a tunnel to {target} ({scheme})")
+    return Verdict(True, what.format(proxy=asked.proxy, target=asked.target, scheme=name_of(answer.scheme)), answer)
 
 
 class Trial:
@@ -186,8 +191,8 @@ class Trial:
                 editor.set(AUTH, [auth])
         said += notes(auth, all_asked)
         verdicts = try_all(replace(config, relay_proxy_auth=auth or AUTH.default), all_asked)
-        written = _("{what}; written all the same")
-        said += [one.sentence if one.opens else written.format(what=one.sentence) for one in verdicts]
+        written = _("written although the trial failed: {error}")
+        said += [one.sentence if one.opens else written.format(error=one.sentence) for one in verdicts]
         for sentence in said:
             editor.say(sentence)
         self.told["relay_proxies"] = [

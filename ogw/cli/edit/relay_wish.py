@@ -70,7 +70,7 @@ def forget(editor: Editor, ini: str) -> bool:
 def _forget_files(editor: Editor, ini: str, needed: dict[str, str]) -> None:
     """A password's file that we made goes when it is used no more; somebody else's stays, and so does a keytab."""
     ours = kept.beside(ini)
-    told = {FILE: _("{file} with the password stays; delete it if nobody else needs it"),
+    told = {FILE: _("the file {file} with the password stays; delete it if nobody else needs it"),
             KEYTAB: _("the keytab {file} stays; delete it if nobody else needs it")}  # fmt: skip
     for setting, sentence in told.items():
         for entry in editor.entries(setting):
@@ -88,10 +88,10 @@ def _keep(editor: Editor, ini: str, password: str) -> str:
     try:
         credentials("", password)
         data = password.encode() + b"\n"
-        if not password or len(data) > kept.LARGEST:
-            raise ValueError(_("is empty or too long"))
     except ValueError as error:
-        raise WrongValue(_("the password {error}").format(error=error)) from None
+        raise WrongValue(_("the password cannot be used: {mistake}").format(mistake=error)) from None
+    if not password or len(data) > kept.LARGEST:
+        raise WrongValue(_("the password is empty or too long"))
     with _writing(path):
         before = kept.data_of(path)
     if before != data:

@@ -56,8 +56,8 @@ def parser() -> Parser:
             "ogw sign --check hosts.txt --with ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
         ],
         codes={
-            OK: _("signed; the key was made; the signature is good"),
-            FAILED: _("not so, and nothing was written; the message says why"),
+            OK: _("the list was signed, the key was made, or the signature is good"),
+            FAILED: _("not done, or the signature is not good; the message says why, and nothing was written"),
             WRONG: _("the command line is wrong"),
         },
         usage="ogw sign LIST --key FILE [--name NAME] [--serial N] [--expires TIME]\n"
@@ -71,13 +71,13 @@ def parser() -> Parser:
     what.add_argument(
         "--new-key", metavar="FILE", help=_("make a key: the private one goes into this file, the public one is shown")
     )
-    what.add_argument("--show-key", metavar="FILE", help=_("show the public key to the private one in this file"))
-    about = _("what gateways know the list as: the last part of its URL, or what stands behind the # of it "
-              "(default: the name of the file)")  # fmt: skip
+    what.add_argument("--show-key", metavar="FILE", help=_("show the public key of the private one in this file"))
+    about = _("the name that gateways know the list by: the last part of its URL, or what stands behind the # "
+              "in it (default: the name of the file)")  # fmt: skip
     made.add_argument("--name", default="", help=about)
-    about = _("higher than that of every list before (default: the seconds since 1970)")
+    about = _("the serial number, higher than that of every version before (default: the seconds since 1970)")
     made.add_argument("--serial", type=_serial, metavar="NUMBER", help=about)
-    about = _("from then on gateways take it no more: 7d, or 2027-01-31T18:00:00Z (default: {usual})")
+    about = _("when the signature expires: 7d, or 2027-01-31T18:00:00Z (default: {usual})")
     made.add_argument("--expires", type=_expiry, default=USUAL, metavar="TIME", help=about.format(usual=USUAL))
     about = _("--check: a public key that may have signed it; may be repeated")
     made.add_argument("--with", dest="keys", type=_key, action="append", default=[], metavar="KEY", help=about)
@@ -95,7 +95,7 @@ def parser() -> Parser:
 def run(asked: argparse.Namespace) -> int:
     makes = asked.new_key or asked.show_key
     if makes and asked.list:
-        parser().error(_("{list} is not needed there").format(list=asked.list))
+        parser().error(_("{list}: no list is needed with --new-key or --show-key").format(list=asked.list))
     if not makes and not asked.list:
         parser().error(_("name the list, or --new-key FILE"))
     if not makes and not asked.check and not asked.key:
@@ -130,11 +130,11 @@ def _sign(asked: argparse.Namespace) -> int:
     name, body = _name(asked), _list(asked)
     key = read_key(asked.key, asked.passphrase_file)
     if is_open_to_all(asked.key):
-        told = _("ogw: every user of this machine can read {path}, and so sign lists; chmod 600 it")
+        told = _("ogw: every user of this machine can read {path}, and so sign lists; protect it: chmod 600 {path}")
         print(told.format(path=shown(asked.key)), file=sys.stderr)
     expires = asked.expires()
     if expires <= time.time():
-        raise Wrong(_("--expires: {time} is over").format(time=time_text(expires)))
+        raise Wrong(_("--expires: {time} is in the past").format(time=time_text(expires)))
     path = asked.list + SUFFIX
     word = public_word(key)
     serial = _serial_of(path, body, word, asked.serial)
@@ -152,7 +152,7 @@ def _name(asked: argparse.Namespace) -> str:
     """Raises Wrong."""
     name = asked.name or os.path.basename(asked.list)
     if not NAME.match(name):
-        told = _("--name: {name} is no name of a list; it has letters, digits, dots, - and _, at most 100")
+        told = _("--name: {name} is no name of a list; a name has at most 100 letters, digits, dots, - and _")
         raise Wrong(told.format(name=ascii(name)))
     return str(name)
 
@@ -168,9 +168,8 @@ def _list(asked: argparse.Namespace) -> bytes:
         raise Failed(f"{place}: {error.strerror}") from None
     except BadList as bad:
         lines = "\n".join(clean(one) for one in bad.mistakes)
-        raise Failed(
-            _("{mistakes}\nno gateway would take this list; nothing was signed").format(mistakes=lines)
-        ) from None
+        told = _("no gateway would take this list; nothing was signed")
+        raise Failed(f"{lines}\n{told}") from None
     if not rules:
         raise Failed(_("{place}: the list has no host rule in it; nothing was signed").format(place=place))
     return body
@@ -210,7 +209,7 @@ def _check(asked: argparse.Namespace) -> int:
     if signature.expires <= time.time():
         told = _("{list}: its signature expired at {time}")
         raise Failed(told.format(list=shown(asked.list), time=time_text(signature.expires)))
-    print(_("good: {told}").format(told=_told(signature)))
+    print(_("the signature is good: {about}").format(about=_told(signature)))
     return OK
 
 
@@ -246,7 +245,9 @@ def _expiry(text: str) -> Callable[[], float]:
     try:
         until = float(int(_taken(parse_time, text)))
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(_("{error}, or 30d for so long from now on").format(error=error)) from None
+        raise argparse.ArgumentTypeError(
+            _("{error}; a time from now on is written as 30d").format(error=error)
+        ) from None
     return lambda: until
 
 

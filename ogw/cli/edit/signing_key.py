@@ -82,11 +82,14 @@ def read_passphrase(file: str, path: str, twice: bool = False) -> bytes:
         if file:
             typed = read_password(file)
         elif sys.stdin is not None and sys.stdin.isatty():
-            typed = getpass.getpass(_("Passphrase of {path}: ").format(path=shown(path)))
-            if twice and getpass.getpass(_("Once more: ")) != typed:
-                raise Failed(_("the two are not the same; nothing was made"))
+            first, again = _("Passphrase of {path}:").format(path=shown(path)), _("The passphrase once more:")
+            typed = getpass.getpass(f"{first} ")
+            if twice and getpass.getpass(f"{again} ") != typed:
+                raise Failed(_("the two passphrases are not the same; no key was made"))
         else:
-            told = _("{path} has a passphrase, and nobody is here to type it; name a file: --passphrase-file FILE")
+            told = _(
+                "{path} needs a passphrase, and there is no terminal to type it at; name a file: --passphrase-file FILE"
+            )
             raise Failed(told.format(path=shown(path)))
     except EOFError:
         raise Failed(_("no passphrase was typed")) from None

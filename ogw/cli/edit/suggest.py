@@ -22,7 +22,7 @@ from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean, count
 from ogw.language.messages import gettext as _
-from ogw.language.messages import ngettext
+from ogw.language.messages import ngettext, pgettext
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
 from ogw.report.recorded import Form, NotRead, Recorded, Recording
@@ -56,7 +56,7 @@ def parser() -> Parser:
             "journalctl -u ogw --since today | ogw suggest - --apply",
         ],
         codes={
-            OK: _("done, also where there is nothing to suggest"),
+            OK: _("done, also if there is nothing to suggest"),
             FAILED: _("a log cannot be read, a file not written, the reload was refused, or the answer was no"),
             WRONG: _("the command line or the configuration is wrong"),
             NO_GATEWAY: _(NO_GATEWAY_MEANS),
@@ -64,11 +64,11 @@ def parser() -> Parser:
     )
     made.add_argument("logs", metavar="LOG", nargs="*", help=_("a log; - is standard input"))
     made.add_argument("--apply", action="store_true", help=_("ask, and add the rules to the INI file"))
-    made.add_argument("--reload", action="store_true", help=_("and let the running gateway take them at once"))
+    made.add_argument("--reload", action="store_true", help=_("let the running gateway take the added rules at once"))
     made.add_argument("--yes", action="store_true", help=_("do not ask"))
-    about = _("rules for the clients that asked, with from=: by their name, if they have one")
+    about = _("make rules only for the clients that asked (from=): by their name, if they have one")
     made.add_argument("--per-client", action="store_true", help=about)
-    about = _("only refusals since then: 2h, 3d, or a time such as 2026-11-24T10:00:00Z")
+    about = _("only refusals since that time: 2h, 3d, or a time such as 2026-11-24T10:00:00Z")
     made.add_argument("--since", metavar="TIME", type=_since, help=about)
     made.add_argument("--json", action="store_true", help=_("as JSON"))
     about = _("the INI file: what it allows is not suggested, and --apply adds to it (default: OGW_CONFIG, or {file})")
@@ -81,7 +81,7 @@ def parser() -> Parser:
 
 def run(asked: argparse.Namespace) -> int:
     if (asked.reload or asked.yes) and not asked.apply:
-        parser().error(_("--reload and --yes say how to --apply; without it nothing is changed"))
+        parser().error(_("--reload and --yes go with --apply; without --apply nothing is changed"))
     if asked.json and asked.apply:
         parser().error(_("--json and --apply do not go together"))
     gateway = gateway_of(asked)
@@ -142,10 +142,18 @@ def _learn(learner: Learner, logs: list[str], since: Optional[float], gateway: G
             _take(learner, _recorded(recording, log), since)
         _tell_of(recording)
     if learner.strange:
-        message = _("ogw: {number} refusals name no client or target that there could be; they were left out")
+        message = ngettext(
+            "ogw: {number} refusal was left out: its client or target cannot exist",
+            "ogw: {number} refusals were left out: their clients or targets cannot exist",
+            learner.strange,
+        )
         print(message.format(number=count(learner.strange)), file=sys.stderr)
     if learner.beyond:
-        message = _("ogw: {number} refusals were left out: more than {most} different ones; --since takes fewer")
+        message = ngettext(
+            "ogw: {number} refusal was left out: there are more than {most} different ones; --since takes fewer",
+            "ogw: {number} refusals were left out: there are more than {most} different ones; --since takes fewer",
+            learner.beyond,
+        )
         print(message.format(number=count(learner.beyond), most=count(MOST)), file=sys.stderr)
 
 
@@ -182,7 +190,9 @@ def _recorded(recording: Recording, log: str) -> Iterator[Recorded]:
             for one in recording.read(file):
                 yield one if one.gateway else replace(one, gateway=_ROTATED.sub("", name))
     except EOFError:
-        raise Failed(_("{log}: it ends in the middle, so that gzip cannot unpack it").format(log=name)) from None
+        raise Failed(
+            _("{log}: the end of the file is missing, so that gzip cannot unpack it").format(log=name)
+        ) from None
     except NotRead as error:
         raise Failed(_not_read(log, error.form)) from None
     except OSError as error:
@@ -190,7 +200,7 @@ def _recorded(recording: Recording, log: str) -> Iterator[Recorded]:
 
 
 def _not_read(log: str, form: Form) -> str:
-    message = _("{log}: it is {form}, which ogw does not read; `{command}` does, with the flags that you gave")
+    message = _("{log}: ogw does not read this form ({form}); use `{command}`, with the flags that you gave")
     if log == "-":
         way, name = f"... | {form.command} | ogw suggest -", _("standard input")
     else:
@@ -203,12 +213,20 @@ def _opened(log: str) -> BufferedReader:
 
 
 def _tell_of(recording: Recording) -> None:
-    message = ngettext("ogw: {refusals} of {lines} line tells of a refusal", "ogw: {refusals} of {lines} lines tell of "
-                       "a refusal", recording.lines)  # fmt: skip
-    message = message.format(refusals=count(recording.refusals), lines=count(recording.lines))
+    message = ngettext(
+        "ogw: {refusals} of {lines} line tells of a refusal",
+        "ogw: {refusals} of {lines} lines tell of a refusal",
+        recording.lines,
+    )
     if recording.unreadable:
-        message += _(", {unreadable} could not be read").format(unreadable=count(recording.unreadable))
-    print(message, file=sys.stderr)
+        message = ngettext(
+            "ogw: {refusals} of {lines} line tells of a refusal, {unreadable} could not be read",
+            "ogw: {refusals} of {lines} lines tell of a refusal, {unreadable} could not be read",
+            recording.lines,
+        )
+    numbers = (recording.refusals, recording.lines, recording.unreadable)
+    refusals, all_lines, unreadable = map(count, numbers)
+    print(message.format(refusals=refusals, lines=all_lines, unreadable=unreadable), file=sys.stderr)
 
 
 # What comes of it.
@@ -219,14 +237,18 @@ def _show(found: Suggestions) -> None:
     if not found.rules:
         message = _("ogw: there is no rule to suggest")
         if found.allowed:
-            message += _("; what was refused {number} times is allowed by now").format(number=count(found.allowed))
-        print(message, file=sys.stderr)
+            message = ngettext(
+                "ogw: there is no rule to suggest; what was refused {number} time is allowed by now",
+                "ogw: there is no rule to suggest; what was refused {number} times is allowed by now",
+                found.allowed,
+            )
+        print(message.format(number=count(found.allowed)), file=sys.stderr)
 
 
 def _agrees(number: int, file: str, stdin_is_log: bool) -> bool:
     """Ask at the terminal. Raises Failed where there is none."""
-    question = ngettext("Add this rule to {file}? [y/N] ", "Add these {number} rules to {file}? [y/N] ", number)
-    question = question.format(number=number, file=file)
+    question = ngettext("Add this rule to {file}? [y/N]", "Add these {number} rules to {file}? [y/N]", number)
+    question = f"{question.format(number=number, file=file)} "
     answer = ""
     try:
         sys.stdout.flush()
@@ -241,7 +263,12 @@ def _agrees(number: int, file: str, stdin_is_log: bool) -> bool:
             raise OSError
     except (OSError, UnicodeDecodeError):
         raise Wrong(_("nothing was added: there is no terminal to ask at; --yes adds them without asking")) from None
-    if answer.strip().lower() in ("y", "yes", _("y"), _("yes")):
+    if answer.strip().lower() in (
+        "y",
+        "yes",
+        pgettext("answer to a question", "y"),
+        pgettext("answer to a question", "yes"),
+    ):
         return True
     print(_("ogw: nothing was added"), file=sys.stderr)
     return False

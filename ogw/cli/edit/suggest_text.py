@@ -18,66 +18,75 @@ MOST_LISTED = 20  # of what is not suggested
 def lines(found: Suggestions) -> Iterator[str]:
     """A rule a line, indented as values of allowed-host are; all else is a comment of the INI file."""
     for one in found.rules:
-        yield f"# {_told(one.refused)}{_seen(one.refused) if found.several else ''}"
+        seen = _seen(one.refused) if found.several else ""
+        yield f"# {_told(one.refused)}{seen and '; '}{seen}"
         yield f"    {one.rule}"
     for parent, number in found.families().items():
-        message = _(
-            "# {number} of these are below {parent}: *.{parent} would cover them, and every other name below it"
+        message = ngettext(
+            "{number} of these rules is below {parent}: *.{parent} would cover it, and every other name there",
+            "{number} of these rules are below {parent}: *.{parent} would cover them, and every other name there",
+            number,
         )
-        yield message.format(number=number, parent=parent)
-    yield from _others(found)
+        yield f"# {message.format(number=number, parent=parent)}"
+    yield from (f"# {note}" for note in _others(found))
 
 
 def _others(found: Suggestions) -> Iterator[str]:
     notes = [
-        _("# no rule for {target}: the denied hosts name it; {refused}").format(target=target, refused=_told(refused))
+        _("no rule for {target}: the denied hosts name it ({refused})").format(target=target, refused=_told(refused))
         for target, refused in found.denied.items()
     ]
     notes += [
-        _("# no rule for {target}: {detail}. You decide whether it may lead there; {refused}").format(
+        _("no rule for {target}: {detail}; you decide whether the name may lead there ({refused})").format(
             target=target, detail=_cut(refused.detail), refused=_told(refused)
         )
         for target, refused in found.addresses.items()
     ]
     notes += [
-        _("# no rule for client {client}, allowed-client has it not: allowed-client = {client} would; {times}").format(
-            client=client, times=_times(refused)
-        )
+        _(
+            "no rule for client {client}, which is not in allowed-client: add allowed-client = {client} ({times})"
+        ).format(client=client, times=_times(refused))
         for client, refused in found.clients.items()
     ]
     yield from notes[:MOST_LISTED]
     if len(notes) > MOST_LISTED:
-        yield _("# and {number} more for which there is no rule; --json has all").format(
-            number=len(notes) - MOST_LISTED
+        more = len(notes) - MOST_LISTED
+        message = ngettext(
+            "no rule for {number} more target or client; --json has all",
+            "no rule for {number} more targets or clients; --json has all",
+            more,
         )
+        yield message.format(number=more)
 
 
 def _told(refused: Tally) -> str:
     named = ", ".join(client for client, _count in refused.clients.most_common(NAMED_CLIENTS))
+    clients = _("clients: {clients}")
     if (more := len(refused.clients) - NAMED_CLIENTS) > 0:
-        named = ngettext("{named} and {more} more client", "{named} and {more} more clients", more).format(
-            named=named, more=count(more)
-        )
-    return _("{times}, by {clients}").format(times=_times(refused), clients=named)
+        clients = ngettext("clients: {clients} and {number} more", "clients: {clients} and {number} more", more)
+    return f"{_times(refused)}; {clients.format(clients=named, number=count(more))}"
 
 
 def _seen(refused: Tally) -> str:
-    """By which gateways, as the end of a line."""
+    """By which gateways; "" where they have no names."""
     counts = refused.gateways
     named = ", ".join(clean(gateway) for gateway, _count in counts.most_common(NAMED_GATEWAYS))
+    gateways = _("gateways: {gateways}")
     if (more := len(counts) - NAMED_GATEWAYS) > 0:
-        named = _("{named} and {more} more").format(named=named, more=count(more))
-    return _("; seen by {gateways}").format(gateways=named) if named else ""
+        gateways = ngettext("gateways: {gateways} and {number} more", "gateways: {gateways} and {number} more", more)
+    return gateways.format(gateways=named, number=count(more)) if named else ""
 
 
 def _times(refused: Tally) -> str:
-    times = ngettext("asked for once", "asked for {count} times", refused.count).format(count=count(refused.count))
+    number = refused.count
     first, last = _moment(refused.first), _moment(refused.last)
     if first is None or last is None:
-        return times
-    if first == last:
-        return _("{times}, {first}").format(times=times, first=first)
-    return _("{times}, {first} to {last}").format(times=times, first=first, last=last)
+        told = ngettext("asked for once", "asked for {count} times", number)
+    elif first == last:
+        told = ngettext("asked for once, {time}", "asked for {count} times, {time}", number)
+    else:
+        told = ngettext("asked for once, {first} to {last}", "asked for {count} times, {first} to {last}", number)
+    return told.format(count=count(number), time=first, first=first, last=last)
 
 
 def _moment(seconds: Optional[float]) -> Optional[str]:

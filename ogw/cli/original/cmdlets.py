@@ -25,6 +25,7 @@ from ogw.cli.live.orders import reloaded, tell_of_reload
 from ogw.cli.original.powershell import Unreadable, Word, statements
 from ogw.cli.parser import Parser
 from ogw.language.messages import gettext as _
+from ogw.language.phrases import either, every, with_hint
 from ogw.settings.editing import Editor, split
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS
@@ -85,7 +86,7 @@ class Cmdlet(NamedTuple):
     @property
     def usage(self) -> str:
         if self.anything:
-            return _("{name} ...").format(name=self.name)
+            return f"{self.name} ..."
         words = [f"-{one[:-1]} {one[:-1].upper()}" if one.endswith("!") else f"[-{one} {one.upper()}]"
                  for one in self.parameters]  # fmt: skip
         return " ".join([self.name, *words])
@@ -96,9 +97,9 @@ def key_of(call: Call) -> tuple[str, Setting]:
     found = KEYS.get(call.get("Name").lower())
     if found is None:
         message = _(
-            "the key {key} is unknown to ogw, which has {known} of the original's; `ogw config show` lists its own"
+            "ogw does not know the key {key}; of the original's keys it knows {known}; `ogw config show` lists its own"
         )
-        known = ", ".join(name for name, _setting in KEYS.values())
+        known = every([name for name, _setting in KEYS.values()])
         raise NotUnderstood(message.format(key=ascii(call.get("Name")), known=known))
     return found
 
@@ -225,17 +226,21 @@ def parsed(words: Sequence[str]) -> Call:
             if rest and (isinstance(rest[0], Word) or not _PARAMETER.match(rest[0])):
                 value = rest.pop(0)
             elif not match[2]:
-                raise NotUnderstood(_("-{name} has no value behind it").format(name=name))
+                raise NotUnderstood(_("-{name} needs a value").format(name=name))
         if name not in VALUED:
             call.values[name] = value or ""
     open_ = [name for name in names if name not in call.values]
     if len(loose) > len(open_):
-        raise NotUnderstood(_("{word} is too much; it is {usage}").format(
-            word=_shown(cmdlet, loose[len(open_)]), usage=cmdlet.usage))  # fmt: skip
+        message = _("{word} is too much; the cmdlet is used as {usage}")
+        if "Password" in cmdlet.parameters:  # a word that has no place is perhaps one
+            message = _("there is a word too much; the cmdlet is used as {usage}")
+        raise NotUnderstood(message.format(word=ascii(loose[len(open_)]), usage=cmdlet.usage))
     call.values.update(zip(open_, loose, strict=False))
     for one in cmdlet.parameters:
         if one.endswith("!") and one[:-1] not in call.values:
-            raise NotUnderstood(_("-{name} is missing; it is {usage}").format(name=one[:-1], usage=cmdlet.usage))
+            raise NotUnderstood(
+                _("-{name} is missing; the cmdlet is used as {usage}").format(name=one[:-1], usage=cmdlet.usage)
+            )
         if one.endswith("!") and not call.get(one[:-1]) and one != "Address!":
             raise NotUnderstood(_("-{name} is empty").format(name=one[:-1]))
     call.meant()  # raises what is wrong with the values together
@@ -247,33 +252,28 @@ def _cmdlet(word: str) -> Cmdlet:
     if word.lower() in found:
         return found[word.lower()]
     near = difflib.get_close_matches(word.lower(), list(found), 3, 0.75)
-    hint = _("; did you mean {names}?").format(names=_(" or ").join(found[one].name for one in near)) if near else ""
-    raise NotUnderstood(_("{word} is none of the original's cmdlets{hint}").format(word=ascii(word), hint=hint))
+    mistake = _("{word} is none of the original's cmdlets").format(word=ascii(word))
+    raise NotUnderstood(with_hint(mistake, [found[one].name for one in near]))
 
 
 def _parameter(cmdlet: Cmdlet, names: Sequence[str], typed: str) -> str:
     """Its whole name; a shorter one will do where no other begins with it."""
-    every = [*names, *SWITCHES, *VALUED]
-    exact = [name for name in every if name.lower() == typed.lower()]
-    fitting = exact or [name for name in every if name.lower().startswith(typed.lower())]
+    known = [*names, *SWITCHES, *VALUED]
+    exact = [name for name in known if name.lower() == typed.lower()]
+    fitting = exact or [name for name in known if name.lower().startswith(typed.lower())]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        message = _("-{typed} may be {names}; write more of it")
-        names_ = _(" or ").join(f"-{name}" for name in fitting)
-        raise NotUnderstood(message.format(typed=typed, names=names_))
-    raise NotUnderstood(_("-{typed} is none of its parameters; it is {usage}").format(typed=typed, usage=cmdlet.usage))
+        message = _("-{typed} may mean {names}; write more of the name")
+        raise NotUnderstood(message.format(typed=typed, names=either([f"-{name}" for name in fitting])))
+    message = _("the cmdlet has no parameter -{typed}; it is used as {usage}")
+    raise NotUnderstood(message.format(typed=typed, usage=cmdlet.usage))
 
 
 def _switched(name: str, value: str) -> bool:
     if value.lower() not in _SWITCHED:
         raise NotUnderstood(_("-{name} takes $true or $false").format(name=name))
     return _SWITCHED[value.lower()]
-
-
-def _shown(cmdlet: Cmdlet, word: str) -> str:
-    """A word that has no place: perhaps a password."""
-    return _("one more word") if "Password" in cmdlet.parameters else ascii(word)
 
 
 def warn_of_password(call: Call) -> None:
@@ -299,7 +299,7 @@ class CmdletParser(Parser):
             if asked.help:
                 cmdlet = _cmdlet(whole_name(rest)[0])
                 flags = "" if cmdlet.show else " [--config FILE] [--reload] [--dry-run] [--no-try] [--run-dir FOLDER]"
-                print(_("usage: ogw {usage}{flags}").format(usage=cmdlet.usage, flags=flags))
+                print(_("usage: {command}").format(command=f"ogw {cmdlet.usage}{flags}"))
                 self.exit()
             asked.call = parsed(rest)
         except NotUnderstood as error:
@@ -317,7 +317,7 @@ def run(asked: argparse.Namespace) -> int:
     asked.dry_run = asked.dry_run or call.what_if
     call.tries = not (asked.dry_run or asked.no_try)
     meant = call.meant()
-    message = _("ogw: that is `{meant}`").format(meant=meant) if meant else _("ogw: there is nothing to do for it here")
+    message = _("ogw: that is `{command}`").format(command=meant) if meant else _("ogw: the cmdlet does nothing here")
     print(message, file=sys.stderr)
     warn_of_password(call)
     if call.cmdlet.show is not None:
@@ -344,7 +344,7 @@ def _cut(words: list[str]) -> list[str]:
     except Unreadable as error:
         raise NotUnderstood(str(error)) from None
     if len(lines) != 1:
-        raise NotUnderstood(_("one line at a time; `ogw import -` takes many"))
+        raise NotUnderstood(_("only one line at a time; `ogw import -` takes many"))
     return lines[0][1]
 
 
@@ -359,7 +359,7 @@ def _own_flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         flag, equals, value = word.partition("=")
         if flag in ("--config", "--run-dir"):
             if not equals and not left:
-                raise Wrong(_("{flag} has no value behind it").format(flag=flag))
+                raise Wrong(_("{flag} needs a value").format(flag=flag))
             setattr(asked, flag[2:].replace("-", "_"), value if equals else left.pop(0))
         elif word in ("--reload", "--dry-run", "--no-try", "--help"):
             setattr(asked, word[2:].replace("-", "_"), True)

@@ -23,18 +23,18 @@ def parser() -> Parser:
     made = parser_of(
         "import",
         _(
-            "Do what a script of the original's cmdlets does, to the INI file. What becomes of each line is shown, and "
-            "all of them are done or none. Lines that restart the service are what --reload does, at the end."
+            "Make the changes of a script of the original's cmdlets in the INI file. What each line becomes is shown, "
+            "and all of them are done or none. Lines that restart the service are done by --reload, at the end."
         ),
         examples=["ogw import gateway.ps1 --dry-run", "ogw import gateway.ps1 --reload"],
         codes={
             **codes(),
             OK: _("every line was understood and done"),
-            FAILED: _("one was not, and nothing was changed; the message says where and why"),
+            FAILED: _("a line was not, and nothing was changed; the message says where and why"),
         },
     )
     made.add_argument("file", metavar="FILE", help=_("the script; - is standard input"))
-    made.add_argument("--no-try", action="store_true", help=_("ask and try no relay proxy"))
+    made.add_argument("--no-try", action="store_true", help=_("do not ask or try the relay proxies"))
     add_flags(made)
     return made
 
@@ -71,7 +71,7 @@ def _becomes(call: Call) -> str:
     if call.cmdlet is RESTART:
         return _("{command}, at the end, with --reload").format(command=call.meant())
     if call.cmdlet.show is not None:
-        return _("nothing: it only shows ({command})").format(command=call.meant())
+        return _("nothing: the cmdlet only shows something ({command})").format(command=call.meant())
     return call.meant() or _("nothing")
 
 
@@ -87,8 +87,8 @@ def _calls(name: str, text: str) -> list[tuple[int, Call]]:
     except Unreadable as error:
         mistakes.append(f"{name}:{error.line}: {error}")
     if mistakes:
-        message = _("{mistakes}\nogw: nothing was changed; take out what is not ogw's, and try again")
-        raise Failed(message.format(mistakes="\nogw: ".join(mistakes)))
+        advice = _("nothing was changed; remove what ogw does not understand, and try again")
+        raise Failed("\nogw: ".join([*mistakes, advice]))
     return calls
 
 
@@ -106,7 +106,9 @@ def text_of(name: str) -> str:
     try:
         text = contents.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise Failed(_("{path}: not a text file in UTF-8, nor in UTF-16 with its mark").format(path=name)) from None
+        raise Failed(
+            _("{path}: not a text file in UTF-8, nor in UTF-16 with a byte order mark").format(path=name)
+        ) from None
     if len(text) > MOST or "\0" in text:
         raise Failed(_("{path}: not a script of cmdlets").format(path=name))
     return text.replace("\r\n", "\n")

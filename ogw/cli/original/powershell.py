@@ -67,7 +67,7 @@ class _Reader:
             elif text.startswith("<#", self._at):
                 end = text.find("#>", self._at)
                 if end < 0:
-                    raise Unreadable(self._line, _("the comment <# has no end #>"))
+                    raise Unreadable(self._line, _("the comment that begins with <# has no end #>"))
                 self._step(end + 2 - self._at)
             else:
                 begun = self._line
@@ -95,7 +95,7 @@ class _Reader:
 
     def _plain(self, char: str, begun: int) -> str:
         if char in NOT_OURS or (char == "@" and self._at == begun):
-            message = _("{char} is for programs; ogw understands lines of cmdlets and their values")
+            message = _("{char} belongs to programs; ogw understands only lines of cmdlets and their values")
             raise Unreadable(self._line, message.format(char=char))
         if _VARIABLE.match(self._text, self._at):
             end = re.compile(r"[^\s;]*").match(self._text, begun)

@@ -19,7 +19,7 @@ NONE = "-"
 
 def ask(answers: Answers, place: Place, service: Optional[str], firewall: Optional[str]) -> None:
     """Complete the answers; what the command line gave is not asked for. Raises EOFError, EditError."""
-    say(_("Setting up the gateway. Enter takes what stands in brackets; Ctrl-C leaves, and nothing is changed."))
+    say(_("Setting up the gateway. Enter takes the answer in brackets; Ctrl-C ends this, and nothing is changed."))
     print()
     if "listen-port" not in answers.values:
         _ask_port(answers, place)
@@ -31,8 +31,8 @@ def ask(answers: Answers, place: Place, service: Optional[str], firewall: Option
     if service is None:
         _ask_service(answers, place)
     elif answers.service and (why := unreachable(answers.program, place.root)):
-        raise EditError(_("a service cannot run ogw as it is installed: {why}; {what}").format(
-            why=why, what=what_to_do()))  # fmt: skip
+        raise EditError(_("a service cannot run ogw as it is installed ({why}); what to do: {advice}").format(
+            why=why, advice=what_to_do()))  # fmt: skip
     if firewall is None and place.firewall:
         name = place.firewall.name
         answers.firewall = agrees(_("Open the port in {name}?").format(name=name), True)
@@ -67,7 +67,7 @@ def _ask_hosts(answers: Answers, place: Place) -> None:
     if rules:
         answers.values["allowed-host"] = rules
     elif not there and not answers.values.get("preset"):
-        mistake(_("without any, every target is denied; `ogw allowed-host add RULE` allows one later"))
+        mistake(_("without an allowed host every target is refused; `ogw allowed-host add RULE` allows one later"))
 
 
 def _ask_presets(answers: Answers, place: Place) -> None:
@@ -107,9 +107,7 @@ def _ask_proxy(answers: Answers, place: Place) -> None:
     setting = SETTINGS["relay-proxy"]
     there = place.texts("relay-proxy")
     default = ", ".join(shown_as(setting, text) for text in there) or NONE
-    question = _("Relay proxy to go out through, such as http://proxy.example.com:3128; {none} is none").format(
-        none=NONE
-    )
+    question = _("Relay proxy, such as http://proxy.example.com:3128, or {none} for none").format(none=NONE)
 
     def check(text: str) -> None:
         if text not in (NONE, default):
@@ -133,9 +131,9 @@ def _ask_proxy(answers: Answers, place: Place) -> None:
 def _ask_service(answers: Answers, place: Place) -> None:
     if why := unreachable(answers.program, place.root):
         say(_("A service cannot run ogw as it is installed: {why}.").format(why=why))
-        say(_("To have one: {what}.").format(what=what_to_do()))
+        say(_("What to do: {advice}.").format(advice=what_to_do()))
         if not agrees(_("Go on without a service?"), False):
-            raise EditError(_("left without a service that can run"))
+            raise EditError(_("ended, since a service cannot run ogw as it is installed"))
         answers.service = False
         return
-    answers.service = agrees(_("Run it as a service, now and whenever the machine starts?"), True)
+    answers.service = agrees(_("Run the gateway as a service, now and whenever the machine starts?"), True)

@@ -35,11 +35,15 @@ def call(*words: str) -> str:
             env={**os.environ, "LC_ALL": "C"},
         )
     except subprocess.TimeoutExpired:
-        raise CallFailed(_("`{command}` did not end within {s} seconds").format(command=shown, s=SECONDS)) from None
+        raise CallFailed(
+            _("`{command}` did not end within {seconds} s").format(command=shown, seconds=SECONDS)
+        ) from None
     except OSError as error:
         raise CallFailed(_("`{command}`: {error}").format(command=shown, error=error.strerror)) from None
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or _("exit code {n}").format(n=done.returncode)).splitlines()
+        said = (
+            done.stderr.strip() or done.stdout.strip() or _("exit code {code}").format(code=done.returncode)
+        ).splitlines()
         raise CallFailed(_("`{command}` failed: {said}").format(command=shown, said=said[0]))
     return done.stdout
 
@@ -153,7 +157,7 @@ class Nftables(Firewall):
     def forgets(self, port: int) -> str:
         if self._is_service():
             return ""
-        told = _("nftables forgets this rule at a reboot: put `tcp dport {port} accept` where your rules are")
+        told = _("nftables forgets this rule at a reboot: add `tcp dport {port} accept` to your own rules")
         return told.format(port=port)
 
     @staticmethod

@@ -43,7 +43,8 @@ def _ini(answers: Answers, place: Place) -> Step:
     fresh = password is not None and not kept.has_password(place.password_file, password)
     details = [f"- {text}" for text in outcome.removed] + [f"+ {text}" for text in outcome.added]
     if fresh:
-        details.append(_("+ the password, in {file}, for root and the service alone").format(file=place.password_file))
+        password_line = _("the password, in {file}, which only root and the service can read")
+        details.append(f"+ {password_line.format(file=place.password_file)}")
 
     def do() -> None:
         os.makedirs(os.path.dirname(place.ini), 0o755, exist_ok=True)
@@ -51,8 +52,8 @@ def _ini(answers: Answers, place: Place) -> Step:
 
     if not os.path.exists(place.ini) and not details:
         return Step(_("write {file}").format(file=place.ini), lambda: True, do)
-    does = _("change {file}") if os.path.exists(place.ini) else _("write {file}")
-    return Step(does.format(file=place.ini), lambda: not outcome.changed and not fresh, do, details=tuple(details))
+    name = _("change {file}") if os.path.exists(place.ini) else _("write {file}")
+    return Step(name.format(file=place.ini), lambda: not outcome.changed and not fresh, do, details=tuple(details))
 
 
 def _unit(answers: Answers, place: Place, port: int) -> Step:
@@ -60,7 +61,7 @@ def _unit(answers: Answers, place: Place, port: int) -> Step:
     there = contents(place.unit)
     details: tuple[str, ...] = ()
     if there not in ("", text):
-        details = (_("the one that is there differs; it is kept as {file}.old").format(file=place.unit),)
+        details = (_("the present file differs; it is kept as {file}.old").format(file=place.unit),)
 
     def do() -> None:
         if os.path.islink(place.unit):
@@ -75,11 +76,11 @@ def _unit(answers: Answers, place: Place, port: int) -> Step:
 
 def _beside_packaged(place: Place, port: int) -> list[Step]:
     path, text = place.root + LOW_PORTS_FILE, beside_packaged(port)
-    packaged = Step(_("{file} of the package").format(file=PACKAGED), lambda: True, lambda: None)
+    packaged = Step(_("the unit of the package: {file}").format(file=PACKAGED), lambda: True, lambda: None)
     if not text:
         return [packaged, removing_with_folder(path)] if os.path.exists(path) else [packaged]
-    does = _("write {file}").format(file=path)
-    return [packaged, Step(does, lambda: contents(path) == text, lambda: write(path, text))]
+    name = _("write {file}").format(file=path)
+    return [packaged, Step(name, lambda: contents(path) == text, lambda: write(path, text))]
 
 
 def _start(place: Place, before: Sequence[Step], may_serve: bool) -> Step:
@@ -97,7 +98,7 @@ def _start(place: Place, before: Sequence[Step], may_serve: bool) -> Step:
         return was_so and (running or not may_serve) and succeeds("systemctl", "is-enabled", "--quiet", "ogw")
 
     if not (running or may_serve):
-        does = _("enable the service, which starts with the machine once a host is allowed")
-        return by_commands(place, does, is_so, [reload, enable], needs_systemd=True)
-    does = _("restart the service") if running else _("start the service, now and with the machine")
-    return by_commands(place, does, is_so, [reload, *start], needs_systemd=True)
+        name = _("enable the service, which starts with the machine as soon as a host is allowed")
+        return by_commands(place, name, is_so, [reload, enable], needs_systemd=True)
+    name = _("restart the service") if running else _("start the service, now and with the machine")
+    return by_commands(place, name, is_so, [reload, *start], needs_systemd=True)

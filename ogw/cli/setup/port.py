@@ -9,12 +9,12 @@ from ogw.language.messages import gettext as _
 def opening(place: Place, port: int) -> list[Step]:
     """Where no firewall was found it is for the operator. Raises CallFailed."""
     if place.firewall is None:
-        does = _("if another firewall guards this machine, open TCP port {port} in it")
-        return [Step(does.format(port=port), lambda: False, None)]
+        name = _("if another firewall guards this machine, open TCP port {port} in it")
+        return [Step(name.format(port=port), lambda: False, None)]
     firewall = place.firewall
     details = (forgets,) if (forgets := firewall.forgets(port)) else ()
-    does = _("open TCP port {port} in {firewall}").format(port=port, firewall=firewall.name)
-    step = by_commands(place, does, lambda: firewall.is_open(port), firewall.opening(port), details)
+    name = _("open TCP port {port} in {firewall}").format(port=port, firewall=firewall.name)
+    step = by_commands(place, name, lambda: firewall.is_open(port), firewall.opening(port), details)
     return [step, _keeper(firewall, text)] if (text := firewall.keeping(port)) else [step]
 
 
@@ -25,12 +25,12 @@ def _keeper(firewall: Firewall, text: str) -> Step:
         write(path, text)
         call("systemctl", "daemon-reload")
 
-    does = _("let that last beyond a reboot: write {file}").format(file=path)
-    return Step(does, lambda: contents(path) == text, do, details=tuple(text.splitlines()))
+    name = _("keep the port open after a reboot: write {file}").format(file=path)
+    return Step(name, lambda: contents(path) == text, do, details=tuple(text.splitlines()))
 
 
 def closing(firewall: Firewall, port: int) -> Step:
     """Raises CallFailed."""
-    does = _("close TCP port {port} in {firewall}").format(port=port, firewall=firewall.name)
+    name = _("close TCP port {port} in {firewall}").format(port=port, firewall=firewall.name)
     commands = firewall.closing(port)
-    return by_commands(Place("", True, firewall), does, lambda: not commands or not firewall.is_open(port), commands)
+    return by_commands(Place("", True, firewall), name, lambda: not commands or not firewall.is_open(port), commands)

@@ -4,17 +4,21 @@ from collections.abc import Callable
 
 from ogw.cli.parser import filled, wrapped
 from ogw.language.messages import gettext as _
+from ogw.language.messages import pgettext
 from ogw.settings.ini.file import EditError
 
 
 def agrees(question: str, default: bool) -> bool:
     """Whether the operator says yes. Raises EOFError."""
+    choices = _("Y/n") if default else _("y/N")
+    agreeing = ("y", "yes", pgettext("answer to a question", "y"), pgettext("answer to a question", "yes"))
+    refusing = ("n", "no", pgettext("answer to a question", "n"), pgettext("answer to a question", "no"))
     while True:
-        said = answer(f"{question} [{_('Y/n') if default else _('y/N')}]").lower()
+        said = answer(f"{question} [{choices}]").lower()
         if not said:
             return default
-        if said in ("y", "yes", "n", "no"):
-            return said[0] == "y"
+        if said in (*agreeing, *refusing):
+            return said in agreeing
         mistake(_("answer y or n"))
 
 
@@ -32,13 +36,14 @@ def say(text: str) -> None:
 
 def mistake(sentence: str) -> None:
     """Say what is wrong, or what came of an answer."""
-    print(filled(sentence, "  "))
+    print(filled(sentence, "  "), flush=True)  # before what it tells of is waited for
 
 
 def ask_checked(question: str, default: str, check: Callable[[str], object]) -> str:
     """The first answer that `check` does not raise EditError of. Raises EOFError."""
+    asks = _("{question} [{default}]:") if default else _("{question}:")
     while True:
-        given = answer(f"{question} [{default}]:" if default else f"{question}:") or default
+        given = answer(asks.format(question=question, default=default)) or default
         try:
             check(given)
         except EditError as error:

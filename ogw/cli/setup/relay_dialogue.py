@@ -19,12 +19,12 @@ from ogw.settings.setting import Setting
 
 def settle(answers: Answers, place: Place) -> bool:
     """Find out how the relay proxies are to know the gateway; whether to go on with them. Raises EOFError."""
-    print(_("  asking what it wants ..."), flush=True)
+    mistake(_("asking the relay proxy what it wants ..."))
     config = config_of(answers, place)
     all_asked = ask_all(config)
     for one in all_asked:
         mistake(told(one))
-    if any(one.is_troubled for one in all_asked) and not agrees(_("Use it all the same?"), False):
+    if any(one.is_troubled for one in all_asked) and not agrees(_("Use the relay proxy nevertheless?"), False):
         return False
     unknown = any(one.wants or not one.speaks for one in all_asked)
     if unknown and not _has_credentials(answers, all_asked):
@@ -47,7 +47,7 @@ def settle_silently(answers: Answers, place: Place) -> None:
         if verdict.opens:
             print(verdict.sentence)
         else:
-            print(_("ogw: {what}; going on all the same").format(what=verdict.sentence), file=sys.stderr)
+            print(_("ogw: set up although the trial failed: {error}").format(error=verdict.sentence), file=sys.stderr)
 
 
 def forget_credentials(answers: Answers) -> None:
@@ -85,13 +85,14 @@ def _ask_credentials(answers: Answers, place: Place, offered: Sequence[str]) -> 
     there = {scheme.lower() for scheme in offered}
     if "negotiate" in there and _ask_keytab(answers, place):
         return
-    question = _("Its user name, or Enter for none")
+    question = _("User name for the relay proxy, or Enter for none")
     if "ntlm" in there:
-        question = _("Its user name, DOMAIN\\NAME for NTLM, or Enter for none")
+        question = _("User name for the relay proxy (DOMAIN\\NAME for NTLM), or Enter for none")
     answers.username = ask_checked(question, "", lambda text: meaning(USER, text))
     while answers.username:
         try:
-            answers.password = getpass.getpass(_("Its password (not shown): "))
+            prompt = _("Password for the relay proxy (not shown):")
+            answers.password = getpass.getpass(f"{prompt} ")
             meaning(PASSWORD, answers.password)
             return
         except UnicodeDecodeError:
@@ -110,9 +111,9 @@ def _ask_keytab(answers: Answers, place: Place) -> bool:
         _take_kerberos(answers, place, PRINCIPAL, text)
 
     try:
-        keytab = ask_checked(_("The keytab for Kerberos, or Enter for a user name and a password"), "", check)
+        keytab = ask_checked(_("Keytab for Kerberos, or Enter for a user name and a password"), "", check)
         if keytab:
-            ask_checked(_("Its principal, or Enter for the first in it"), "", check_principal)
+            ask_checked(_("Principal in the keytab, or Enter for the first one"), "", check_principal)
     finally:
         answers.values.pop(AUTH.name, None)  # which is chosen as everywhere
     return bool(keytab)
@@ -129,9 +130,9 @@ def _take_kerberos(answers: Answers, place: Place, setting: Setting, text: str) 
 
 def _try(answers: Answers, place: Place, all_asked: Sequence[Asked]) -> bool:
     """Try those that want credentials; whether to go on with them."""
-    print(_("  trying it ..."), flush=True)
+    mistake(_("trying the relay proxy ..."))
     verdicts = try_all(config_of(answers, place), all_asked)
     tried = [verdict for one, verdict in zip(all_asked, verdicts, strict=True) if one.wants]
     for verdict in tried:
         mistake(verdict.sentence)
-    return all(verdict.opens for verdict in tried) or agrees(_("Use it all the same?"), False)
+    return all(verdict.opens for verdict in tried) or agrees(_("Use the relay proxy nevertheless?"), False)

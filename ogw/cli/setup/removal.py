@@ -48,4 +48,4 @@ def undo(place: Place, purge: bool) -> list[Step]:
 
 
 def _forget(place: Place, is_so: Callable[[], bool] = lambda: False) -> Step:
-    return by_commands(place, _("let systemd forget it"), is_so, [["systemctl", "daemon-reload"]])
+    return by_commands(place, _("let systemd read its units again"), is_so, [["systemctl", "daemon-reload"]])

@@ -20,6 +20,7 @@ from ogw.cli.setup.removal import undo
 from ogw.cli.setup.service_unit import find_program, unreachable, what_to_do
 from ogw.cli.setup.step import Step, perform, show
 from ogw.language.messages import gettext as _
+from ogw.language.phrases import with_hint
 from ogw.machine.systemd import systemd_runs
 from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
@@ -40,8 +41,8 @@ def parser() -> Parser:
     made = parser_of(
         "setup",
         _(
-            "Set the gateway up: ask for port, hosts, relay proxy, service and firewall, show what that comes to, and "
-            "do it: write /etc/ogw/ogw.ini (what is in there stays) and the systemd unit, open the port in the "
+            "Set the gateway up: ask for port, hosts, relay proxy, service and firewall, show the steps, and do "
+            "them: write /etc/ogw/ogw.ini (what is in there stays) and the systemd unit, open the port in the "
             "firewall, and start the service. Done again, it changes only what is different. With --yes it asks "
             "nothing; every setting of `ogw run` is a flag here, too, and so are the parameters of the original's "
             "installer: PORTNUMBER=8080 HASPROXY=1 PROXY=URL HASAUTH=1 USERNAME=NAME PASSWORD=... LicenseAccepted=1."
@@ -54,19 +55,27 @@ def parser() -> Parser:
             "ogw setup --uninstall",
         ],
         codes={
-            OK: _("done, or it was so already"),
+            OK: _("done, or there was nothing to do"),
             FAILED: _("not done: the message says why, what was done and what was not"),
-            INTERRUPTED: _("Ctrl-C; before the steps begin it changes nothing"),
+            INTERRUPTED: _("ended by Ctrl-C; nothing is changed before the steps begin"),
         },
     )
     made.add_argument("--yes", action="store_true", help=_("ask nothing"))
-    made.add_argument("--dry-run", action="store_true", help=_("only say what would be done; asks nothing either"))
-    made.add_argument("--root", default="", metavar="FOLDER", help=_("put this before every path: for an image"))
-    made.add_argument("--service", choices=("yes", "no"), help=_("install and start the systemd unit (yes)"))
-    made.add_argument("--firewall", choices=("yes", "no"), help=_("open the port in the firewall (yes)"))
-    made.add_argument("--program", default="", metavar="FILE", help=_("what the service runs (this program)"))
-    made.add_argument("--username", default="", metavar="NAME", help=_("of the relay proxy; DOMAIN\\NAME for NTLM"))
-    made.add_argument("--password-stdin", action="store_true", help=_("read its password from standard input"))
+    made.add_argument("--dry-run", action="store_true", help=_("only say what would be done, and ask nothing"))
+    made.add_argument(
+        "--root", default="", metavar="FOLDER", help=_("set up the image in this folder instead of this machine")
+    )
+    made.add_argument("--service", choices=("yes", "no"), help=_("install and start the systemd unit (default: yes)"))
+    made.add_argument("--firewall", choices=("yes", "no"), help=_("open the port in the firewall (default: yes)"))
+    made.add_argument(
+        "--program", default="", metavar="FILE", help=_("the program that the service runs (default: this one)")
+    )
+    made.add_argument(
+        "--username", default="", metavar="NAME", help=_("user name for the relay proxy; DOMAIN\\NAME for NTLM")
+    )
+    made.add_argument(
+        "--password-stdin", action="store_true", help=_("read the password for the relay proxy from standard input")
+    )
     made.add_argument("--uninstall", action="store_true",
                         help=_("stop and remove unit and firewall rule; the INI file stays"))  # fmt: skip
     made.add_argument(
@@ -78,7 +87,7 @@ def parser() -> Parser:
             made.add_argument(setting.flag, dest=f"={name}", action="append", metavar=setting.placeholder, help=text)
             for flag in setting.flags[1:]:
                 made.add_argument(flag, dest=f"={name}", action="append", help=argparse.SUPPRESS)
-    made.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help=_("of the original's installer"))
+    made.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help=_("a parameter of the original's installer"))
     made.intermixed = True
     return made
 
@@ -93,7 +102,7 @@ def run(asked: argparse.Namespace) -> int:
         silent = bool(asked.yes or asked.dry_run)
         if not silent:
             if not sys.stdin.isatty():
-                parser().error(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
+                parser().error(_("--yes is needed where nobody can be asked (standard input is no terminal)"))
             dialogue.ask(answers, place, asked.service, asked.firewall)
         else:
             _complete(answers, asked, place)
@@ -103,7 +112,8 @@ def run(asked: argparse.Namespace) -> int:
     except EOFError:
         raise Failed(_("the answers ended early; nothing was changed")) from None
     except KeyboardInterrupt:
-        print(_("\nogw: nothing was changed"), file=sys.stderr)
+        print(file=sys.stderr)
+        print(_("ogw: nothing was changed"), file=sys.stderr)
         raise
 
 
@@ -114,14 +124,14 @@ def _parameters(asked: argparse.Namespace) -> dict[str, str]:
         name, equals, value = word.partition("=")
         if not equals or name.upper() not in PARAMETERS:
             near = difflib.get_close_matches(name.upper(), PARAMETERS, 1, 0.6)
-            hint = _("; did you mean {name}=?").format(name=near[0]) if equals and near else ""
             shown = f"{name}=" if equals else name
-            parser().error(_("{word} is no parameter of the installer{hint}").format(word=ascii(shown), hint=hint))
+            wrong = _("{word} is no parameter of the installer").format(word=ascii(shown))
+            parser().error(with_hint(wrong, [f"{one}=" for one in near if equals]))
         if name.upper() in original:
             parser().error(_("{name} is given twice").format(name=name.upper()))
         original[name.upper()] = value
     if asked.purge and not asked.uninstall:
-        parser().error(_("--purge: it goes with --uninstall"))
+        parser().error(_("--purge goes with --uninstall"))
     if "LICENSEACCEPTED" in original:
         if not _is_one(original, "LICENSEACCEPTED", "0"):
             parser().error(
@@ -155,15 +165,15 @@ def _answers(asked: argparse.Namespace, original: dict[str, str]) -> Answers:
     if asked.password_stdin:
         answers.password = from_stdin()
     if answers.password is not None and not answers.username:
-        parser().error(_("--username: name it, too; there is a password for it"))
+        parser().error(_("--username is missing: there is a password for it"))
     if answers.username and "relay-proxy" not in answers.values:
-        parser().error(_("--relay-proxy: name it, too; there is a user name for it"))
+        parser().error(_("--relay-proxy is missing: there is a user name for it"))
     mistakes = _tidy(answers)
     if mistakes:
         raise Wrong(_("{mistakes}; nothing was changed").format(mistakes="\nogw: ".join(mistakes)))
     answers.program = [asked.program] if asked.program else find_program(asked.root if asked.root != "/" else "")
     if asked.program and not os.path.isabs(asked.program):
-        parser().error(_("--program: a path from / on"))
+        parser().error(_("--program must be a path that begins with /"))
     return answers
 
 
@@ -182,7 +192,7 @@ def _tidy(answers: Answers) -> list[str]:
     for name, texts in answers.values.items():
         setting = SETTINGS[name]
         if not setting.listed and len(texts) > 1:
-            mistakes.append(_("{flag}: it takes one value").format(flag=setting.flag))
+            mistakes.append(_("{flag} takes one value").format(flag=setting.flag))
         if setting.listed and setting.read is not None:
             texts[:] = [one for text in texts for one in setting.split(text)]
         for text in texts:
@@ -198,33 +208,35 @@ def _take_original(answers: Answers, original: dict[str, str]) -> None:
     notes = []
     for name, setting in (("PORTNUMBER", "listen-port"), ("PROXY", "relay-proxy"), ("HASPROXY", "relay-proxy")):
         if name in original and setting in answers.values:
-            parser().error(_("{name}: --{setting} says it, too").format(name=name, setting=setting))
+            parser().error(_("{name}: --{setting} says the same, too").format(name=name, setting=setting))
     if "PORTNUMBER" in original:
         answers.values["listen-port"] = [original["PORTNUMBER"]]
     proxy, user, password = (original.get(name, "") for name in ("PROXY", "USERNAME", "PASSWORD"))
     if _is_one(original, "HASPROXY", "1" if proxy else "0"):
         if not proxy:
-            parser().error(_("PROXY: name it, too; HASPROXY says that there is one"))
+            parser().error(_("PROXY is missing: HASPROXY says that there is a relay proxy"))
         answers.values["relay-proxy"] = [proxy]
         if _is_one(original, "HASAUTH", "1" if user or password else "0"):
             if not user:
-                parser().error(_("USERNAME: name it, too; HASAUTH or PASSWORD says that there is one"))
+                parser().error(_("USERNAME is missing: HASAUTH or PASSWORD says that there is a user name"))
             answers.username, answers.password = user, password
         else:
             answers.anonymous = "HASAUTH" in original or "USERNAME" in original
             if user or password:
-                notes.append(_("HASAUTH=0: USERNAME and PASSWORD are left out"))
+                notes.append(_("HASAUTH=0: USERNAME and PASSWORD are ignored"))
     else:
         if "HASPROXY" in original or "PROXY" in original:
             answers.values["relay-proxy"] = []
         if proxy:
-            notes.append(_("HASPROXY=0: PROXY is left out"))
+            notes.append(_("HASPROXY=0: PROXY is ignored"))
         if user or password or _is_one(original, "HASAUTH", "0"):
-            notes.append(_("without PROXY there is none to log in to: HASAUTH, USERNAME and PASSWORD are left out"))
+            notes.append(
+                _("without PROXY there is no relay proxy to log in to: HASAUTH, USERNAME and PASSWORD are ignored")
+            )
     if password:
         notes.append(
             _("PASSWORD: every user of this machine can read a password in a command line, if only for a moment; "
-              "--password-stdin is the better place")
+              "use --password-stdin instead")
         )  # fmt: skip
     if "INSTALLDIR" in original:
         notes.append(_("INSTALLDIR means nothing here: ogw stays where it is installed"))
@@ -235,8 +247,8 @@ def _take_original(answers: Answers, original: dict[str, str]) -> None:
 def _complete(answers: Answers, asked: argparse.Namespace, place: Place) -> None:
     """What the dialogue would find out: whether a service can run the program, whether the relay proxy works."""
     if answers.service and (why := unreachable(answers.program, place.root)):
-        raise Failed(_("a service cannot run ogw as it is installed: {why}; {what}; nothing was changed").format(
-            why=why, what=what_to_do()))  # fmt: skip
+        told = _("nothing was changed: a service cannot run ogw as it is installed ({why}); what to do: {advice}")
+        raise Failed(told.format(why=why, advice=what_to_do()))
     if answers.values.get("relay-proxy") and not asked.dry_run:
         settle_silently(answers, place)
 
@@ -247,26 +259,26 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
     todo = show(steps)
     later = [step for step in steps if step.do is None]
     if not todo:
-        print(_("Nothing to do: all of this is so already."))
+        print(_("Nothing to do: all of this is done already."))
     if todo and not asked.dry_run:
-        if not silent and not agrees(_("Do it?"), True):
+        if not silent and not agrees(_("Do this?"), True):
             raise Failed(_("nothing was changed"))
         _perform(todo, asked)
     if not allows_any(answers, place):
-        told = _("allowed-host is empty: every target is denied; `ogw allowed-host add RULE` allows one")
+        told = _("allowed-host is empty: every target is refused; `ogw allowed-host add RULE` allows one")
         if answers.service and place.systemd:
-            told = _("no host is allowed yet, so the gateway does not serve; this does it: "
+            told = _("no host is allowed yet, so the gateway does not serve; allow one and start it: "
                      "ogw allowed-host add www.example.com && systemctl start ogw")  # fmt: skip
         print(f"ogw: {told}", file=sys.stderr)
     if later:
-        print(_("Left for you:"))
+        print(_("To be done by hand:"))
     for step in later:
-        print(f"  {step.does}", *(f"      {line}" for line in step.by_hand), sep="\n")
+        print(f"  {step.name}", *(f"      {line}" for line in step.by_hand), sep="\n")
     if not answers.service:
         start = ["ogw", "run", *(["--config", place.ini] if place.root else [])]
-        print(_("The gateway is started with: {command}").format(command=" ".join(start)))
+        print(_("Start the gateway with: {command}").format(command=" ".join(start)))
     elif not systemd_runs() and not place.root:
-        print(_("systemd does not run here; without it the gateway is started with: ogw run"))
+        print(_("systemd does not run here; start the gateway with: ogw run"))
     return OK
 
 
@@ -276,10 +288,10 @@ def _perform(todo: Sequence[Step], asked: argparse.Namespace) -> None:
         return
     root = f" --root {asked.root}" if asked.root else ""
     if asked.uninstall:
-        again = _("once that is mended, `ogw setup --uninstall{root}` goes on").format(root=root)
+        again = _("correct this; `ogw setup --uninstall{root}` then goes on").format(root=root)
     else:
         again = _(
-            "once that is mended, the same command goes on where it stopped; `ogw setup --uninstall{root}` goes back"
+            "correct this; the same command then goes on where it stopped, or `ogw setup --uninstall{root}` undoes it"
         ).format(root=root)
     raise Failed(f"{failed}\n{again}")
 
@@ -289,12 +301,12 @@ def _uninstall(asked: argparse.Namespace, place: Place) -> int:
     print(_("This would be done:") if asked.dry_run else _("This will be done:"))
     todo = show(steps)
     if not todo:
-        print(_("Nothing to do: all of this is so already."))
+        print(_("Nothing to do: all of this is done already."))
     elif not asked.dry_run:
-        question = _("Do it? The configuration goes, too.") if asked.purge else _("Do it?")
+        question = _("Do this? The configuration is removed, too.") if asked.purge else _("Do this?")
         if not asked.yes:
             if not sys.stdin.isatty():
-                raise Wrong(_("--yes: it is needed where nobody can be asked (standard input is no terminal)"))
+                raise Wrong(_("--yes is needed where nobody can be asked (standard input is no terminal)"))
             if not agrees(question, not asked.purge):
                 raise Failed(_("nothing was changed"))
         _perform(todo, asked)

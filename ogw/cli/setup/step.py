@@ -18,12 +18,13 @@ from ogw.settings.ini.file import EditError
 class Step:
     """One thing to be done.
 
+    name     what it does: "write /etc/ogw/ogw.ini"
     details  lines to show below it
     do       raises CallFailed, EditError, OSError; None: it is for the operator to do
     by_hand  command lines that do the same
     """
 
-    does: str
+    name: str
     is_so: Callable[[], bool]
     do: Optional[Callable[[], None]]
     by_hand: tuple[str, ...] = ()
@@ -32,7 +33,7 @@ class Step:
 
 def by_commands(
     place: Place,
-    does: str,
+    name: str,
     is_so: Callable[[], bool],
     commands: Sequence[Sequence[str]],
     details: tuple[str, ...] = (),
@@ -45,7 +46,7 @@ def by_commands(
             call(*words)
 
     can = not place.root and (place.systemd or not needs_systemd)
-    return Step(does, is_so if can else lambda: False, do if can else None, tuple(map(shlex.join, commands)), details)
+    return Step(name, is_so if can else lambda: False, do if can else None, tuple(map(shlex.join, commands)), details)
 
 
 def write(path: str, text: str) -> None:
@@ -87,7 +88,8 @@ def show(steps: Sequence[Step]) -> list[Step]:
     for step in steps:
         if step.do is None:
             continue
-        print(_("  {does}").format(does=step.does) if step in todo else _("  {does}: is so").format(does=step.does))
+        told = step.name if step in todo else _("{step}: nothing to do").format(step=step.name)
+        print(f"  {told}")
         if step in todo:
             for line in (*step.details, *step.by_hand):
                 print(f"      {line}")
@@ -101,18 +103,18 @@ def perform(todo: Sequence[Step]) -> Optional[str]:
         try:
             step.do()
         except KeyboardInterrupt:
-            return _failed(todo, number, _("Ctrl-C"))
+            return _failed(todo, number, _("ended by Ctrl-C"))
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             return _failed(todo, number, f"{where}{error.strerror}")
         except (EditError, CallFailed) as error:
             return _failed(todo, number, str(error))
-        print(_("done: {does}").format(does=step.does))
+        print(_("done: {step}").format(step=step.name))
     return None
 
 
 def _failed(todo: Sequence[Step], number: int, why: str) -> str:
-    lines = [_("could not {does}: {why}").format(does=todo[number].does, why=why)]
-    lines += [_("  done: {does}").format(does=step.does) for step in todo[:number]]
-    lines += [_("  not done: {does}").format(does=step.does) for step in todo[number:]]
-    return "\n".join(lines)
+    done = [_("done: {step}").format(step=step.name) for step in todo[:number]]
+    not_done = [_("not done: {step}").format(step=step.name) for step in todo[number:]]
+    failed = _("failed: {step}: {why}").format(step=todo[number].name, why=why)
+    return "\n".join([failed, *(f"  {line}" for line in (*done, *not_done))])

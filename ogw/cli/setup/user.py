@@ -9,6 +9,7 @@ from ogw.cli.setup.answers import Answers, named_file
 from ogw.cli.setup.place import Place
 from ogw.cli.setup.step import Step, by_commands
 from ogw.language.messages import gettext as _
+from ogw.language.phrases import every
 from ogw.settings import password_file as kept
 from ogw.settings.usual import DEFAULT_FILE
 
@@ -52,7 +53,7 @@ def letting_it_read(answers: Answers, place: Place) -> Step:
 
     by_hand = (shlex.join(["chgrp", USER, *inside]), shlex.join(["chmod", "g+r", *inside]))
     return Step(
-        _("let {user} read {files}").format(user=USER, files=" ".join(inside)),
+        _("let {user} read {files}").format(user=USER, files=every(inside)),
         is_so if not place.root else lambda: False,
         None if place.root else do,
         by_hand,
@@ -66,8 +67,8 @@ def letting_it_read_keytab(answers: Answers, place: Place) -> list[Step]:
         return []
     path = keytab.removeprefix(place.root)
     by_hand = (shlex.join(["chgrp", USER, path]), shlex.join(["chmod", "g+r", path]))
-    does = _("let {user} read {files}").format(user=USER, files=path)
-    return [Step(does, lambda: not place.root and os.path.exists(path) and _reads(path), None, by_hand)]
+    name = _("let {user} read {files}").format(user=USER, files=path)
+    return [Step(name, lambda: not place.root and os.path.exists(path) and _reads(path), None, by_hand)]
 
 
 def _is_ours(path: str, place: Place) -> bool:
