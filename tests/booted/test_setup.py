@@ -39,7 +39,7 @@ def test_service_and_open_port_outlive_a_reboot_and_a_reload_of_the_firewall(rel
             machine.run("systemctl", "enable", "--now", "nftables")
             done = machine.run(*SETUP)
             assert "done: open TCP port 8080 in nftables" in done.stdout
-            assert "Nothing to do: all of this is so already." in machine.run(*SETUP).stdout
+            assert "Nothing to do: all of this is done already." in machine.run(*SETUP).stdout
             done = machine.run("systemd-analyze", "verify", "--man=no", "ogw.service", "nftables.service")
             assert (done.stdout, done.stderr) == ("", "")
             assert _passes(service)
@@ -73,14 +73,14 @@ def test_it_is_started_by_the_first_rule_and_not_before_at_a_boot_either(release
             service = Service(machine, copy)
             machine.run("ogw", "setup", "--yes", "--tls-rules", "off")
             done = machine.run("ogw", "setup", "--yes")
-            assert "Nothing to do: all of this is so already." in done.stdout
+            assert "Nothing to do: all of this is done already." in done.stdout
             assert "no host is allowed yet" in done.stderr and service.state("ActiveState") == "inactive"
             machine.reboot()
             service.becomes("StatusText", "no host is allowed yet...")
             service.becomes("ActiveState", "inactive")
             assert service.state("Result") == "success"
             told = machine.run("ogw", "allowed-host", "add", "127.0.0.1", "--to", "127.0.0.0/8").stderr
-            [command] = re.findall("the service is not started; this does it: (.*)", told)
+            [command] = re.findall("the service is not running; start it with: (.*)", told)
             machine.sh(command)
             assert _passes(service)
             machine.reboot()

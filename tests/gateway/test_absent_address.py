@@ -71,7 +71,7 @@ def test_the_doctor_says_it_in_words(absent):
     with freebind(absent) as gateway:
         runs, here = found("--listen-freebind", "yes", "--run-dir", gateway.run_dir)
         assert runs["what"] == "the running gateway listens there" and here["state"] == "ok"
-        assert here["what"].endswith("no client reaches it there until it does (listen-freebind)")
+        assert here["what"].endswith("before it has (listen-freebind)")
     (wrong,) = found()
     assert wrong["state"] == "problem" and "listen-freebind yes" in wrong["do"]
 

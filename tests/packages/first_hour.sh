@@ -41,7 +41,7 @@ ogw setup --yes --allowed-host "www.example.com to=127.0.0.0/8" --admin-page yes
 told "done: start the service, now and with the machine"
 [ ! -e /etc/systemd/system/ogw.service ] # the package's own is in force
 ogw setup --yes >said 2>&1
-told "Nothing to do: all of this is so already."
+told "Nothing to do: all of this is done already."
 
 step "A page through it, and one that is refused"
 visit www.example.com

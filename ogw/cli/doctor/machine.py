@@ -60,7 +60,7 @@ def of_gateway(running: Optional[Status], why: str, policy: str) -> list[Finding
         found.append(warning("gateway", "", what, _("restart the gateway after an upgrade")))
     if running["policy"] != policy:
         what = _("the policy of the gateway is not that of this configuration ({policy})").format(policy=policy)
-        do = _("reload it: `ogw reload{flags}`; or give this command the flags that the gateway runs with")
+        do = _("`ogw reload{flags}`; or give this command the flags that the gateway runs with")
         found.append(warning("gateway", "", what, do.format(flags=running.get("flags", ""))))
     if running["workers_missing"]:
         missing = running["workers_missing"]

@@ -80,7 +80,7 @@ def add_attributes(parser: argparse.ArgumentParser, denied: bool) -> None:
                         metavar="NETWORK" if denied else "NETWORK|cn:NAME|san:NAME")  # fmt: skip
     if not denied:
         parser.add_argument("--to", action="append", default=[], metavar="NETWORK",
-                            help=_("the host's addresses may lie in this private network (may be repeated)"))  # fmt: skip
+                            help=_("the host may lie in this private network (may be repeated)"))  # fmt: skip
         parser.add_argument("--no-server-name", action="store_true",
                             help=_("allow TLS sessions without a server name"))  # fmt: skip
     parser.add_argument("--until", default="", metavar="TIME",

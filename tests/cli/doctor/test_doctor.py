@@ -104,7 +104,7 @@ def test_an_issuer_that_this_machine_does_not_trust_is_named(flags):
     [
         (-10, 10.5, "warning", "its certificate ends in 10 days"),
         (-10, 40.5, "ok", "certificate until"),
-        (-10, -1, "problem", "its certificate ended on"),
+        (-10, -1, "problem", "its certificate expired on"),
     ],
 )
 def test_the_end_of_a_certificate_is_told_in_time(begins, ends, state, says, authority, authority_file, tmp_path):
@@ -117,7 +117,7 @@ def test_the_end_of_a_certificate_is_told_in_time(begins, ends, state, says, aut
 def test_a_clock_before_the_begin_of_a_certificate_is_behind(authority, authority_file, tmp_path):
     code, findings = with_certificate(authority, authority_file, 2, 90, tmp_path)
     clocks = [each for each in findings if each["area"] == "clock" and each["state"] == "problem"]
-    assert code == 1 and len(clocks) == 1 and "it is behind by" in clocks[0]["what"]
+    assert code == 1 and len(clocks) == 1 and "the clock is at least" in clocks[0]["what"]
 
 
 def with_certificate(authority, authority_file, begins, ends, tmp_path):
@@ -209,7 +209,7 @@ def test_a_dns_server_that_refuses_to_say_is_no_server_in_order(code, flags, dns
     dns.names[NAME] = code
     _code, findings = examined(*flags)
     found = one(findings, "dns")
-    assert found["state"] == "warning" and f"no help, when asked for {NAME}: DNS server" in found["what"]
+    assert found["state"] == "warning" and f"no useful answer when asked for {NAME}: DNS server" in found["what"]
 
 
 def test_a_name_that_is_not_there_is_an_answer(flags, dns):
@@ -236,7 +236,7 @@ def test_a_log_on_a_full_disk_cannot_be_written(fill, state, tmp_path):
     if "permission denied" in end.stderr.lower() or "not permitted" in end.stderr:
         pytest.skip("no mounts here")
     found = one(json.loads(end.stdout)["findings"], "files", "ogw.log")
-    assert found["state"] == state and (state == "ok" or found["what"] == "its disk is full"), found
+    assert found["state"] == state and (state == "ok" or found["what"] == "the disk is full"), found
 
 
 def test_a_log_that_is_a_folder_cannot_be_written(flags, dns, tmp_path):
@@ -303,7 +303,7 @@ def test_a_port_is_free_or_the_gateways_or_somebody_elses(flags, tmp_path, autho
         assert any("of the running gateway" in what for what in limits)
         other = examined(*flags, SSL_CERT_FILE=authority_file)  # without --tls-rules off
         states = [each for each in other[1] if each["area"] == "gateway" and each["state"] == "warning"]
-        assert len(states) == 1 and "its policy is not that of this configuration" in states[0]["what"]
+        assert len(states) == 1 and "the policy of the gateway is not that of this configuration" in states[0]["what"]
         gateway.stop()
     with socket.create_server((listening[1], 8080)):
         taken = examined(*flags, SSL_CERT_FILE=authority_file)
@@ -319,7 +319,7 @@ def test_what_it_advises_is_for_the_gateway_that_was_meant(tmp_path):
     with Gateway("--config", str(file), "--run-dir", str(folder)):
         file.write_text(f"{text}    y.example\nallowed-host = x.example from=10.0.0.0/8\n")
         _code, findings = examined(*words)
-        (other,) = [each for each in findings if "its policy" in each["what"]]
+        (other,) = [each for each in findings if "the policy of the gateway" in each["what"]]
         assert other["do"].startswith(f"`ogw reload --config '{file}' --run-dir {folder}`; ")
         explain = re.fullmatch("`ogw (.*)` says more", one(findings, "hosts")["do"])[1]
         assert f"--config '{file}' --run-dir {folder}" in explain
@@ -346,7 +346,7 @@ def test_a_limit_that_is_too_low_is_told(flags):
         done = subprocess.run(shell, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60)
         return [each for each in json.loads(done.stdout)["findings"] if each["area"] == "limits"]
 
-    assert "open files in this shell: 1,000 for each of 1 workers" in with_limit(1000)[0]["what"]
+    assert "limits in this shell: open files of each worker: 1,000, workers: 1" in with_limit(1000)[0]["what"]
     assert with_limit(1000)[0]["state"] == "warning" and "LimitNOFILE" in with_limit(1000)[0]["do"]
     assert with_limit(60)[0]["state"] == "problem"
     flags += ["--max-tunnels", "30000"]
@@ -505,7 +505,7 @@ def test_credentials_that_are_refused_are_sent_once_for_all_relay_proxies_and_ho
     assert (code, len(first.shown) + len(second.shown)) == (1, 1)
     assert one(findings, "relay proxy", first.url)["state"] == "problem"
     assert "were refused already" in one(findings, "relay proxy", second.url)["what"]
-    assert "a relay proxy refuses the credentials" in one(findings, "hosts")["what"]
+    assert "a relay proxy refused the credentials" in one(findings, "hosts")["what"]
 
 
 def test_one_that_wants_credentials_where_there_are_none_is_told_what_to_name(flags):

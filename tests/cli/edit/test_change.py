@@ -106,7 +106,7 @@ def test_an_end_is_moved_where_the_rule_stands(file):
         (["config", "set", "log-file", "a\rb"], "is one line"),
         (["config", "set", "log-file", b"\xff"], "UTF-8"),
         (["config", "set", "relay-proxy-password", "5ecret "], "neither begins nor ends with a blank"),
-        (["allowed-host", "add", "a.example", "--note", 'say "no"'], "neither double quotes"),
+        (["allowed-host", "add", "a.example", "--note", 'say "no"'], "must not have double quotes"),
         (["allowed-host", "add", "a.example", "--until", "soon"], "30m, 2h, 3d, 1w"),
         (["allowed-host", "add", "a.example", "--until", "999999w"], "neither a time from now on"),
     ],

@@ -38,7 +38,7 @@ def test_add_and_remove_work_on_single_values_of_a_line(file):
 
 def test_path_says_which_file_it_is(file):
     assert file.done("config", "path") == f"{file.path}\n"
-    assert "not there yet" in file.told("config", "path", "--config", file.folder / "no.ini", code=1)
+    assert "does not exist yet" in file.told("config", "path", "--config", file.folder / "no.ini", code=1)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_another_note_takes_the_place_of_the_old_one(file):
         (["allowed-host", "add", "https://a.example/"], 2, "a rule names a host, not a URL"),
         (["allowed-host", "add", "b.example", "--from", "nowhere"], 2, "nowhere"),
         (["allowed-host", "add", "b.example", "--until", "soon"], 2, "until 'soon': neither a time"),
-        (["allowed-host", "add", "b.example", "--note", 'a"b'], 2, "a note has neither double quotes"),
+        (["allowed-host", "add", "b.example", "--note", 'a"b'], 2, "a note must not have double quotes"),
         (["allowed-client", "add", "10.1.0.0/33"], 2, "'10.1.0.0/33'"),
         (["allowed-host", "ad", "b.example"], 2, "choose from"),
         (["allowed-host", "add"], 2, "required"),

@@ -86,5 +86,5 @@ def test_what_changes_nothing_asks_nothing(file):
 def test_a_gateway_of_another_version_is_said_to_be_one(file):
     with Asked(file.folder, {}):
         told = file.told("allowed-host", "add", "new.example", "--reload", code=3)
-    assert f"{file.path} was changed; a gateway takes it at its start" in told
+    assert f"{file.path} was changed; the change takes effect when a gateway starts" in told
     assert "they do not understand each other" in told and len(file.changes) == 1

@@ -19,7 +19,7 @@ from harness.edits import Edited
          "still allowed, by a.example.com from=10.0.0.0/8"),
         ("allowed-host = a.example.com, *.example.com", "config remove allowed-host a.example.com", "is still allowed"),
         ("denied-host = *.example.com", "allowed-host add a.example.com",
-         "a.example.com is denied, by *.example.com ({path}:2), and denied hosts beat allowed ones"),
+         "a.example.com is denied, by *.example.com ({path}:2); denied hosts take precedence over allowed ones"),
         ("denied-host = *.example.com\nallowed-host = a.example.com", "allowed-host add a.example.com", "is denied"),
         ("denied-host = 10.0.0.0/8", "allowed-host add 10.1.2.3", "10.1.2.3 is denied, by 10.0.0.0/8"),
         ("denied-host = a.example.com, *.example.com", "denied-host remove a.example.com",

@@ -37,8 +37,8 @@ def test_the_best_way_that_can_be_used_is_taken(offered, means, auth):
         (("NTLM",), Means(), "'DOMAIN\\NAME'"),
         (("Negotiate",), USER, "--auth negotiate --keytab FILE"),
         (("Negotiate", "Digest"), Means(), ", or a keytab"),
-        (("Bearer",), BOTH, "ogw speaks none of them"),
-        ((), USER, "ogw speaks none of them"),
+        (("Bearer",), BOTH, "ogw supports no scheme"),
+        ((), USER, "ogw supports no scheme"),
         (("NTLM",), USER._replace(lacking=frozenset({"ntlm"})), "pip install 'ogw[ntlm]'"),
     ],
 )

@@ -108,7 +108,7 @@ def test_credentials_in_a_url_are_hidden(file):
     ("words", "code", "says"),
     [
         (["nonsense://p"], 2, "is none of http://, https://"),
-        ([URL, "--password-stdin"], 2, "--username: name it, too"),
+        ([URL, "--password-stdin"], 2, "--username is missing"),
         ([URL, "--username", "u", "--password-stdin", "--password-file", "x"], 2, "do not go together"),
         ([URL, "--username", "u", "--password-file", "/nothing/there"], 1, "/nothing/there"),
     ],

@@ -169,13 +169,13 @@ def test_a_passphrase_is_asked_for_or_stands_in_a_file_and_is_never_shown(tmp_pa
     path = tmp_path / "k"
     made = pexpect.spawn(OGW[0], [*OGW[1:], "sign", "--new-key", str(path), "--passphrase"], cwd=ROOT, env=clean(),
                          encoding="utf-8", timeout=60 * PATIENCE)  # fmt: skip
-    for prompt in ("Passphrase of .*: ", "Once more: "):
+    for prompt in ("Passphrase of .*: ", "The passphrase once more: "):
         made.expect(prompt)
         made.sendline("sesame open")
     made.expect(pexpect.EOF)
     made.close()
     assert made.exitstatus == 0 and "ENCRYPTED" in path.read_text() and "sesame" not in made.before
-    assert "nobody is here to type it" in ogw("sign", hosts, "--key", path).stderr
+    assert "there is no terminal to type it at" in ogw("sign", hosts, "--key", path).stderr
     file = tmp_path / "passphrase"
     file.write_text("wrong\n")
     done = ogw("sign", hosts, "--key", path, "--passphrase-file", file)
@@ -192,7 +192,7 @@ def test_a_passphrase_is_asked_for_or_stands_in_a_file_and_is_never_shown(tmp_pa
         ((), "name the list, or --new-key FILE"),
         (("hosts.txt",), "name the key to sign with: --key FILE"),
         (("--check", "hosts.txt"), "name the public key: --with KEY"),
-        (("hosts.txt", "--key", "k", "--expires", "soon"), "18:00:00Z, or 30d for so long from now on"),
+        (("hosts.txt", "--key", "k", "--expires", "soon"), "18:00:00Z; a time from now on is written as 30d"),
         (("hosts.txt", "--key", "k", "--serial", "-1"), "'-1' is not a whole number"),
         (("--check", "hosts.txt", "--with", "ed25519:x"), "is not a public key"),
         (("hosts.txt", "--key", "k", "--name", "a b"), "is no name of a list"),

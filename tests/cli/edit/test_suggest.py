@@ -43,9 +43,9 @@ def test_rules_are_printed_so_that_they_can_be_pasted_with_counts_clients_and_ti
     done = ogw("suggest", log, "--config", file)
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
-        "# asked for 18 times, 2026-11-24T10:00:00Z to 2026-11-24T12:30:00Z, by 10.1.2.4, 10.1.2.3",
+        "# asked for 18 times, 2026-11-24T10:00:00Z to 2026-11-24T12:30:00Z; clients: 10.1.2.4, 10.1.2.3",
         "    www.example.org",
-        "# asked for once, 2026-11-24T10:00:00Z, by 10.1.2.3",
+        "# asked for once, 2026-11-24T10:00:00Z; clients: 10.1.2.3",
         "    b.example:8443",
     ]
     assert done.stderr == "ogw: 4 of 6 lines tell of a refusal, 1 could not be read\n"
@@ -61,7 +61,7 @@ def test_a_log_in_a_form_that_is_not_read_says_so_and_the_way_that_it_names_work
     log.write_bytes(subprocess.run(pack.split(), input=line().encode(), stdout=subprocess.PIPE, check=True).stdout)
     done = ogw("suggest", log, "--config", file)
     assert done.returncode == 1 and "no rule to suggest" not in done.stderr
-    way = re.fullmatch(rf"ogw: {log}: it is .+, which ogw does not read; `(.+)` does, with the .*\n", done.stderr)[1]
+    way = re.fullmatch(rf"ogw: {log}: ogw does not read this form [(].+[)]; use `(.+)`, with the .*\n", done.stderr)[1]
     way = way.replace("ogw suggest", f"{sys.executable} -m ogw suggest --config {file}")
     done = subprocess.run(way, shell=True, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and rules_of(done.stdout) == ["www.example.org"]
@@ -111,7 +111,9 @@ def test_what_no_rule_should_let_pass_is_a_comment(file, tmp_path):
     )
     shown = ogw("suggest", log, "--config", file).stdout
     assert rules_of(shown) == [f"h{number}.example.org" for number in range(5)]
-    assert "# 5 of these are below example.org: *.example.org would cover them, and every other name below it" in shown
+    assert (
+        "# 5 of these rules are below example.org: *.example.org would cover them, and every other name there" in shown
+    )
     assert "# no rule for evil.example:443: the denied hosts name it" in shown
     assert "# no rule for db.example:443: 10.9.9.9 is in 10.0.0.0/8 (private)\\x1b[2J\\n    *.evil" in shown
     assert "allowed-client = 192.0.2.7 would" in shown
@@ -123,7 +125,7 @@ def test_apply_adds_the_rules_with_a_note_and_leaves_the_rest_to_the_byte(file, 
     log.write_text(line() + line("[2606:4700::1111]:8443"))
     done = ogw("suggest", log, "--config", file, "--apply", "--yes")
     assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("+ allowed-host www.example.org note=")
-    assert "the next one starts with it" in done.stderr
+    assert "the change takes effect when one starts" in done.stderr
     today = time.strftime("%Y-%m-%d", time.gmtime())
     assert file.read_text() == (
         "[ogw]\n# what tills need\nallowed-host =\n    a.example  \n"
@@ -139,8 +141,8 @@ def test_apply_adds_the_rules_with_a_note_and_leaves_the_rest_to_the_byte(file, 
     ("words", "code", "says"),
     [
         (["--apply"], 2, "there is no terminal to ask at; --yes adds them without asking"),
-        (["--reload"], 2, "say how to --apply"),
-        (["--yes"], 2, "say how to --apply"),
+        (["--reload"], 2, "go with --apply"),
+        (["--yes"], 2, "go with --apply"),
         (["--json", "--apply"], 2, "do not go together"),
         (["--since", "yesterday"], 2, "'yesterday' is neither a time ago (30m, 2h, 3d) nor a time"),
         (["nowhere.log"], 1, "nowhere.log: No such file or directory"),
@@ -167,7 +169,7 @@ def test_a_file_that_is_wrong_or_closed_is_told_and_stays(file, tmp_path):
     packed = tmp_path / "cut.gz"
     packed.write_bytes(gzip.compress(line().encode() * 100)[:-12])
     done = ogw("suggest", packed, "--config", file)
-    assert done.returncode == 1 and "ends in the middle" in done.stderr
+    assert done.returncode == 1 and "the end of the file is missing" in done.stderr
     file.write_text("[ogw]\nallowed-hosts = x.example\n")
     done = ogw("suggest", log, "--config", file, "--apply", "--yes")
     assert done.returncode == 2 and "did you mean allowed-host?" in done.stderr
@@ -312,15 +314,17 @@ def test_logs_of_many_gateways_say_which_saw_what(file, tmp_path):
     read = {"input": journal, "env": clean(), "cwd": ROOT, "capture_output": True, "text": True, "timeout": 60}
     told, answer = (subprocess.run([*words, *more], **read) for more in ([], ["--json"]))
     shown = told.stdout.splitlines()
-    assert shown[0].endswith(f"by 10.1.2.3; seen by {one}, gw3") and shown[1] == "    b.example from=10.1.2.3/32"
-    assert shown[2].endswith(f"by cn:till-17, cn:Till 18; seen by {one}, {two}")
+    assert (
+        shown[0].endswith(f"clients: 10.1.2.3; gateways: {one}, gw3") and shown[1] == "    b.example from=10.1.2.3/32"
+    )
+    assert shown[2].endswith(f"clients: cn:till-17, cn:Till 18; gateways: {one}, {two}")
     assert shown[3] == '    www.example.org from="cn:Till 18" from=cn:till-17'
     assert [rule["gateways"] for rule in json.loads(answer.stdout)["rules"]] == [
         {str(one): 2, "gw3": 1},
         {str(one): 1, str(two): 1},
     ]
     alone = ogw("suggest", one, older, "--config", file)
-    assert "seen by" not in alone.stdout
+    assert "gateways:" not in alone.stdout
 
 
 def test_the_running_gateways_own_memory_has_no_other_gateways(file, tmp_path):

@@ -104,27 +104,30 @@ def test_names_are_understood_as_powershell_does(file, typed):
     ("typed", "says"),
     [
         ("Set-OMSGatewayConfig -Name ListenPort -Value eighty", "listen-port: 'eighty' is not a whole number"),
-        ("Set-OMSGatewayConfig -Name Port -Value 1", "the key 'Port' is unknown to ogw, which has ListenPort"),
-        ("Set-OMSGatewayConfig -Name listen-port -Value 1", "the key 'listen-port' is unknown"),
-        ("Get-OMSGatewayConfig Foo", "the key 'Foo' is unknown"),
+        (
+            "Set-OMSGatewayConfig -Name Port -Value 1",
+            "ogw does not know the key 'Port'; of the original's keys it knows ListenPort",
+        ),
+        ("Set-OMSGatewayConfig -Name listen-port -Value 1", "ogw does not know the key 'listen-port'"),
+        ("Get-OMSGatewayConfig Foo", "ogw does not know the key 'Foo'"),
         ("Set-OMSGatewayConfig -Value 1", "-Name is missing"),
-        ("Set-OMSGatewayConfig -Name", "-Name has no value behind it"),
-        ("Set-OMSGatewayConfig -Name -Value 1", "-Name has no value behind it"),
+        ("Set-OMSGatewayConfig -Name", "-Name needs a value"),
+        ("Set-OMSGatewayConfig -Name -Value 1", "-Name needs a value"),
         ("Set-OMSGatewayConfig -Name ListenPort -name ListenPort", "-Name is given twice"),
-        ("Set-OMSGatewayConfig -V 1 ListenPort", "-V may be -Value or -Verbose; write more of it"),
-        ("Set-OMSGatewayConfig -Port 1", "-Port is none of its parameters"),
-        ("Add-OMSGatewayAllowedHost", "-Host is missing; it is Add-OMSGatewayAllowedHost -Host HOST"),
+        ("Set-OMSGatewayConfig -V 1 ListenPort", "-V may mean -Value or -Verbose; write more of the name"),
+        ("Set-OMSGatewayConfig -Port 1", "the cmdlet has no parameter -Port"),
+        ("Add-OMSGatewayAllowedHost", "-Host is missing; the cmdlet is used as Add-OMSGatewayAllowedHost -Host HOST"),
         ('Add-OMSGatewayAllowedHost ""', "-Host is empty"),
         ("Add-OMSGatewayAllowedHost a.example b.example", "'b.example' is too much"),
         ("Add-OMSGatewayAllowedHost -Confirm:maybe a.example", "-Confirm takes $true or $false"),
         ("Add-OMSGatewayAllowedHost a.example --relaod", "'--relaod' is not a flag of a cmdlet"),
-        ("Add-OMSGatewayAllowedHost a.example --config", "--config has no value behind it"),
+        ("Add-OMSGatewayAllowedHost a.example --config", "--config needs a value"),
         ("Add-OMSGatewayAllowdHost a.example", "did you mean Add-OMSGatewayAllowedHost"),
         ("Format-Disk c", "'Format-Disk' is none of the original's cmdlets"),
         ("Restart-Service Spooler", "the service 'Spooler' is not the gateway's"),
         ("Set-OMSGatewayRelayProxy -Address http://p.example -Password 5ecret", "a password, but no user name"),
         ('Set-OMSGatewayRelayProxy -Address "" -Password 5ecret', "but no address"),
-        ("Set-OMSGatewayRelayProxy http://p.example u 5ecret 5ecret", "one more word is too much"),
+        ("Set-OMSGatewayRelayProxy http://p.example u 5ecret 5ecret", "there is a word too much"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_changed(file, typed, says):
@@ -220,7 +223,7 @@ def test_restart_service_reloads_and_needs_a_gateway(file):
 @pytest.mark.parametrize("typed", ["Get-Module OMSGateway", "get-module -ListAvailable", "Write-Host 'done; now wait'"])
 def test_what_is_for_powershell_itself_means_nothing_here(file, typed):
     end = file.run(*shlex.split(typed))
-    assert (end.returncode, end.stdout, end.stderr) == (0, "", "ogw: there is nothing to do for it here\n")
+    assert (end.returncode, end.stdout, end.stderr) == (0, "", "ogw: the cmdlet does nothing here\n")
     assert "usage: ogw Get-Module ..." in file.done("Get-Module", "--help")
 
 

@@ -78,7 +78,7 @@ def test_a_whole_script_becomes_the_file_it_says_line_by_line(file, script, cont
         "7: Add-OMSGatewayAllowedHost -> ogw allowed-host add b.example",
         "8: Remove-OMSGatewayAllowedHost -> ogw allowed-host remove a.example",
         "9: Add-OMSGatewayAllowedClientCertificate -> ogw allowed-client-certificate add 'CN=till-7, O=Shop'",
-        "10: Get-OMSGatewayAllowedHost -> nothing: it only shows (ogw allowed-host list)",
+        "10: Get-OMSGatewayAllowedHost -> nothing: the cmdlet only shows something (ogw allowed-host list)",
         "11: Restart-Service -> ogw reload, at the end, with --reload",
     ]
     assert "b $5" not in end.stdout + end.stderr
@@ -110,14 +110,14 @@ def test_a_dry_run_shows_the_same_and_changes_nothing(file, script):
         ("Add-OMSGatewayAllowedHost $name", "variables are not understood"),
         ('Add-OMSGatewayAllowedHost "$name"', "variables are not understood"),
         ("Add-OMSGatewayAllowedHost 'a.example", "a quote is not closed"),
-        ("<# never ends", "the comment <# has no end #>"),
-        ("Get-OMSGatewayAllowedHost | Out-Null", "| is for programs"),
-        ("Add-OMSGatewayAllowedHost (Get-Content hosts)", "( is for programs"),
-        ("Add-OMSGatewayAllowedHost a.example, b.example", ", is for programs"),
+        ("<# never ends", "the comment that begins with <# has no end #>"),
+        ("Get-OMSGatewayAllowedHost | Out-Null", "| belongs to programs"),
+        ("Add-OMSGatewayAllowedHost (Get-Content hosts)", "( belongs to programs"),
+        ("Add-OMSGatewayAllowedHost a.example, b.example", ", belongs to programs"),
         ("Add-OMSGatewayAllowedHost -Host '*'", "allowed-host: host rule '*': a star needs two labels behind it"),
         ("Add-OMSGatewayAllowedHost -Host 'a.example\nb.example'", "allowed-host: a value is one line"),
         ("Set-OMSGatewayConfig ListenPort 99999", "listen-port: '99999' must be from 1 to 65535"),
-        ("Set-OMSGatewayConfig Cache 9", "the key 'Cache' is unknown"),
+        ("Set-OMSGatewayConfig Cache 9", "ogw does not know the key 'Cache'"),
         ("Restart-Service Spooler", "the service 'Spooler' is not the gateway's"),
     ],
 )

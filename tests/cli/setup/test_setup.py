@@ -65,18 +65,18 @@ def test_wrong_answers_are_said_and_asked_for_again(image):
         answer(child, "Host:", "")
         answer(child, "Relay proxy", f"http://{address()}:3128")
         child.expect_exact("cannot be reached: Connection refused")
-        answer(child, "all the same?", "n")
+        answer(child, "nevertheless?", "n")
         answer(child, "Relay proxy", f"http://{squid.place}")
         child.expect_exact("wants credentials, and offers Basic")
         answer(child, "user name", "gateway")
         answer(child, "password (not shown)", "wrong")
         child.expect_exact("does not accept the user name or the password")
-        answer(child, "all the same?", "n")
+        answer(child, "nevertheless?", "n")
         answer(child, "Relay proxy", f"http://{squid.place}")
         answer(child, "user name", "gateway")
         answer(child, "password (not shown)", "right")
         child.expect("answers 50[0-9]")  # it knows no such host
-        answer(child, "all the same?", "y")
+        answer(child, "nevertheless?", "y")
         answer(child, "as a service", "")
         answer(child, "Do it?", "y")
         child.expect(pexpect.EOF)
@@ -111,10 +111,10 @@ def test_a_principal_that_is_not_in_the_keytab_is_asked_for_again(image, tmp_pat
     keytab.chmod(0o600)
     with Offering("Negotiate") as proxy:
         child = upto_relay_proxy(image, proxy.url, PYTHONPATH=gssapi_path())
-        answer(child, "keytab for Kerberos, or Enter", str(keytab))
-        answer(child, "Its principal, or Enter", "other@OGW.EXAMPLE")
+        answer(child, "Keytab for Kerberos, or Enter", str(keytab))
+        answer(child, "Principal in the keytab, or Enter", "other@OGW.EXAMPLE")
         child.expect_exact("there is no key for it")
-        answer(child, "Its principal, or Enter", "gateway@OGW.EXAMPLE")
+        answer(child, "Principal in the keytab, or Enter", "gateway@OGW.EXAMPLE")
         child.expect_exact("taken is Negotiate (relay-proxy-auth)")
 
 
@@ -122,14 +122,14 @@ def test_of_what_a_relay_proxy_offers_the_best_is_proposed_and_tried(image):
     with Offering("Negotiate", DIGEST, "Basic realm=x") as proxy:
         child = upto_relay_proxy(image, proxy.url)
         child.expect_exact("wants credentials, and offers Negotiate, Digest, Basic")
-        answer(child, "keytab for Kerberos, or Enter", "/no/such/keytab")
+        answer(child, "Keytab for Kerberos, or Enter", "/no/such/keytab")
         child.expect_exact("No such file")
-        answer(child, "keytab for Kerberos, or Enter", "")
+        answer(child, "Keytab for Kerberos, or Enter", "")
         answer(child, "user name, or Enter for none", "gateway")
         answer(child, "password (not shown)", "5ecret")
         child.expect_exact("taken is Digest (relay-proxy-auth)")
         child.expect_exact("answers 407")
-        answer(child, "all the same?", "y")
+        answer(child, "nevertheless?", "y")
         answer(child, "Do it?", "y")
         child.expect(pexpect.EOF)
     assert len(proxy.shown) == 1 and proxy.shown[0].startswith("Digest ")
@@ -140,7 +140,9 @@ def test_without_questions_the_best_way_is_taken_too(image):
     with Offering("NTLM", DIGEST) as proxy:
         words = ("setup", "--root", image, "--service", "no", f"PROXY={proxy.url}", "USERNAME=gateway", "PASSWORD=p")
         done = ogw(*words, "LicenseAccepted=1")
-    assert done.returncode == 0 and "taken is Digest" in done.stdout and "going on all the same" in done.stderr, done
+    assert (
+        done.returncode == 0 and "Digest is used" in done.stdout and "set up although the trial failed" in done.stderr
+    ), done
     assert "relay-proxy-auth = digest\n" in ini(image).read_text() and len(proxy.shown) == 1
 
 
@@ -196,7 +198,7 @@ def test_done_twice_it_changes_nothing_the_second_time(image):
     before = state(image)
     done = ogw(*words)
     assert (done.returncode, state(image)) == (0, before)
-    assert "Nothing to do: all of this is so already." in done.stdout
+    assert "Nothing to do: all of this is done already." in done.stdout
 
 
 def test_another_unit_that_is_there_is_kept_and_what_a_link_leads_to_is_left_alone(image, tmp_path):
@@ -251,10 +253,10 @@ OLD = (
     ("words", "after", "left_out"),
     [
         (["HASPROXY=0"], "", ""),
-        (["HASPROXY=0", "PROXY=http://127.0.0.1:1"], "", "HASPROXY=0: PROXY is left out"),
+        (["HASPROXY=0", "PROXY=http://127.0.0.1:1"], "", "HASPROXY=0: PROXY is ignored"),
         (["PROXY="], "", ""),
         (["PROXY=", "HASPROXY=0", "HASAUTH=0", "USERNAME="], "", ""),
-        (["HASAUTH=1", "USERNAME=u", "PASSWORD=p"], OLD[6:], "HASAUTH, USERNAME and PASSWORD are left out"),
+        (["HASAUTH=1", "USERNAME=u", "PASSWORD=p"], OLD[6:], "HASAUTH, USERNAME and PASSWORD are ignored"),
         (["PROXY=http://old.example:1", "HASAUTH=0"], "relay-proxy = http://old.example:1\n", ""),
         (["PROXY=http://old.example:1", "USERNAME="], "relay-proxy = http://old.example:1\n", ""),
         (["PROXY=http://old.example:1"], OLD[6:], ""),
@@ -277,9 +279,9 @@ def test_a_relay_proxy_is_what_the_originals_parameters_say(image, words, after,
         (["--yes", "LICENSEACCEPTED=no"], "LICENSEACCEPTED=0 says no"),
         (["--yes", "LICENSEACCEPTED="], "LICENSEACCEPTED: '' is neither 1 nor 0"),
         (["--yes", "PORTNUMBER=1", "portnumber=2"], "PORTNUMBER is given twice"),
-        (["--yes", "PORTNUMBER=1", "--listen-port", "2"], "PORTNUMBER: --listen-port says it, too"),
-        (["--yes", "HASPROXY=0", "--relay-proxy", "http://p.example"], "HASPROXY: --relay-proxy says it, too"),
-        (["--yes", "PROXY=http://p.example", "PASSWORD=s3cret"], "USERNAME: name it, too"),
+        (["--yes", "PORTNUMBER=1", "--listen-port", "2"], "PORTNUMBER: --listen-port says the same, too"),
+        (["--yes", "HASPROXY=0", "--relay-proxy", "http://p.example"], "HASPROXY: --relay-proxy says the same, too"),
+        (["--yes", "PROXY=http://p.example", "PASSWORD=s3cret"], "USERNAME is missing"),
     ],
 )
 def test_what_contradicts_itself_is_said_and_nothing_is_set_up(image, words, says):
@@ -354,7 +356,7 @@ def test_service_and_firewall_are_left_out_each_by_its_own_flag(image):
     done = ogw("setup", "--dry-run", "--root", image, "--firewall", "no")
     assert "write " in done.stdout and "ogw.service\n" in done.stdout and "is started with" not in done.stdout, done
     done = ogw("setup", "--dry-run", "--root", image, "--service", "no")
-    assert "ogw.service" not in done.stdout and "The gateway is started with: ogw run" in done.stdout, done
+    assert "ogw.service" not in done.stdout and "Start the gateway with: ogw run" in done.stdout, done
 
 
 def test_a_program_that_a_service_cannot_see_is_noticed_before(image):
