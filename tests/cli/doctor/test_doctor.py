@@ -494,7 +494,7 @@ def test_what_a_relay_proxy_offers_is_told_and_a_better_way_than_the_one_that_is
         _code, findings = examined(*flags, *words, OGW_RELAY_PROXY_PASSWORD=PASSWORD)
     found = one(findings, "relay proxy")
     assert found["state"] == "warning" and "with the credentials (Basic)" in found["what"]
-    assert "it offers Digest, Basic" in found["what"] and "readable" in found["what"]
+    assert "it offers Digest and Basic" in found["what"] and "unencrypted" in found["what"]
     assert found["do"] == "set relay-proxy-auth = digest"
 
 
@@ -512,7 +512,7 @@ def test_one_that_wants_credentials_where_there_are_none_is_told_what_to_name(fl
     with Offering("Negotiate", "NTLM") as proxy:
         code, findings = examined(*flags, "--relay-proxy", proxy.url)
     found = one(findings, "relay proxy")
-    assert (code, found["state"]) == (1, "problem") and "offers Negotiate, NTLM" in found["what"]
+    assert (code, found["state"]) == (1, "problem") and "offers Negotiate and NTLM" in found["what"]
     assert "--auth negotiate --keytab FILE" in found["do"]
 
 

@@ -48,7 +48,7 @@ def test_a_setting_that_the_running_gateway_has_from_a_flag_is_told(file):
     with Gateway("--config", str(file.path), "--idle-timeout", "7m") as gateway:
         told = file.told("config", "set", "idle-timeout", "8m", "--run-dir", gateway.run_dir)
         assert (
-            "was started with --idle-timeout, which beats the file" in told
+            "was started with --idle-timeout, which takes precedence over the file" in told
             and f"with `ogw reload --run-dir {gateway.run_dir}`" in told
         )
         told = file.told("config", "set", "listen-port", "8081", "--run-dir", gateway.run_dir)

@@ -65,7 +65,7 @@ def test_what_is_refused_is_sent_once_and_written_all_the_same(file, password):
 def test_of_several_ways_the_best_is_taken(file, password):
     with Offering("Negotiate", DIGEST, "Basic realm=x") as proxy:
         told = file.told("relay-proxy", "set", proxy.url, "--username", "gateway", "--password-file", password)
-    assert "offers Negotiate, Digest, Basic" in told and "is used Digest (relay-proxy-auth)" in told
+    assert "offers Negotiate, Digest, and Basic" in told and "Digest is used (relay-proxy-auth)" in told
     assert "relay-proxy-auth = digest\n" in file.text
     assert len(proxy.shown) == 1 and proxy.shown[0].startswith("Digest ")
 
@@ -126,7 +126,7 @@ def test_a_ticket_cache_is_taken_for_kerberos(file, tmp_path):
     with Offering("Negotiate", "Basic realm=x") as proxy:
         words = "--ticket-cache", f"FILE:{tmp_path}/none"
         told = file.told("relay-proxy", "set", proxy.url, *words, PYTHONPATH=gssapi_path())
-    assert "is used Negotiate" in told and "there is no ticket in" in told
+    assert "Negotiate is used" in told and "there is no ticket in" in told
     assert "relay-proxy-auth = negotiate\n" in file.text
 
 
@@ -143,7 +143,7 @@ def test_the_originals_user_of_a_domain_is_one_for_ntlm_where_that_is_offered(fi
         told = file.told("Set-OMSGatewayRelayProxy", "-Address", proxy.url, "-Username", "CORP\\gateway",
                          "-Password", "5ecret")  # fmt: skip
     assert f"that is `ogw relay-proxy set {proxy.url} --username 'CORP\\gateway' --password-stdin`" in told
-    assert "offers Negotiate, NTLM, Basic" in told and "NTLM is used" in told and "NTLM is weak" in told
+    assert "offers Negotiate, NTLM, and Basic" in told and "NTLM is used" in told and "NTLM is weak" in told
     assert "relay-proxy-auth = ntlm\n" in file.text and "5ecret" not in told
 
 
@@ -175,7 +175,7 @@ def test_a_keytab_is_what_a_squid_that_offers_kerberos_is_tried_with(file):
         environment = {**realm.environment, "PYTHONPATH": gssapi_path()}
         words = ("relay-proxy", "set", f"http://{squid.place}", "--keytab", realm.add("gateway"))
         told = file.told(*words, **environment)
-        assert "offers Negotiate" in told and "is used Negotiate" in told
+        assert "offers Negotiate" in told and "Negotiate is used" in told
         assert f"http://{squid.place} opens a tunnel to {HOST}:443 (Negotiate)" in told
         assert "relay-proxy-auth = negotiate\n" in file.text
         wrong = file.told(*words[:-1], realm.add("other", more="-allow_tix"), **environment)

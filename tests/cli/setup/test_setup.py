@@ -115,19 +115,19 @@ def test_a_principal_that_is_not_in_the_keytab_is_asked_for_again(image, tmp_pat
         answer(child, "Principal in the keytab, or Enter", "other@OGW.EXAMPLE")
         child.expect_exact("there is no key for it")
         answer(child, "Principal in the keytab, or Enter", "gateway@OGW.EXAMPLE")
-        child.expect_exact("taken is Negotiate (relay-proxy-auth)")
+        child.expect_exact("Negotiate is used (relay-proxy-auth)")
 
 
 def test_of_what_a_relay_proxy_offers_the_best_is_proposed_and_tried(image):
     with Offering("Negotiate", DIGEST, "Basic realm=x") as proxy:
         child = upto_relay_proxy(image, proxy.url)
-        child.expect_exact("wants credentials, and offers Negotiate, Digest, Basic")
+        child.expect_exact("wants credentials, and offers Negotiate, Digest, and Basic")
         answer(child, "Keytab for Kerberos, or Enter", "/no/such/keytab")
         child.expect_exact("No such file")
         answer(child, "Keytab for Kerberos, or Enter", "")
         answer(child, "user name, or Enter for none", "gateway")
         answer(child, "password (not shown)", "5ecret")
-        child.expect_exact("taken is Digest (relay-proxy-auth)")
+        child.expect_exact("Digest is used (relay-proxy-auth)")
         child.expect_exact("answers 407")
         answer(child, "nevertheless?", "y")
         answer(child, "Do it?", "y")
