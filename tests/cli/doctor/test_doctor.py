@@ -484,7 +484,7 @@ def test_a_command_line_that_is_wrong_is_told(words, says):
 def test_a_certificate_that_its_parser_fails_on_is_a_finding_and_no_traceback(old):
     new = {b"\xa0\x03\x02\x01\x02": b"\xa0\x03\x02\x01\x05", b"\x0c\x06till-7": b"\x03\x06till-7"}[old]
     probed = Probed(certificate=with_common_names("till-7").replace(old, new), version="TLSv1.3")
-    finding = Outside(load(["--allowed-host", NAME], {}), [], [])._with_certificate("there", probed, "reached")
+    finding = Outside(load(["--allowed-host", NAME], {}), [], [])._with_certificate("there", probed)
     assert "its certificate cannot be read" in finding.what and finding.state.value == "warning"
 
 

@@ -45,7 +45,7 @@ def test_what_it_offers_is_said_and_the_credentials_are_tried(file, password):
         words = ("relay-proxy", "set", f"http://{squid.place}", "--username", "gateway", "--password-file", password)
         told = file.told(*words)
         answer = json.loads(file.done(*words, "--json"))
-    assert f"http://{squid.place} wants credentials, and offers Basic" in told and "readable" in told
+    assert f"http://{squid.place} wants credentials, and offers Basic" in told and "unencrypted" in told
     assert f"http://{squid.place} opens a tunnel to {HOST}:443 (Basic)" in told
     (one,) = answer["relay_proxies"]
     assert (one["proxy"], one["offers"], one["opens"]) == (f"http://{squid.place}", ["Basic"], True)
