@@ -2,7 +2,6 @@
 
 from typing import Optional
 
-from ogw.language.messages import gettext as _
 from ogw.policy.decision import Reason
 from ogw.wire.answer import answer, proxy_status
 
@@ -57,6 +56,8 @@ class Left(Exception):
 def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = None) -> bytes:
     """The whole answer to a denied client: it learns the reason, never addresses, rules or commands.
 
+    It goes to programs, and stays English altogether.
+
     b"" where no HTTP answer exists.
     """
     if not reason.status:
@@ -68,8 +69,8 @@ def refusal(reason: Reason, tunnel_id: str, received_status: Optional[int] = Non
         headers.append(("Allow", "CONNECT"))
     elif reason.status == 503:
         headers.append(("Retry-After", str(RETRY_AFTER)))
-    body = _("This gateway did not open the tunnel: {reason}. Its log has more under tunnel {tunnel}, or a count.\n")
-    text = body.format(reason=reason.token, tunnel=tunnel_id)
+    text = f"This gateway did not open the tunnel: {reason.token}. "
+    text += f"Its log has more under tunnel {tunnel_id}, or a count.\n"
     if reason is Reason.CLIENT_TLS_PLAIN_HTTP:
-        text += _("Clients speak TLS to this port: the scheme of the proxy is https://, not http://.\n")
+        text += "Clients speak TLS to this port: the scheme of the proxy is https://, not http://.\n"
     return answer(reason.status, f"{PHRASES[reason.status]}: {reason.token}", headers, text)

@@ -298,7 +298,7 @@ def test_pause_stops_the_polls_and_goes_on(chrome, gateway, upstream):
     pause = chrome.find_element(By.ID, "pause")
     assert pause.text == "Pause"
     pause.click()
-    shows(chrome, "#state", "Paused what stands here is of ")
+    shows(chrome, "#state", "Paused the data shown here is of ")
     assert pause.text == "Paused: go on" and chrome.title.startswith("Paused ")
     assert not chrome.find_element(By.ID, "filtered").is_enabled()
     before = text(chrome, '[data-v="opened_total"]')
@@ -350,7 +350,7 @@ def test_open_tunnels_are_listed_and_filtered(chrome, upstream):
                 assert other.target in row and client in row and upstream.target not in row
             filtered.clear()
             filtered.send_keys("<b>nobody</b>&most=0")
-            shows(chrome, '[data-none="open"]', "No open tunnel has that.")
+            shows(chrome, '[data-none="open"]', "No open tunnel matches.")
             filtered.send_keys(Keys.CONTROL, "a")
             filtered.send_keys(Keys.DELETE)
             shows(chrome, "#open-of", "2 of 2")

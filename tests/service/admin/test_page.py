@@ -143,7 +143,7 @@ def test_sizes(number, told):
         ({"workers_missing": 1}, "did not answer in time: 1"),
         ({"policy_mode": {"mode": "report", "until": "2026-02-04T04:05:06.000Z"}}, "until 2026-02-04T04:05:06.000Z"),
         ({"worker_deaths": 1200}, "since the start: 1,200"),
-        ({"counters": {"tunnels": 0, "log_lines_lost": 3}}, "nobody took since the start: 3"),
+        ({"counters": {"tunnels": 0, "log_lines_lost": 3}}, "lost since the start: 3"),
     ],
 )
 def test_what_needs_attention_is_a_sentence(wrong, told):
