@@ -30,7 +30,7 @@ def require_file(status: os.stat_result, path: str) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, _("is neither a file nor a folder"), path)
+        raise OSError(errno.EINVAL, _("it is neither a file nor a folder"), path)
 
 
 def shown(path: str) -> str:

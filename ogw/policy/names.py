@@ -33,7 +33,7 @@ def parse_name(text: str) -> str:
     if len(name) > LONGEST:
         raise ValueError(_("a name has at most {most} characters").format(most=LONGEST))
     if label := _LABEL.match(value):
-        told = _("a name stands there as it is in the certificate, without {label} before it")
+        told = _("a name is written as it is in the certificate, without {label} before it")
         raise ValueError(told.format(label=label[0]))
     if "*" in value.removeprefix("*."):
         raise ValueError(_("a name is compared letter by letter, so a * in it stands for nothing else"))

@@ -43,12 +43,12 @@ def parse_network(text: str) -> Network:
     try:
         parsed = ip_address(address.removeprefix("[").removesuffix("]") if address[:1] == "[" else address)
     except ValueError:
-        raise ValueError(_("not an IP address or network, such as 10.1.0.0/16 or fd00::/8")) from None
+        raise ValueError(_("it is not an IP address or network, such as 10.1.0.0/16 or fd00::/8")) from None
     if getattr(parsed, "scope_id", None) is not None:
         raise ValueError(_("an address with a zone is not a network"))
     if slash and (not _PREFIX.match(length) or int(length) > parsed.max_prefixlen):
         raise ValueError(_("the part behind / is a prefix length from 0 to {most}").format(most=parsed.max_prefixlen))
     network = ip_network(f"{parsed}/{length}" if slash else parsed, strict=False)
     if network.network_address != parsed:
-        raise ValueError(_("has bits behind its prefix; {network} is the network").format(network=network))
+        raise ValueError(_("it has bits behind its prefix; {network} is the network").format(network=network))
     return network

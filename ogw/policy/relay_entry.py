@@ -56,15 +56,15 @@ def parse_relay_entry(text: str) -> RelayEntry:
     """Raises ValueError with a sentence that goes on behind the entry; none shows a password."""
     url, behind = _cut(text)
     if "@" in behind:
-        raise ValueError(_("has an @ behind its URL: a password's blank is written %20, and no note has an @"))
+        raise ValueError(_("it has an @ behind its URL: a password's blank is written %20, and no note has an @"))
     if re.search(r"\s", url.rpartition("@")[2].strip()):
-        message = _("has something behind its URL that is none of {known}")
+        message = _("it has something behind its URL that is none of {known}")
         raise ValueError(message.format(known=", ".join(f"{name}=" for name in WORDS)))
     if url.partition("=")[0] in WORDS:
-        raise ValueError(_("has no URL in front of it; in a shell, the whole entry stands in quotes"))
+        raise ValueError(_("it has no URL in front of it; in a shell, the whole entry stands in quotes"))
     proxy = parse_relay_proxy(url)
     if behind.count('"') % 2:
-        raise ValueError(_('has a quote that is not closed; right is note="some text"'))
+        raise ValueError(_('it has a quote that is not closed; right is note="some text"'))
     values = _values(_WORD.findall(behind))
     more = " ".join(f"{name}={value}" for name in ("from", "until", "stage", "note") for value in values[name])
     if values["for"]:
@@ -73,7 +73,7 @@ def parse_relay_entry(text: str) -> RelayEntry:
         return RelayEntry(proxy, rules, rules[0].stage, rules[0].note)
     for name in ("from", "until"):
         if values[name]:
-            message = _("has {name}=, which says more of the targets in for=; name those, too")
+            message = _("it has {name}=, which says more of the targets in for=; name those, too")
             raise ValueError(message.format(name=name))
     rule = _rule(f"any.example {more}".strip())  # which says what is wrong with the words that all entries may have
     return RelayEntry(proxy, (), rule.stage, rule.note)
@@ -85,13 +85,13 @@ def _values(words: list[str]) -> dict[str, list[str]]:
     for word in words:
         name, equals, value = word.partition("=")
         if name not in values or not equals:
-            message = _("has {word} behind its URL, which is none of {known}")
+            message = _("it has {word} behind its URL, which is none of {known}")
             if before.endswith(","):
-                message = _("has a blank behind a comma in for=, before {word}: host rules there have none between "
+                message = _("it has a blank behind a comma in for=, before {word}: host rules there have none between "
                             "them, and a further relay proxy begins with its scheme, such as http://")  # fmt: skip
             raise ValueError(message.format(word=f"{word[:80]!a}", known=", ".join(f"{name}=" for name in WORDS)))
         if not value.strip('"'):
-            raise ValueError(_("has an empty {name}=; it is written {right}").format(name=name, right=WORDS[name]))
+            raise ValueError(_("it has an empty {name}=; it is written {right}").format(name=name, right=WORDS[name]))
         values[name].append(value)
         before = word
     return values
@@ -103,10 +103,10 @@ def _rule(text: str) -> Rule:
     except ValueError as error:
         pattern = text.partition(" ")[0]
         if not pattern:
-            message = _("has a comma in for= with no host rule on one side of it; right is {right}")
+            message = _("it has a comma in for= with no host rule on one side of it; right is {right}")
             raise ValueError(message.format(right=WORDS["for"])) from None
         shown = "" if pattern == "any.example" else f" {pattern[:80]!a}"
-        raise ValueError(_("has a wrong host rule{shown}: {error}").format(shown=shown, error=error)) from None
+        raise ValueError(_("it has a wrong host rule{shown}: {error}").format(shown=shown, error=error)) from None
 
 
 def split_relay_entries(text: str) -> list[str]:

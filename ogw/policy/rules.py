@@ -15,7 +15,7 @@ from typing import Optional
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text, parse_name
 from ogw.policy.networks import Network, parse_network
-from ogw.wire.connect import LONGEST_NAME, parse_host
+from ogw.wire.connect import LONGEST_NAME, host_mistake, parse_host
 from ogw.wire.place import in_brackets, place
 
 LONGEST_SHOWN = 80  # characters of what is wrong, in a message
@@ -189,16 +189,19 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
         name, equals, value = word.partition("=")
         known = _OF_DENIED if denied else ATTRIBUTES
         if name not in known:
-            message = _("{word} is not an attribute; those are {known}")
+            message = _("{word} is not an attribute; attributes are {known}")
             if name in ("to", "no-server-name"):
                 message = _("{word} says what is allowed; a rule of this list can have {known}")
             elif not equals and _CUT.match(before):
-                message += _('; a value with a space in it stands in quotes, as in from="cn:Till 17"')
+                message = _(
+                    "{word} is not an attribute; attributes are {known}; a value with a space in it stands in quotes, "
+                    'as in from="cn:Till 17"'
+                )
             raise _Wrong(message.format(word=_shown(name), known=", ".join(known)))
         if bool(equals) == (name == "no-server-name") or (equals and not value.strip('"')):
             raise _Wrong(_("{name} is written {right}").format(name=name, right=ATTRIBUTES[name]))
         if name in values and name not in ("from", "to"):
-            raise _Wrong(_("{name} stands there twice").format(name=name))
+            raise _Wrong(_("{name} is given twice").format(name=name))
         values.setdefault(name, []).append(value)
     body, port = _split_port(pattern)
     clients = values.get("from", [])
@@ -221,8 +224,12 @@ def _networks(name: str, texts: Sequence[str]) -> tuple[Network, ...]:
     try:
         return tuple(sorted({parse_network(text) for text in texts}, key=str))
     except ValueError as error:
-        more = _("; a client with a certificate is written from=cn:NAME or from=san:NAME") if name == "from" else ""
-        raise _Wrong(f"{name}={_shown(' '.join(texts))}: {error}{more}") from None
+        told = str(error)
+        if name == "from":
+            told = _("{mistake}; a client with a certificate is written from=cn:NAME or from=san:NAME").format(
+                mistake=told
+            )
+        raise _Wrong(f"{name}={_shown(' '.join(texts))}: {told}") from None
 
 
 def _names(texts: Sequence[str], denied: bool) -> tuple[str, ...]:
@@ -240,7 +247,7 @@ def _names(texts: Sequence[str], denied: bool) -> tuple[str, ...]:
 def parse_stage(text: str) -> str:
     """The name of a stage of a roll-out. Raises ValueError with a sentence on what is right."""
     if not _STAGE.match(text):
-        raise ValueError(_("is no name of a stage: 1 to 32 of a-z, 0-9 and -, such as canary"))
+        raise ValueError(_("it is no name of a stage, which has 1 to 32 of a-z, 0-9 and -, such as canary"))
     return text
 
 
@@ -248,7 +255,7 @@ def _stage(text: str) -> str:
     try:
         return parse_stage(text)
     except ValueError as error:
-        raise _Wrong(f"stage={_shown(text)} {error}") from None
+        raise _Wrong(f"stage={_shown(text)}: {error}") from None
 
 
 def _note(text: str) -> str:
@@ -299,7 +306,7 @@ def _pattern(text: str) -> dict[str, object]:
     try:
         name, address = parse_host(_bytes(in_brackets(text)))
     except ValueError as error:
-        raise _Wrong(_("the host {error}").format(error=_with_a_label(text, error))) from None
+        raise _Wrong(_with_a_label(text, error)) from None
     if address is not None:
         return {"kind": Kind.NETWORK, "network": ip_network(address)}
     return {"kind": Kind.NAME, "name": name}
@@ -325,7 +332,7 @@ def _name(text: str) -> str:
     try:
         name, address = parse_host(_bytes(text))
     except ValueError as error:
-        raise _Wrong(_("the host {error}").format(error=_with_a_label(text, error))) from None
+        raise _Wrong(_with_a_label(text, error)) from None
     if address is not None:
         raise _Wrong(_("an address has no subdomains; a network is written 192.0.2.0/24"))
     return name
@@ -353,22 +360,24 @@ def _shown(text: str) -> str:
 def _with_a_label(text: str, error: ValueError) -> str:
     if not text.isascii() and len(text) <= LONGEST_NAME:
         try:
-            return _("is not ASCII; its A-label form is {name}").format(name=text.encode("idna").decode("ascii"))
+            return _("the host is not ASCII; its A-label form is {name}").format(
+                name=text.encode("idna").decode("ascii")
+            )
         except UnicodeError:
             pass
-    return str(error)
+    return host_mistake(error)
 
 
 def parse_time(text: str) -> float:
     """Unix seconds from RFC 3339 with a zone, which `time_text` can write. Raises ValueError."""
     if not _RFC_3339.match(text):
-        raise ValueError(_("is not a time with its zone (RFC 3339), such as 2027-01-31T18:00:00Z"))
+        raise ValueError(_("it is not a time with its zone (RFC 3339), such as 2027-01-31T18:00:00Z"))
     try:
         seconds = datetime.fromisoformat(text).timestamp()
         time_text(seconds)  # in UTC it may lie before the year 1 or behind the year 9999
         return seconds
     except (ValueError, OverflowError):
-        raise ValueError(_("is not a time that there is, in UTC from the year 1 to 9999")) from None
+        raise ValueError(_("it is not a time that exists, in UTC, from the year 1 to 9999")) from None
 
 
 def time_text(seconds: float) -> str:
@@ -386,5 +395,7 @@ def _until(text: str) -> float:
     try:
         return parse_time(text)
     except ValueError as error:
-        what = error if _RFC_3339.match(text) else _("is not a time with its zone")
-        raise _Wrong(f"until={_shown(text)} {what} (RFC 3339): until=2027-01-31T18:00:00Z") from None
+        if _RFC_3339.match(text):
+            raise _Wrong(f"until={_shown(text)}: {error}") from None
+        told = _("it is not a time with its zone (RFC 3339), such as until=2027-01-31T18:00:00Z")
+        raise _Wrong(f"until={_shown(text)}: {told}") from None

@@ -73,13 +73,15 @@ def parse_pattern(text: str) -> Pattern:
     if text.lower().startswith("sha256:"):
         match = _FINGERPRINT.match("sha256:" + text[7:])
         if match is None:
-            raise ValueError(_("is not sha256: and 64 hexadecimal digits"))
+            raise ValueError(_("it is not sha256: and 64 hexadecimal digits"))
         return Pattern(fingerprint=match[1].replace(":", "").lower())
     if "=" not in text:
         if not text:
-            raise ValueError(_("is empty; a subject such as CN=till-7,O=Example, or one common name"))
+            raise ValueError(_("it is empty; a subject such as CN=till-7,O=Example, or one common name"))
         if len(text) > 1 and text[0] == text[-1] == '"':
-            raise ValueError(_('stands in quotes; write it without them (and a name that has them as CN="""a name""")'))
+            raise ValueError(
+                _('it stands in quotes; write it without them (and a name that has them as CN="""a name""")')
+            )
         return Pattern(common_name=_fold(text))
     subject, as_windows = parse_subject(text), frozenset[Rdn]()
     if "\\" in text:
@@ -102,7 +104,7 @@ def parse_subject(text: str, escapes: bool = True) -> frozenset[Rdn]:
         number = oid[1] if oid is not None else ATTRIBUTES.get(name.upper() if name.isascii() else "")
         if number is None:
             raise ValueError(
-                _("has the unknown attribute {name}; known are CN, O, OU, L, ST, C, E and others, or an OID").format(
+                _("it has the unknown attribute {name}; known are CN, O, OU, L, ST, C, E and others, or an OID").format(
                     name=ascii(name)
                 )
             )
@@ -140,7 +142,7 @@ class _Spelling:
             equals = text.find("=", self._at)
             if equals < 0:
                 raise self._wrong(
-                    _("has a part without =; a comma in a value is written \\, or the value in quotes"), self._at
+                    _("it has a part without =; a comma in a value is written \\, or the value in quotes"), self._at
                 )
             name = text[self._at : equals].strip(" \t")
             self._at = equals + 1
@@ -151,7 +153,7 @@ class _Spelling:
             end = text[self._at : self._at + 1]
             self._at += 1
             if end and not text[self._at :].strip(" \t"):
-                raise ValueError(_("ends with a separator"))
+                raise ValueError(_("it ends with a separator"))
             yield name, value, end
 
     def _wrong(self, what: str, at: int) -> ValueError:
@@ -174,7 +176,7 @@ class _Spelling:
                 continue
             if text[self._at] == '"' and not self._slashes:
                 raise self._wrong(
-                    _('has a quote inside a value; the whole value stands in quotes, with "" for each in it'), begin
+                    _('it has a quote inside a value; the whole value stands in quotes, with "" for each in it'), begin
                 )
             raw += _bytes(text[self._at])
             self._at += 1
@@ -194,7 +196,7 @@ class _Spelling:
         while True:
             char = text[self._at : self._at + 1]
             if not char:
-                raise self._wrong(_("has a quote that is not closed"), begin)
+                raise self._wrong(_("it has a quote that is not closed"), begin)
             if char == "\\":
                 raw += self._escape()
                 continue
@@ -206,7 +208,7 @@ class _Spelling:
             raw += _bytes(char)
         self._skip_spaces()
         if self._at < len(text) and text[self._at] not in self._stops:
-            raise self._wrong(_('has text behind a closing quote; a quote inside a value is written ""'), begin)
+            raise self._wrong(_('it has text behind a closing quote; a quote inside a value is written ""'), begin)
         return self._decoded(bytes(raw), begin)
 
     def _hexadecimal(self) -> str:
@@ -215,14 +217,14 @@ class _Spelling:
             return self._plain()  # OpenSSL does not escape it
         match = _HEXADECIMAL.match(self._text, self._at)
         if match is None or (match.end() < len(self._text) and self._text[match.end()] not in self._stops):
-            raise self._wrong(_("has a # that begins no hexadecimal digits; a # itself is written \\#"), self._at)
+            raise self._wrong(_("it has a # that begins no hexadecimal digits; a # itself is written \\#"), self._at)
         self._at = match.end()
         raw = bytes.fromhex(match[1])
         head = 2 if raw[1:2] < b"\x80" else 2 + (raw[1] & 0x7F)
         if len(raw) >= head and int.from_bytes(raw[1:2] if head == 2 else raw[2:head], "big") == len(raw) - head:
             return raw[head:].decode(_ENCODINGS.get(raw[0], "utf-8"), "replace" if raw[0] in _ENCODINGS else _BYTES)
         if raw[0] > 7:  # the number of unused bits: what is shown of a BIT STRING is what is in it
-            raise self._wrong(_("has hexadecimal digits that are no BER; a # itself is written \\#"), match.start())
+            raise self._wrong(_("it has hexadecimal digits that are no BER; a # itself is written \\#"), match.start())
         return raw.decode("utf-8", _BYTES)
 
     def _escape(self) -> bytes:
@@ -244,7 +246,9 @@ class _Spelling:
         try:
             return raw.decode()
         except UnicodeDecodeError:
-            raise self._wrong(_("has escapes that are not UTF-8; a backslash itself is written \\\\"), begin) from None
+            raise self._wrong(
+                _("it has escapes that are not UTF-8; a backslash itself is written \\\\"), begin
+            ) from None
 
 
 _BYTES = "surrogateescape"  # what is not UTF-8 stays what it is

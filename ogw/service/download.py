@@ -168,10 +168,10 @@ def _next(here: str, answer: http.client.HTTPResponse) -> str:
     try:
         there = urljoin(here, there)
         if not there.lower().startswith("https://"):
-            raise ValueError("is not https://")
+            raise ValueError("it is not https://")
         return parse_source(there)
     except ValueError as error:
-        raise DownloadFailed(f"the server redirects to {without_query(there[:200])!a}, which {error}") from None
+        raise DownloadFailed(f"the server redirects to {without_query(there[:200])!a}: {error}") from None
 
 
 def _body(answer: http.client.HTTPResponse, max_size: int, limit: str) -> bytes:

@@ -80,7 +80,7 @@ def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
 def why_not_written(path: str) -> str:
     """Why no log can be appended to the file; "" where it can."""
     if os.path.basename(path) in ("", ".", ".."):
-        return _("is the name of a folder; name a file in it")
+        return _("it is the name of a folder; name a file in it")
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opened and closed it would end what a reader reads
             return "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 from ogw.language.messages import gettext as _
+from ogw.language.phrases import with_hint
 from ogw.policy.rules import Rule, parse_rules, split_rules
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
@@ -173,10 +174,12 @@ class Editor:
             self._put(entry, setting, fresh)
             self._note(self._outcome.removed, setting, entry.text)
             self._note(self._outcome.added, setting, fresh)
-            changed = _("its end") if there.until != wanted.until else _("its note")
-            self._outcome.said.append(
-                _("{value} was there; {what} was replaced").format(value=self._shown(setting, entry.text), what=changed)
+            told = (
+                _("{value} was there; its end was replaced")
+                if there.until != wanted.until
+                else _("{value} was there; its note was replaced")
             )
+            self._outcome.said.append(told.format(value=self._shown(setting, entry.text)))
             return True
         self._append(setting, value)
         return True
@@ -225,7 +228,7 @@ class Editor:
             self._outcome.said.append(told.format(name=setting.name, default=setting.default))
             return self.unset(setting)
         if before == values and setting.name in self._text:
-            self._outcome.said.append(_("{name} is that already").format(name=setting.name))
+            self._outcome.said.append(_("{name} has that value already").format(name=setting.name))
             return False
         self._text.set(setting.name, values)
         self._replaced(setting, before, values)
@@ -245,7 +248,7 @@ class Editor:
         """What is edited has its new name from then on."""
         old = self._text.rename(setting.name)
         if old:
-            told = _("{old} is called {new} now, and so it is in the file").format(old=old, new=setting.name)
+            told = _("{old} is called {new} now, and was renamed in the file").format(old=old, new=setting.name)
             self.when_done(lambda: self.say(told))
 
     def _texts(self, setting: Setting) -> list[str]:
@@ -277,7 +280,7 @@ class Editor:
                 if isinstance(rule := meaning_or_none(setting, entry.text), Rule) and rule.pattern == wanted.pattern
             ]
             if near:
-                return _("{value} is not there as it stands; name the whole rule: {near}").format(
+                return _("{value} is not there in this form; name the whole rule: {near}").format(
                     value=shown, near="; ".join(near)
                 )
         return _("{value} is not there").format(value=shown)
@@ -305,14 +308,14 @@ def meaning(setting: Setting, value: str) -> Any:
         if mistakes:
             raise WrongValue(mistakes[0])
         if len(rules) != 1:
-            raise WrongValue(_("{name}: one rule at a time, and not none").format(name=setting.name))
+            raise WrongValue(_("{name}: exactly one rule at a time is taken").format(name=setting.name))
         return rules[0]
     if setting.listed and not value.strip():
-        raise WrongValue(_("{name}: a value that is empty cannot be in a list").format(name=setting.name))
+        raise WrongValue(_("{name}: an empty value cannot be in a list").format(name=setting.name))
     try:
         return setting.read(value if setting.secret else value.strip())
     except ValueError as error:
-        raise WrongValue(f"{setting.name}: {shown_as(setting, value)!a} {error}") from None
+        raise WrongValue(f"{setting.name}: {shown_as(setting, value)!a}: {error}") from None
 
 
 def _require_one_line(setting: Setting, value: str) -> None:
@@ -328,7 +331,7 @@ def _require_one_line(setting: Setting, value: str) -> None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            why = _("it has characters that UTF-8 does not have")
+            why = _("the value has characters that UTF-8 does not have")
     if why:
         raise WrongValue(f"{setting.name}: {why}")
 
@@ -442,6 +445,5 @@ def setting_of(name: str) -> Setting:
     found = SETTINGS.get(name_now(name))
     if found is None:
         near = difflib.get_close_matches(name.lower().replace("_", "-"), list(SETTINGS), 1, 0.6)
-        hint = _("; did you mean {name}?").format(name=near[0]) if near else ""
-        raise EditError(_("there is no setting {name}{hint}").format(name=ascii(name), hint=hint))
+        raise EditError(with_hint(_("there is no setting {name}").format(name=ascii(name)), near))
     return found

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from ogw.language.messages import gettext as _
 from ogw.policy.rules import parse_stage, parse_time
-from ogw.wire.connect import parse_host
+from ogw.wire.connect import host_mistake, parse_host
 from ogw.wire.relay_proxy import Secret, credentials
 
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
@@ -45,13 +45,10 @@ class Bounded:
     def __call__(self, text: str) -> Any:
         raise NotImplementedError
 
-    def _require(self, value: float, unit: str = "") -> None:
+    def _require(self, value: float, told: str) -> None:
+        """`told` is the mistake of a value that is not within bounds, as a message with {least} and {most}."""
         if not self.least <= value <= self.most:
-            raise ValueError(
-                _("must be from {least} to {most}{unit}").format(
-                    least=f"{self.least:g}", most=f"{self.most:.0f}", unit=unit
-                )
-            )
+            raise ValueError(told.format(least=f"{self.least:g}", most=f"{self.most:.0f}"))
 
 
 class _Number(Bounded):
@@ -59,8 +56,8 @@ class _Number(Bounded):
 
     def __call__(self, text: str) -> int:
         if not _NUMBER.match(text):
-            raise ValueError(_("is not a whole number"))
-        self._require(int(text))
+            raise ValueError(_("it is not a whole number"))
+        self._require(int(text), _("it must be from {least} to {most}"))
         return int(text)
 
 
@@ -75,7 +72,7 @@ class _NumberOrAuto(_Number):
         if text == "auto":
             return 0
         if not _NUMBER.match(text):
-            raise ValueError(_("is neither auto nor a whole number"))
+            raise ValueError(_("it is neither auto nor a whole number"))
         return super().__call__(text)
 
 
@@ -85,9 +82,9 @@ class _Duration(Bounded):
     def __call__(self, text: str) -> float:
         match = _DURATION.match(text)
         if match is None:
-            raise ValueError(_("is not a duration, such as 10s, 500ms, 5m or 1h"))
+            raise ValueError(_("it is not a duration, such as 10s, 500ms, 5m or 1h"))
         seconds = float(match[1]) * SECONDS[match[2]]
-        self._require(seconds, _(" seconds"))
+        self._require(seconds, _("it must be from {least} to {most} seconds"))
         return seconds
 
 
@@ -102,7 +99,7 @@ class _DurationOrAuto(Bounded):
         if text == "auto":
             return None
         if not _DURATION.match(text):
-            raise ValueError(_("is neither auto nor a duration, such as 10s, 500ms, 5m or 1h"))
+            raise ValueError(_("it is neither auto nor a duration, such as 10s, 500ms, 5m or 1h"))
         return _Duration(self.least, self.most)(text)
 
 
@@ -112,9 +109,9 @@ class _Size(Bounded):
     def __call__(self, text: str) -> int:
         match = _SIZE.match(text)
         if match is None:
-            raise ValueError(_("is not a size, such as 16384, 16KiB or 1MiB"))
+            raise ValueError(_("it is not a size, such as 16384, 16KiB or 1MiB"))
         value = int(match[1]) * BYTES[match[2]]
-        self._require(value, _(" bytes"))
+        self._require(value, _("it must be from {least} to {most} bytes"))
         return value
 
 
@@ -151,7 +148,7 @@ class Choice:
 
     def __call__(self, text: str) -> str:
         if text not in self.words:
-            raise ValueError(_("is none of {words}").format(words=", ".join(self.words)))
+            raise ValueError(_("it is none of {words}").format(words=", ".join(self.words)))
         return text
 
     @property
@@ -169,10 +166,10 @@ def host_name(text: str) -> str:
     try:
         name, address = parse_host(text.encode())
     except ValueError as error:
-        told = _("{error}; a host name stands alone, without scheme, port or star, such as gateway.example.com")
-        raise ValueError(told.format(error=error)) from None
+        told = _("{mistake}; a host name has no scheme, port or star, as in gateway.example.com")
+        raise ValueError(told.format(mistake=host_mistake(error))) from None
     if address is not None:
-        raise ValueError(_("is an IP address, for which no name is needed"))
+        raise ValueError(_("it is an IP address, for which no name is needed"))
     return name
 
 
@@ -191,7 +188,7 @@ def tls_version(text: str) -> int:
     try:
         return {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304}[text]
     except KeyError:
-        raise ValueError(_("is no version of TLS: 1.0, 1.1, 1.2 or 1.3")) from None
+        raise ValueError(_("it is none of the versions of TLS 1.0, 1.1, 1.2 and 1.3")) from None
 
 
 def user_name(text: str) -> Secret:
@@ -207,7 +204,7 @@ def secret(text: str) -> Secret:
 def guid(text: str) -> str:
     """An id such as that of a workspace or an account, in lower case."""
     if not _GUID.match(text.lower()):
-        raise ValueError(_("is not an id such as 01234567-89ab-cdef-0123-456789abcdef"))
+        raise ValueError(_("it is not an id such as 01234567-89ab-cdef-0123-456789abcdef"))
     return text.lower()
 
 
@@ -215,21 +212,23 @@ def region_name(text: str) -> str:
     """A cloud's region: westeurope; "West Europe" is the same."""
     name = text.replace(" ", "").lower()
     if not _REGION.match(name):
-        raise ValueError(_("is not the name of a region, such as westeurope"))
+        raise ValueError(_("it is not the name of a region, such as westeurope"))
     return name
 
 
 def labels(text: str) -> str:
     """The first one to three labels of a host's name, in lower case: my-endpoint, or my-endpoint.westeurope-1."""
     if not _LABELS.match(text.lower()):
-        raise ValueError(_("is not the first part of a host's name, such as my-endpoint or my-endpoint.westeurope-1"))
+        raise ValueError(
+            _("it is not the first part of a host's name, such as my-endpoint or my-endpoint.westeurope-1")
+        )
     return text.lower()
 
 
 def preset_name(text: str) -> str:
     """The name of a preset; whether there is one is asked later."""
     if not _LABELS.match(text) or "." in text:
-        raise ValueError(_("is not the name of a preset; `ogw presets` lists them"))
+        raise ValueError(_("it is not the name of a preset; `ogw presets` lists them"))
     return text
 
 
@@ -241,26 +240,26 @@ def plain(text: str) -> str:
 def agent_place(text: str) -> str:
     """Where an agent's files are: auto, or a path. A word alone is neither; a file of that name here is ./word."""
     if text != "auto" and "/" not in text and not _CONTROL.search(text):
-        raise ValueError(_("is neither auto nor the path of a file or a folder, such as /etc/opt/microsoft"))
+        raise ValueError(_("it is neither auto nor the path of a file or a folder, such as /etc/opt/microsoft"))
     return text
 
 
 def require_short(text: str) -> None:
     """Raise ValueError for what is longer than any value can be."""
     if len(text) > LONGEST:
-        raise ValueError(_("is longer than {most} characters").format(most=LONGEST))
+        raise ValueError(_("it is longer than {most} characters").format(most=LONGEST))
 
 
 def require_utf_8(text: str) -> None:
     """Raise ValueError for bytes that are not: no reader, no log line and no relay proxy could take them."""
     if _NOT_UTF_8.search(text):
-        raise ValueError(_("has bytes in it that are not UTF-8"))
+        raise ValueError(_("it has bytes in it that are not UTF-8"))
 
 
 def require_printable(text: str, separators: str = "") -> None:
     """Raise ValueError for control characters, which are in no value of any setting; those of `separators` are."""
     if any(one not in separators for one in _CONTROL.findall(text)):
-        raise ValueError(_("has a control character in it"))
+        raise ValueError(_("it has a control character in it"))
 
 
 def endpoint(text: str) -> tuple[str, Optional[int]]:
@@ -276,7 +275,7 @@ def endpoint(text: str) -> tuple[str, Optional[int]]:
             raise ValueError
     except ValueError:
         raise ValueError(
-            _("is not an IP address with or without a port, such as 10.1.0.5, 10.1.0.5:8080 or [::1]:8080")
+            _("it is not an IP address with or without a port, such as 10.1.0.5, 10.1.0.5:8080 or [::1]:8080")
         ) from None
     if match[3] is None:
         return str(address), None
@@ -301,8 +300,8 @@ def listen_place(text: str) -> ListenPlace:
         host, port = endpoint(text.removeprefix("tls://"))
     except ValueError as error:
         if not tls and text.lower().startswith(("tls", "https")):
-            told = _("{error}; where clients speak TLS, it is tls://10.1.0.5:8443")
-            raise ValueError(told.format(error=error)) from None
+            told = _("{mistake}; an address where clients speak TLS is written tls://10.1.0.5:8443")
+            raise ValueError(told.format(mistake=error)) from None
         raise
     return ListenPlace(host, port, tls)
 
@@ -330,14 +329,14 @@ def syslog(text: str) -> Union[str, tuple[str, int], None]:
     match = _ENDPOINT.match(f"[{text}]" if text.count(":") > 1 and text[:1] != "[" else text)
     host = match and (match[1] or match[2])
     if match is None or not host:
-        raise ValueError(_("is neither a path, such as /dev/log, nor HOST:PORT or [IPV6]:PORT"))
+        raise ValueError(_("it is neither a path, such as /dev/log, nor HOST:PORT or [IPV6]:PORT"))
     number = _port(match[3]) if match[3] is not None else 514
     try:
         parse_host(
             (f"[{host}]" if match[1] else host).encode()
         )  # a name that there can be: the resolver is asked for no other
     except ValueError as error:
-        raise ValueError(_("has a host that {error}").format(error=error)) from None
+        raise ValueError(host_mistake(error)) from None
     return host, number
 
 
@@ -345,4 +344,4 @@ def _port(text: str) -> int:
     try:
         return int(number(1, 65535)(text))
     except ValueError:
-        raise ValueError(_("has no port from 1 to 65535 behind its colon")) from None
+        raise ValueError(_("there is no port from 1 to 65535 behind its colon")) from None

@@ -11,6 +11,8 @@ from typing import Any, Optional
 from configargparse import ArgumentParser
 
 from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
+from ogw.language.phrases import with_hint
 from ogw.policy.rules import Rule, of_stage, parse_rules
 from ogw.settings.admin_files import check_admin
 from ogw.settings.checks import check_start, check_together
@@ -38,7 +40,8 @@ class ConfigError(Exception):
     def __init__(self, mistakes: Sequence[str]) -> None:
         told = list(mistakes[:MOST_TOLD])
         if len(mistakes) > MOST_TOLD:
-            told.append(_("and {number} mistakes more").format(number=len(mistakes) - MOST_TOLD))
+            more = len(mistakes) - MOST_TOLD
+            told.append(ngettext("and {number} mistake more", "and {number} mistakes more", more).format(number=more))
         super().__init__("\n".join(told))
         self.mistakes = tuple(told)
 
@@ -87,9 +90,7 @@ def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentPa
     parser.add_argument("--config", metavar="FILE", env_var=PREFIX + "CONFIG", help=where, **shared)
     groups = {heading: parser.add_argument_group(_(heading)) for heading in GROUPS}
     for setting in SETTINGS.values():
-        default = _("default: {default}").format(default=setting.default) if setting.default else ""
-        more = ", ".join(part for part in (_("may be repeated") if setting.listed else "", default) if part)
-        text = f"{setting.help} ({more})" if more else setting.help
+        text = _with_more(setting)
         text = f"{text} [env var: {setting.variable}]".replace("%", "%%")
         groups[setting.group].add_argument(
             setting.flag, metavar=setting.placeholder, env_var=setting.variable, help=text, **shared
@@ -151,12 +152,12 @@ class _Loader:
         for word in unknown:
             flag = word.partition("=")[0]
             if flag.startswith("-"):
-                near = self._near(flag, "--")
-                self._mistakes.add(
-                    _("{flag}: there is no such flag{near}").format(flag=_short(ascii(flag)[1:-1]), near=near)
-                )
+                told = _("{flag}: there is no such flag").format(flag=_short(ascii(flag)[1:-1]))
+                self._mistakes.add(with_hint(told, self._near(flag, "--")))
             elif not after_unknown_flag:
-                self._mistakes.add(_("{word}: neither a flag nor the value of one").format(word=_short(ascii(word))))
+                self._mistakes.add(
+                    _("{word}: it is neither a flag nor the value of a flag").format(word=_short(ascii(word)))
+                )
             after_unknown_flag = flag.startswith("-")
         for name in [name for name, values in texts.items() if None in values]:
             self._mistakes.add(_("--{name}: its value is missing").format(name=name))
@@ -169,11 +170,9 @@ class _Loader:
         known = {PREFIX + "CONFIG", *(one for setting in SETTINGS.values() for one in setting.variables), *files}
         for variable in sorted(self._environment.keys() - known):
             # A warning only: Kubernetes sets OGW_PORT and OGW_SERVICE_* for a Service that is named ogw.
-            self._warnings.append(
-                _("{variable}: there is no such setting, the variable is ignored{near}").format(
-                    variable=_short(ascii(variable)[1:-1]), near=self._near(variable, PREFIX)
-                )
-            )
+            told = _("{variable}: there is no such setting, the variable is ignored")
+            told = told.format(variable=_short(ascii(variable)[1:-1]))
+            self._warnings.append(with_hint(told, self._near(variable, PREFIX)))
         given = {name: [Given(variable_of(name), text or "") for text in values] for name, values in texts.items()}
         for variable, name in files.items():
             given[name] += self._from_named_file(variable, SETTINGS[name_now(name)])
@@ -185,7 +184,7 @@ class _Loader:
         if not path:
             return []
         if self._environment.get(variable.removesuffix(FILE)):
-            told = _("{variable} is set, too; only one of them can be").format(variable=variable.removesuffix(FILE))
+            told = _("{variable} is set, too; only one of them can be set").format(variable=variable.removesuffix(FILE))
             self._mistakes.at(variable, setting.name, told)
             return []
         try:
@@ -215,8 +214,8 @@ class _Loader:
         at_lines = list(ini.mistakes)
         unknown = sorted((line, key) for key, line in ini.keys.items() if name_now(key) not in SETTINGS)
         for number, (line, key) in enumerate(unknown):
-            near = self._near(key, "") if number < MOST_TOLD else ""
-            at_lines.append((line, _("there is no setting {key}{near}").format(key=_short(ascii(key)), near=near)))
+            told = _("there is no setting {key}").format(key=_short(ascii(key)))
+            at_lines.append((line, with_hint(told, self._near(key, "") if number < MOST_TOLD else [])))
         self._mistakes.told += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
         self._warn_of_blanks(path, ini)
         for key, values in ini.again.items():
@@ -298,16 +297,16 @@ class _Loader:
                     values.append(setting.placed(value, source) if setting.placed is not None else value)
                     self._mistakes.place(setting.name, source, value)
                 except ValueError as error:
-                    empty = "" if one else _instead(setting)
                     said = HIDDEN if setting.secret else _short(ascii(shown_as(setting, one)))
-                    self._mistakes.at(source, setting.name, f"{said} {error}{empty}")
+                    self._mistakes.at(source, setting.name, _with_advice(f"{said}: {error}", one, setting))
         if not setting.listed:
             return values[0] if values else None
         if not values and not setting.takes_empty and setting.name not in self._mistakes.wrong:
             source, text = given[-1]
-            self._mistakes.at(source, setting.name, f"{_short(ascii(text))} names nothing{_instead(setting)}")
+            told = _("{value} names nothing; it is empty: leave it out for the default, {default}")
+            self._mistakes.at(source, setting.name, told.format(value=_short(ascii(text)), default=setting.default))
         if setting.most and len(values) > setting.most:
-            told = _("{number} values are too many; {most} can be")
+            told = _("{number} values are too many; at most {most} are possible")
             self._mistakes.of(setting.name, told.format(number=len(values), most=setting.most))
         return tuple(values)
 
@@ -316,7 +315,7 @@ class _Loader:
             if source in setting.flags and setting.better and shown_as(setting, text) != text:
                 self._warnings.append(
                     _("{flag}: every user of this machine can read a password in a command line, if only for a moment; "
-                      "{better} is the better place").format(flag=source, better=setting.better)
+                      "a better place is {better}").format(flag=source, better=setting.better)
                 )  # fmt: skip
 
     def _rules(self, setting: Setting, given: list[Given]) -> tuple[Rule, ...]:
@@ -326,7 +325,7 @@ class _Loader:
                 require_utf_8(text)
                 require_printable(text, separators="\t\n\r")
             except ValueError as error:
-                self._mistakes.at(source, setting.name, f"{_short(ascii(text))} {error}")
+                self._mistakes.at(source, setting.name, f"{_short(ascii(text))}: {error}")
                 continue
             found, mistakes = parse_rules(text, source, setting.denied)
             rules += found
@@ -360,21 +359,23 @@ class _Loader:
         taken = [(one, of_stage(one.rules, stage)) for one in sourced]
         for one, rules in taken if values["listen_client_certificate"] == "off" else ():
             if number := sum(bool(rule.names) for rule in rules):
-                told = _("{setting}: {place}: {number} of its rules name clients by their certificates, and hold for "
-                         "nobody: none shows one (listen-client-certificate)")  # fmt: skip
+                told = ngettext(
+                    "{setting}: {place}: {number} of its rules names clients by their certificates, and holds for "
+                    "nobody: no client shows a certificate (listen-client-certificate)",
+                    "{setting}: {place}: {number} of its rules name clients by their certificates, and hold for "
+                    "nobody: no client shows a certificate (listen-client-certificate)",
+                    number,
+                )
                 self._warnings.append(told.format(setting=one.setting, place=one.where, number=number))
         nothing = not of_stage(values["allowed_host"], stage) and not any(rules for _one, rules in taken)
         if nothing and not self._mistakes.told and values["policy_mode"] != "report":
             self._warnings.append(_("allowed-host is empty: every target is denied"))
 
-    def _near(self, name: str, prefix: str) -> str:
-        """The name that was probably meant, as the end of a sentence."""
+    def _near(self, name: str, prefix: str) -> list[str]:
+        """The name that was probably meant, if there is one."""
         wanted = name.lower().replace("_", "-").removeprefix(prefix.lower().replace("_", "-")).lstrip("-")
         close = difflib.get_close_matches(wanted, ["config", *SETTINGS] if prefix else list(SETTINGS), 1, 0.7)
-        if not close:
-            return ""
-        shown = prefix + (close[0].upper().replace("-", "_") if prefix == PREFIX else close[0])
-        return _("; did you mean {name}?").format(name=shown)
+        return [prefix + (one.upper().replace("-", "_") if prefix == PREFIX else one) for one in close]
 
 
 def _beside(given: Given, path: str) -> str:
@@ -399,9 +400,24 @@ def _default(name: str) -> Any:
     return setting.read(setting.default) if setting.read is not None else ()
 
 
-def _instead(setting: Setting) -> str:
-    """What to do about an empty value, as the end of a sentence."""
-    return _("; it is empty: leave it out for the default, {default}").format(default=setting.default)
+def _with_advice(mistake: str, text: str, setting: Setting) -> str:
+    """The mistake of a value, and of an empty one what to do about it."""
+    if text:
+        return mistake
+    told = _("{mistake}; it is empty: leave it out for the default, {default}")
+    return told.format(mistake=mistake, default=setting.default)
+
+
+def _with_more(setting: Setting) -> str:
+    """What a setting is for, and what else its help says."""
+    told = setting.help
+    if setting.listed and setting.default:
+        told = _("{help} (may be repeated, default: {default})").format(help=told, default=setting.default)
+    elif setting.listed:
+        told = _("{help} (may be repeated)").format(help=told)
+    elif setting.default:
+        told = _("{help} (default: {default})").format(help=told, default=setting.default)
+    return told
 
 
 def _short(text: str) -> str:

@@ -27,7 +27,7 @@ def read_values(path: str) -> str:
     """The same of a file with the values of a list, one a line."""
     data = read_file(path, LARGEST_LIST)
     if len(data) > LARGEST_LIST:
-        raise ValueError(_("is larger than {most} bytes").format(most=LARGEST_LIST))
+        raise ValueError(_("it is larger than {most} bytes").format(most=LARGEST_LIST))
     return "\n".join(password_in(line) for line in data.split(b"\n"))
 
 
@@ -37,18 +37,18 @@ def password_in(data: bytes) -> str:
     Raises ValueError, which says what is wrong with it.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(_("is a text in UTF-16; save it as UTF-8"))
+        raise ValueError(_("it is a text in UTF-16; save it as UTF-8"))
     line = data.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
     if len(line) > LARGEST:
-        raise ValueError(_("is larger than {most} bytes").format(most=LARGEST))
+        raise ValueError(_("it is larger than {most} bytes").format(most=LARGEST))
     if b"\0" in line:
-        raise ValueError(_("has a NUL byte in it, as a text in UTF-16 has; save it as UTF-8"))
+        raise ValueError(_("it has a NUL byte in it, as a text in UTF-16 has; save it as UTF-8"))
     if b"\n" in line or b"\r" in line:
-        raise ValueError(_("has more than one line"))
+        raise ValueError(_("it has more than one line"))
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
-        raise ValueError(_("is not a text in UTF-8")) from None
+        raise ValueError(_("it is not a text in UTF-8")) from None
 
 
 def has_password(path: str, password: str) -> bool:

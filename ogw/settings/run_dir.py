@@ -49,7 +49,7 @@ def make(folder: str) -> None:
 def why_not(folder: str) -> str:
     """Why no gateway of this user could have its socket there; "" where one could."""
     if len(os.fsencode(os.path.join(folder, SOCKET))) > LONGEST:
-        return _("is too long for the path of a socket; {most} bytes can be").format(most=LONGEST - len(SOCKET) - 1)
+        return _("it is too long for the path of a socket; {most} bytes can be").format(most=LONGEST - len(SOCKET) - 1)
     try:
         status = os.lstat(folder)
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def why_not(folder: str) -> str:
     except OSError as error:
         return f"{error.strerror}"
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
-        return _("is not a folder of this user")
+        return _("it is not a folder of this user")
     if not os.access(folder, os.W_OK | os.X_OK):
         return _("user {user} cannot make the socket there").format(user=os.geteuid())
     return _("{name} in it is a folder, and should be a socket").format(name=SOCKET) if _is_blocked(folder) else ""

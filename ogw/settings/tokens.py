@@ -57,7 +57,7 @@ def read_tokens(path: str) -> list[str]:
 def _tokens_in(data: bytes) -> list[str]:
     """Raises ValueError."""
     if len(data) > LARGEST:
-        raise ValueError(_("is larger than {most} bytes").format(most=LARGEST))
+        raise ValueError(_("it is larger than {most} bytes").format(most=LARGEST))
     lines = data.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").splitlines()
     found = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
     if not found:
@@ -70,5 +70,5 @@ def _tokens_in(data: bytes) -> list[str]:
             told = _("line {number}: is no token: letters, digits and -._~+/ without blanks, {most} at most")
             raise ValueError(told.format(number=number, most=LONGEST))
     if len(found) > MOST:
-        raise ValueError(_("has {count} tokens; {most} can be").format(count=len(found), most=MOST))
+        raise ValueError(_("it has {count} tokens; {most} can be").format(count=len(found), most=MOST))
     return list(found.values())

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Optional
 
-from ogw.language.messages import gettext as _
 from ogw.wire.relay_proxy import Credentials, credentials
 
 
@@ -32,7 +31,7 @@ class PasswordSource:
         try:
             password = self._read()
             if not password:
-                raise ValueError(_("is empty"))  # as while it is being written
+                raise ValueError("it is empty")  # as while it is being written
             fresh = credentials(self.given.user.reveal(), password)
         except (OSError, ValueError) as error:
             why = str(error.strerror if isinstance(error, OSError) else error)

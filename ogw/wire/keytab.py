@@ -11,7 +11,7 @@ _VERSION = b"\x05\x02"
 def principals(data: bytes) -> set[str]:
     """Their names, NAME@REALM each (MIT Kerberos: the keytab file format). Raises ValueError where it is no keytab."""
     if not data.startswith(_VERSION):
-        raise ValueError(_("is no keytab"))
+        raise ValueError(_("it is no keytab"))
     found: set[str] = set()
     at = len(_VERSION)
     try:
@@ -20,13 +20,13 @@ def principals(data: bytes) -> set[str]:
             at += 4
             if size > 0:
                 if at + size > len(data):
-                    raise ValueError(_("is cut short"))
+                    raise ValueError(_("it is cut short"))
                 found.add(_principal(data[at : at + size]))
             elif size == 0:
                 break
             at += abs(size)  # a negative one is a hole where an entry was
     except struct.error:
-        raise ValueError(_("is cut short")) from None
+        raise ValueError(_("it is cut short")) from None
     return found
 
 

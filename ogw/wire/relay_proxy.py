@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional
 from urllib.parse import unquote
 
 from ogw.language.messages import gettext as _
-from ogw.wire.connect import Fields, Target, basic_credentials, parse_host
+from ogw.wire.connect import Fields, Target, basic_credentials, host_mistake, parse_host
 from ogw.wire.socks5 import require_login
 
 HIDDEN = "(hidden)"
@@ -93,9 +93,9 @@ class RelayProxy(NamedTuple):
 def credentials(user: str, password: str) -> Credentials:
     """Raises ValueError for what Basic credentials cannot carry (RFC 7617, section 2)."""
     if ":" in user:
-        raise ValueError(_("has a colon in the user name, which Basic credentials cannot carry"))
+        raise ValueError(_("the user name has a colon in it, which Basic credentials cannot carry"))
     if _CONTROL.search(user) or _CONTROL.search(password):
-        raise ValueError(_("has a control character in the user name or the password"))
+        raise ValueError(_("there is a control character in the user name or the password"))
     return Credentials(Secret(user), Secret(password))
 
 
@@ -105,19 +105,19 @@ def parse_relay_proxy(text: str) -> RelayProxy:
     assert match is not None  # it takes any text
     scheme, userinfo, rest = (match[1] or "http").lower(), match[2], match[3]
     if scheme not in PORTS:
-        raise ValueError(_("is none of http://, https://, socks5:// and socks5h://"))
+        raise ValueError(_("it is none of http://, https://, socks5:// and socks5h://"))
     if match[4]:
-        raise ValueError(_("has a path, which a proxy has not; all of it is http://proxy.example:3128"))
+        raise ValueError(_("it has a path, which a proxy does not have; the whole entry is http://proxy.example:3128"))
     place = _PLACE.match(rest)
     if place is None or not place[1]:
-        raise ValueError(_("has no host, as in http://proxy.example:3128"))
+        raise ValueError(_("it has no host, as in http://proxy.example:3128"))
     port = int(place[2]) if place[2] is not None else PORTS[scheme]
     if not 1 <= port <= 65535:
-        raise ValueError(_("has no port from 1 to 65535 behind its colon"))
+        raise ValueError(_("there is no port from 1 to 65535 behind its colon"))
     try:
         host, address = parse_host(place[1].encode())
     except ValueError as error:
-        raise ValueError(_("has a host that {error}").format(error=error)) from None
+        raise ValueError(host_mistake(error)) from None
     own = None
     if userinfo is not None:
         user, _colon, password = userinfo.partition(":")

@@ -67,14 +67,14 @@ def login(user: str, password: str) -> bytes:
 
 
 def require_login(user: str, password: str) -> None:
-    """Raises ValueError, with the end of a sentence, for what is empty or too long for SOCKS 5."""
+    """Raises ValueError, for what is empty or too long for SOCKS 5."""
     if not user:
-        raise ValueError(_("has an empty user name, which SOCKS 5 cannot carry (RFC 1929)"))
+        raise ValueError(_("the user name is empty, which SOCKS 5 cannot carry (RFC 1929)"))
     if not password:
-        raise ValueError(_("has an empty password, which SOCKS 5 cannot carry (RFC 1929)"))
+        raise ValueError(_("the password is empty, which SOCKS 5 cannot carry (RFC 1929)"))
     if max(len(user.encode()), len(password.encode())) > MOST_BYTES:
         raise ValueError(
-            _("has a user name or a password of more than {most} bytes, which SOCKS 5 cannot carry (RFC 1929)").format(
+            _("the user name or the password has more than {most} bytes, which SOCKS 5 cannot carry (RFC 1929)").format(
                 most=MOST_BYTES
             )
         )

@@ -208,12 +208,12 @@ def test_the_default_file_is_in_etc(tmp_path, upstream):
 @pytest.mark.parametrize(
     ("words", "environment", "says"),
     [
-        (["--config", ""], {}, "--config: '' is empty; name an INI file, or leave it out for /etc/ogw/ogw.ini"),
+        (["--config", ""], {}, "--config: '': the path is empty; name an INI file, or leave it out for /etc/ogw/ogw.ini"),
         (["--config="], {}, "--config: '' is empty"),
-        (["--config", " \t"], {}, "--config: ' \\t' has a control character"),
+        (["--config", " \t"], {}, "--config: ' \\t': it has a control character"),
         (["--config", "  "], {}, "--config: '  ' is empty"),
         ([], {"OGW_CONFIG": ""}, "OGW_CONFIG: '' is empty"),
-        (["--config", b"/tmp/\xff"], {}, "--config: '/tmp/\\udcff' has bytes in it that are not UTF-8"),
+        (["--config", b"/tmp/\xff"], {}, "--config: '/tmp/\\udcff': it has bytes in it that are not UTF-8"),
     ],
 )
 def test_a_file_without_a_name_is_a_mistake_of_whatever_names_it(words, environment, says):

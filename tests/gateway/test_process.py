@@ -105,9 +105,9 @@ def test_every_mistake_is_told_at_once_with_its_source(tmp_path):
     assert len(said) == 5
     assert "--listen-prt: there is no such flag; did you mean --listen-port?" in text
     assert f"{ini}:3: there is no setting 'allowed-hosts'; did you mean allowed-host?" in text
-    assert f"{ini}:2: head-timeout: 'soon' is not a duration" in text
+    assert f"{ini}:2: head-timeout: 'soon': it is not a duration" in text
     assert "--allowed-host: host rule '*':" in text
-    assert "OGW_MAX_TUNNELS: '-1' is not a whole number" in text
+    assert "OGW_MAX_TUNNELS: '-1': it is not a whole number" in text
 
 
 def test_too_few_open_files_are_one_clear_line():

@@ -530,8 +530,8 @@ def test_a_drain_ends_a_tunnel_that_waits_for_its_relay():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--relay-proxy", "ftp://x"], "'ftp://x' is none of http://, https://, socks5:// and socks5h://"),
-        (["--relay-proxy", "http://me:s3cret@"], "'http://(hidden)@' has no host"),
+        (["--relay-proxy", "ftp://x"], "'ftp://x': it is none of http://, https://, socks5:// and socks5h://"),
+        (["--relay-proxy", "http://me:s3cret@"], "'http://(hidden)@': it has no host"),
         (["--relay-proxy", "http://p:0"], "has no port from 1 to 65535"),
         (["--relay-proxy", "http://p:99999"], "has no port from 1 to 65535"),
         (["--relay-proxy-username", "a:s3cret"], "(hidden) has a colon in the user name"),

@@ -140,9 +140,9 @@ def test_empty_variables_are_told_as_what_they_are_by_every_command():
         ]
         assert done.returncode == 2
         assert said[:3] == [
-            "OGW_CONFIG: '' is empty; name an INI file, or leave it out for /etc/ogw/ogw.ini",
+            "OGW_CONFIG: '': the path is empty; name an INI file, or leave it out for /etc/ogw/ogw.ini",
             "OGW_LISTEN_ADDRESS: '' names nothing; it is empty: leave it out for the default, 0.0.0.0, ::",
-            "OGW_WORKERS: '' is neither auto nor a whole number; it is empty: leave it out for the default, auto",
+            "OGW_WORKERS: '': it is neither auto nor a whole number; it is empty: leave it out for the default, auto",
         ], done
 
 

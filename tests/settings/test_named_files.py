@@ -63,7 +63,7 @@ def test_it_is_no_unknown_variable(tmp_path):
 @pytest.mark.parametrize("variable", FILE_VARIABLES)
 def test_the_value_and_its_file_are_one_too_many(tmp_path, variable):
     both = {variable: given(tmp_path, b"x"), variable.removesuffix("_FILE"): "http://x.example.com:1"}
-    told = f"{variable}: {variable.removesuffix('_FILE')} is set, too; only one of them can be"
+    told = f"{variable}: {variable.removesuffix('_FILE')} is set, too; only one of them can be set"
     assert told in mistakes(both)
 
 

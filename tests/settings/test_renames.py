@@ -142,7 +142,7 @@ def test_an_edit_of_the_file_brings_the_new_name(ini, value):
         assert not outcome.changed and "most-tunnels = 7" in text
     else:
         assert text == "[ogw]\n# how many\nmax-tunnels = 8\nidle-timeout = 1h\n"
-        assert outcome.said == ["most-tunnels is called max-tunnels now, and so it is in the file"]
+        assert outcome.said == ["most-tunnels is called max-tunnels now, and was renamed in the file"]
 
 
 def test_an_edit_of_a_list_finds_its_values_by_the_old_name(ini):

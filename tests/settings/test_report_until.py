@@ -65,7 +65,7 @@ def test_an_end_that_is_none_is_told_once(until, says):
 
 def test_a_mode_that_is_none_is_told():
     (told,) = mistakes("--policy-mode", "learn")
-    assert told == "--policy-mode: 'learn' is none of enforce, report"
+    assert told == "--policy-mode: 'learn': it is none of enforce, report"
 
 
 def test_an_end_that_has_passed_is_a_warning_so_that_a_reboot_starts_the_gateway():

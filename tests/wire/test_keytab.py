@@ -29,7 +29,7 @@ def test_one_that_is_cut_says_so_or_has_fewer_names(data):
         try:
             assert principals(data[:end]) <= whole
         except ValueError as error:
-            assert str(error) in ("is no keytab", "is cut short")
+            assert str(error) in ("it is no keytab", "it is cut short")
 
 
 def test_a_hole_is_passed_over(data):

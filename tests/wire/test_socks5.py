@@ -170,8 +170,8 @@ def test_a_login_is_said_as_it_is_or_not_at_all(user, password):
 @pytest.mark.parametrize(
     ("user", "password", "says"),
     [
-        ("", "x", "an empty user name"),
-        ("x", "", "an empty password"),
+        ("", "x", "the user name is empty"),
+        ("x", "", "the password is empty"),
         ("x" * 256, "x", "more than 255 bytes"),
         ("x", "ü" * 128, "more than 255 bytes"),
     ],

@@ -90,7 +90,7 @@ def _time(text: str) -> float:
     try:
         return parse_time(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!a} {error}") from None
+        raise argparse.ArgumentTypeError(f"{text!a}: {error}") from None
 
 
 def _compare_with_running(config: Config, policy: str) -> None:

@@ -57,7 +57,7 @@ def run(asked: argparse.Namespace) -> int:
     try:
         rules = preset.expand(asked.cloud, _given(vars(asked)), partly=True)
     except BadPreset as bad:
-        raise Wrong(f"{preset.name} {'; '.join(bad.mistakes)}") from None
+        raise Wrong("; ".join(bad.mistakes)) from None
     if asked.json:
         print(json.dumps({**_told(preset), "cloud": asked.cloud, "hosts": rules}, indent=2))
     else:
@@ -92,7 +92,7 @@ def _given(asked: Mapping[str, Any]) -> dict[str, Sequence[str]]:
                 try:
                     values.append(setting.read(one))
                 except ValueError as error:
-                    raise Wrong(f"{setting.flag}: {one!a} {error}") from None
+                    raise Wrong(f"{setting.flag}: {one!a}: {error}") from None
         given[name] = values
     return given
 

@@ -256,4 +256,4 @@ def _taken(read: Callable[[str], Any], text: str) -> Any:
     try:
         return read(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!a} {error}") from None
+        raise argparse.ArgumentTypeError(f"{text!a}: {error}") from None

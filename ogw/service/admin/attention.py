@@ -58,10 +58,7 @@ def attention(status: Status) -> list[str]:
         told.append(text.format(proxy=relay["proxy"], why=why))
     told += _of_sources(status)
     if most and counters["tunnels"] >= most * NEARLY_FULL:
-        text = _(
-            "{tunnels} of {most} tunnels are open; beyond that, new ones are refused (max-tunnels, open "
-            "files)."
-        )
+        text = _("{tunnels} of {most} tunnels are open; beyond that, new ones are refused (max-tunnels, open files).")
         told.append(text.format(tunnels=f"{counters['tunnels']:,}", most=f"{most:,}"))
     if status["workers_missing"]:
         text = _(

@@ -140,9 +140,11 @@ def _of_presets(
         try:
             rules, bad_rules = parse_rules("\n".join(known[name].expand(values["cloud"], given)), known[name].source)
             if bad_rules:
-                raise preset.BadPreset([_("gives no rule with this: {mistake}").format(mistake=bad_rules[0])])
+                raise preset.BadPreset(
+                    [_("{preset} gives no rule with these values: {mistake}").format(preset=name, mistake=bad_rules[0])]
+                )
         except preset.BadPreset as bad:
-            mistakes += [Mistake("preset", f"preset: {name} {one}", name) for one in bad.mistakes]
+            mistakes += [Mistake("preset", f"preset: {one}", name) for one in bad.mistakes]
         else:
             sourced.append(Sourced("preset", name, tuple(rules)))
     warnings += [

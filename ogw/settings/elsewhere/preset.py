@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from ogw.language.messages import gettext as _
+from ogw.language.phrases import every
 from ogw.machine.files import read_file, shown
 from ogw.policy.rules import parse_rules
 
@@ -77,7 +78,11 @@ class Preset(NamedTuple):
         if cloud not in self.clouds:
             known = ", ".join(self.clouds)
             raise BadPreset(
-                [_("is not known for cloud = {cloud}; it is there for {known}").format(cloud=cloud, known=known)]
+                [
+                    _("{preset} is not known for cloud = {cloud}; it is there for {known}").format(
+                        preset=self.name, cloud=cloud, known=known
+                    )
+                ]
             )
         values = self._values(given, partly)
         texts: dict[str, None] = {}
@@ -90,13 +95,13 @@ class Preset(NamedTuple):
                 continue
             choices = [values.get(name) or [f"<{name}>"] for name in names]
             if len(texts) + math.prod(map(len, choices)) > MOST_RULES:
-                raise _too_many()
+                raise _too_many(self.name)
             for chosen in product(*choices):
                 filled = dict(zip(names, chosen, strict=True))
                 texts[_PLACEHOLDER.sub(lambda match, filled=filled: filled[match[1]], host)] = None  # type: ignore[misc]
         if missing:
             names = list(dict.fromkeys("region" if name == CODE else name for name in missing))
-            raise BadPreset([_("needs {names}; set it, too").format(names=_(" and ").join(names))])
+            raise BadPreset([_("{preset} needs {names}, too").format(preset=self.name, names=every(names))])
         return list(texts)
 
     def _values(self, given: Mapping[str, Sequence[str]], partly: bool) -> dict[str, list[str]]:
@@ -106,7 +111,7 @@ class Preset(NamedTuple):
         # An endpoint's own region may have a number behind it (name.westeurope-1): then it is given with it.
         endpoints = values["data-collection-endpoint"]
         if len(endpoints) * len(regions) > MOST_RULES:
-            raise _too_many()
+            raise _too_many(self.name)
         values["data-collection-endpoint"] = [
             full for name in endpoints for full in ([name] if "." in name else [f"{name}.{r}" for r in regions])
         ]
@@ -115,8 +120,8 @@ class Preset(NamedTuple):
             if strange:
                 raise BadPreset(
                     [
-                        _("does not know region = {region}; it knows {known}").format(
-                            region=region, known=", ".join(sorted(self.codes))
+                        _("{preset} does not know region = {region}; it knows {known}").format(
+                            preset=self.name, region=region, known=", ".join(sorted(self.codes))
                         )
                         for region in strange
                     ]
@@ -125,8 +130,8 @@ class Preset(NamedTuple):
         return values
 
 
-def _too_many() -> BadPreset:
-    return BadPreset([_("gives more than {most} host rules").format(most=MOST_RULES)])
+def _too_many(name: str) -> BadPreset:
+    return BadPreset([_("{preset} gives more than {most} host rules").format(preset=name, most=MOST_RULES)])
 
 
 def presets(folder: str = "") -> dict[str, Preset]:
@@ -161,17 +166,17 @@ def files_of(folder: str) -> list[str]:
 def parse_preset(name: str, body: bytes, place: str) -> Preset:
     """A preset from its file. Raises BadPreset."""
     if len(body) > LARGEST:
-        raise BadPreset([_("is larger than {size} bytes").format(size=LARGEST)])
+        raise BadPreset([_("it is larger than {size} bytes").format(size=LARGEST)])
     if not _NAME.match(name):
-        raise BadPreset([_("its name is to have lower-case letters, digits and hyphens: my-service.json")])
+        raise BadPreset([_("its name must have lower-case letters, digits and hyphens only, as in my-service.json")])
     try:
         data = json.loads(body.decode("utf-8-sig"))
     except RecursionError:
-        raise BadPreset([_("is not JSON that can be read: too many brackets in one another")]) from None
+        raise BadPreset([_("it is not JSON that can be read: too many brackets in one another")]) from None
     except ValueError as error:
-        raise BadPreset([_("is not JSON in UTF-8: {error}").format(error=error)]) from None
+        raise BadPreset([_("it is not JSON in UTF-8: {error}").format(error=error)]) from None
     if not isinstance(data, dict):
-        raise BadPreset([_("is not a JSON object")])
+        raise BadPreset([_("it is not a JSON object")])
     mistakes: list[str] = []
     known = {"does": str, "date": str, "page": str, "clouds": dict, "optional": list, "codes": dict}
     for key, value in data.items():

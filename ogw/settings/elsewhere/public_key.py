@@ -19,12 +19,12 @@ def parse_key(text: str) -> str:
     The cryptography package is imported here and now: where a key is set the supervisor has it before it forks.
     """
     if not _WORD.match(text):
-        raise ValueError(_("is not a public key as `ogw sign` shows it: ed25519: and 44 characters, the last one ="))
+        raise ValueError(_("it is not a public key as `ogw sign` shows it: ed25519: and 44 characters, the last one ="))
     key = base64.b64decode(text.removeprefix(KIND))
     if word_of(key) != text:
-        raise ValueError(_("is not a public key as `ogw sign` shows it: its last characters are wrong"))
+        raise ValueError(_("it is not a public key as `ogw sign` shows it: its last characters are wrong"))
     if _is_of_small_order(key):
-        raise ValueError(_("is a key for which anybody can make signatures, such as one of zeros only"))
+        raise ValueError(_("it is a key for which anybody can make signatures, such as one of zeros only"))
     _loaded(key)
     return text
 

@@ -30,11 +30,11 @@ _PLAIN = re.compile(r"[!-~]+\Z")
 def parse_source(text: str) -> str:
     """A path or an https URL, as it is; behind its # the name that a signature must hold. Raises ValueError."""
     if not text or "\0" in text:
-        raise ValueError(_("is neither a path nor an https URL"))
+        raise ValueError(_("it is neither a path nor an https URL"))
     if not _SCHEME.match(text):
         return text
     if not text.lower().startswith("https://"):
-        raise ValueError(_("is not https://; whoever could change the list on its way could allow what he likes"))
+        raise ValueError(_("it is not https://; whoever can change the list on its way could allow any host"))
     try:
         parts = urlsplit(text)
         if not _PLAIN.match(text) or not parts.hostname or parts.port == 0:
@@ -42,9 +42,9 @@ def parse_source(text: str) -> str:
         name = parts.hostname
         parse_host(in_brackets(name).encode())
     except ValueError:
-        raise ValueError(_("is not a URL such as https://lists.example.com/hosts.txt")) from None
+        raise ValueError(_("it is not a URL such as https://lists.example.com/hosts.txt")) from None
     if parts.username is not None or parts.password is not None:
-        raise ValueError(_("has a user name or a password in it, which ogw does not send"))
+        raise ValueError(_("it has a user name or a password in it, which ogw does not send"))
     url, _mark, name = text.partition("#")
     return text if NAME.match(name) else url
 
@@ -92,8 +92,12 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
         except OSError as error:
             if one != path and not os.path.lexists(one):
                 continue  # taken out of its folder in this moment
-            more = _("; a list on a server is written https://lists.example.com/hosts.txt") if _HOST.match(one) else ""
-            mistakes.append(f"allowed-host-source: {shown(one)}: {error.strerror}{more}")
+            told = f"allowed-host-source: {shown(one)}: {error.strerror}"
+            if _HOST.match(one):
+                told = _("{mistake}; a list on a server is written https://lists.example.com/hosts.txt").format(
+                    mistake=told
+                )
+            mistakes.append(told)
         except BadList as bad:
             mistakes += bad.mistakes
         if len(rules) > MOST_RULES:
@@ -121,7 +125,9 @@ def meant(sources: Iterable[str], asked: str) -> list[str]:
 
 def not_one(urls: Iterable[str], asked: str, meant: Sequence[str]) -> str:
     """Why it is not known which of these URLs somebody means, where that is none of them, or several."""
-    known = ", ".join(map(without_query, meant or urls)) or _("none")
+    known = ", ".join(map(without_query, meant or urls))
+    if not known:
+        return _("no list is fetched from {asked}; none is fetched at all").format(asked=ascii(asked))
     if meant:
         return _("{asked} means several lists: {known}; name the whole URL").format(asked=ascii(asked), known=known)
     return _("no list is fetched from {asked}; there is {known}").format(asked=ascii(asked), known=known)

@@ -39,9 +39,11 @@ def require_path(asked: Given, default: str) -> str:
         require_utf_8(asked.text)
         require_printable(asked.text)
         if not asked.text.strip():
-            raise ValueError(_("is empty; name an INI file, or leave it out for {default}").format(default=default))
+            raise ValueError(
+                _("the path is empty; name an INI file, or leave it out for {default}").format(default=default)
+            )
     except ValueError as error:
-        raise Unreadable(f"{asked.source}: {asked.text[:LONGEST_SHOWN]!a} {error}") from None
+        raise Unreadable(f"{asked.source}: {asked.text[:LONGEST_SHOWN]!a}: {error}") from None
     return asked.text
 
 
@@ -58,12 +60,12 @@ def ini_text(path: str, asked: str, before: Optional[Config] = None) -> Optional
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not asked and not in_force and not _is_linked(path):
             return None
-        raise Unreadable(f"{where}: {error.strerror}{_what_to_do(asked, in_force)}") from None
+        raise Unreadable(_unread(where, str(error.strerror), asked, in_force)) from None
     except UnicodeDecodeError:
         raise Unreadable(_("{path}: not a text file in UTF-8").format(path=path)) from None
     if in_force and not text.strip():
         # Such as an editor leaves it for a moment, or a full disk for good.
-        told = _("{where}: is empty, and was not; where that is meant, leave the line [ogw] in it")
+        told = _("{where}: the file is empty now, and was not; if that is intended, leave the line [ogw] in it")
         raise Unreadable(told.format(where=where))
     return text
 
@@ -74,14 +76,19 @@ def read_ini(path: str) -> bytes:
         return b""
     data = read_file(path, LARGEST)
     if len(data) > LARGEST:
-        raise OSError(errno.EFBIG, _("is too large for an INI file"), path)
+        raise OSError(errno.EFBIG, _("it is too large for an INI file"), path)
     return data
 
 
-def _what_to_do(asked: str, in_force: bool) -> str:
+def _unread(where: str, why: str, asked: str, in_force: bool) -> str:
+    """Why the file was not read, and what to do."""
+    told = "{where}: {why}"
     if in_force:
-        return _("; it is in force, and is not taken for an empty one; to do without it, restart the gateway")
-    return "" if asked else _("; it must be readable where it is there; --config /dev/null does without it")
+        told = _("{where}: {why}; the file is in force, and is not taken for an empty one; to do without it, restart "
+                 "the gateway")  # fmt: skip
+    elif not asked:
+        told = _("{where}: {why}; the file exists, so it must be readable; --config /dev/null does without it")
+    return told.format(where=where, why=why)
 
 
 def _is_linked(path: str) -> bool:

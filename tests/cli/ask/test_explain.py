@@ -433,7 +433,7 @@ def test_it_says_so_where_the_running_gateway_has_another_policy(straight):
     [
         ((), "HOST[:PORT]"),
         (("a.example", "--client", "nobody"), "'nobody' is no IP address"),
-        (("a.example", "--at", "noon"), "'noon' is not a time with its zone"),
+        (("a.example", "--at", "noon"), "'noon': it is not a time with its zone"),
         (("a.example", "--at", "2027-01-31T18:00:00"), "is not a time with its zone"),
         (("a.example", "--allowd-host", "x"), "--allowd-host: there is no such flag; did you mean --allowed-host?"),
         (("a.example", "--allowed-host", "*"), "a star needs two labels behind it"),

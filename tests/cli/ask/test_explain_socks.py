@@ -56,8 +56,8 @@ LONG = "x" * 256
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--relay-proxy", "socks5://:b@p.example"), "has an empty user name, which SOCKS 5 cannot carry"),
-        (("--relay-proxy", "socks5h://a@p.example"), "has an empty password, which SOCKS 5 cannot carry"),
+        (("--relay-proxy", "socks5://:b@p.example"), "the user name is empty, which SOCKS 5 cannot carry"),
+        (("--relay-proxy", "socks5h://a@p.example"), "the password is empty, which SOCKS 5 cannot carry"),
         (("--relay-proxy", f"socks5h://a:{LONG}@p.example"), "more than 255 bytes, which SOCKS 5 cannot carry"),
         (
             ("--relay-proxy", "socks5://p.example", "--relay-proxy-username", "a"),

@@ -40,7 +40,7 @@ def test_what_is_shown_is_what_the_setting_allows():
 def test_what_is_wrong_is_one_line_and_exit_code_2(tmp_path):
     for words, said in (
         (("azure-ark",), "ogw: there is no preset 'azure-ark'; there are azure-arc, "),
-        (("azure-monitor-agent", "--workspace", "*"), "ogw: --workspace: '*' is not an id such as"),
+        (("azure-monitor-agent", "--workspace", "*"), "ogw: --workspace: '*': it is not an id such as"),
         (("azure-automation", "--region", "westus"), "ogw: azure-automation does not know region = westus; it knows"),
         (("azure-automation", "--cloud", "china"), "ogw: azure-automation is not known for cloud = china"),
         (("--presets-folder", "/no/such"), "ogw: presets-folder: /no/such: No such file or directory"),

@@ -23,7 +23,7 @@ def test_get_says_what_the_file_says(file):
 
 def test_set_and_unset_and_doing_it_twice(file):
     assert file.done("config", "set", "listen-port", "8082") == "- listen-port 8081\n+ listen-port 8082\n"
-    assert "listen-port is that already" in file.told("config", "set", "listen-port", "8082")
+    assert "listen-port has that value already" in file.told("config", "set", "listen-port", "8082")
     file.done("config", "unset", "listen-port")
     assert file.text == OLD.replace("listen-port = 8081\n", "")
     assert "listen-port is not set in the file" in file.told("config", "unset", "listen-port", code=1)
@@ -46,7 +46,7 @@ def test_path_says_which_file_it_is(file):
     [
         (["set", "listen-prot", "1"], 2, "there is no setting 'listen-prot'; did you mean listen-port?"),
         (["get", "LISTEN_PORT"], 2, "did you mean listen-port?"),
-        (["set", "listen-port", "0"], 2, "listen-port: '0' must be from 1 to 65535"),
+        (["set", "listen-port", "0"], 2, "listen-port: '0': it must be from 1 to 65535"),
         (["set", "listen-port", "1", "2"], 2, "listen-port takes one value"),
         (["set", "policy-mode", "report"], 1, "report-until"),
     ],

@@ -193,7 +193,7 @@ def test_a_passphrase_is_asked_for_or_stands_in_a_file_and_is_never_shown(tmp_pa
         (("hosts.txt",), "name the key to sign with: --key FILE"),
         (("--check", "hosts.txt"), "name the public key: --with KEY"),
         (("hosts.txt", "--key", "k", "--expires", "soon"), "18:00:00Z; a time from now on is written as 30d"),
-        (("hosts.txt", "--key", "k", "--serial", "-1"), "'-1' is not a whole number"),
+        (("hosts.txt", "--key", "k", "--serial", "-1"), "'-1': it is not a whole number"),
         (("--check", "hosts.txt", "--with", "ed25519:x"), "is not a public key"),
         (("hosts.txt", "--key", "k", "--name", "a b"), "is no name of a list"),
     ],

@@ -103,7 +103,7 @@ def test_names_are_understood_as_powershell_does(file, typed):
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        ("Set-OMSGatewayConfig -Name ListenPort -Value eighty", "listen-port: 'eighty' is not a whole number"),
+        ("Set-OMSGatewayConfig -Name ListenPort -Value eighty", "listen-port: 'eighty': it is not a whole number"),
         (
             "Set-OMSGatewayConfig -Name Port -Value 1",
             "ogw does not know the key 'Port'; of the original's keys it knows ListenPort",
@@ -173,7 +173,7 @@ def test_a_password_goes_into_a_file_of_its_own_with_a_warning(file):
     assert (end.returncode, secret.read_text()) == (0, "0ther\n")
     assert file.changes[-1]["added"] == file.changes[-1]["removed"] == ["relay-proxy-password (hidden)"]
     end = file.run("Set-OMSGatewayRelayProxy", "http://p.example", "u", "0ther")
-    assert len(file.changes) == 2 and "is that already" in end.stderr
+    assert len(file.changes) == 2 and "has that value already" in end.stderr
 
 
 def test_a_password_stays_as_it_was_where_the_edit_fails(file):

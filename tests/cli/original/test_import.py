@@ -116,7 +116,7 @@ def test_a_dry_run_shows_the_same_and_changes_nothing(file, script):
         ("Add-OMSGatewayAllowedHost a.example, b.example", ", belongs to programs"),
         ("Add-OMSGatewayAllowedHost -Host '*'", "allowed-host: host rule '*': a star needs two labels behind it"),
         ("Add-OMSGatewayAllowedHost -Host 'a.example\nb.example'", "allowed-host: a value is one line"),
-        ("Set-OMSGatewayConfig ListenPort 99999", "listen-port: '99999' must be from 1 to 65535"),
+        ("Set-OMSGatewayConfig ListenPort 99999", "listen-port: '99999': it must be from 1 to 65535"),
         ("Set-OMSGatewayConfig Cache 9", "ogw does not know the key 'Cache'"),
         ("Restart-Service Spooler", "the service 'Spooler' is not the gateway's"),
     ],
