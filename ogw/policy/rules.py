@@ -377,7 +377,7 @@ def parse_time(text: str) -> float:
         time_text(seconds)  # in UTC it may lie before the year 1 or behind the year 9999
         return seconds
     except (ValueError, OverflowError):
-        raise ValueError(_("it is not a time that exists, in UTC, from the year 1 to 9999")) from None
+        raise ValueError(_("it is not a time that exists (RFC 3339), in UTC from the year 1 to 9999")) from None
 
 
 def time_text(seconds: float) -> str:

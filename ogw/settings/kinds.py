@@ -166,7 +166,7 @@ def host_name(text: str) -> str:
     try:
         name, address = parse_host(text.encode())
     except ValueError as error:
-        told = _("{mistake}; a host name has no scheme, port or star, as in gateway.example.com")
+        told = _("{mistake}; a host name has no scheme, port or star, such as gateway.example.com")
         raise ValueError(told.format(mistake=host_mistake(error))) from None
     if address is not None:
         raise ValueError(_("it is an IP address, for which no name is needed"))

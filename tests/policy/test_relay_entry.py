@@ -66,7 +66,7 @@ def test_every_form(text, shown, named):
         ("http://p:1 for=a.example from=cn:till", "a rule of this list has networks only"),
         ("http://p:1 for=a.example from=x", "not an IP address"),
         ("http://p:1 stage=Canary", "is no name of a stage"),
-        ("http://p:1 for=a.example stage=a stage=b", "stage stands there twice"),
+        ("http://p:1 for=a.example stage=a stage=b", "stage is given twice"),
         ('http://p:1 note="a', "a quote that is not closed"),
         ("http://p:1 for=a.example,u:s3cret@q:3128", "has an @ behind its URL"),
         ("http://u:s3cret for=x@p:1", "has an @ behind its URL: a password's blank is written %20"),

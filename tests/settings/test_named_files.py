@@ -87,7 +87,7 @@ def test_a_folder_and_a_second_line_are_mistakes(tmp_path):
     variable = "OGW_RELAY_PROXY_USERNAME_FILE"
     assert mistakes({variable: str(tmp_path)}) == (f"{variable}: {tmp_path}: Is a directory",)
     path = given(tmp_path, b"one\ntwo\n")
-    assert mistakes({variable: path}) == (f"{variable}: {path}: has more than one line",)
+    assert mistakes({variable: path}) == (f"{variable}: {path}: it has more than one line",)
 
 
 def test_a_password_beside_a_user_name_that_cannot_be_read_is_one_mistake(tmp_path):

@@ -77,7 +77,7 @@ def test_hosts_of_client_certificates_that_are_all_of_another_stage_are_none_and
 @pytest.mark.parametrize("stage", ["Canary", "a b", "a_b", "x" * 33])
 def test_a_stage_has_a_plain_name(loaded, stage):
     assert (
-        "is no name of a stage: 1 to 32 of a-z, 0-9 and -, such as canary" in mistakes(loaded, f"stage = {stage}\n")[0]
+        "is no name of a stage, which has 1 to 32 of a-z, 0-9 and -, such as canary" in mistakes(loaded, f"stage = {stage}\n")[0]
     )
 
 

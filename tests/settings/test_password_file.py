@@ -77,7 +77,7 @@ def test_a_file_without_a_password_is_a_mistake_at_start_and_is_not_shown(tmp_pa
         )
     (mistake,) = caught.value.mistakes
     assert mistake.startswith(f"relay-proxy-password-file: {tmp_path}/password: ")
-    assert BAD.get(data, "has a control character") in mistake
+    assert BAD.get(data, "there is a control character") in mistake
     assert not any(word in mistake for word in ("5ecret", "one\n", "0xe4", "position", "xxx"))
 
 
@@ -93,8 +93,8 @@ def test_what_is_no_file_is_a_mistake_and_nobody_waits(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     places = {
-        tmp_path / "pipe": "is neither a file nor a folder",
-        "/dev/zero": "is neither a file nor a folder",
+        tmp_path / "pipe": "it is neither a file nor a folder",
+        "/dev/zero": "it is neither a file nor a folder",
         tmp_path: "Is a directory",
         tmp_path / "loop": "Too many levels of symbolic links",
         tmp_path / "none": "No such file or directory",

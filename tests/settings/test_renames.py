@@ -125,8 +125,8 @@ def test_both_names_are_a_mistake_wherever_they_stand(ini, flags, environment, l
 
 def test_a_wrong_value_is_told_where_it_stands(ini):
     path = ini("most-tunnels = many")
-    assert mistakes("--config", path)[0].startswith(f"{path}:2: max-tunnels: 'many' ")
-    assert mistakes("--most-tunnels", "many")[0].startswith("--most-tunnels: 'many' ")
+    assert mistakes("--config", path)[0].startswith(f"{path}:2: max-tunnels: 'many': ")
+    assert mistakes("--most-tunnels", "many")[0].startswith("--most-tunnels: 'many': ")
 
 
 def test_the_help_shows_no_old_name():

@@ -53,12 +53,12 @@ def test_an_end_too_far_ahead_says_the_latest():
         ("2h", "is not a time with its zone (RFC 3339), such as 2027-01-31T18:00:00Z"),
         ("2027-01-31T18:00:00", "is not a time with its zone"),
         ("2027-01-31", "is not a time with its zone"),
-        ("2027-13-31T18:00:00Z", "is not a time that there is"),
+        ("2027-13-31T18:00:00Z", "is not a time that exists"),
     ],
 )
 def test_an_end_that_is_none_is_told_once(until, says):
     (told,) = mistakes("--policy-mode", "report", "--report-until", until)
-    assert told.startswith(f"--report-until: '{until}' ") and says in told
+    assert told.startswith(f"--report-until: '{until}': ") and says in told
     (told,) = mistakes(OGW_POLICY_MODE="report", OGW_REPORT_UNTIL=until)
     assert told.startswith("OGW_REPORT_UNTIL: ")
 

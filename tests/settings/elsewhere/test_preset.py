@@ -167,7 +167,7 @@ GOOD = {"does": "x", "date": "2027-01-31", "page": "y", "clouds": {"public": ["a
         (json.dumps({**GOOD, "date": "soon"}), "date is not written as in 2026-11-24"),
         (json.dumps({**GOOD, "clouds": []}), "'clouds' is of the wrong kind"),
         (json.dumps({**GOOD, "clouds": {}}), "clouds is empty"),
-        (json.dumps({**GOOD, "clouds": {"moon": ["a.example"]}}), "'moon': it is none of public"),
+        (json.dumps({**GOOD, "clouds": {"moon": ["a.example"]}}), "'moon' is none of public"),
         (json.dumps({**GOOD, "clouds": {"public": "a.example"}}), "has no list of host rules"),
         (json.dumps({**GOOD, "clouds": {"public": [7]}}), "a host rule is not a text"),
         (json.dumps({**GOOD, "clouds": {"public": ["*"]}}), "host rule '*'"),

@@ -83,7 +83,7 @@ def test_wrong_files_are_mistakes_of_the_configuration_by_file_and_line(tmp_path
 
 def test_a_pipe_a_device_or_too_many_files_are_mistakes_and_nobody_waits(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert mistakes(tmp_path / "pipe") == [f"allowed-host-source: {tmp_path}/pipe: is neither a file nor a folder"]
+    assert mistakes(tmp_path / "pipe") == [f"allowed-host-source: {tmp_path}/pipe: it is neither a file nor a folder"]
     assert "is neither a file nor a folder" in mistakes("/dev/zero")[0]
     (tmp_path / "pipe").unlink()
     for number in range(1001):
@@ -94,7 +94,7 @@ def test_a_pipe_a_device_or_too_many_files_are_mistakes_and_nobody_waits(tmp_pat
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://lists.example/", "is not https://; whoever could change the list"),
+        ("http://lists.example/", "is not https://; whoever can change the list"),
         ("ftp://lists.example/", "is not https://"),
         ("file:///etc/hosts", "is not https://"),
         ("https://", "is not a URL such as"),
