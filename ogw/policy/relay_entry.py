@@ -53,7 +53,7 @@ class RelayEntry:
 
 
 def parse_relay_entry(text: str) -> RelayEntry:
-    """Raises ValueError with a sentence that goes on behind the entry; none shows a password."""
+    """Raises ValueError with a sentence; none shows a password."""
     url, behind = _cut(text)
     if "@" in behind:
         raise ValueError(_("it has an @ behind its URL: a password's blank is written %20, and no note has an @"))
@@ -105,8 +105,10 @@ def _rule(text: str) -> Rule:
         if not pattern:
             message = _("it has a comma in for= with no host rule on one side of it; right is {right}")
             raise ValueError(message.format(right=WORDS["for"])) from None
-        shown = "" if pattern == "any.example" else f" {pattern[:80]!a}"
-        raise ValueError(_("it has a wrong host rule{shown}: {error}").format(shown=shown, error=error)) from None
+        if pattern == "any.example":
+            raise ValueError(_("it has a wrong host rule: {mistake}").format(mistake=error)) from None
+        told = _("it has a wrong host rule {rule}: {mistake}")
+        raise ValueError(told.format(rule=f"{pattern[:80]!a}", mistake=error)) from None
 
 
 def split_relay_entries(text: str) -> list[str]:

@@ -24,7 +24,7 @@ def check_admin(values: dict[str, Any], mistakes: Mistakes, warnings: list[str])
     given = [name for name in (CERTIFICATE, KEY, TOKENS) if values[name.replace("-", "_")]]
     address = values["admin_address"]
     if given and address is None:
-        warnings.append(_("{names}: does nothing without an admin-address").format(names=", ".join(given)))
+        warnings.append(_("{names}: without an admin-address this has no effect").format(names=", ".join(given)))
     elif tokens is not None and pair is None and not ip_address(address[0]).is_loopback:
         # No mistake: whoever encrypts before it reaches this machine (a tunnel, a mesh, a reverse proxy) needs none.
         warnings.append(
@@ -38,7 +38,7 @@ def check_admin(values: dict[str, Any], mistakes: Mistakes, warnings: list[str])
 def _pair(certificate: str, key: str, mistakes: Mistakes, warnings: list[str]) -> Optional[KeyPair]:
     if not certificate:
         if key:
-            mistakes.near(KEY, _("{missing}: set it, too; {there} is").format(missing=CERTIFICATE, there=KEY))
+            mistakes.near(KEY, _("{missing}: set it, too; {there} is set").format(missing=CERTIFICATE, there=KEY))
         return None
     try:
         pair = read_key_pair(certificate, key or certificate)

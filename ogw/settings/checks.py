@@ -42,7 +42,7 @@ def check_together(
         mistakes.of("allowed-client-certificate", _("nothing looks at certificates with tls-rules = off"))
     has_certificates = values["allowed_client_certificate"] or "allowed-client-certificate" in mistakes.wrong
     if values["client_certificate_hosts"] and not has_certificates:
-        mistakes.of("client-certificate-hosts", _("set allowed-client-certificate, too; it is empty"))
+        mistakes.of("client-certificate-hosts", _("set allowed-client-certificate, too, which is empty"))
     most, one = values["handshake_memory"], values["handshake_max_size"]
     if most is not None and one is not None and most < 2 * one:
         given = "handshake-memory" if mistakes.is_given("handshake-memory") else "handshake-max-size"
@@ -199,9 +199,11 @@ def _check_names(values: dict[str, Any], mistakes: Mistakes) -> None:
     for rule in [rule for rule in of_stage(values["allowed_host"], values["stage"] or "") if rule.names][:1]:
         mistakes.wrong.add("allowed-host")
         mistakes.add(
-            _("{source}: host rule {rule}: from={name} names clients by their certificates, and none shows one; "
-              "set listen-client-certificate = required, with tls:// in listen-address and listen-client-ca, "
-              "or name networks, as in from=10.1.0.0/16").format(
+            _(
+"{source}: host rule {rule}: from={name} names clients by their certificates, but no client shows one; "
+"set listen-client-certificate = required, with tls:// in listen-address and listen-client-ca, or name "
+"networks, as in from=10.1.0.0/16"
+).format(
                 source=rule.source, rule=ascii(rule.text), name=rule.names[0])
         )  # fmt: skip
 
@@ -210,13 +212,15 @@ def _check_proxy_protocol(values: dict[str, Any], mistakes: Mistakes, warnings: 
     mode, networks = values["proxy_protocol"], values["proxy_protocol_from"]
     if mode == "required" and not networks and "proxy-protocol-from" not in mistakes.wrong:
         mistakes.near("proxy-protocol",
-            _("proxy-protocol = required: say from which load balancers, as in proxy-protocol-from = 10.0.0.5; it is "
-              "empty, and whoever connects could say to be anybody")
+            _(
+"proxy-protocol = required: say from which load balancers, as in proxy-protocol-from = 10.0.0.5; without "
+"it, any client could pretend to be another one"
+)
         )  # fmt: skip
     if mode == "off" and networks:
         warnings.append(_("proxy-protocol-from does nothing with proxy-protocol = off"))
     if mode == "required" and any(network.prefixlen == 0 for network in networks):
-        warnings.append(_("proxy-protocol-from names every address: whoever connects can say to be anybody"))
+        warnings.append(_("proxy-protocol-from names every address: any client can pretend to be another one"))
 
 
 def _check_report(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
@@ -287,7 +291,7 @@ def _check_login(user: Secret, password: Optional[Secret], given: str, mistakes:
     try:
         require_login(user.reveal(), password.reveal() if password is not None else "")
     except ValueError as error:
-        mistakes.of(given, _("what is set for relay proxies that speak SOCKS {error}").format(error=error))
+        mistakes.of(given, _("relay proxies that speak SOCKS: {mistake}").format(mistake=error))
 
 
 def _of_ca_file(path: str, mistakes: Mistakes) -> str:

@@ -51,7 +51,7 @@ def pair_of(certificate: PemFile, key: PemFile) -> KeyPair:
     try:
         found = certificates_in(certificate.data)
     except ValueError as error:
-        told = _("{file}: a certificate that cannot be read ({why})")
+        told = _("{file}: the certificate cannot be read ({why})")
         raise ValueError(told.format(file=shown(certificate), why=error)) from None
     if not found:
         raise ValueError(_("{file}: no certificate in it (PEM)").format(file=shown(certificate)))
@@ -77,10 +77,12 @@ def server_context(certificate: PemFile, key: PemFile) -> ssl.SSLContext:
             told = _("{key}: the key in it is not that of the first certificate; store the pair that was made together")
             raise ValueError(told.format(key=shown(key))) from None
         if error.reason == "KEY_VALUES_MISMATCH":
-            told = _("{key}: is not the key of the certificate in {certificate}; store the pair that was made together")
+            told = _(
+                "{key}: it is not the key of the certificate in {certificate}; store the pair that was made together"
+            )
             raise ValueError(told.format(key=shown(key), certificate=shown(certificate))) from None
         why = (error.reason or str(error)).lower().replace("_", " ")
-        told = _("{certificate}: cannot be used with {key} ({why})")
+        told = _("{certificate}: it cannot be used with {key} ({why})")
         raise ValueError(told.format(certificate=shown(certificate), key=shown(key), why=why)) from None
     return context
 

@@ -32,9 +32,9 @@ def check_kerberos(values: dict[str, Any], mistakes: Mistakes, warnings: list[st
     addresses = [proxy for proxy in proxies if proxy.target.address is not None]
     if scheme == "negotiate" and addresses:
         warnings.append(
-            _("{proxy}: Kerberos knows services by name; HTTP/{host} is hardly one that the domain knows").format(
-                proxy=addresses[0], host=addresses[0].target.host
-            )
+            _(
+                "{proxy}: Kerberos knows services by name; the domain hardly knows one that is called HTTP/{host}"
+            ).format(proxy=addresses[0], host=addresses[0].target.host)
         )
 
 
@@ -78,12 +78,13 @@ def _check_keytab(path: str, principal: Secret, mistakes: Mistakes, warnings: li
         mistakes.of("relay-proxy-keytab", f"{path}: {error.strerror}")
         return
     except ValueError as error:
-        mistakes.of("relay-proxy-keytab", f"{path}: {error}; make it with ktutil, kadmin or ktpass")
+        told = _("{path}: {mistake}; make the keytab with ktutil, kadmin or ktpass")
+        mistakes.of("relay-proxy-keytab", told.format(path=path, mistake=error))
         return
     if not found:
         mistakes.of("relay-proxy-keytab", _("{path}: there is no key in it").format(path=path))
     elif principal != NONE and not keytab.has(found, principal.reveal()):
-        told = _("there is no key for it in {path}; `klist -k {path}` lists those that are there")
+        told = _("there is no key of this principal in {path}; `klist -k {path}` lists those that are there")
         mistakes.of("relay-proxy-principal", told.format(path=path))
     if is_open_to_all(path):
         told = _("relay-proxy-keytab: every user of this machine can read {path}; chmod o-r it")

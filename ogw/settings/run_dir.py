@@ -49,7 +49,9 @@ def make(folder: str) -> None:
 def why_not(folder: str) -> str:
     """Why no gateway of this user could have its socket there; "" where one could."""
     if len(os.fsencode(os.path.join(folder, SOCKET))) > LONGEST:
-        return _("it is too long for the path of a socket; {most} bytes can be").format(most=LONGEST - len(SOCKET) - 1)
+        return _("it is too long for the path of a socket; at most {most} bytes are possible").format(
+            most=LONGEST - len(SOCKET) - 1
+        )
     try:
         status = os.lstat(folder)
     except FileNotFoundError:

@@ -147,7 +147,7 @@ class Config:
         "",
         parse_network,
         "NETWORK",
-        N_("networks of those load balancers: from there it is required, from all others it is refused"),
+        N_("networks of those load balancers: from them the header is required, from all others it is refused"),
         listed=True,
     )
     listen_tls_certificate: str = _listening(
@@ -163,7 +163,7 @@ class Config:
         "",
         plain,
         "FILE",
-        N_("its key (PEM, without a passphrase); by default in the file of the certificate"),
+        N_("the key of that certificate (PEM, without a passphrase); by default in the file of the certificate"),
         beside=True,
     )
     listen_client_certificate: str = _listening(
@@ -171,7 +171,10 @@ class Config:
         "off",
         choice("off", "required"),
         "off|required",
-        N_("at tls:// addresses, off, or required: a client shows one, whose names rules can name (from=cn:NAME)"),
+        N_(
+            "off, or required: at tls:// addresses clients must show a certificate; rules can name its names "
+            "(from=cn:NAME)"
+        ),
     )
     listen_client_ca: str = _listening(
         "listen-client-ca",
@@ -186,7 +189,7 @@ class Config:
         "",
         plain,
         "FILE",
-        N_("what they have revoked (PEM or DER): a list of each of them; without it, nothing is"),
+        N_("their revocation lists (PEM or DER), one of each authority; without them, nothing counts as revoked"),
         beside=True,
     )
     allowed_host: tuple[Rule, ...] = _what_may_pass(
@@ -280,7 +283,11 @@ class Config:
         listed=True,
     )
     presets_folder: str = _from_elsewhere(
-        "presets-folder", "", plain, "FOLDER", N_("presets (JSON) of your own, or newer ones; they beat ogw's")
+        "presets-folder",
+        "",
+        plain,
+        "FOLDER",
+        N_("presets (JSON) of your own, or newer ones; they take the place of ogw's own of the same name"),
     )
     allowed_host_source: tuple[str, ...] = _from_elsewhere(
         "allowed-host-source",
@@ -306,7 +313,7 @@ class Config:
         "source-refresh", "1h", duration(1), "DURATION", N_("how often lists are downloaded; files are watched")
     )
     source_timeout: float = _from_elsewhere(
-        "source-timeout", "30s", duration(0.2, HOUR), "DURATION", N_("what the download of a list may take")
+        "source-timeout", "30s", duration(0.2, HOUR), "DURATION", N_("time that the download of a list may take")
     )
     source_max_size: int = _from_elsewhere(
         "source-max-size", "1MiB", size(1024, 64 << 20), "SIZE", N_("the largest list, read or downloaded")
@@ -337,9 +344,11 @@ class Config:
         listed=True,
         most=32,
     )
-    dns_timeout: float = _reaching("dns-timeout", "5s", duration(0.05, HOUR), "DURATION", N_("for a name's look-up"))
+    dns_timeout: float = _reaching(
+        "dns-timeout", "5s", duration(0.05, HOUR), "DURATION", N_("time for looking up a name")
+    )
     dial_timeout: float = _reaching(
-        "dial-timeout", "10s", duration(0.05), "DURATION", N_("for connecting, over all addresses of a target")
+        "dial-timeout", "10s", duration(0.05), "DURATION", N_("time for connecting, over all addresses of a target")
     )
     tls_rules: str = _tls(
         "tls-rules",
@@ -434,7 +443,10 @@ class Config:
         "",
         secret,
         "PASSWORD",
-        N_("its password; better in a file, or in this variable, than as a flag, which every user can read"),
+        N_(
+            "the password for relay proxies; better in a file, or in this variable, than as a flag, which every user "
+            "can read"
+        ),
         secret=True,
         better="relay-proxy-password-file",
         installer="PASSWORD",
@@ -483,18 +495,22 @@ class Config:
         "",
         None,
         "RULE",
-        N_("host rules of targets that are dialed straight, not through a relay proxy"),
+        N_("host rules of targets that are dialed directly, not through a relay proxy"),
         listed=True,
         denied=True,
     )
     head_timeout: float = _limits(
-        "head-timeout", "10s", duration(0.05), "DURATION", N_("from accept to the end of the client's head")
+        "head-timeout", "10s", duration(0.05), "DURATION", N_("time from accept to the end of the client's head")
     )
     head_max_size: int = _limits(
         "head-max-size", "16KiB", size(256, 1 << 20), "SIZE", N_("the largest head of a client")
     )
     handshake_timeout: float = _limits(
-        "handshake-timeout", "10s", duration(0.05), "DURATION", N_("from the open tunnel to a verified TLS session")
+        "handshake-timeout",
+        "10s",
+        duration(0.05),
+        "DURATION",
+        N_("time from the open tunnel to a verified TLS session"),
     )
     handshake_max_size: int = _limits(
         "handshake-max-size", "64KiB", size(1024, 1 << 20), "SIZE", N_("the largest message of a TLS handshake")
@@ -504,13 +520,20 @@ class Config:
         "64MiB",
         size(128 << 10, 16 << 30),
         "SIZE",
-        N_("held by a worker of unfinished TLS handshakes; above, the client that holds most gives way"),
+        N_(
+            "what a worker holds of unfinished TLS handshakes; above that, a tunnel of the client that holds most is "
+            "ended"
+        ),
     )
     idle_timeout: float = _limits(
         "idle-timeout", "1h", duration(0.2), "DURATION", N_("a tunnel without a byte for so long is ended")
     )
     half_closed_timeout: float = _limits(
-        "half-closed-timeout", "5m", duration(0.2), "DURATION", N_("the same, once one direction has ended")
+        "half-closed-timeout",
+        "5m",
+        duration(0.2),
+        "DURATION",
+        N_("a tunnel of which one direction has ended, and without a byte for so long, is ended"),
     )
     tcp_keepalive: float = _limits(
         "tcp-keepalive",
@@ -578,14 +601,14 @@ class Config:
         ),
     )
     drain_timeout: float = _processes(
-        "drain-timeout", "20s", duration(0), "DURATION", N_("at a stop, what open tunnels have to finish")
+        "drain-timeout", "20s", duration(0), "DURATION", N_("at a stop, the time that open tunnels have to finish")
     )
     upgrade_drain_timeout: float = _processes(
         "upgrade-drain-timeout",
         "12h",
         duration(0),
         "DURATION",
-        N_("at an upgrade, what tunnels that are open have to finish, while the successor serves"),
+        N_("at an upgrade, the time that open tunnels have to finish, while the successor serves"),
     )
     admin_address: Optional[tuple[str, int]] = _status(
         "admin-address",
@@ -639,7 +662,7 @@ class Config:
         "",
         plain,
         "FILE",
-        N_("its key (PEM), watched, too; by default in the file of the certificate"),
+        N_("the key of that certificate (PEM), watched, too; by default in the file of the certificate"),
         beside=True,
         restart=True,
     )
@@ -658,7 +681,8 @@ class Config:
         health_endpoint,
         "ADDRESS[:PORT]",
         N_(
-            "where balancers and orchestrators ask for /healthz and /readyz and find nothing else; port 9181 by default"
+            "where balancers and orchestrators ask for /healthz and /readyz, and nothing else is there; port 9181 by "
+            "default"
         ),
         restart=True,
     )
@@ -675,14 +699,14 @@ class Config:
         "1h",
         duration(0.2),
         "DURATION",
-        N_("how often the counters are a line, and each tunnel that has been open for so long is one"),
+        N_("how often the counters are logged, and each tunnel that has been open for so long"),
     )
     log_every_refusal: str = _log(
         "log-every-refusal",
         "no",
         choice("yes", "no"),
         "yes|no",
-        N_("a line for each refusal; without it one that repeats is a line, then a count a minute"),
+        N_("log a line for each refusal; without it one that repeats is logged once, then as a count each minute"),
     )
     log_level: str = _log(
         "log-level", "info", choice("debug", "info", "warning", "error"), "LEVEL", N_("debug, info, warning or error")

@@ -67,8 +67,10 @@ def _tokens_in(data: bytes) -> list[str]:
             told = _("line {number}: a token needs {least} characters at least; `openssl rand -hex 32` makes one")
             raise ValueError(told.format(number=number, least=SHORTEST))
         if len(token) > LONGEST or not _TOKEN.match(token):
-            told = _("line {number}: is no token: letters, digits and -._~+/ without blanks, {most} at most")
+            told = _(
+                "line {number}: it is no token, which has letters, digits and -._~+/ without blanks, {most} at most"
+            )
             raise ValueError(told.format(number=number, most=LONGEST))
     if len(found) > MOST:
-        raise ValueError(_("it has {count} tokens; {most} can be").format(count=len(found), most=MOST))
+        raise ValueError(_("it has {count} tokens; at most {most} are possible").format(count=len(found), most=MOST))
     return list(found.values())

@@ -208,8 +208,8 @@ def test_the_default_file_is_in_etc(tmp_path, upstream):
 @pytest.mark.parametrize(
     ("words", "environment", "says"),
     [
-        (["--config", ""], {}, "--config: '': the path is empty; name an INI file, or leave it out for /etc/ogw/ogw.ini"),
-        (["--config="], {}, "--config: '' is empty"),
+        (["--config", ""], {}, "--config: '': the path is empty; name an INI file, or leave it out"),
+        (["--config="], {}, "--config: '': the path is empty"),
         (["--config", " \t"], {}, "--config: ' \\t': it has a control character"),
         (["--config", "  "], {}, "--config: '  ' is empty"),
         ([], {"OGW_CONFIG": ""}, "OGW_CONFIG: '' is empty"),

@@ -158,7 +158,7 @@ BAD = {
     "a slow drip": (drip, "no whole answer within 1 s (source-timeout)"),
     "a redirect to http": (
         lambda tls, head: say(tls, 302, b"", "Location: http://a.example/hosts.txt?sig=secret"),
-        "redirects to 'http://a.example/hosts.txt?(hidden)', which is not https://",
+        "redirects to 'http://a.example/hosts.txt?(hidden)': it is not https://",
     ),
     "a redirect to nowhere": (lambda tls, head: say(tls, 302), "more than 5 redirects"),
 }

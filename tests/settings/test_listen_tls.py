@@ -49,7 +49,8 @@ def test_places_are_plain_or_tls(files):
 def test_what_is_no_place(files, text):
     told = mistakes({**files, "--listen-address": text})[0]
     assert "is not an IP address" in told
-    assert told.endswith("; an address where clients speak TLS is written tls://10.1.0.5:8443") == (text != "tls://"), told
+    hint = "; an address where clients speak TLS is written tls://10.1.0.5:8443"
+    assert told.endswith(hint) == (text != "tls://"), told
 
 
 @pytest.mark.parametrize("other", [HOST, f"{HOST}:8080", "0.0.0.0:8080"])

@@ -76,9 +76,8 @@ def test_hosts_of_client_certificates_that_are_all_of_another_stage_are_none_and
 
 @pytest.mark.parametrize("stage", ["Canary", "a b", "a_b", "x" * 33])
 def test_a_stage_has_a_plain_name(loaded, stage):
-    assert (
-        "is no name of a stage, which has 1 to 32 of a-z, 0-9 and -, such as canary" in mistakes(loaded, f"stage = {stage}\n")[0]
-    )
+    (told,) = mistakes(loaded, f"stage = {stage}\n")[:1]
+    assert "is no name of a stage, which has 1 to 32 of a-z, 0-9 and -, such as canary" in told
 
 
 def test_rules_of_lists_from_elsewhere_that_could_hold_for_nobody_are_a_warning(loaded, tmp_path):

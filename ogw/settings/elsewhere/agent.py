@@ -113,12 +113,14 @@ def _endpoints(path: str, text: str, certificates: list[Pattern], mistakes: list
             if GUID.match(value):
                 certificates.append(Pattern(common_name=value.lower()))
             else:
-                mistakes.append(f"{path}:{number}: WORKSPACE_ID is not a workspace's id")
+                told = _("{path}:{line}: WORKSPACE_ID is not a workspace's id")
+                mistakes.append(told.format(path=path, line=number))
         elif key in ENDPOINTS and value:
             if _rules(value, ""):
                 yield f"{path}:{number}", value
             else:
-                mistakes.append(f"{path}:{number}: {key} is not an https URL with a host's name")
+                told = _("{path}:{line}: {key} is not an https URL with a host's name")
+                mistakes.append(told.format(path=path, line=number, key=key))
 
 
 def _texts(data: Any) -> Iterator[str]:

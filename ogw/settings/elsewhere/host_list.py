@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ogw.language.messages import gettext as _
+from ogw.language.messages import ngettext
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import MOST_WRONG, Rule, parse_rules
 
@@ -60,8 +61,14 @@ def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
             break
     if len(mistakes) > MOST_TOLD:
         number = len(mistakes) - MOST_TOLD
-        more = str(number) if len(mistakes) <= MOST_WRONG else _("at least {number}").format(number=number)
-        mistakes = [*mistakes[:MOST_TOLD], _("{where}: and {more} more").format(where=where, more=more)]
+        told = (
+            ngettext("{where}: and {number} mistake more", "{where}: and {number} mistakes more", number)
+            if len(mistakes) <= MOST_WRONG
+            else ngettext(
+                "{where}: and at least {number} mistake more", "{where}: and at least {number} mistakes more", number
+            )
+        )
+        mistakes = [*mistakes[:MOST_TOLD], told.format(where=where, number=number)]
     if mistakes:
         raise BadList(mistakes)
     return tuple(rules)
@@ -79,7 +86,7 @@ def prove(rules: Sequence[Rule], where: str) -> None:
         if pickle.loads(pickle.dumps(rules)) != rules or not Policy(rules).hash:
             raise ValueError("its rules are others after they were handed on")
     except Exception as error:
-        told = _("{where}: cannot be used: {kind}: {error}; this is an error of the gateway")
+        told = _("{where}: it cannot be used: {kind}: {error}; this is an error of the gateway")
         raise BadList([told.format(where=where, kind=type(error).__name__, error=ascii(str(error)[:200]))]) from error
 
 
@@ -103,7 +110,11 @@ def _of_json(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
     hosts = data.get("hosts") if isinstance(data, dict) else data
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
         raise BadList(
-            [_('{where}: is to be a JSON list of texts, or an object with such a list in "hosts"').format(where=where)]
+            [
+                _('{where}: it must be a JSON list of texts, or an object with such a list in "hosts"').format(
+                    where=where
+                )
+            ]
         )
     for number, host in enumerate(hosts, 1):
         yield f"{where}, entry {number}", host, True
@@ -111,5 +122,5 @@ def _of_json(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key for key, _value in pairs}) != len(pairs):
-        raise ValueError(_("a key stands there twice"))
+        raise ValueError(_("a key stands in it twice"))
     return dict(pairs)

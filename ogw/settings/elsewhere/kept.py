@@ -132,12 +132,16 @@ def read_url(
 
 
 def overdue(place: str, kept: Kept) -> str:
-    told = _("allowed-host-source: {url}: its signature expired at {time}; the list stays in force, and whoever keeps "
-             "it is to sign it anew")  # fmt: skip
+    told = _(
+"allowed-host-source: {url}: its signature expired at {time}; the list stays in force, and its owner "
+"must sign it anew"
+)  # fmt: skip
     return told.format(url=place, time=time_text(int(kept.expires)))
 
 
 def rolled_back(place: str, held: Held) -> str:
-    told = _("allowed-host-source: {url}: it was rolled back at {time} by {by}: the list before it is in force until "
-             "another comes")  # fmt: skip
+    told = _(
+"allowed-host-source: {url}: it was rolled back at {time} by {by}: the list before it is in force until "
+"another one comes"
+)  # fmt: skip
     return told.format(url=place, time=time_text(int(held.since)), by=held.by)

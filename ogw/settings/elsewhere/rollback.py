@@ -64,8 +64,12 @@ class Lists:
         try:
             found = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, which)
         except BadCopy as bad:
-            what = {IN_FORCE: _("the list of now"), BEFORE: _("the list before it"), HELD: _("the list that was held")}
-            raise self._cannot(_("{what} cannot be used: {why}").format(what=what[which], why=bad)) from None
+            told = {
+                IN_FORCE: _("the list in force cannot be used: {why}"),
+                BEFORE: _("the list before it cannot be used: {why}"),
+                HELD: _("the list that was rolled back cannot be used: {why}"),
+            }
+            raise self._cannot(told[which].format(why=bad)) from None
         if found is None:
             raise self._cannot(missing)
         return found

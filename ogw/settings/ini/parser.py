@@ -70,7 +70,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         if is_value:
             self._take(number, key.rstrip(" \t"), value)
         elif line[0] == "[":
-            self._wrong(number, _("the line of the section is [ogw], and nothing else stands in it"))
+            self._wrong(number, _("the line of the section is [ogw], and nothing else stands in that line"))
             self._list = None
         else:
             self._stray(number)
@@ -91,7 +91,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
     def _begin_without_section(self, number: int, is_value: bool, is_header: bool) -> None:
         """What is wrong with the first line is told once; the others are looked at if they can be meant for us."""
         if not self._is_told and not is_header:  # a header that is none is told of by itself
-            self._wrong(number, _("stands before any section; the file begins with [ogw]"))
+            self._wrong(number, _("this line stands before any section; the file begins with [ogw]"))
             self._is_told = True
         if is_value or is_header:
             self._section = SECTION

@@ -442,7 +442,7 @@ def test_a_log_that_is_a_pipe_is_not_waited_for(flags, server, tmp_path, authori
     ogw("doctor", *flags, "--log-file", log, "--bundle", bundle, SSL_CERT_FILE=authority_file)
     with tarfile.open(bundle) as archive:
         text = archive.extractfile("ogw-doctor/log.txt").read().decode()
-    assert text == f"{log}: is neither a file nor a folder\n"
+    assert text == f"{log}: it is neither a file nor a folder\n"
 
 
 def test_progress_is_shown_on_a_terminal_and_leaves_no_trace(flags, dns, authority_file):

@@ -71,7 +71,7 @@ def test_each_rule_says_where_it_stands():
         (b'["a.example", 7]', "is to be a JSON list of texts"),
         (b'{"host": ["a.example"]}', "is to be a JSON list of texts"),
         (b'{"hosts": "a.example"}', "is to be a JSON list of texts"),
-        (b'{"hosts": [], "hosts": ["a.example"]}', "a key stands there twice"),
+        (b'{"hosts": [], "hosts": ["a.example"]}', "a key stands in it twice"),
         (b'["a.example, b.example"]', "list, entry 1: 'a.example, b.example' is not one host rule"),
         (b'["a.example", ""]', "list, entry 2: '' is not one host rule"),
         (b'["*.com"]', "list, entry 1: host rule '*.com'"),
@@ -95,7 +95,7 @@ def test_a_list_of_more_rules_than_workers_read_in_time_is_not_read(body):
 
 def test_of_many_mistakes_the_first_are_told_and_how_many_more():
     told = mistakes(b"*\n" * 1000)
-    assert len(told) == 6 and told[-1] == "list: and 995 more"
+    assert len(told) == 6 and told[-1] == "list: and 995 mistakes more"
     for body in (b"*\n" * 500_000, b"*," * 500_000, json.dumps(["*"] * 200_000).encode(), b'",' * 500_000):
         told = mistakes(body)
         assert len(told) == 6 and told[-1] == "list: and at least 996 more"

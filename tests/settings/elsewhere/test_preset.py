@@ -229,7 +229,7 @@ def test_a_preset_with_too_many_combinations_is_refused_before_they_are_made(tmp
 def test_a_rule_that_is_none_with_these_parameters_is_a_mistake(tmp_path):
     preset_file(tmp_path, f"{'a' * 40}-<account>.example", "b.example")
     flags = [f"--presets-folder={tmp_path}", "--preset=own", "--account=01234567-89ab-cdef-0123-456789abcdef"]
-    assert "preset: own gives no rule with this: preset own of 2026-11-24: host rule" in mistakes(*flags)[0]
+    assert "preset: own gives no rule with these values: preset own of 2026-11-24: host rule" in mistakes(*flags)[0]
 
 
 def test_a_region_alone_gives_what_needs_no_account():
