@@ -188,7 +188,7 @@ def tls_version(text: str) -> int:
     try:
         return {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304}[text]
     except KeyError:
-        raise ValueError(_("it is none of the versions of TLS 1.0, 1.1, 1.2 and 1.3")) from None
+        raise ValueError(_("it is no version of TLS: 1.0, 1.1, 1.2 or 1.3")) from None
 
 
 def user_name(text: str) -> Secret:

@@ -211,7 +211,7 @@ def test_the_default_file_is_in_etc(tmp_path, upstream):
         (["--config", ""], {}, "--config: '': the path is empty; name an INI file, or leave it out"),
         (["--config="], {}, "--config: '': the path is empty"),
         (["--config", " \t"], {}, "--config: ' \\t': it has a control character"),
-        (["--config", "  "], {}, "--config: '  ' is empty"),
+        (["--config", "  "], {}, "--config: '  ': the path is empty"),
         ([], {"OGW_CONFIG": ""}, "OGW_CONFIG: '' is empty"),
         (["--config", b"/tmp/\xff"], {}, "--config: '/tmp/\\udcff': it has bytes in it that are not UTF-8"),
     ],

@@ -93,7 +93,7 @@ def test_the_key_may_have_a_file_of_its_own(files, tmp_path):
     assert told.startswith("listen-tls-key: every user of this machine can read the key")
     (tmp_path / "own.key").write_bytes(key_pem(9))
     (told,) = mistakes({**files, "--listen-tls-key": str(tmp_path / "own.key")})
-    assert told.startswith(f"listen-tls-key: {tmp_path}/own.key: is not the key of the certificate in")
+    assert told.startswith(f"listen-tls-key: {tmp_path}/own.key: it is not the key of the certificate in")
 
 
 def test_a_key_with_a_passphrase_is_told_and_nobody_is_asked(files, tmp_path):

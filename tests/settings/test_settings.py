@@ -108,7 +108,7 @@ def test_files_of_other_systems_are_read(ini, newline, mark):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("head-timeout = 1s\n", ":1: stands before any section"),
+        ("head-timeout = 1s\n", ":1: this line stands before any section"),
         ("[gateway]\nhead-timeout = 1s\n", ":1: the section [gateway] is unknown"),
         ("[ogw]\nhead_timeout = 1s\n", ":2: there is no setting 'head_timeout'; did you mean head-timeout?"),
         ("[ogw]\nHead-Timeout = 1s\n", ":2: there is no setting 'Head-Timeout'; did you mean head-timeout?"),

@@ -61,11 +61,11 @@ LONG = "x" * 256
         (("--relay-proxy", f"socks5h://a:{LONG}@p.example"), "more than 255 bytes, which SOCKS 5 cannot carry"),
         (
             ("--relay-proxy", "socks5://p.example", "--relay-proxy-username", "a"),
-            "what is set for relay proxies that speak SOCKS has an empty password",
+            "relay proxies that speak SOCKS: the password is empty",
         ),
         (
             ("--relay-proxy", "socks5://p.example", "--relay-proxy-username", "a", "--relay-proxy-password", LONG),
-            "what is set for relay proxies that speak SOCKS has a user name or a password of more than 255 bytes",
+            "relay proxies that speak SOCKS: the user name or the password has more than 255 bytes",
         ),
         (("--relay-proxy", "socks4://p.example"), "none of http://, https://, socks5:// and socks5h://"),
     ],

@@ -142,9 +142,9 @@ def test_tokens_are_rotated_without_a_restart(place, tokens):
 WRONG_TOKENS = {
     "no token in it": (b"\n \n", 0o600),
     "line 2: a token needs 16 characters at least": (TOKEN.encode() + b"\nshort\n", 0o600),
-    "line 1: is no token": (b"two words that are long\n", 0o600),
-    "line 1: is no token: letters": ("pässwörter-mit-umlaut\n".encode(), 0o600),
-    "has 17 tokens; 16 can be": (b"".join(b"%s-%02d\n" % (TOKEN.encode(), n) for n in range(17)), 0o600),
+    "line 1: it is no token": (b"two words that are long\n", 0o600),
+    "line 1: it is no token, which has letters": ("pässwörter-mit-umlaut\n".encode(), 0o600),
+    "has 17 tokens; at most 16 are possible": (b"".join(b"%s-%02d\n" % (TOKEN.encode(), n) for n in range(17)), 0o600),
     "is larger than 16384 bytes": (b"x" * 20000, 0o600),
     "every user of this machine can read the token in it; chmod o-r it": (TOKEN.encode(), 0o644),
 }
@@ -306,7 +306,7 @@ def test_one_without_the_other_is_a_mistake(issued):
 def test_a_key_that_does_not_fit_is_a_mistake_and_one_for_all_eyes_a_warning(issued, tmp_path, authority):
     other = Issued(tmp_path, authority, "127.9.9.9")
     (told,) = mistakes(*issued.flags[:2], *other.flags[2:])
-    assert f"admin-tls-key: {other.key}: is not the key of the certificate in {issued.certificate}" in told
+    assert f"admin-tls-key: {other.key}: it is not the key of the certificate in {issued.certificate}" in told
     issued.key.chmod(0o644)
     assert any("admin-tls-key: every user of this machine can read" in one for one in load(issued.flags, {}).warnings)
 

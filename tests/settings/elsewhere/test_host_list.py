@@ -68,9 +68,9 @@ def test_each_rule_says_where_it_stands():
         (b'["a.example", 1e999999, ' + b"1" * 10_000 + b"]", "not JSON"),
         (b"\n <html>", "HTML"),
         (b'["a.example"', "not JSON"),
-        (b'["a.example", 7]', "is to be a JSON list of texts"),
-        (b'{"host": ["a.example"]}', "is to be a JSON list of texts"),
-        (b'{"hosts": "a.example"}', "is to be a JSON list of texts"),
+        (b'["a.example", 7]', "must be a JSON list of texts"),
+        (b'{"host": ["a.example"]}', "must be a JSON list of texts"),
+        (b'{"hosts": "a.example"}', "must be a JSON list of texts"),
         (b'{"hosts": [], "hosts": ["a.example"]}', "a key stands in it twice"),
         (b'["a.example, b.example"]', "list, entry 1: 'a.example, b.example' is not one host rule"),
         (b'["a.example", ""]', "list, entry 2: '' is not one host rule"),
@@ -98,7 +98,7 @@ def test_of_many_mistakes_the_first_are_told_and_how_many_more():
     assert len(told) == 6 and told[-1] == "list: and 995 mistakes more"
     for body in (b"*\n" * 500_000, b"*," * 500_000, json.dumps(["*"] * 200_000).encode(), b'",' * 500_000):
         told = mistakes(body)
-        assert len(told) == 6 and told[-1] == "list: and at least 996 more"
+        assert len(told) == 6 and told[-1] == "list: and at least 996 mistakes more"
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
@@ -201,5 +201,5 @@ def test_what_is_accepted_survives_all_that_is_made_of_it(lines, as_json):
     ],
 )
 def test_rules_of_which_nothing_can_be_made_are_no_list(rule):
-    with pytest.raises(BadList, match=r"list: cannot be used: .*; this is an error of the gateway"):
+    with pytest.raises(BadList, match=r"list: it cannot be used: .*; this is an error of the gateway"):
         prove([rule], "list")
