@@ -31,8 +31,8 @@ def test_a_rule_that_could_hold_for_nobody_says_what_is_missing(loaded, tmp_path
     (told,) = mistakes(loaded, f"allowed-host =\n    a.example\n    {NAMED}\n    b.example from=san:x\n")
     assert told == (
         f"{tmp_path}/gw.ini:4: host rule 'www.example.com from=cn:till-17': from=cn:till-17 names clients by their "
-        "certificates, but no client shows one; set listen-client-certificate = required, with tls:// in listen-address "
-        "and listen-client-ca, or name networks, as in from=10.1.0.0/16"
+        "certificates, but no client shows one; set listen-client-certificate = required, with tls:// in "
+        "listen-address and listen-client-ca, or name networks, as in from=10.1.0.0/16"
     )
     for flags, variables, source in (
         (["--allowed-host", NAMED], {}, "--allowed-host"),
