@@ -43,7 +43,7 @@ def make(folder: str) -> None:
     except FileExistsError:
         status = os.lstat(folder)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
-            raise PermissionError(1, "is not a folder of this user", folder) from None
+            raise PermissionError(1, _("it is not a folder of this user"), folder) from None
 
 
 def why_not(folder: str) -> str:
