@@ -35,8 +35,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _run(words: list[str]) -> int:
     hide_passwords(words)
-    use(spoken(words, os.environ, getattr(sys.stdout, "encoding", None) or "ascii"))
     try:
+        use(spoken(words, os.environ, getattr(sys.stdout, "encoding", None) or "ascii"))
         code = _command(words)
     except SystemExit as leave:  # argparse's
         code = leave.code if isinstance(leave.code, int) else WRONG

@@ -32,7 +32,7 @@ def _set(words: Sequence[str], environment: Mapping[str, str]) -> str:
 
 def _last(words: Sequence[str], flag: str) -> str:
     found = ""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == flag:
             found = following
         elif word.startswith(f"{flag}="):

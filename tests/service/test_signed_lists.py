@@ -216,7 +216,7 @@ def test_a_signature_that_expires_while_its_list_is_in_force_is_told_and_stops_n
         until(lambda: 'ogw_source_serial{source="1"} 6.0' in ask(gateway, "/metrics")[2].decode())
         assert soon in gateway.wait_for(event=304)["message"]
         assert allows(gateway, "127.9.9.1")
-        assert "Is the next one withheld?" in ask(gateway, "/status")[2].decode()
+        assert "Is the next signature withheld?" in ask(gateway, "/status")[2].decode()
         assert len(gateway.events(304)) == 1
         put(server, GOOD, 7)
         seen = reload(gateway)

@@ -96,7 +96,7 @@ def test_the_last_refusal_is_told_and_outlives_the_admin_process(ini):
             check = f"`ogw check --config {ini} --run-dir {gateway.run_dir}`"
             assert f"more mistakes; {check} tells them all" in screen_of(gateway)
             assert f"and {refused['count'] - 2:,} more mistakes; {check} tells them all" in screen_of(gateway, *TOP)
-            assert f"and {refused['count'] - 5:,} more" in page_of(gateway)
+            assert f"and {refused['count'] - 5:,} mistakes more" in page_of(gateway)
             before = gateway.admin
             os.kill(before, 9)
             until(lambda before=before: gateway.admin not in (0, before))

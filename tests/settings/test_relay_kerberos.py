@@ -64,7 +64,7 @@ def test_keytabs_that_are_none(tmp_path):
 def test_a_principal_that_the_keytab_has_not(tmp_path):
     path = keytab(tmp_path / "keytab", "gateway")
     told = mistakes(relay_proxy_auth="negotiate", relay_proxy_keytab=path, relay_proxy_principal="another")
-    assert told.startswith("relay-proxy-principal: there is no key for it") and "klist -k" in told
+    assert told.startswith("relay-proxy-principal: there is no key of this principal") and "klist -k" in told
     assert "another" not in told
 
 

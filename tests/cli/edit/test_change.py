@@ -52,7 +52,7 @@ def test_a_setting_that_the_running_gateway_has_from_a_flag_is_told(file):
             and f"with `ogw reload --run-dir {gateway.run_dir}`" in told
         )
         told = file.told("config", "set", "listen-port", "8081", "--run-dir", gateway.run_dir)
-        assert "listen-port needs a restart of the gateway" in told
+        assert "restart the gateway for listen-port" in told
 
 
 def test_a_gateway_that_reads_another_file_is_told(file, tmp_path):

@@ -53,7 +53,7 @@ def test_the_commands_of_the_page_as_they_stand_there_lead_to_a_gateway_with_the
     sign = re.search(r"^    (ogw sign hosts\.txt --key lists\.key)$", PAGE, re.MULTILINE)[1]
     assert run(sign, tmp_path).returncode == 0
     check = re.search(r"`(ogw sign --check hosts\.txt --with KEY)`", PAGE)[1]
-    assert run(check.replace("KEY", word), tmp_path).stdout.startswith("good: name hosts.txt, serial ")
+    assert run(check.replace("KEY", word), tmp_path).stdout.startswith("the signature is good: name hosts.txt, serial ")
     lines = re.search(r"^    (\[ogw\])\n    (allowed-host-source = \S+)\n    (\S+ = \S+)$", PAGE, re.MULTILINE)
     with ListServer(authority, hosts.read_bytes()) as server:
         server.signature = pathlib.Path(f"{hosts}.sig").read_bytes()

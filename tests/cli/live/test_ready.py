@@ -157,4 +157,6 @@ def test_it_starts_quickly_since_it_is_called_every_second(named):
         *("ogw.cli.live", "ogw.cli.live.ready", "ogw.cli.live.sockets", "ogw.machine", "ogw.machine.files"),
         *("ogw.service", "ogw.service.signals", "ogw.settings", "ogw.settings.run_dir", "ogw.settings.usual"),
         *("ogw.report", "ogw.report.status", "ogw.wire", "ogw.wire.place"),
+        *("ogw.cli.spoken", "ogw.cli.argparse_texts", "ogw.settings.ini", "ogw.settings.ini.glance"),
+        *("ogw.language", "ogw.language.known", "ogw.language.messages", "ogw.language.wrapping"),
     }

@@ -144,8 +144,11 @@ WRONG_TOKENS = {
     "line 2: a token needs 16 characters at least": (TOKEN.encode() + b"\nshort\n", 0o600),
     "line 1: it is no token": (b"two words that are long\n", 0o600),
     "line 1: it is no token, which has letters": ("pässwörter-mit-umlaut\n".encode(), 0o600),
-    "has 17 tokens; at most 16 are possible": (b"".join(b"%s-%02d\n" % (TOKEN.encode(), n) for n in range(17)), 0o600),
-    "is larger than 16384 bytes": (b"x" * 20000, 0o600),
+    "it has 17 tokens; at most 16 are possible": (
+        b"".join(b"%s-%02d\n" % (TOKEN.encode(), n) for n in range(17)),
+        0o600,
+    ),
+    "it is larger than 16384 bytes": (b"x" * 20000, 0o600),
     "every user of this machine can read the token in it; chmod o-r it": (TOKEN.encode(), 0o644),
 }
 
@@ -300,7 +303,7 @@ def test_one_that_ends_soon_needs_attention(place, issued):
 def test_one_without_the_other_is_a_mistake(issued):
     [told] = mistakes(*issued.flags[:2])
     assert told == f"admin-tls-certificate: {issued.certificate}: no private key in it (PEM)"
-    assert mistakes(*issued.flags[2:])[0] == "admin-tls-certificate: set it, too; admin-tls-key is"
+    assert mistakes(*issued.flags[2:])[0] == "admin-tls-certificate: set it, too; admin-tls-key is set"
 
 
 def test_a_key_that_does_not_fit_is_a_mistake_and_one_for_all_eyes_a_warning(issued, tmp_path, authority):
