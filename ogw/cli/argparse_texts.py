@@ -5,8 +5,8 @@ import argparse
 from ogw.language.messages import gettext, ngettext
 from ogw.language.messages import gettext_noop as N_
 
+USAGE = N_("usage: ")
 TEXTS = (
-    N_("usage: "),
     N_("positional arguments"),
     N_("options"),
     N_("show this help message and exit"),

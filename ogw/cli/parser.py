@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Optional
 from ogw.cli import argparse_texts
 from ogw.cli.exits import WRONG
 from ogw.language.messages import gettext as _
-from ogw.language.wrapping import wrap
+from ogw.language.wrapping import cells, wrap
 
 argparse_texts.translate()
 _BLANKS = re.compile("[ \t\n]+")  # a no-break space is none
@@ -28,6 +28,15 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         whole = _BLANKS.sub(" ", text).strip().replace("[env var: ", "[env\0var:\0")
         return [line.replace("\0", " ") for line in wrap(whole, width)]
 
+    def _format_usage(self, usage, actions, groups, prefix):  # type: ignore[no-untyped-def]
+        head = _(argparse_texts.USAGE) if prefix is None else prefix
+        wider = cells(head) - len(head)
+        self._width -= wider
+        try:
+            return super()._format_usage(usage, actions, groups, head)
+        finally:
+            self._width += wider
+
 
 class Parser(argparse.ArgumentParser):
     """Its mistakes look like those of all commands."""
@@ -36,6 +45,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """What the words behind the command ask for. Exits where they are wrong, and when help was asked for."""
+        if self.intermixed and self.usage is None:
+            # By itself argparse would cut as much off it as "usage: " takes, in any language.
+            self.usage = self.format_usage().removeprefix(_(argparse_texts.USAGE))
         return self.parse_intermixed_args(words) if self.intermixed else self.parse_args(words)
 
     def error(self, message: str) -> NoReturn:

@@ -5,6 +5,7 @@ Texts that come from the gateway go through `clean` first: no client can write e
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Optional, TextIO
@@ -22,6 +23,8 @@ from ogw.report.printable import printable
 
 UNLIMITED = 10_000  # columns
 INDENT = 4
+_BLANKS = "\u00a0\u202f\u3000"  # which languages have where English has a blank
+_BLANK = re.compile(f"([{_BLANKS}])")
 GAP = 2  # columns of the screen between those of a table
 GOOD, BAD, DIM, BOLD, WARN = "green", "red", "dim", "bold", "yellow"
 
@@ -29,7 +32,7 @@ GOOD, BAD, DIM, BOLD, WARN = "green", "red", "dim", "bold", "yellow"
 def clean(value: Any) -> Any:
     """The same value with every character that is not for reading (escape sequences, direction marks) written out."""
     if isinstance(value, str):
-        return printable(value)
+        return "".join(part if part in _BLANKS else printable(part) for part in _BLANK.split(value))
     if isinstance(value, list):
         return [clean(one) for one in value]
     if isinstance(value, dict):

@@ -10,7 +10,9 @@ import unicodedata
 
 # Ideographs, kana and full-width marks; Korean has blanks.
 _FREE = r"\u2e80-\u312f\u31a0-\u33ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
-_NOT_FIRST, _NOT_LAST = "、。，．：；！？）」』】》〉”’…ー", "（「『【《〈“‘"
+# Closing marks, and small kana; opening marks. Those of ASCII have a meaning of their own in a class.
+_NOT_FIRST = r"、。，．：；！？）」』】》〉”’…ーァィゥェォッャュョヮヵヶぁぃぅぇぉっゃゅょゎ々)\],.:;!?"
+_NOT_LAST = r"（「『【《〈“‘(\["
 _BLANK = " \t\n"  # a no-break space is none
 _PIECE = re.compile(
     rf"[{_BLANK}]*(?:[{_NOT_LAST}]*(?:[{_FREE}]|[^{_BLANK}{_FREE}]+)[{_NOT_FIRST}]*|[{_NOT_LAST}{_NOT_FIRST}]+)"

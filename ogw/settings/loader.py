@@ -77,7 +77,7 @@ class _Keep(argparse.Action):
 def _parser(program: str = "ogw run", nargs: Optional[str] = None) -> ArgumentParser:
     parser = ArgumentParser(
         prog=program,
-        usage=f"{program} [--config FILE] [--allowed-host RULE] ...",
+        usage=f"{program} [--allowed-host RULE] ...",
         description=_("A CONNECT gateway: only to listed hosts, only on listed ports."),
         config_file_parser_class=IniParser,
         add_config_file_help=False,

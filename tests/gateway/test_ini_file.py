@@ -171,7 +171,7 @@ def test_a_default_file_that_is_not_there_is_none_and_one_that_comes_is_taken_an
         gateway.process.send_signal(signal.SIGHUP)
         assert gateway.wait_for(event=109)["changed"] == ["denied-host"]
         shutil.rmtree(file.parent)
-        assert "No such file or directory; it is in force" in lost(gateway)
+        assert "No such file or directory; the file is in force" in lost(gateway)
         assert refused(gateway, upstream)
 
 
@@ -201,7 +201,7 @@ def test_the_default_file_is_in_etc(tmp_path, upstream):
     script = f'mount --bind "{tmp_path}/etc" /etc && exec "$@"'
     with Gateway(*FLAGS, command=[peer("unshare"), "--mount", "sh", "-c", script, "sh"]) as gateway:
         file.rename(f"{file}.old")
-        assert lost(gateway).startswith("/etc/ogw/ogw.ini: No such file or directory; it is in force")
+        assert lost(gateway).startswith("/etc/ogw/ogw.ini: No such file or directory; the file is in force")
         assert refused(gateway, upstream)
 
 
@@ -212,7 +212,7 @@ def test_the_default_file_is_in_etc(tmp_path, upstream):
         (["--config="], {}, "--config: '': the path is empty"),
         (["--config", " \t"], {}, "--config: ' \\t': it has a control character"),
         (["--config", "  "], {}, "--config: '  ': the path is empty"),
-        ([], {"OGW_CONFIG": ""}, "OGW_CONFIG: '' is empty"),
+        ([], {"OGW_CONFIG": ""}, "OGW_CONFIG: '': the path is empty"),
         (["--config", b"/tmp/\xff"], {}, "--config: '/tmp/\\udcff': it has bytes in it that are not UTF-8"),
     ],
 )

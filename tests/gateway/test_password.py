@@ -45,7 +45,7 @@ def test_a_password_file_of_another_system_and_a_rotation_that_goes_wrong(tmp_pa
             assert not passes() and not passes()
             assert refusals == [b"relay-refused", b"relay-auth-withheld"]
             told = gateway.wait_for(event=401)["message"]
-            assert f"relay-proxy-password-file: {file}: is a text in UTF-16" in told and "the one" not in told
+            assert f"relay-proxy-password-file: {file}: it is a text in UTF-16" in told and "the one" not in told
             assert "the password of before stays" in told
             assert len(gateway.events(401)) == 1
             file.write_bytes(b"\xef\xbb\xbfnew")
@@ -53,11 +53,11 @@ def test_a_password_file_of_another_system_and_a_rotation_that_goes_wrong(tmp_pa
             file.write_bytes(b"a\nb")
             gateway.process.send_signal(1)
             assert (
-                "has more than one line"
+                "it has more than one line"
                 in gateway.wait_for(
                     event=401,
                     message=(
-                        f"relay-proxy-password-file: {file}: has more than one line; nothing was reloaded, "
+                        f"relay-proxy-password-file: {file}: it has more than one line; nothing was reloaded, "
                         "the running configuration stays"
                     ),
                 )["message"]

@@ -532,10 +532,13 @@ def test_a_drain_ends_a_tunnel_that_waits_for_its_relay():
     [
         (["--relay-proxy", "ftp://x"], "'ftp://x': it is none of http://, https://, socks5:// and socks5h://"),
         (["--relay-proxy", "http://me:s3cret@"], "'http://(hidden)@': it has no host"),
-        (["--relay-proxy", "http://p:0"], "has no port from 1 to 65535"),
-        (["--relay-proxy", "http://p:99999"], "has no port from 1 to 65535"),
-        (["--relay-proxy-username", "a:s3cret"], "(hidden) has a colon in the user name"),
-        (["--relay-proxy-username", "a", "--relay-proxy-password", "s3cret\n"], "(hidden) has a control character"),
+        (["--relay-proxy", "http://p:0"], "there is no port from 1 to 65535 behind its colon"),
+        (["--relay-proxy", "http://p:99999"], "there is no port from 1 to 65535 behind its colon"),
+        (["--relay-proxy-username", "a:s3cret"], "(hidden): the user name has a colon in it"),
+        (
+            ["--relay-proxy-username", "a", "--relay-proxy-password", "s3cret\n"],
+            "(hidden): there is a control character",
+        ),
         (["--relay-proxy-password", "s3cret"], "relay-proxy-username: set it, too"),
         (["--relay-proxy-username", "a", "--relay-proxy-password-file", "/nowhere"], "/nowhere: No such file"),
         (["--relay-proxy-ca-file", "/nowhere"], "relay-proxy-ca-file: /nowhere: No such file"),

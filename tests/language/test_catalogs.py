@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from translating.catalogs import OTHERS, read, source, write
+from translating.catalogs import OTHERS, read
 from translating.compiling import FOLDER
 from translating.faults import faults
 from translating.glossary import glossary, parsed
@@ -26,19 +26,6 @@ def english():
 @pytest.mark.parametrize("language", OTHERS)
 def test_all_is_translated_and_can_be_pasted_and_says_it_by_the_glossary(language, english):
     assert [*faults(read(language), english, glossary(language))] == []
-
-
-@pytest.mark.parametrize("language", OTHERS)
-def test_a_catalog_is_as_it_would_be_written(language, english, monkeypatch):
-    """python3 tools/catalogs.py update makes no difference."""
-    before = source(language).read_text(encoding="utf-8")
-    catalog = read(language)
-    catalog.update(english, no_fuzzy_matching=True)
-    try:
-        write(language, catalog)
-        assert source(language).read_text(encoding="utf-8") == before
-    finally:
-        source(language).write_text(before, encoding="utf-8")
 
 
 @pytest.mark.parametrize("language", OTHERS)
@@ -142,11 +129,11 @@ def test_a_line_of_a_glossary_that_cannot_be_read_is_told(line):
 @pytest.mark.parametrize("language", OTHERS)
 def test_what_is_compiled_is_found_at_run_time(language):
     with messages.speaking(language):
-        assert messages.gettext("allowed") != "allowed"
+        assert messages.gettext("What to do:") != "What to do:"
         assert messages.gettext("there is no such message") == "there is no such message"
         for number in (0, 1, 2, 5, 21):
-            assert "{number}" in messages.ngettext("{number} tunnel", "{number} tunnels", number) or number == 1
-    assert messages.gettext("allowed") == "allowed"
+            assert "{number}" in messages.ngettext("{number} allowed host", "{number} allowed hosts", number)
+    assert messages.gettext("What to do:") == "What to do:"
 
 
 @given(some.sampled_from(OTHERS), some.text(max_size=20))
@@ -160,6 +147,6 @@ def test_a_catalog_that_was_not_compiled_is_english(monkeypatch, tmp_path):
     messages._catalog.cache_clear()
     try:
         with messages.speaking("de"):
-            assert messages.gettext("allowed") == "allowed"
+            assert messages.gettext("What to do:") == "What to do:"
     finally:
         messages._catalog.cache_clear()

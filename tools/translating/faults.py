@@ -12,7 +12,7 @@ from translating.glossary import Glossary
 PLACEHOLDER = re.compile(r"\{[^{}]*\}|%\(\w+\)[a-z]|%[srd]")
 # What is typed, or stands in a file, a log or an answer as it is here: the same in every language.
 TYPED = re.compile(
-    r"`[^`]*`|--?[a-z][a-z-]*\b|\b(?:OGW_[A-Z_]+|OGW-\d+)\b|\bhttps?://\S*[\w/]|(?<![\w.])/(?:[\w.-]+/?)+"
+    r"`[^`]*`|(?<![\w-])--?[a-z][a-z-]*\b|\b(?:OGW_[A-Z_]+|OGW-\d+)\b|\bhttps?://\S*[\w/]|(?<![\w.])/(?:[\w.-]+/?)+"
 )
 NAMES = sorted((name for name in SETTINGS if "-" in name), key=len, reverse=True)
 SETTING = re.compile(rf"(?<![\w-])(?:{'|'.join(NAMES)})(?![\w-])")

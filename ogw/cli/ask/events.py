@@ -40,7 +40,7 @@ def parser() -> Parser:
             "Say what a numbered event, or a reason in a log line or an answer, means and what to do. Of a tunnel, by "
             "the id that its client was told, say why it was refused, also where the log has only a count of it: only "
             "that is asked of the running gateway, which remembers the last {most} of each worker."
-        ).format(most=f"{MOST:,}"),
+        ).format(most=count(MOST)),
         examples=[
             "ogw events",
             "ogw events 105",
@@ -165,7 +165,7 @@ def _not_known(answer: FoundTunnel) -> str:
         _(
             "the gateway knows no tunnel {tunnel}: none with this id is open, and none is among the last {most} "
             "refusals of a worker that runs."
-        ).format(tunnel=answer["tunnel"], most=f"{MOST:,}")
+        ).format(tunnel=answer["tunnel"], most=count(MOST))
     ]
     if deaths := answer.get("deaths"):
         message = ngettext(

@@ -12,6 +12,7 @@ from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
 from ogw.language.messages import ngettext
@@ -159,18 +160,18 @@ def of_limits(config: Config, running: Optional[Status]) -> list[Finding]:
         descriptors, tunnels, workers = running["max_descriptors"], running["max_tunnels"], len(running["workers"])
         what = _("limits of the running gateway: open files of each worker: {descriptors}, workers: {workers}, "
                  "tunnels: {tunnels}")  # fmt: skip
-    what = what.format(descriptors=f"{descriptors:,}", workers=workers, tunnels=f"{tunnels:,}")
+    what = what.format(descriptors=count(descriptors), workers=workers, tunnels=count(tunnels))
     raise_it = _("raise the limit: LimitNOFILE= of the unit, ulimit -n, or --ulimit of the container")
     found = [warning("limits", "", what, raise_it) if descriptors < FEW_DESCRIPTORS else ok("limits", "", what)]
     if running is None and config.max_tunnels > tunnels:
         what = _("max-tunnels = {asked} is more than the limit of open files allows").format(
-            asked=f"{config.max_tunnels:,}"
+            asked=count(config.max_tunnels)
         )
         found.append(problem("limits", _origin(config, "max-tunnels"), what, raise_it))
     for worker in running["workers"] if running is not None else ():
         if worker["descriptors"] > NEARLY_FULL * descriptors:
             what = _("open files: {used}, at most {most}").format(
-                used=f"{worker['descriptors']:,}", most=f"{descriptors:,}"
+                used=count(worker["descriptors"]), most=count(descriptors)
             )
             found.append(problem("limits", _("worker {number}").format(number=worker["number"]), what, raise_it))
     wanted = config.max_tunnels or tunnels
@@ -186,11 +187,11 @@ def _local_ports(config: Config, tunnels: int) -> list[Finding]:
     if config.ways.proxies and not config.is_default("max-tunnels") and ports < tunnels:
         what = _("local ports: {ports}; no more tunnels than that can lead to one address at a time, such as the "
                  "relay proxy's, but max-tunnels is {tunnels}")  # fmt: skip
-        what = what.format(ports=f"{ports:,}", tunnels=f"{tunnels:,}")
+        what = what.format(ports=count(ports), tunnels=count(tunnels))
         do = _("widen net.ipv4.ip_local_port_range (sysctl), for example to 1024 65535")
         return [warning("limits", "net.ipv4.ip_local_port_range", what, do)]
     what = _("local ports: {ports}; no more tunnels than that can lead to one address at a time")
-    return [ok("limits", "net.ipv4.ip_local_port_range", what.format(ports=f"{ports:,}"))]
+    return [ok("limits", "net.ipv4.ip_local_port_range", what.format(ports=count(ports)))]
 
 
 class _Timex(ctypes.Structure):

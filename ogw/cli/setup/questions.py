@@ -1,5 +1,6 @@
 """Questions to whoever sets the gateway up: an answer is checked as it is given, and asked for again if it is wrong."""
 
+import unicodedata
 from collections.abc import Callable
 
 from ogw.cli.parser import filled, wrapped
@@ -14,12 +15,17 @@ def agrees(question: str, default: bool) -> bool:
     agreeing = ("y", "yes", pgettext("answer to a question", "y"), pgettext("answer to a question", "yes"))
     refusing = ("n", "no", pgettext("answer to a question", "n"), pgettext("answer to a question", "no"))
     while True:
-        said = answer(f"{question} [{choices}]").lower()
+        said = _plain(answer(f"{question} [{choices}]"))
         if not said:
             return default
-        if said in (*agreeing, *refusing):
-            return said in agreeing
+        if said in map(_plain, (*agreeing, *refusing)):
+            return said in map(_plain, agreeing)
         mistake(_("answer y or n"))
+
+
+def _plain(text: str) -> str:
+    """Without accents, which are left out where people are in haste."""
+    return "".join(char for char in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(char))
 
 
 def answer(question: str) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
 from ogw.report.status import Status, state_of
@@ -27,8 +28,8 @@ def attention(status: Status) -> list[str]:
             "{command} makes rules of them.",
             counters["reported"],
         )
-        count = f"{counters['reported']:,}"
-        told.append(text.format(until=mode["until"], count=count, command=f"ogw suggest{flags}"))
+        reported = count(counters["reported"])
+        told.append(text.format(until=mode["until"], count=reported, command=f"ogw suggest{flags}"))
     if out := status.get("taken_out"):
         text = _("Taken out by ogw ready --off at {time}: readiness says no. {command} takes it back.")
         told.append(text.format(time=out, command=f"ogw ready --on{flags}"))
@@ -59,7 +60,7 @@ def attention(status: Status) -> list[str]:
     told += _of_sources(status)
     if most and counters["tunnels"] >= most * NEARLY_FULL:
         text = _("{tunnels} of {most} tunnels are open; beyond that, new ones are refused (max-tunnels, open files).")
-        told.append(text.format(tunnels=f"{counters['tunnels']:,}", most=f"{most:,}"))
+        told.append(text.format(tunnels=count(counters["tunnels"]), most=count(most)))
     if status["workers_missing"]:
         text = _(
             "Workers that did not answer in time: {count}. Their part is missing in the lists of tunnels, clients, "
@@ -68,7 +69,7 @@ def attention(status: Status) -> list[str]:
         told.append(text.format(count=status["workers_missing"]))
     if status["worker_deaths"]:
         text = _("Processes that died and were replaced since the start: {count}. The log has more (event 405).")
-        told.append(text.format(count=f"{status['worker_deaths']:,}"))
+        told.append(text.format(count=count(status["worker_deaths"])))
     log = status.get("log")
     if log and log["trouble"]:
         text = _("The log cannot be written: {why}.")
@@ -80,21 +81,21 @@ def attention(status: Status) -> list[str]:
             if why
             else _("Log lines that were lost since the start: {count}.")
         )
-        told.append(text.format(count=f"{counters['log_lines_lost']:,}", why=why))
+        told.append(text.format(count=count(counters["log_lines_lost"]), why=why))
     return told
 
 
-def _of_reload(when: str, mistakes: Sequence[str], count: int, command: str) -> str:
+def _of_reload(when: str, mistakes: Sequence[str], number: int, command: str) -> str:
     """A reload that was refused.
 
-    mistakes  the first of `count`
+    mistakes  the first of so many
     command   says all of them
     """
     first = mistakes[:MOST_MISTAKES]
     if not first:
         text = _("The last reload was refused at {time}, and the configuration before it stays. {command} says why.")
         return text.format(time=when, command=command)
-    more = max(count - MOST_MISTAKES, 0)
+    more = max(number - MOST_MISTAKES, 0)
     text = (
         ngettext(
             "The last reload was refused at {time}, and the configuration before it stays: {mistakes}; "
@@ -106,7 +107,7 @@ def _of_reload(when: str, mistakes: Sequence[str], count: int, command: str) -> 
         if more
         else _("The last reload was refused at {time}, and the configuration before it stays: {mistakes}.")
     )
-    return text.format(time=when, mistakes="; ".join(first), count=f"{more:,}")
+    return text.format(time=when, mistakes="; ".join(first), count=count(more))
 
 
 def _of_sources(status: Status) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from configargparse import ConfigFileParser
 
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 
 SECTION = "ogw"
@@ -84,7 +85,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
             told = _("neither `key = value` nor a comment, nor is what follows up to line {last} ({count} lines in "
                      "all); values of a list are indented: put blanks before each of them")  # fmt: skip
             first = self.mistakes[self._told_at][0]
-            self.mistakes[self._told_at] = first, told.format(last=number, count=f"{self._strays + 1:,}")
+            self.mistakes[self._told_at] = first, told.format(last=number, count=count(self._strays + 1))
         self._strays += 1
         self._is_told = True  # the list goes on below it
 
