@@ -131,7 +131,7 @@ def test_the_machine_is_named(ini):
         name = socket.gethostname()
         assert asked(gateway, "/status")["machine"] == name
         assert f"on {name} is serving" in screen_of(gateway)
-        assert f"on {name} serving" in screen_of(gateway, *TOP)
+        assert f"on {name} Serving" in screen_of(gateway, *TOP)
         assert name in ask(gateway, "/")[2].decode().partition("<main>")[0].partition("<body>")[2]
 
 

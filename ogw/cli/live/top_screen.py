@@ -16,6 +16,7 @@ from ogw.cli.live.rates import Counter, Rates
 from ogw.cli.live.status import name_of, out_line, predecessor, refused_reload
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, indented, plain, size, table
 from ogw.language.messages import gettext as _
+from ogw.language.messages import gettext_noop as N_
 from ogw.language.messages import ngettext, pgettext
 from ogw.report.status import Status
 
@@ -26,6 +27,12 @@ WIDE = 120  # columns, from which on there is room for more of everything
 CLIENT, HOST = 39, 60  # characters of an address at most, and of most hosts
 LEAST = 10  # of a column that gives way
 BAD_ONES: tuple[Counter, ...] = ("refused", "tls_rejections", "errors")
+STATES = {  # as the page has them
+    "serving": N_("Serving"),
+    "draining": N_("Draining"),
+    "starting": N_("Starting"),
+    "partly": N_("Serving in part: a worker does not answer"),
+}
 MARKS = {"serving": GOOD, "draining": WARN, "starting": WARN, "partly": BAD}
 
 
@@ -88,7 +95,7 @@ def _number_that_fits(rows: Sequence[Sequence[str]], widths: Sequence[int], line
 def _headline(status: Status, note: str) -> Text:
     told = Text.assemble(
         (f"{name_of(status)} ", BOLD),
-        (status["state"], f"{BOLD} {MARKS.get(status['state'], BAD)}"),
+        (_(STATES.get(status["state"], status["state"])), f"{BOLD} {MARKS.get(status['state'], BAD)}"),
         f"  {', '.join(status['listen'])}  ",
         (_("running for {duration}").format(duration=duration(status["uptime"])), DIM),
         "  ",

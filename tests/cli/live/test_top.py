@@ -43,7 +43,7 @@ def top(gateway, *words, columns=80, lines=24, run_dir=None, **environment):
 def test_it_fits_the_screen_and_q_leaves_it_as_it_was(served, columns, lines):
     gateway, upstream = served
     with top(gateway, columns=columns, lines=lines) as terminal:
-        terminal.wait_for("serving", "each second", "top clients", upstream.target, "worker", "refused at")
+        terminal.wait_for("Serving", "each second", "top clients", upstream.target, "worker", "refused at")
         shown = terminal.wait_for("www.example.org:443", "host-not-allowed")
         assert "tunnels 3 of" in shown[1]
         assert any(line.split()[:1] == ["127.0.0.1"] and upstream.target in line for line in shown)
@@ -66,7 +66,7 @@ def test_rates_are_those_of_the_traffic(served):
             left = 50_000
             while left:
                 left -= len(sock.recv(left))
-            rates = next(line for line in terminal.lines if line.startswith("     "))
+            rates = next((line for line in terminal.lines if line.startswith("     ")), "")  # it may be drawn anew
             if "MiB" in rates or "KiB" in rates:
                 break
         else:
@@ -163,7 +163,7 @@ def test_a_gateway_that_is_restarted_is_told_and_watched_on(tmp_path):
     flags = ("--allowed-host", "www.example.com", "--run-dir", str(tmp_path))
     with Gateway(*flags) as first:
         with top(first, "--interval", "0.2", run_dir=str(tmp_path)) as terminal:
-            terminal.wait_for("serving")
+            terminal.wait_for("Serving")
             assert first.stop() == 0
             terminal.wait_for("does not answer; waiting")
             with Gateway(*flags) as second:
