@@ -5,7 +5,6 @@ Texts that come from the gateway go through `clean` first: no client can write e
 
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Optional, TextIO
@@ -19,12 +18,10 @@ from rich.text import Text
 from ogw.language.conventions import count as count  # for whoever shows what stands here
 from ogw.language.conventions import decimal
 from ogw.language.messages import gettext as _
-from ogw.report.printable import printable
+from ogw.report.printable import readable
 
 UNLIMITED = 10_000  # columns
 INDENT = 4
-_BLANKS = "\u00a0\u202f\u3000"  # which languages have where English has a blank
-_BLANK = re.compile(f"([{_BLANKS}])")
 GAP = 2  # columns of the screen between those of a table
 GOOD, BAD, DIM, BOLD, WARN = "green", "red", "dim", "bold", "yellow"
 
@@ -32,7 +29,7 @@ GOOD, BAD, DIM, BOLD, WARN = "green", "red", "dim", "bold", "yellow"
 def clean(value: Any) -> Any:
     """The same value with every character that is not for reading (escape sequences, direction marks) written out."""
     if isinstance(value, str):
-        return "".join(part if part in _BLANKS else printable(part) for part in _BLANK.split(value))
+        return readable(value)
     if isinstance(value, list):
         return [clean(one) for one in value]
     if isinstance(value, dict):

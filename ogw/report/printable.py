@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 MOST_ITEMS = 1000  # of a list or a mapping
+BLANKS = "\u00a0\u202f\u3000"
 DEEPEST = 4  # lists and mappings in each other
 MOST_DETAIL = 2048  # characters of what is said about one refusal
 
@@ -20,6 +21,11 @@ def printable(text: str) -> str:
     A byte of a file's name that is no UTF-8 is \xff.
     """
     return text if text.isprintable() else "".join(_written_out(char) for char in text)
+
+
+def readable(text: str) -> str:
+    """As `printable`, but with the blanks that languages have beside the common one: in messages for people."""
+    return text if text.isprintable() else "".join(char if char in BLANKS else _written_out(char) for char in text)
 
 
 def printable_lines(text: str) -> str:

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from typing import Optional, TextIO
 
-from ogw.report.printable import cut, printable
+from ogw.report.printable import cut, readable
 from ogw.report.stream import Stream
 
 MOST = 4096  # characters
@@ -13,7 +13,7 @@ WAIT_SECONDS = 1.0  # for a reader that is slow; one that hangs must not hang us
 
 def say(text: str, stream: Optional[TextIO]) -> None:
     """One line of what is fit to be read. Never raises; where nobody takes it, or the stream is closed, it is lost."""
-    line = cut(printable(text), MOST)
+    line = cut(readable(text), MOST)
     if stream is None:
         return
     try:

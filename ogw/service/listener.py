@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from gevent.server import StreamServer
 
+from ogw.language.messages import gettext as _
 from ogw.settings.listening import NO_SUCH_FAMILY, advice, family_of, let_be_absent
 from ogw.settings.settings import Config
 from ogw.tunnel.attempt import keep_alive
@@ -48,7 +49,8 @@ def listen(
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
-        raise ListenError(f"cannot listen on {place(host, port)}: {error.strerror}") from error
+        told = _("cannot listen on {place}: {why}")
+        raise ListenError(told.format(place=place(host, port), why=error.strerror)) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not (probe or alone))
@@ -64,7 +66,8 @@ def listen(
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ListenError(f"cannot listen on {place(host, port)}: {advice(error, port, not alone)}") from error
+        told = _("cannot listen on {place}: {why}")
+        raise ListenError(told.format(place=place(host, port), why=advice(error, port, not alone))) from error
     return sock
 
 

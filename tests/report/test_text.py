@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ogw.report.events import Event
 from ogw.report.lines import LONGEST, PIPE_ATOMIC
 from ogw.report.log import Account, Log, one_line
-from ogw.report.printable import MOST_DETAIL, cut, cut_front, detail_of, plain, printable
+from ogw.report.printable, readable import MOST_DETAIL, cut, cut_front, detail_of, plain, printable
 from ogw.report.standard import say
 
 EVIL = {
@@ -210,3 +210,9 @@ def test_nothing_is_said_where_there_is_no_stream_or_a_closed_one_and_nothing_ra
     assert kept.getvalue() == "x\\n\n"
     kept.close()
     say("nobody hears it", kept)
+
+
+def test_blanks_of_languages_stay_in_messages_for_people_and_are_written_out_elsewhere():
+    text = "configuration incorrecte\u00a0: 1\u202f234\u3000\x1b[31m\u202e"
+    assert readable(text) == "configuration incorrecte\u00a0: 1\u202f234\u3000\\x1b[31m\\u202e"
+    assert printable(text) == "configuration incorrecte\\xa0: 1\\u202f234\\u3000\\x1b[31m\\u202e"
