@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ogw.report.events import Event
 from ogw.report.lines import LONGEST, PIPE_ATOMIC
 from ogw.report.log import Account, Log, one_line
-from ogw.report.printable, readable import MOST_DETAIL, cut, cut_front, detail_of, plain, printable
+from ogw.report.printable import MOST_DETAIL, cut, cut_front, detail_of, plain, printable, readable
 from ogw.report.standard import say
 
 EVIL = {
