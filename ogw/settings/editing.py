@@ -24,6 +24,7 @@ from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS, Config
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_OUTSIDE = re.compile(r"""('[^']*'|"[^"]*")|[0-9]+""")  # of quotes: a number
 
 
 class WrongValue(EditError):
@@ -437,7 +438,8 @@ def _hash(config: Optional[Config]) -> str:
 
 
 def _without_line(mistake: str) -> str:
-    return re.sub(r":[0-9]+: |\bline [0-9]+", ": ", mistake)
+    """Numbers of lines are behind a file's name, and outside of quotes, wherever a language has them."""
+    return _OUTSIDE.sub(lambda found: found[1] or "#", re.sub(r":[0-9]+: |\bline [0-9]+", ": ", mistake))
 
 
 def setting_of(name: str) -> Setting:

@@ -116,3 +116,10 @@ def test_an_edit_after_which_no_gateway_would_start_is_refused_as_check_would_te
 def test_a_variable_of_this_shell_that_beats_what_would_not_start_lets_it_pass(file):
     file.done("config", "set", "log-file", "/nowhere/ogw.log")  # OGW_LOG_FILE is one that can be written
     assert "log-file = /nowhere/ogw.log\n" in file.text
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ja", "ru"])
+def test_an_old_mistake_that_names_lines_is_no_new_one_where_an_edit_moves_them(tmp_path, language):
+    file = Edited(tmp_path, "[ogw]\nallowed-host = a.example\nlisten-port = 8081\nlisten-port = 8082\n")
+    file.done("allowed-host", "add", "b.example", "c.example", OGW_LANGUAGE=language)
+    assert "b.example" in file.text and file.text.count("listen-port") == 2
