@@ -15,7 +15,8 @@ from typing import Optional
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text, parse_name
 from ogw.policy.networks import Network, parse_network
-from ogw.wire.connect import LONGEST_NAME, host_mistake, parse_host
+from ogw.wire.connect import LONGEST_NAME, parse_host
+from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.place import in_brackets, place
 
 LONGEST_SHOWN = 80  # characters of what is wrong, in a message

@@ -7,7 +7,6 @@ import difflib
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -19,12 +18,12 @@ from ogw.policy.rules import Rule, parse_rules, split_rules
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
+from ogw.settings.mistakes import those_new
 from ogw.settings.renames import name_now
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS, Config
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_OUTSIDE = re.compile(r"""('[^']*'|"[^"]*")|[0-9]+""")  # of quotes: a number
 
 
 class WrongValue(EditError):
@@ -368,9 +367,9 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
         def check(fresh: str) -> None:
             nonlocal after
             after, mistakes = _checked(fresh, file.path)
-            new = _new(mistakes, old_mistakes)
+            new = those_new(mistakes, old_mistakes)
             if new:
-                new = _new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
+                new = those_new(_checked(fresh, file.path, os.environ)[1], old_mistakes)
             elif judge is not None and outcome.needs_restart:
                 new = _new_of_start(fresh, file.path)
                 if not new and after is not None and not (before is not None and judge(before)):
@@ -394,28 +393,15 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
             raise
         outcome.policies, outcome.config = (_hash(before), _hash(after)), after
         if after is not None:
-            outcome.warnings = tuple(_new(after.warnings, () if before is None else before.warnings))
+            outcome.warnings = tuple(those_new(after.warnings, () if before is None else before.warnings))
     return outcome
 
 
 def _new_of_start(fresh: str, path: str) -> list[str]:
     """What would let no gateway start with the file `fresh` that does with the one in its place."""
     old = _checked(path, path, to_start=True)[1]
-    new = _new(_checked(fresh, path, to_start=True)[1], old)
-    return new and _new(_checked(fresh, path, os.environ, to_start=True)[1], old)
-
-
-def _new(mistakes: Sequence[str], old: Sequence[str]) -> list[str]:
-    """Those that were not there before, wherever they stand now: an edit moves lines."""
-    known = Counter(_without_line(mistake) for mistake in old)
-    new = []
-    for mistake in mistakes:
-        shape = _without_line(mistake)
-        if known[shape]:
-            known[shape] -= 1
-        else:
-            new.append(mistake)
-    return new
+    new = those_new(_checked(fresh, path, to_start=True)[1], old)
+    return new and those_new(_checked(fresh, path, os.environ, to_start=True)[1], old)
 
 
 class _DryRun(Exception):
@@ -435,11 +421,6 @@ def _checked(
 
 def _hash(config: Optional[Config]) -> str:
     return "" if config is None else config.policy.hash
-
-
-def _without_line(mistake: str) -> str:
-    """Numbers of lines are behind a file's name, and outside of quotes, wherever a language has them."""
-    return _OUTSIDE.sub(lambda found: found[1] or "#", re.sub(r":[0-9]+: |\bline [0-9]+", ": ", mistake))
 
 
 def setting_of(name: str) -> Setting:

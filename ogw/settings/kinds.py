@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Optional, Union
 
 from ogw.language.messages import gettext as _
 from ogw.policy.rules import parse_stage, parse_time
-from ogw.wire.connect import host_mistake, parse_host
+from ogw.wire.connect import parse_host
+from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.relay_proxy import Secret, credentials
 
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")

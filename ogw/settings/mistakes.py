@@ -1,8 +1,13 @@
 """The mistakes of a configuration, each told with where it stands."""
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from ogw.settings.setting import DEFAULT, PREFIX
+
+_OUTSIDE = re.compile(r"""('[^']*'|"[^"]*")|[0-9]+""")  # of quotes: a number
 
 
 class Mistakes:
@@ -51,3 +56,21 @@ class Mistakes:
             if found is None or value is None or one == value:
                 found = source
         return found or DEFAULT
+
+
+def those_new(mistakes: Sequence[str], old: Sequence[str]) -> list[str]:
+    """Those that were not there before, wherever they stand now: an edit moves lines."""
+    known = Counter(_without_line(mistake) for mistake in old)
+    new = []
+    for mistake in mistakes:
+        shape = _without_line(mistake)
+        if known[shape]:
+            known[shape] -= 1
+        else:
+            new.append(mistake)
+    return new
+
+
+def _without_line(mistake: str) -> str:
+    """Numbers of lines are behind a file's name, and outside of quotes, wherever a language has them."""
+    return _OUTSIDE.sub(lambda found: found[1] or "#", re.sub(r":[0-9]+: |\bline [0-9]+", ": ", mistake))

@@ -13,8 +13,6 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Optional
 
-from ogw.language.messages import gettext as _
-from ogw.language.messages import gettext_noop as N_
 from ogw.wire.lines import LINE, Lines, forbidden
 from ogw.wire.place import place
 from ogw.wire.protocols import (
@@ -429,26 +427,6 @@ def parse_host(text: bytes) -> tuple[str, Optional[IPv4Address | IPv6Address]]:
     if not _NAME.match(name) or len(name) > LONGEST_NAME:
         raise ValueError("is not a valid host name")
     return name, None
-
-
-# What `parse_host` finds wrong, by the end of the sentence that the log has: for people, in their own language.
-_HOST_MISTAKES = {
-    "is not an IPv6 address": N_("the host is not an IPv6 address"),
-    "has a zone": N_("the host has a zone"),
-    "has a colon; an IPv6 address stands in brackets": N_("the host has a colon; an IPv6 address stands in brackets"),
-    "is not ASCII; write it in its A-label form (xn--...)": N_(
-        "the host is not ASCII; write it in its A-label form (xn--...)"
-    ),
-    "is a number, but not an IPv4 address of four decimal parts": N_(
-        "the host is a number, but not an IPv4 address of four decimal parts"
-    ),
-    "is not a valid host name": N_("the host is not a valid host name"),
-}
-
-
-def host_mistake(error: ValueError) -> str:
-    """What `parse_host` raised, as a sentence in the reader's language."""
-    return _(_HOST_MISTAKES[str(error)])
 
 
 def quoted(raw: bytes, longest: int = 80) -> str:

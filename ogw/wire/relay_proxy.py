@@ -5,7 +5,8 @@ from typing import NamedTuple, Optional
 from urllib.parse import unquote
 
 from ogw.language.messages import gettext as _
-from ogw.wire.connect import Fields, Target, basic_credentials, host_mistake, parse_host
+from ogw.wire.connect import Fields, Target, basic_credentials, parse_host
+from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.socks5 import require_login
 
 HIDDEN = "(hidden)"
