@@ -379,6 +379,7 @@ def burst(gateway, upstream, count):
             sock.close()
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.long)])
 def test_tunnels_that_closed_leave_nothing_behind(count):
     with Server(echo) as upstream, Gateway(*ALLOW) as gateway:

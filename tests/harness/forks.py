@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ ON_TERMINAL = ["setsid", "--ctty"]
 # Variables that Python itself does not read, nor what is imported.
 ASIDE = ("OGW_", "COLUMNS", "LINES", "NO_COLOR", "PYTEST_")
 MOST = 50_000  # bytes of what one is started with
-KEPT = 4  # processes to fork of, which differ in their other variables
+KEPT = 4  # processes to fork of, which differ in their other variables, namespaces or limits
 REAL = {"executable", "preexec_fn", "pass_fds", "shell", "start_new_session", "umask", "user", "group", "extra_groups"}
 CLONES = ("x86_64", "aarch64")
 
@@ -68,6 +69,13 @@ def run(args, timeout, **more):
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
 
+def _surroundings():
+    """What a process inherits of this thread, beside its variables."""
+    yield from (os.readlink(f"/proc/thread-self/ns/{kind}") for kind in ("net", "mnt", "pid_for_children"))
+    yield resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield frozenset(os.sched_getaffinity(0))
+
+
 class _Fork:
     """A process that others are forked of."""
 
@@ -94,7 +102,7 @@ class _Fork:
 
 
 class _Forks:
-    """Those of this process: one for each set of variables, from the second time on that it is asked for."""
+    """Those of this process: one for each set of variables and so on, from the second time on that it is asked for."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -103,7 +111,7 @@ class _Forks:
 
     def of(self, environment):
         kept = {name: text for name, text in environment.items() if not name.startswith(ASIDE)}
-        key = frozenset(kept.items())
+        key = frozenset(kept.items()), *_surroundings()
         with self._lock:
             self._asked[key] += 1
             if key not in self._made and self._asked[key] > 1 and len(self._made) < KEPT:

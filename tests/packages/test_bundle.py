@@ -318,7 +318,7 @@ def test_a_full_disk_changes_nothing(installed, newer):
     folder = installed.unpack(newer)
     files = int(installed.sh("find /opt -printf x | wc -c"))
     # One that says how little room it has, and one that finds out: it has blocks, and too few inodes.
-    for size, told in (("size=80m", "MiB free, and "), (f"nr_inodes={files * 3 // 2}", "No space left on device")):
+    for size, told in (("size=150m", "MiB free, and "), (f"nr_inodes={files * 3 // 2}", "No space left on device")):
         installed.sh(f"mkdir -p /srv/opt; mount -t tmpfs -o mode=755,{size} none /srv/opt; cp -a /opt/ogw /srv/opt")
         installed.sh("mount --bind /srv/opt /opt")
         assert told in refused(installed, folder)

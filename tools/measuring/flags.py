@@ -14,7 +14,7 @@ def value_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
         try:
             return kind(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
     return read
 
@@ -24,4 +24,4 @@ def place_of(text: str) -> Target:
     try:
         return parse_target(text.encode())
     except BadTarget as error:
-        raise ValueError(f"is not HOST:PORT: {error}") from None
+        raise ValueError(f"it is not HOST:PORT: {error}") from None
