@@ -130,7 +130,7 @@ def test_through_a_gateway_that_runs_and_lets_it_pass():
         (["many"], "'many': it is not a whole number"),
         (["10", "--size", "none"], "'none': it is not a size, such as"),
         (["10", "--period", "0"], "must be from 0.1"),
-        (["10", "--gateway", "10.1.0.5"], "'10.1.0.5' is not HOST:PORT"),
+        (["10", "--gateway", "10.1.0.5"], "'10.1.0.5': it is not HOST:PORT"),
         (["10", "--nonsense"], "--nonsense"),
     ],
 )
