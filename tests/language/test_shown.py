@@ -133,7 +133,8 @@ def test_the_dialogue_in_a_terminal_of_utf_8(language, image):
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_the_dialogue_in_a_terminal_of_ascii_is_english(language, image):
-    child = asked(language, image, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    ascii_ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    child = asked(language, image, **ascii_)
     shown = asked_through(child)
     assert child.exitstatus == 0 and shown.isascii() and "TCP port to listen on" in shown
 
