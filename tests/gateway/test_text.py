@@ -96,7 +96,8 @@ def test_thousands_of_refused_addresses_are_a_detail_that_is_cut(tmp_path):
     many = [f"10.{number >> 8}.{number & 255}.1" for number in range(1500)]
     path = tmp_path / "ogw.log"
     with Dns({"many.example": many}) as dns:
-        with Mute("--allowed-host", "many.example", *dns.flags, "--dns-timeout", "60s", "--log-file", str(path)) as gateway:
+        flags = [*dns.flags, "--dns-timeout", "60s", "--log-file", str(path)]
+        with Mute("--allowed-host", "many.example", *flags) as gateway:
             with gateway.connect() as sock:
                 sock.sendall(b"CONNECT many.example:443 HTTP/1.1\r\n\r\n")
                 assert b"address-not-allowed" in read_all(sock)
