@@ -29,8 +29,9 @@ def help_fits(language, words):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert [line for line in lines if cells(line) >= WIDTH] == []
-    head = "usage: ogw COMMAND [FLAGS]" if not words else "exit codes:"
-    assert said(language, head) in lines
+    english = ogw(*words.split(), "--help", COLUMNS=str(WIDTH)).stdout.splitlines()
+    for head in ("usage: ogw COMMAND [FLAGS]", "exit codes:", "examples:"):
+        assert (said(language, head) in lines) == (head in english)
     return done.stdout
 
 

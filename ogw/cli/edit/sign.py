@@ -60,7 +60,8 @@ def parser() -> Parser:
             FAILED: _("not done, or the signature is not good; the message says why, and nothing was written"),
             WRONG: _("the command line is wrong"),
         },
-        usage="ogw sign LIST --key FILE [--name NAME] [--serial N] [--expires TIME]\n"
+        usage="ogw sign LIST --key FILE [--name NAME] [--serial N]\n"
+        "            [--expires TIME]\n"
         "       ogw sign --check LIST --with KEY [--name NAME]\n"
         "       ogw sign --new-key FILE | --show-key FILE",
     )
