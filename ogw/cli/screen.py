@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Optional, TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -15,9 +16,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ogw.language import conventions
 from ogw.language.conventions import count as count  # for whoever shows what stands here
 from ogw.language.conventions import decimal
+from ogw.language.known import ENGLISH
 from ogw.language.messages import gettext as _
+from ogw.language.messages import language
 from ogw.report.printable import readable
 
 UNLIMITED = 10_000  # columns
@@ -165,6 +169,16 @@ def size(octets: float) -> str:
             return f"{count(value) if unit == 'B' or value >= 100 else decimal(value)} {unit}"
         value /= 1024
     raise AssertionError
+
+
+def moment(text: str) -> str:
+    """A time that the gateway answered with, to the second; in other languages as they are written there."""
+    if language() == ENGLISH:
+        return f"{text[:19]}Z"
+    try:
+        return conventions.moment(datetime.fromisoformat(text))
+    except ValueError:
+        return text
 
 
 def duration(seconds: float) -> str:

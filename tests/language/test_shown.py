@@ -7,6 +7,7 @@ import sys
 import pexpect
 import pytest
 from harness.commands import OGW, ROOT, clean, ogw
+from harness.gateway import Gateway
 from harness.terminal import Terminal
 from translating.catalogs import OTHERS
 
@@ -160,3 +161,12 @@ def test_the_gateway_itself_speaks_english_and_loads_no_catalog_and_no_babel():
     )
     assert done.stdout.splitlines()[-1] == "2 False 1", done
     assert "--head-timeout: 'x': it is not a duration" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"), [("en", r"2\d{3}-\d\d-\d\dT[\d:]{8}Z"), ("de", r"\d\d\.\d\d\.2\d{3} [\d:]{8} UTC")]
+)
+def test_times_in_tables_are_as_the_reader_writes_them(language, shown):
+    with Gateway("--allowed-host", "a.example") as gateway:
+        done = ogw("status", "--run-dir", gateway.run_dir, OGW_LANGUAGE=language)
+        assert done.returncode == 0 and re.search(shown, done.stdout), done

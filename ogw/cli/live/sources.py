@@ -16,7 +16,7 @@ from ogw.cli.live.gateway import Gateway, flags_of, gateway_of
 from ogw.cli.live.orders import RELOAD_SECONDS
 from ogw.cli.live.sockets import NotRunning, add_gateway
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import BAD, BOLD, DIM, WARN, clean, count, duration, indented, show
+from ogw.cli.screen import BAD, BOLD, DIM, WARN, clean, count, duration, indented, moment, show
 from ogw.cli.who import who
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
@@ -127,7 +127,7 @@ def _in_force(one: SourceStatus) -> str:
 
 
 def _second(time: Optional[str]) -> str:
-    return f"{time[:19]}Z" if time else "?"
+    return moment(time) if time else "?"
 
 
 def _rollback_parser() -> Parser:

@@ -24,6 +24,7 @@ from ogw.cli.screen import (
     count,
     duration,
     indented,
+    moment,
     show,
     size,
     table,
@@ -122,7 +123,7 @@ def out_line(status: Status) -> str:
         "taken out at {time}: the gateway is not ready, but serves clients that come; `ogw ready --on{flags}` ends that"
     )
     out = status.get("taken_out")
-    return told.format(time=f"{out[:19]}Z", flags=status.get("flags", "")) if out else ""
+    return told.format(time=moment(out), flags=status.get("flags", "")) if out else ""
 
 
 def screen(status: Status) -> list[RenderableType]:
@@ -157,7 +158,7 @@ def refused_reload(refused: RefusedReload, flags: str, most: int) -> list[str]:
     if not refused["mistakes"]:
         told = _("the last reload was refused {age} ago, at {time}; the configuration before it stays; "
                  "`ogw check{flags}`")  # fmt: skip
-    said = told.format(age=duration(refused["age"]), time=f"{refused['time'][:19]}Z", flags=flags)
+    said = told.format(age=duration(refused["age"]), time=moment(refused["time"]), flags=flags)
     shown = refused["mistakes"][:most]
     more = refused["count"] - len(shown) if shown else 0
     told = ngettext("and {number} more mistake; `ogw check{flags}` tells them all",
@@ -186,7 +187,7 @@ def _facts(status: Status) -> Table:
     facts = table("", "", folds=(1,))
     since = duration(status["uptime"])
     if status["started"]:
-        since = _("{duration}, since {time}").format(duration=since, time=f"{status['started'][:19]}Z")
+        since = _("{duration}, since {time}").format(duration=since, time=moment(status["started"]))
     of_clients = ngettext("{open} of {most}, from {clients} client", "{open} of {most}, from {clients} clients",
                           counted["clients"])  # fmt: skip
     limit = of_clients.format(
@@ -245,14 +246,14 @@ def _listen_tls(status: Status) -> list[tuple[str, str]]:
 
 def _until(name: str, until: str) -> str:
     """When what this setting names ends, and, soon before and behind that, what to do."""
-    moment = datetime.fromisoformat(until).timestamp()
-    if moment <= time.time():
+    seconds = datetime.fromisoformat(until).timestamp()
+    if seconds <= time.time():
         told = _("expired at {time}: put a new one in its place ({setting})")
-    elif soon_over(name, moment):
+    elif soon_over(name, seconds):
         told = _("to be renewed before {time} ({setting})")
     else:
         told = _("valid until {time} ({setting})")
-    return told.format(time=f"{until[:19]}Z", setting=name)
+    return told.format(time=moment(until), setting=name)
 
 
 def _absent(status: Status) -> list[tuple[str, str]]:
@@ -323,9 +324,9 @@ def _source_state(one: SourceStatus) -> tuple[str, str]:
     if one["failing"]:
         return _("not taken: {why}").format(why=one["failing"]), BAD
     if one["overdue"]:
-        return _("the signature expired at {time}").format(time=f"{(one['expires'] or '')[:19]}Z"), BAD
+        return _("the signature expired at {time}").format(time=moment(one["expires"] or "")), BAD
     if one["rolled_back"]:
-        return _("rolled back at {time} by {user}").format(time=f"{one['rolled_back'][:19]}Z", user=one["by"]), WARN
+        return _("rolled back at {time} by {user}").format(time=moment(one["rolled_back"]), user=one["by"]), WARN
     if one["age"] is None:
         return _("not fetched yet"), WARN
     return _("fetched {age} ago").format(age=duration(one["age"])), GOOD
