@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # this copy of ogw, whichever is installed
 
 from ogw.cli.commands import COMMANDS, Command
-from ogw.policy.advice import LIST_REASONS, REASONS
+from ogw.policy.advice import REASONS
 from ogw.policy.decision import Reason
 from ogw.policy.event_advice import EVENTS
+from ogw.policy.list_advice import LIST_REASONS
 from ogw.policy.rules import parse_rules
 from ogw.report.events import CATALOGUE
 from ogw.service import messages

@@ -17,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ogw.language import conventions
-from ogw.language.conventions import count as count  # for whoever shows what stands here
-from ogw.language.conventions import decimal
+from ogw.language.conventions import count, decimal
 from ogw.language.known import ENGLISH
 from ogw.language.messages import gettext as _
 from ogw.language.messages import language

@@ -1,6 +1,6 @@
 """The language of a command: the setting `language`, else that of the locale, as far as the terminal can show it.
 
-The gateway itself speaks English: what it says is for the log.
+The gateway itself speaks English, as what it says is for the log; and so do answers as JSON, which programs read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,8 @@ LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")  # locale(7): the first that is not e
 
 def spoken(words: Sequence[str], environment: Mapping[str, str], encoding: str) -> str:
     """For this command line, on an output of this encoding (LANGUAGES)."""
-    if words[:1] == ["run"] and not any(word in HELPS for word in words):
+    is_for_programs = words[:1] == ["run"] or "--json" in words
+    if is_for_programs and not any(word in HELPS for word in words):
         return ENGLISH
     language = _set(words, environment) or _of_locale(environment)
     return language if shows(encoding, language) else ENGLISH

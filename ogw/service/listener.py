@@ -49,8 +49,7 @@ def listen(
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
-        told = _("cannot listen on {place}: {why}")
-        raise ListenError(told.format(place=place(host, port), why=error.strerror)) from error
+        raise _cannot_listen(host, port, str(error.strerror)) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not (probe or alone))
@@ -66,9 +65,12 @@ def listen(
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        told = _("cannot listen on {place}: {why}")
-        raise ListenError(told.format(place=place(host, port), why=advice(error, port, not alone))) from error
+        raise _cannot_listen(host, port, advice(error, port, not alone)) from error
     return sock
+
+
+def _cannot_listen(host: str, port: int, why: str) -> ListenError:
+    return ListenError(_("cannot listen on {place}: {why}").format(place=place(host, port), why=why))
 
 
 def place_of(sock: socket.socket) -> str:

@@ -200,23 +200,23 @@ def _check_names(values: dict[str, Any], mistakes: Mistakes) -> None:
         mistakes.wrong.add("allowed-host")
         mistakes.add(
             _(
-"{source}: host rule {rule}: from={name} names clients by their certificates, but no client shows one; "
-"set listen-client-certificate = required, with tls:// in listen-address and listen-client-ca, or name "
-"networks, as in from=10.1.0.0/16"
-).format(
-                source=rule.source, rule=ascii(rule.text), name=rule.names[0])
-        )  # fmt: skip
+                "{source}: host rule {rule}: from={name} names clients by their certificates, but no client shows one; "
+                "set listen-client-certificate = required, with tls:// in listen-address and listen-client-ca, or name "
+                "networks, as in from=10.1.0.0/16"
+            ).format(source=rule.source, rule=ascii(rule.text), name=rule.names[0])
+        )
 
 
 def _check_proxy_protocol(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:
     mode, networks = values["proxy_protocol"], values["proxy_protocol_from"]
     if mode == "required" and not networks and "proxy-protocol-from" not in mistakes.wrong:
-        mistakes.near("proxy-protocol",
+        mistakes.near(
+            "proxy-protocol",
             _(
-"proxy-protocol = required: say from which load balancers, as in proxy-protocol-from = 10.0.0.5; without "
-"it, any client could pretend to be another one"
-)
-        )  # fmt: skip
+                "proxy-protocol = required: say from which load balancers, as in proxy-protocol-from = 10.0.0.5; "
+                "without it, any client could pretend to be another one"
+            ),
+        )
     if mode == "off" and networks:
         warnings.append(_("proxy-protocol-from does nothing with proxy-protocol = off"))
     if mode == "required" and any(network.prefixlen == 0 for network in networks):

@@ -1,9 +1,11 @@
 """The page in each language: as the browser asks for it, or by the switch, and narrow enough for a phone."""
 
 import http.client
+import json
 import re
 
 import pytest
+from harness.admin import ask
 from harness.browser import browser, complaints, look
 from harness.gateway import Gateway, address
 from harness.waiting import PATIENCE
@@ -66,9 +68,19 @@ def test_who_asks_for_none_that_there_is_gets_that_of_the_settings(gateway, aske
     assert spoken_in(page(gateway, "/?language=klingon")[1]) == "es"
 
 
-def test_what_needs_attention_is_told_in_that_language_in_status_too(gateway):
-    _answer, text = page(gateway, "/status?language=de")
-    assert '"attention"' in text
+def test_what_needs_attention_is_told_in_the_page_s_language_and_to_programs_in_english(gateway):
+    text = "Taken out by ogw ready --off at {time}: readiness says no. {command} takes it back."
+    assert ask(gateway, "/take-out?by=test", "POST")[0] == 200
+    try:
+        for path, headers, language in (
+            ("/status?language=de", {}, "de"), ("/status", {"Accept_Language": "de"}, "en"), ("/status", {}, "en"),
+        ):  # fmt: skip
+            (told,) = json.loads(page(gateway, path, **headers)[1])["attention"]
+            before, between, _behind = re.split(r"\{\w+\}", said(language, text))
+            assert told.startswith(before) and between in told
+        assert said("ja", text).partition("{time}")[2].partition("{command}")[0] in page(gateway, "/?language=ja")[1]
+    finally:
+        ask(gateway, "/take-back", "POST")
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,9 @@ def test_a_terminal_that_cannot_show_it_gets_english():
     assert spoken(["check"], {"OGW_LANGUAGE": "cs"}, "iso8859-1") == "en"
 
 
-def test_the_gateway_speaks_english_and_its_help_does_not():
+def test_the_gateway_and_answers_as_json_speak_english_and_their_help_does_not():
     environment = {"OGW_LANGUAGE": "de"}
     assert spoken(["run", "--allowed-host", "a.example"], environment, "utf-8") == "en"
+    assert spoken(["check", "--json"], environment, "utf-8") == "en"
+    assert spoken(["check", "--json", "--help"], environment, "utf-8") == "de"
     assert spoken(["run", "--help"], environment, "utf-8") == "de"

@@ -10,7 +10,8 @@ from typing import Any
 from ogw.cli.configuration import configuration_file, gateway_parser
 from ogw.cli.exits import OK, WRONG
 from ogw.cli.parser import Parser
-from ogw.cli.screen import clean, count
+from ogw.cli.screen import clean
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
 from ogw.language.phrases import every

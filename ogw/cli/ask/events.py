@@ -16,14 +16,16 @@ from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
 from ogw.cli.live.gateway import gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_gateway
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import BOLD, DIM, clean, count, duration, indented, show, table
+from ogw.cli.screen import BOLD, DIM, clean, duration, indented, show, table
 from ogw.cli.words import offer
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.language.phrases import with_hint
-from ogw.policy.advice import LIST_REASONS, REASONS, Advice
+from ogw.policy.advice import REASONS, Advice
 from ogw.policy.decision import Reason
 from ogw.policy.event_advice import EVENTS
+from ogw.policy.list_advice import LIST_REASONS
 from ogw.report.events import CATALOGUE, Event
 from ogw.report.recent import MOST, TUNNEL_ID
 from ogw.service.admin.shapes import FoundTunnel, OpenTunnel, ToldRefusal

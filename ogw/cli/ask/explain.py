@@ -14,8 +14,9 @@ from ogw.cli.exits import FAILED, OK, WRONG, Failed
 from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
 from ogw.cli.parser import Parser
-from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, count, show, table
+from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
 from ogw.cli.words import client_address, name_of_client
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.language.phrases import either

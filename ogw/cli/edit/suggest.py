@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from io import BufferedReader
 from typing import Optional
 
+from ogw.cli.agreement import agreed
 from ogw.cli.configuration import load_or_tell
 from ogw.cli.edit.change import make
 from ogw.cli.edit.suggest_text import lines, value
@@ -20,9 +21,10 @@ from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed, Wrong
 from ogw.cli.live.gateway import Gateway, file_of, gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import clean, count
+from ogw.cli.screen import clean
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
-from ogw.language.messages import ngettext, pgettext
+from ogw.language.messages import ngettext
 from ogw.policy.rules import Rule, parse_time
 from ogw.policy.suggestions import MOST, Learner, Suggestions
 from ogw.report.recorded import Form, NotRead, Recorded, Recording
@@ -263,12 +265,7 @@ def _agrees(number: int, file: str, stdin_is_log: bool) -> bool:
             raise OSError
     except (OSError, UnicodeDecodeError):
         raise Wrong(_("nothing was added: there is no terminal to ask at; --yes adds them without asking")) from None
-    if answer.strip().lower() in (
-        "y",
-        "yes",
-        pgettext("answer to a question", "y"),
-        pgettext("answer to a question", "yes"),
-    ):
+    if agreed(answer):
         return True
     print(_("ogw: nothing was added"), file=sys.stderr)
     return False

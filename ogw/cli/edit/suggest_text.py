@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from ogw.cli.screen import clean, count
+from ogw.cli.screen import clean
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
 from ogw.policy.rules import time_text

@@ -17,7 +17,8 @@ from rich.text import Text
 from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.fleet_answer import FleetMember, ask_member, parse_url, silent
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import BAD, GOOD, WARN, clean, count, duration, indented, show, table
+from ogw.cli.screen import BAD, GOOD, WARN, clean, duration, indented, show, table
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.machine.files import read_file

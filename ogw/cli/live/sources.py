@@ -16,8 +16,9 @@ from ogw.cli.live.gateway import Gateway, flags_of, gateway_of
 from ogw.cli.live.orders import RELOAD_SECONDS
 from ogw.cli.live.sockets import NotRunning, add_gateway
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import BAD, BOLD, DIM, WARN, clean, count, duration, indented, moment, show
+from ogw.cli.screen import BAD, BOLD, DIM, WARN, clean, duration, indented, moment, show
 from ogw.cli.who import who
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
 from ogw.language.messages import ngettext

@@ -21,7 +21,6 @@ from ogw.cli.screen import (
     INDENT,
     WARN,
     clean,
-    count,
     duration,
     indented,
     moment,
@@ -30,6 +29,7 @@ from ogw.cli.screen import (
     table,
     whole,
 )
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.report.status import (

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from ogw.cli.live.rates import Counter, Rates
 from ogw.cli.live.status import name_of, out_line, predecessor, refused_reload
-from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, count, duration, indented, plain, size, table
+from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, duration, indented, plain, size, table
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
 from ogw.language.messages import ngettext, pgettext

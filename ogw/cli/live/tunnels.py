@@ -11,8 +11,9 @@ from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import flags_of, gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import WARN, clean, console_of, count, duration, show, size, table
+from ogw.cli.screen import WARN, clean, console_of, duration, show, size, table
 from ogw.cli.words import client_address
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.service.admin.shapes import Killed, Tunnels

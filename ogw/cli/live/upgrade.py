@@ -8,7 +8,8 @@ from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import flags_of, gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import clean, count
+from ogw.cli.screen import clean
+from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
 from ogw.service.admin.shapes import Upgraded

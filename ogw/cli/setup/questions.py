@@ -1,31 +1,23 @@
 """Questions to whoever sets the gateway up: an answer is checked as it is given, and asked for again if it is wrong."""
 
-import unicodedata
 from collections.abc import Callable
 
+from ogw.cli.agreement import agreed
 from ogw.cli.parser import filled, wrapped
 from ogw.language.messages import gettext as _
-from ogw.language.messages import pgettext
 from ogw.settings.ini.file import EditError
 
 
 def agrees(question: str, default: bool) -> bool:
     """Whether the operator says yes. Raises EOFError."""
     choices = _("Y/n") if default else _("y/N")
-    agreeing = ("y", "yes", pgettext("answer to a question", "y"), pgettext("answer to a question", "yes"))
-    refusing = ("n", "no", pgettext("answer to a question", "n"), pgettext("answer to a question", "no"))
     while True:
-        said = _plain(answer(f"{question} [{choices}]"))
+        said = answer(f"{question} [{choices}]")
         if not said:
             return default
-        if said in map(_plain, (*agreeing, *refusing)):
-            return said in map(_plain, agreeing)
+        if (meant := agreed(said)) is not None:
+            return meant
         mistake(_("answer y or n"))
-
-
-def _plain(text: str) -> str:
-    """Without accents, which are left out where people are in haste."""
-    return "".join(char for char in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(char))
 
 
 def answer(question: str) -> str:

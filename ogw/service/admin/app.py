@@ -41,7 +41,7 @@ class App:
     page      admin-page: what the page shows is shown over TCP, too
     names     admin-name: and under which names, beside the machine's own
     report    what to do with an error of our own
-    usual     the language of whoever asks for none
+    usual     the page's language for whoever asks for none
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class App:
         }
         self._shown: Answers = {  # with admin-page
             "/": self._page,
-            "/status": lambda query, environ: json_of(views.status()),
+            "/status": self._status,
             "/tunnels": self._tunnels,
             "/config": lambda query, environ: json_of(views.config()),
         }
@@ -98,8 +98,7 @@ class App:
             busy = text_of(503, "too many ask at the same time; ask again in a moment")
             return busy.given(environ, start_response, self._headers)
         try:
-            with speaking(self._language(environ)):
-                response = self._response(environ)
+            response = self._response(environ)
         except OSError as error:
             response = text_of(503, str(error) or "the supervisor is gone")
         except Exception as error:
@@ -130,13 +129,6 @@ class App:
             return text_of(421, NOT_ITS_NAME)
         return view(query, environ)
 
-    def _language(self, environ: Environ) -> str:
-        """That of the page's switch, else the browser's, else that of the settings."""
-        asked: str = parse_qs(environ.get("QUERY_STRING", "")).get("language", [""])[-1]
-        if asked in LANGUAGES:
-            return asked
-        return accepted(environ.get("HTTP_ACCEPT_LANGUAGE", "")) or self._usual
-
     def _paths(self) -> list[str]:
         local = (*self._local, *self._changing) if self._is_local else ()
         return [*self._open, *(self._shown if self._shows else ()), *local]
@@ -146,10 +138,18 @@ class App:
         return Response(200, media_type, body)
 
     def _page(self, query: Query, environ: Environ) -> Response:
-        views, status = self._views, self._views.status()
-        # Who did not answer just now would keep the page waiting once more.
-        tunnels = NONE_OPEN if status["workers_missing"] else views.longest_open()
-        return Response(200, HTML, rendered(status, views.points(), tunnels).encode())
+        """In the language of its switch, else the browser's, else that of the settings."""
+        views = self._views
+        with speaking(_asked(query) or accepted(environ.get("HTTP_ACCEPT_LANGUAGE", "")) or self._usual):
+            status = views.status()
+            # Who did not answer just now would keep the page waiting once more.
+            tunnels = NONE_OPEN if status["workers_missing"] else views.longest_open()
+            return Response(200, HTML, rendered(status, views.points(), tunnels).encode())
+
+    def _status(self, query: Query, environ: Environ) -> Response:
+        """In English, as programs read it; but the page's script says which language it shows."""
+        with speaking(_asked(query)):
+            return json_of(self._views.status())
 
     def _tunnels(self, query: Query, environ: Environ) -> Response:
         most = query.get("most", str(MOST_TUNNELS))
@@ -188,6 +188,11 @@ class Health:
         else:
             response = view(self._views)
         return response.given(environ, start_response)
+
+
+def _asked(query: Query) -> str:
+    """The language that is asked for by its name; "" for none."""
+    return name if (name := query.get("language", "")) in LANGUAGES else ""
 
 
 def _other_door(views: Views) -> Response:

@@ -133,15 +133,15 @@ def read_url(
 
 def overdue(place: str, kept: Kept) -> str:
     told = _(
-"allowed-host-source: {url}: its signature expired at {time}; the list stays in force, and its owner "
-"must sign it anew"
-)  # fmt: skip
+        "allowed-host-source: {url}: its signature expired at {time}; the list stays in force, and its owner "
+        "must sign it anew"
+    )
     return told.format(url=place, time=time_text(int(kept.expires)))
 
 
 def rolled_back(place: str, held: Held) -> str:
     told = _(
-"allowed-host-source: {url}: it was rolled back at {time} by {by}: the list before it is in force until "
-"another one comes"
-)  # fmt: skip
+        "allowed-host-source: {url}: it was rolled back at {time} by {by}: the list before it is in force until "
+        "another one comes"
+    )
     return told.format(url=place, time=time_text(int(held.since)), by=held.by)

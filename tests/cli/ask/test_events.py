@@ -7,9 +7,10 @@ import pytest
 from harness.commands import ogw
 
 from ogw.cli.commands import COMMANDS
-from ogw.policy.advice import LIST_REASONS, REASONS
+from ogw.policy.advice import REASONS
 from ogw.policy.decision import Reason
 from ogw.policy.event_advice import EVENTS
+from ogw.policy.list_advice import LIST_REASONS
 from ogw.report.events import CATALOGUE, Field
 from ogw.settings.elsewhere.signature import ListReason
 from ogw.settings.settings import SETTINGS
