@@ -163,16 +163,17 @@ class Tunnels:
         self._made += 1
         network = client_network(address[0], self.config.client_ipv6_prefix)
         tunnel = kind(client, address, f"{self._log.process}-{self._made}", self._shared, network)
-        refused = objection or self._limit_reached(tunnel.network)
+        tunnel.first = first
+        tunnel.objection = objection or self._limit_reached(tunnel.network)
         if self._lingering and len(self._lingering) >= self.spare_sockets():
             next(iter(self._lingering)).end_now(Reason.NO_DESCRIPTORS)
         self._open.add(tunnel)
         self._row.opened(tunnel.network, tunnel.client_ip)
-        self.greenlets.run(self._run, tunnel, first, refused)
+        self.greenlets.run(self._run, tunnel)
 
-    def _run(self, tunnel: Tunnel, first: bytes, refused: Optional[Refused]) -> None:
+    def _run(self, tunnel: Tunnel) -> None:
         try:
-            tunnel.run(first, refused)
+            tunnel.run()
         finally:
             self._open.discard(tunnel)
             if self._lingering.pop(tunnel, tunnel) is tunnel:  # else the limits do not count it any more

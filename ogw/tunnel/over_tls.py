@@ -8,7 +8,6 @@ from ogw.policy.identity import Authorities, Identity
 from ogw.policy.names import NOBODY, named
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.introduced import Introduced
-from ogw.tunnel.refusal import Refused
 from ogw.tunnel.shared import Shared
 from ogw.tunnel.upstream import Upstream
 
@@ -49,10 +48,10 @@ class OverTls(Introduced):
         self.leg = leg
         leg.lost = self._lost
 
-    def run(self, first: bytes, refusal: Optional[Refused] = None) -> None:
+    def run(self) -> None:
         """As any other; then the leg sends what is still there."""
         try:
-            super().run(first, refusal)
+            super().run()
         finally:
             self.leg.end()
 

@@ -40,7 +40,11 @@ class Ended(BaseException):
 
 
 class Tunnel:
-    """One accepted client connection. It owns its sockets: only `run` closes them."""
+    """One accepted client connection. It owns its sockets: only `run` closes them.
+
+    first      what came with the connection, until its head is read
+    objection  for which it is refused at once
+    """
 
     # Of few; those have them in slots of their own.
     via = ""  # address:port of the load balancer that it came through (tunnel/introduced.py)
@@ -55,6 +59,7 @@ class Tunnel:
         "client_name",
         "detail",
         "duplex",
+        "first",
         "greenlet",
         "grounds",
         "handshake",
@@ -62,6 +67,7 @@ class Tunnel:
         "is_kept_alive",
         "is_over",
         "network",
+        "objection",
         "progress",
         "progress_at",
         "reported",
@@ -77,6 +83,8 @@ class Tunnel:
         self, client: _socket.socket, address: tuple[Any, ...], tunnel_id: str, shared: Shared, network: str = ""
     ) -> None:
         self.client = client
+        self.first = b""
+        self.objection: Optional[Refused] = None
         self.network = network  # as which its client is counted
         self.client_ip: str = address[0]
         self.client_name = place(address[0], address[1])
@@ -98,16 +106,18 @@ class Tunnel:
         self.progress = 0  # bytes copied when the sweep last looked, and when they last changed
         self.progress_at = self.accepted
 
-    def run(self, first: bytes, refusal: Optional[Refused] = None) -> None:
-        """Tell the whole story. `first` is what came with the connection, `refusal` what the worker has against it."""
+    def run(self) -> None:
+        """Tell the whole story."""
         self.greenlet = getcurrent()
         try:
-            if refusal is not None:
-                raise refusal
-            request = self._read_head(first)
+            if self.objection is not None:
+                raise self.objection
+            request = self._read_head()
             self._may_it_go(request)
             upstream, dial_seconds = self._reach(request)
-            self._serve(upstream, dial_seconds, request.rest)
+            rest = request.rest
+            del request  # it may last for days from here on
+            self._serve(upstream, dial_seconds, rest)
         except Refused as refused:
             self._refuse(refused)
         except (Left, Ended) as left:
@@ -217,8 +227,9 @@ class Tunnel:
 
     # 1. The head.
 
-    def _read_head(self, first: bytes) -> Request:
+    def _read_head(self) -> Request:
         shared = self.shared
+        first, self.first = self.first, b""
         seconds, most = shared.head_timeout, shared.head_max_size
         return read_head(self.client, self.client_ip, first, self.accepted, seconds, most, self._judge_client)
 

@@ -36,13 +36,13 @@ def test_an_idle_greenlet_takes_the_next_job():
 def test_a_job_that_waits_does_not_hold_up_the_next():
     greenlets, waiting, ended = Greenlets(), [], []
 
-    def wait():
+    def wait(_about):
         waiting.append(getcurrent())
         get_hub().switch()
         ended.append(getcurrent())
 
     for _ in range(3):
-        in_hub(greenlets.run, wait)
+        in_hub(greenlets.run, wait, None)
     assert len(set(waiting)) == 3
     for greenlet in waiting:
         in_hub(greenlet.switch)
@@ -53,12 +53,12 @@ def test_a_job_that_waits_does_not_hold_up_the_next():
 def test_no_more_than_the_bound_stay_idle():
     greenlets, waiting = Greenlets(most_idle=2), []
 
-    def wait():
+    def wait(_about):
         waiting.append(getcurrent())
         get_hub().switch()
 
     for _ in range(5):
-        in_hub(greenlets.run, wait)
+        in_hub(greenlets.run, wait, None)
     for greenlet in waiting:
         in_hub(greenlet.switch)
     assert greenlets.idle == 2
@@ -71,7 +71,7 @@ def test_a_job_that_fails_is_reported_and_its_greenlet_is_not_used_again():
     original = hub.print_exception
     hub.print_exception = lambda context, kind, error, trace: told.append(kind)
     try:
-        in_hub(greenlets.run, lambda: sys.intern(5))
+        in_hub(greenlets.run, sys.intern, 5)
     finally:
         hub.print_exception = original
     assert told == [TypeError]

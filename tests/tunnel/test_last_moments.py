@@ -61,11 +61,12 @@ class Story:
             policy, dialed, Pipes(), greenlets, self.told, 20.0, 16384, 20.0, Draining(), self.lingering.append
         )
         self.tunnel = Tunnel(self.ours_client, self.client.getsockname(), "t-1", self.shared)
-        get_hub().loop.run_callback(greenlets.run, self.run)
+        self.tunnel.first = HEAD
+        get_hub().loop.run_callback(greenlets.run, self.run, self.tunnel)
 
-    def run(self):
+    def run(self, tunnel):
         try:
-            self.tunnel.run(HEAD)
+            tunnel.run()
         finally:
             self.ended.set()
 
