@@ -16,10 +16,11 @@ from gevent.pool import Pool
 from ogw.policy.decision import Reason
 from ogw.tunnel.dial import Dialer
 from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.lookup import Found
 from ogw.tunnel.loop import Deadline, Expired, Interruptible
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.name_files import ResolvConf
-from ogw.tunnel.question import Found, Servers
+from ogw.tunnel.question import Servers
 from ogw.tunnel.resolve import KINDS
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target

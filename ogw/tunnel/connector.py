@@ -12,11 +12,12 @@ from ogw.policy.decision import Decision, Reason
 from ogw.report.metrics import DNS
 from ogw.tunnel.attempt import UNDER_WAY, AttemptFailed, connect, failure, keep_alive, open_socket, settle
 from ogw.tunnel.burst import Burst
+from ogw.tunnel.lookup import Lookup
 from ogw.tunnel.loop import WRITE, Deadline, Expired, Limit
 from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.ports import local_port_range
 from ogw.tunnel.race import MOST_TOLD, Race
-from ogw.tunnel.resolve import Lookup, Resolver
+from ogw.tunnel.resolve import Resolver
 from ogw.tunnel.upstream import DialError, UnknownName, Upstream, reached, too_slow
 from ogw.wire.connect import Target
 
@@ -70,8 +71,8 @@ class Connector:
     def connect(self, target: Target, judge: Callable[[str], Decision], mailbox: Mailbox) -> Upstream:
         """Connect to `target`, but only to addresses that `judge` allows. Raises DialError or ClientGone."""
         lookup = self._look_up(target, mailbox)
-        if lookup.done and len(addresses := lookup.addresses) == 1:
-            return self._connect_to_one(addresses[0], target, judge, mailbox)
+        if lookup.done and len(lookup.addresses) == 1:
+            return self._connect_to_one(lookup.addresses[0], target, judge, mailbox)
         race = Race(target.port, judge, mailbox, self._ports)
         tell_growth = None if lookup.done else _growth_teller(mailbox)
         if tell_growth is not None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Optional
 
 from ogw.machine.files import read_file
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.lookup import Lookup
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
 LOOK_AGAIN = 1.0  # seconds between two looks at whether those files changed
@@ -58,12 +59,15 @@ class Hosts:
     def __init__(self, path: str = HOSTS) -> None:
         self._file = WatchedFile(path)
         self._addresses: dict[str, dict[str, None]] = {}
+        self._looked_up: dict[str, Lookup] = {}  # those of them that were asked for
 
-    def look_up(self, name: str) -> Optional[list[str]]:
+    def look_up(self, name: str) -> Optional[Lookup]:
         if self._file.poll():
             self._read()
-        known = self._addresses.get(name)
-        return None if known is None else list(known)
+        lookup = self._looked_up.get(name)
+        if lookup is None and name in self._addresses:
+            lookup = self._looked_up[name] = Lookup(name, list(self._addresses[name]))
+        return lookup
 
     def _read(self) -> None:
         lines: list[bytes] = []
@@ -83,6 +87,7 @@ class Hosts:
             for name in words[1:]:
                 addresses.setdefault(name.decode("ascii", "replace").lower().removesuffix("."), {})[address] = None
         self._addresses = addresses
+        self._looked_up.clear()
 
 
 class ResolvConf(NamedTuple):

@@ -7,12 +7,13 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from gevent.hub import get_hub
 
 from ogw.policy.decision import Reason
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.lookup import Found
 from ogw.tunnel.name_files import ResolvConf
 from ogw.tunnel.nameserver import Port, Server, Stream
 from ogw.wire.dns import (
@@ -30,23 +31,6 @@ from ogw.wire.dns import (
 ROUNDS = 3  # each server is asked so often
 SHORTEST_WAIT = 0.1  # seconds that a server has for an answer, before the next is asked as well
 ASIDE = 30.0  # seconds for which a server that said nothing is asked last
-
-
-class Found(NamedTuple):
-    """What came of a question.
-
-    addresses  IP texts; none where there are none, or it failed
-    seconds    for how long that may be kept; None where nothing says it
-    failure    the reason where it failed, which is no more than "for now"; None where a server knew
-    detail     a sentence without the name, where there are no addresses
-    heard      some server said something
-    """
-
-    addresses: list[str]
-    seconds: Optional[int] = None
-    failure: Optional[Reason] = None
-    detail: str = ""
-    heard: bool = True
 
 
 class Servers:

@@ -7,9 +7,9 @@ from typing import Any, Optional
 
 from ogw.policy.decision import Decision, Reason
 from ogw.tunnel.attempt import AttemptFailed, begin, settle
+from ogw.tunnel.lookup import FAMILIES, Lookup
 from ogw.tunnel.loop import WRITE
 from ogw.tunnel.mailbox import Mailbox
-from ogw.tunnel.resolve import FAMILIES, Lookup
 from ogw.tunnel.upstream import DialError, Upstream, reached, too_slow
 from ogw.wire.connect import Target
 

@@ -7,17 +7,17 @@ not delay the other. What was learned is kept as long as the DNS says (RFC 2308 
 
 import _socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Optional
 
 from ogw.policy.decision import Reason
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.tunnel.lookup import FAMILIES, Found, Lookup
 from ogw.tunnel.name_files import RESOLV_CONF, Hosts, ResolvConf, WatchedFile, read_resolv_conf
-from ogw.tunnel.question import Found, Servers
+from ogw.tunnel.question import Servers
 from ogw.wire.dns import AAAA, A
 
-FAMILIES = (_socket.AF_INET6, _socket.AF_INET)
 KINDS = {_socket.AF_INET6: AAAA, _socket.AF_INET: A}
 LOCALHOST = ("::1", "127.0.0.1")
 NO_DNS_SERVER = ("127.0.0.1", 53)  # who is asked where resolv.conf names nobody (resolv.conf(5))
@@ -29,65 +29,6 @@ MOST_FLYING = 10_000  # names that are being looked up
 LONGEST = 3600.0  # seconds for which addresses are kept, whatever their TTL
 LONGEST_NOTHING = 300.0  # the same for what is not there
 SHORT = 5.0  # the same where one family has addresses and nothing says how long the other has none
-
-
-class Lookup:
-    """What is known so far of one name's addresses; it grows until `done`.
-
-    addresses  IPv6 and IPv4 texts in turn, IPv6 first (RFC 8305, section 4)
-    failure    once done without any address: the reason, DNS_ERROR, DNS_TIMEOUT or NO_DESCRIPTORS, and a sentence in
-               `detail`
-    unheard    no server said anything, not even that there is no such name
-    unknown    a server said that there is no such name, or no address of it
-    """
-
-    def __init__(self, name: str, known: Optional[Sequence[str]] = None) -> None:
-        self.name = name
-        self.by_family: dict[int, list[str]] = {}
-        self.done = known is not None
-        self.detail = ""
-        self.failure = Reason.DNS_ERROR
-        self.unheard = False
-        self.unknown = False
-        self._watchers: list[Callable[[], object]] = []
-        if known is not None:
-            self.by_family = {
-                _socket.AF_INET6: [a for a in known if ":" in a],
-                _socket.AF_INET: [a for a in known if ":" not in a],
-            }
-
-    @property
-    def addresses(self) -> list[str]:
-        six, four = self.by_family.get(_socket.AF_INET6), self.by_family.get(_socket.AF_INET)
-        if not six or not four:
-            return six or four or []
-        both = [address for pair in zip(six, four, strict=False) for address in pair]
-        shorter = min(len(six), len(four))
-        return both + six[shorter:] + four[shorter:]
-
-    def watch(self, changed: Callable[[], object]) -> None:
-        """Call `changed` from the hub whenever more is known."""
-        self._watchers.append(changed)
-
-    def unwatch(self, changed: Callable[[], object]) -> None:
-        if changed in self._watchers:
-            self._watchers.remove(changed)
-
-    def answered(self, family: int, found: Found) -> None:
-        """One family's answer is here: those who watch are called, in the hub."""
-        self.by_family[family] = found.addresses
-        # Two families that fail differently: what a server said is told rather than that none did.
-        if not found.addresses and (not self.detail or self.unheard or found.failure is Reason.NO_DESCRIPTORS):
-            self.unheard = not found.heard
-            self.failure = found.failure or Reason.DNS_ERROR
-            self.detail = f"{self.name}: {found.detail}"
-        self.unknown = self.unknown or (found.failure is None and not found.addresses)
-        self.done = len(self.by_family) == len(FAMILIES)
-        watchers = tuple(self._watchers)
-        if self.done:
-            self._watchers.clear()  # it may be kept for long, and they are not to be
-        for changed in watchers:
-            changed()
 
 
 class Kept:
@@ -172,7 +113,7 @@ class Resolver:
         """`name` is a canonical DNS name, never anything that looks like an address (inet_aton forms)."""
         known = self._hosts.look_up(name)
         if known is not None:
-            return Lookup(name, known)
+            return known
         if self._resolv_conf is not None and self._resolv_conf.poll():
             self._read_resolv_conf(self._resolv_conf)
         kept = self.kept.find(name)

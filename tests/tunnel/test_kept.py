@@ -10,8 +10,8 @@ from gevent.hub import get_hub
 from harness.dns import Dns
 
 from ogw.policy.decision import Reason
-from ogw.tunnel.question import Found
-from ogw.tunnel.resolve import Kept, Lookup, Resolver, kept_for
+from ogw.tunnel.lookup import Found, Lookup
+from ogw.tunnel.resolve import Kept, Resolver, kept_for
 
 
 @pytest.fixture

@@ -40,21 +40,29 @@ def hosts_of(tmp_path, text):
 
 def test_names_comments_and_aliases_are_read(tmp_path):
     hosts = hosts_of(tmp_path, "192.0.2.1 a.example B.Example. # c.example\n::1\ta.example\n#192.0.2.2 d.example\n\n")
-    assert hosts.look_up("a.example") == ["192.0.2.1", "::1"]
-    assert hosts.look_up("b.example") == ["192.0.2.1"]
+    assert hosts.look_up("a.example").addresses == ["::1", "192.0.2.1"]
+    assert hosts.look_up("b.example").addresses == ["192.0.2.1"]
     assert hosts.look_up("c.example") is hosts.look_up("d.example") is None
+
+
+def test_addresses_are_put_in_turn_once_and_again_when_the_file_changed(tmp_path):
+    hosts = hosts_of(tmp_path, "192.0.2.1 a.example\n192.0.2.2 a.example\n::1 a.example\n")
+    lookup = hosts.look_up("a.example")
+    assert lookup.addresses == ["::1", "192.0.2.1", "192.0.2.2"] and hosts.look_up("a.example") is lookup
+    (tmp_path / "hosts").write_text("192.0.2.30 a.example\n")
+    assert hosts.look_up("a.example").addresses == ["192.0.2.30"]
 
 
 @pytest.mark.parametrize("junk", ["no address a.example\n", "1.2.3 a.example\n", "192.0.2.1", "\0\xff\n", "\r\n"])
 def test_lines_that_make_no_sense_are_passed_over(tmp_path, junk):
     hosts = hosts_of(tmp_path, junk + "\n192.0.2.7 b.example\n")
-    assert hosts.look_up("a.example") is None and hosts.look_up("b.example") == ["192.0.2.7"]
+    assert hosts.look_up("a.example") is None and hosts.look_up("b.example").addresses == ["192.0.2.7"]
 
 
 def test_a_name_on_many_lines_has_each_address_once(tmp_path):
     lines = [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255} a.example\n" for number in range(100_000)]
     hosts = hosts_of(tmp_path, "".join(lines * 2))
-    assert len(hosts.look_up("a.example")) == 100_000
+    assert len(hosts.look_up("a.example").addresses) == 100_000
 
 
 def test_a_file_that_has_no_end_is_read_up_to_a_bound(tmp_path):
@@ -84,11 +92,11 @@ def test_what_is_no_file_has_no_names_and_nothing_waits(tmp_path, kind):
 
 def test_names_that_were_known_stay_known_while_no_descriptor_is_left(tmp_path):
     hosts = hosts_of(tmp_path, "192.0.2.1 a.example\n")
-    assert hosts.look_up("a.example") == ["192.0.2.1"]
+    assert hosts.look_up("a.example").addresses == ["192.0.2.1"]
     (tmp_path / "hosts").write_text("192.0.2.2 a.example # and more\n")
     with no_descriptors():
-        assert hosts.look_up("a.example") == ["192.0.2.1"]
-    assert hosts.look_up("a.example") == ["192.0.2.2"]
+        assert hosts.look_up("a.example").addresses == ["192.0.2.1"]
+    assert hosts.look_up("a.example").addresses == ["192.0.2.2"]
 
 
 def test_a_file_that_goes_away_takes_its_names_along(tmp_path):
