@@ -99,7 +99,7 @@ class _Verification:
         if rest_down:
             handshake.server_said(rest_down)
         self._watch_both()
-        self._pass_on()
+        self._pass_on(None)
         while not handshake.settled:
             if handshake.held != self._held:
                 self._tell_the_budget()
@@ -126,18 +126,23 @@ class _Verification:
                 handshake.client_said(data)
             else:
                 handshake.server_said(data)
-        self._pass_on()
+        self._pass_on(word)
 
     def _watch_both(self) -> None:
         # The duplex's own watchers: at the hand-over it takes them as they are.
         self._up.readable.start(self._switch, self._up)
         self._down.readable.start(self._switch, self._down)
 
-    def _pass_on(self) -> None:
-        """Let the burst send what may pass; what settles the handshake goes with the duplex' first burst."""
+    def _pass_on(self, said: Optional[Half]) -> None:
+        """Let the burst send what may pass; what settles the handshake goes with the duplex' first burst.
+
+        said  the half that something came of, which lets nothing of the other one pass before it settles all; None: any
+        """
         handshake, up, down = self._handshake, self._up, self._down
-        up.rest += handshake.take_up()
-        down.rest += handshake.take_down()
+        if said is not down or handshake.settled:
+            up.rest += handshake.take_up()
+        if said is not up or handshake.settled:
+            down.rest += handshake.take_down()
         if (up.rest or down.rest) and not self._in_burst and not handshake.settled:
             self._in_burst = True
             self._burst.add(self._act)

@@ -151,20 +151,24 @@ class Reader:
         held, begin = self.held, self._at - self._start
         # The short way, for a record that came whole and is filled by one message, as nearly all are. It says the same
         # as the long one for less than half (counted: 8,000 instructions instead of 19,000).
-        if isinstance(held, bytes) and len(held) - begin >= 9 and not self._head and not self._ready:
-            kind, major, length, message, high, size = _RECORD_AND_MESSAGE(held, begin)
-            end = begin + 5 + length
-            if (
-                kind == HANDSHAKE
-                and major == 3
-                and not high
-                and size + 4 == length <= LARGEST_PLAIN
-                and size <= self._limit
-                and end <= len(held)
-            ):
-                self._first = False
-                self._at = self.position = self._start + end
-                return Message(HANDSHAKE, message, held[begin + 9 : end])
+        if isinstance(held, bytes) and not self._head and not self._ready:
+            left = len(held) - begin
+            if left >= 9:
+                kind, major, length, message, high, size = _RECORD_AND_MESSAGE(held, begin)
+                if (
+                    kind == HANDSHAKE
+                    and major == 3
+                    and not high
+                    and size + 4 == length <= LARGEST_PLAIN
+                    and size <= self._limit
+                    and length + 5 <= left
+                ):
+                    end = begin + 5 + length
+                    self._first = False
+                    self._at = self.position = self._start + end
+                    return Message(HANDSHAKE, message, held[begin + 9 : end])
+            elif not left:
+                return None
         return self._next_of_any()
 
     def _next_of_any(self) -> Optional[Message]:
