@@ -416,14 +416,28 @@ def test_lines_go_on_into_a_file_that_was_renamed_away_where_its_folder_is_read_
     with Mute(*ALLOW, "--log-file", str(path), workers=2) as gateway:
         gateway.log_place = path
         until(lambda: path.read_bytes())
-        old = path.rename(tmp_path / "ogw.log.1")
-        subprocess.run([peer("mount"), "--bind", tmp_path, tmp_path], check=True)
+        # Read-only first, and renamed in the folder below it: a line in between would make the file anew.
+        below = os.open(tmp_path, os.O_PATH)
+        read_only = tmp_path / "read-only"
+        read_only.mkdir()
+        mount("--bind", tmp_path, read_only)
         try:
-            subprocess.run([peer("mount"), "-o", "remount,bind,ro", tmp_path], check=True)
-            goes_on_astray(gateway, upstream, old, "Read-only file system")
+            mount("-o", "remount,bind,ro", read_only)
+            mount("--bind", read_only, tmp_path)
+            try:
+                os.rename(path.name, "ogw.log.1", src_dir_fd=below, dst_dir_fd=below)
+                old = tmp_path / "ogw.log.1"
+                goes_on_astray(gateway, upstream, old, "Read-only file system")
+            finally:
+                subprocess.run([peer("umount"), "-l", tmp_path], check=True)
         finally:
-            subprocess.run([peer("umount"), "-l", tmp_path], check=True)
+            subprocess.run([peer("umount"), "-l", read_only], check=True)
+            os.close(below)
         comes_back(gateway, upstream, old, path)
+
+
+def mount(*arguments):
+    subprocess.run([peer("mount"), *arguments], check=True)
 
 
 def test_a_file_that_was_renamed_away_and_then_deleted_takes_no_more_lines(upstream, tmp_path):
