@@ -8,6 +8,7 @@ import termios
 import threading
 import time
 
+import pexpect
 import pyte
 from harness.commands import ROOT, clean
 from harness.forks import ON_TERMINAL, Popen
@@ -114,3 +115,15 @@ class Terminal:
                 assert self._lock.wait(max(0.0, until - time.monotonic())), "the terminal cannot be read"
             self.raw = self.raw.replace(END, b"")
         return code
+
+
+def interrupt(child, answer):
+    """Type Ctrl-C until the command, started by pexpect, has said so or is gone (`answer`: what pexpect expects).
+
+    Python may be about to read, where it no longer sees a signal that came a moment before: then it is typed again.
+    """
+    for _turn in range(20):
+        child.sendintr()
+        if child.expect([answer, pexpect.TIMEOUT], timeout=1) == 0:
+            return
+    raise AssertionError(f"Ctrl-C does not end it: {child.before!r}")

@@ -11,6 +11,7 @@ import pexpect
 import pytest
 from harness.commands import OGW, ROOT, clean, ogw
 from harness.gateway import Gateway, read_exactly
+from harness.terminal import interrupt
 from harness.upstreams import Server, echo
 
 from ogw.policy.rules import parse_rules, time_text
@@ -256,8 +257,7 @@ def test_ctrl_c_at_the_question_is_130_and_changes_nothing(file, tmp_path):
     command = [*OGW[1:], "suggest", str(log), "--apply", "--config", str(file)]
     typed = pexpect.spawn(OGW[0], command, cwd=ROOT, env=clean(TERM="dumb"), encoding="utf-8", timeout=20)
     typed.expect_exact("[y/N] ")
-    typed.sendintr()
-    typed.expect(pexpect.EOF)
+    interrupt(typed, pexpect.EOF)
     typed.close()
     assert typed.exitstatus == 130 and "Traceback" not in typed.before and file.read_text() == before
 
