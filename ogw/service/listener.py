@@ -34,6 +34,7 @@ def listen(
     alone: bool = False,
     later: bool = False,
     freebind: bool = False,
+    setting: str = "listen-port",
 ) -> socket.socket:
     """A listening socket. What tunnels' client sockets need is set here, since accepted sockets inherit it.
 
@@ -42,6 +43,7 @@ def listen(
     alone     share the place with nobody; it is none for clients
     later     bind only: whoever serves it opens the queue
     freebind  the machine need not have the address
+    setting   the name of the one that says the port
 
     Raises ListenError; its __cause__ is the OSError.
     """
@@ -65,7 +67,7 @@ def listen(
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise _cannot_listen(host, port, advice(error, port, not alone)) from error
+        raise _cannot_listen(host, port, advice(error, port, setting)) from error
     return sock
 
 
@@ -99,7 +101,7 @@ def listen_everywhere(
             here = [sock for sock in given if sock.getsockname()[:2] == (host, port)]
             if not here:
                 try:
-                    listen(host, port, 0, probe=True, freebind=freebind).close()
+                    listen(host, port, 0, probe=True, freebind=freebind, setting=config.says_port(host, port)).close()
                 except ListenError as error:
                     cause = error.__cause__
                     if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):

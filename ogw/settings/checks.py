@@ -168,9 +168,8 @@ def _check_places(values: dict[str, Any], mistakes: Mistakes) -> None:
         except OSError as error:
             if error.errno in NO_SUCH_FAMILY and not mistakes.is_given(name):
                 continue  # a family that the kernel has switched off is left out where nobody asked for it
-            told = _("cannot listen on {place}: {why}").format(
-                place=place(host, port), why=advice(error, port, for_clients)
-            )
+            says = "listen-port" if for_clients and value.port is None else name
+            told = _("cannot listen on {place}: {why}").format(place=place(host, port), why=advice(error, port, says))
             if error.errno != errno.EACCES or value[1] is not None:
                 mistakes.near(name, f"{name}: {told}", value)
             elif "listen-port" not in mistakes.wrong:  # of several addresses: it is one mistake

@@ -7,6 +7,7 @@ from ogw.language.messages import gettext as _
 
 NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 EVERYWHERE = {"0.0.0.0", "::"}  # all addresses of a family
+FOR_CLIENTS = ("listen-address", "listen-port")  # the settings of ports for them
 IP_FREEBIND, IPV6_FREEBIND = 15, 78  # linux/in.h and in6.h: Python has no names for them
 
 
@@ -42,23 +43,22 @@ def require_bindable(host: str, port: int, freebind: bool = False) -> None:
                 raise
 
 
-def advice(error: OSError, port: int, for_clients: bool = True) -> str:
+def advice(error: OSError, port: int, setting: str = "listen-port") -> str:
     """Why an address cannot be listened on, and what to do.
 
-    for_clients  it is a listen-address
+    setting  the name of the one that says the port
     """
     if error.errno == errno.EADDRINUSE:
-        return _(
-            "port {port} is in use, perhaps by another gateway; stop that one or choose another listen-port"
-        ).format(port=port)
+        told = _("port {port} is in use, perhaps by another gateway; stop that one or choose another port ({setting})")
+        return told.format(port=port, setting=setting)
     if error.errno == errno.EACCES:
         told = _(
             "port {port} needs root or CAP_NET_BIND_SERVICE (AmbientCapabilities=CAP_NET_BIND_SERVICE in the service's "
-            "unit); or choose a listen-port above 1023"
+            "unit); or choose one above 1023 ({setting})"
         )
-        return told.format(port=port)
+        return told.format(port=port, setting=setting)
     if error.errno == errno.EADDRNOTAVAIL:
-        if not for_clients:
+        if setting not in FOR_CLIENTS:
             return _("this machine does not have that address; see `ip address` for those it has")
         return _(
             "this machine does not have that address; see `ip address` for those it has, or, where it gets it later, "

@@ -51,7 +51,10 @@ def fails_to_start(*flags, command=(), environment=None):
 def test_a_port_in_use_is_one_clear_line_also_for_a_second_gateway_of_the_same_user():
     with Gateway(*ALLOW) as first:
         (said,) = fails_to_start("--listen-address", first.address)
+        (named,) = fails_to_start("--listen-address", f"{first.address}:8080")
     assert f"cannot listen on {first.address}:8080: port 8080 is in use" in said
+    assert said.endswith("choose another port (listen-port)")
+    assert named.endswith("choose another port (listen-address)")
 
 
 def test_a_privileged_port_is_one_clear_line():

@@ -86,16 +86,17 @@ def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
     freebind = config.listen_freebind == "yes"
     for host, port in config.listen:
         taken = running is not None and place(host, port) in running["listen"]
-        found.append(_listener("listen", host, port, taken, config.listen_is_default, freebind))
+        setting = config.says_port(host, port)
+        found.append(_listener("listen", host, port, taken, config.listen_is_default, setting, freebind))
     found += [_absent(one, freebind) for one in absent_places(config) if freebind or running is not None]
     if config.admin_address is not None:
         host, port = config.admin_address
         taken = running is not None and running["admin"] == place(host, port)
-        found.append(_listener("admin", host, port, taken, config.is_default("admin-address")))
+        found.append(_listener("admin", host, port, taken, config.is_default("admin-address"), "admin-address"))
     if config.health_address is not None:
         host, port = config.health_address
         taken = running is not None and running.get("health") == place(host, port)
-        found.append(_listener("health", host, port, taken, False))
+        found.append(_listener("health", host, port, taken, False, "health-address"))
     return found
 
 
@@ -129,12 +130,14 @@ def _absent(where: str, freebind: bool) -> Finding:
     return problem("listen", where, what, _("`ip address` shows the addresses that this machine has"))
 
 
-def _listener(area: str, host: str, port: int, taken: bool, is_default: bool, freebind: bool = False) -> Finding:
+def _listener(
+    area: str, host: str, port: int, taken: bool, is_default: bool, setting: str, freebind: bool = False
+) -> Finding:
     where = place(host, port)
     if taken:
         return ok(area, where, _("the running gateway listens there"))
     try:
-        listen(host, port, 0, probe=True, alone=area != "listen", freebind=freebind).close()
+        listen(host, port, 0, probe=True, alone=area != "listen", freebind=freebind, setting=setting).close()
     except ListenError as error:
         what, _semicolon, do = str(error).partition("; ")
         cause = error.__cause__

@@ -62,6 +62,10 @@ class Sockets:
         return {name: sock for name, sock in known.items() if sock is not None}
 
 
+def _listen(place: tuple[str, int], setting: str) -> socket.socket:
+    return listen(*place, 0, alone=True, setting=setting)
+
+
 def open_sockets(config: Config, given: Mapping[str, socket.socket] = MappingProxyType({}), path: str = "") -> Sockets:
     """Raises ListenError. What nobody asked for is a warning where it cannot be had: the gateway serves without it.
 
@@ -71,14 +75,16 @@ def open_sockets(config: Config, given: Mapping[str, socket.socket] = MappingPro
     sockets = Sockets()
     if config.admin_address is not None:
         try:
-            sockets.tcp = _at(config.admin_address, given.values()) or listen(*config.admin_address, 0, alone=True)
+            sockets.tcp = _at(config.admin_address, given.values()) or _listen(config.admin_address, "admin-address")
         except ListenError as error:
             if not config.is_default("admin-address"):
                 raise ListenError(f"admin-address: {error}") from None
             sockets.warnings.append(f"admin-address: {error}; going on without metrics")
     if config.health_address is not None:
         try:
-            sockets.health = _at(config.health_address, given.values()) or listen(*config.health_address, 0, alone=True)
+            sockets.health = _at(config.health_address, given.values()) or _listen(
+                config.health_address, "health-address"
+            )
         except ListenError as error:
             sockets.close()
             raise ListenError(f"health-address: {error}") from None

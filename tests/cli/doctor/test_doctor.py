@@ -309,6 +309,7 @@ def test_a_port_is_free_or_the_gateways_or_somebody_elses(flags, tmp_path, autho
         taken = examined(*flags, SSL_CERT_FILE=authority_file)
         assert taken[0] == 1 and one(taken[1], *listening)["state"] == "problem"
         assert "is in use" in one(taken[1], *listening)["what"]
+        assert "choose another port (listen-port)" in one(taken[1], *listening)["do"]
 
 
 def test_what_it_advises_is_for_the_gateway_that_was_meant(tmp_path):

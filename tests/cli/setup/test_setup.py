@@ -182,7 +182,7 @@ def test_ctrl_c_in_the_middle_changes_nothing(image):
     child = dialogue(image)
     answer(child, "1-65535", "9090")
     child.expect_exact("Presets")
-    interrupt(child, b"nothing was changed")
+    interrupt(child, "nothing was changed")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
