@@ -14,11 +14,12 @@ import time
 import pytest
 from harness.commands import OGW, ROOT, clean
 from harness.edits import Edited
+from harness.peers import peer, root
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw.settings.editing import edit, meaning, split
-from ogw.settings.ini.file import EditError
+from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import load
 from ogw.settings.settings import SETTINGS
@@ -318,3 +319,16 @@ def test_somebody_who_edits_by_hand_meanwhile_is_not_overwritten(tmp_path):
     with pytest.raises(EditError, match="changed by somebody else meanwhile"):
         edit(str(path), change)
     assert path.read_text() == START + "listen-port = 8081\n"
+
+
+def test_a_file_on_a_read_only_file_system_says_so(tmp_path):
+    root()
+    path = tmp_path / "ogw.ini"
+    path.write_text("[ogw]\n")
+    subprocess.run([peer("mount"), "--bind", tmp_path, tmp_path], check=True)
+    try:
+        subprocess.run([peer("mount"), "-o", "remount,bind,ro", tmp_path], check=True)
+        with pytest.raises(EditError, match="Read-only file system"), IniFile(str(path)) as file:
+            file.save(lambda _fresh: None)
+    finally:
+        subprocess.run([peer("umount"), "-l", tmp_path], check=True)

@@ -1,6 +1,7 @@
 """Where it is set up: this machine, or the image of one."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from typing import Optional
 
@@ -39,6 +40,10 @@ class Place:
     @property
     def password_file(self) -> str:
         return kept.beside(self.ini)
+
+    def by_hand(self, *words: str) -> str:
+        """A command line for who does it: in the image, where it is one."""
+        return shlex.join([*(["chroot", self.root] if self.root else []), *words])
 
     def texts(self, name: str) -> list[str]:
         """What the INI file says of a setting. Raises EditError."""

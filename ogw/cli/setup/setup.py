@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -265,7 +266,10 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
             raise Failed(_("nothing was changed"))
         _perform(todo, asked)
     if not allows_any(answers, place):
-        told = _("allowed-host is empty: every target is refused; `ogw allowed-host add RULE` allows one")
+        command = "ogw allowed-host add RULE"
+        if place.root:
+            command = f"ogw setup --root {shlex.quote(place.root)} --allowed-host RULE"
+        told = _("allowed-host is empty: every target is refused; `{command}` allows one").format(command=command)
         if answers.service and place.systemd:
             told = _("no host is allowed yet, so the gateway does not serve; allow one and start it: "
                      "ogw allowed-host add www.example.com && systemctl start ogw")  # fmt: skip

@@ -46,7 +46,8 @@ def by_commands(
             call(*words)
 
     can = not place.root and (place.systemd or not needs_systemd)
-    return Step(name, is_so if can else lambda: False, do if can else None, tuple(map(shlex.join, commands)), details)
+    by_hand = tuple(place.by_hand(*words) for words in commands)
+    return Step(name, is_so if can else lambda: False, do if can else None, by_hand, details)
 
 
 def write(path: str, text: str) -> None:

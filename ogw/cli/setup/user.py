@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shlex
 
 from ogw.cli.edit.relay_wish import KEYTAB
 from ogw.cli.setup.answers import Answers, named_file
@@ -51,7 +50,7 @@ def letting_it_read(answers: Answers, place: Place) -> Step:
                 os.chown(path, -1, group)
                 os.chmod(path, mode | 0o040)
 
-    by_hand = (shlex.join(["chgrp", USER, *inside]), shlex.join(["chmod", "g+r", *inside]))
+    by_hand = (place.by_hand("chgrp", USER, *inside), place.by_hand("chmod", "g+r", *inside))
     return Step(
         _("let {user} read {files}").format(user=USER, files=every(inside)),
         is_so if not place.root else lambda: False,
@@ -66,7 +65,7 @@ def letting_it_read_keytab(answers: Answers, place: Place) -> list[Step]:
     if not keytab or _is_ours(keytab, place):
         return []
     path = keytab.removeprefix(place.root)
-    by_hand = (shlex.join(["chgrp", USER, path]), shlex.join(["chmod", "g+r", path]))
+    by_hand = (place.by_hand("chgrp", USER, path), place.by_hand("chmod", "g+r", path))
     name = _("let {user} read {files}").format(user=USER, files=path)
     return [Step(name, lambda: not place.root and os.path.exists(path) and _reads(path), None, by_hand)]
 

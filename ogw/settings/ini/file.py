@@ -113,8 +113,8 @@ class IniFile:
         A new file is for its owner and group (settings/files.py). Raises EditError, or what `check` raises.
         """
         try:
-            if self._was and not os.access(self.path, os.W_OK, effective_ids=True):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # though its folder would let us
+            if self._was:  # its folder may let us replace what we may not write
+                os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             self._replace(check)
         except OSError as error:
             why = error.strerror

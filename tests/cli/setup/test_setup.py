@@ -189,6 +189,18 @@ def test_ctrl_c_in_the_middle_changes_nothing(image):
     assert state(image) == before
 
 
+def test_what_is_to_be_done_by_hand_for_an_image_is_done_in_the_image(image):
+    done = ogw("setup", "--yes", "--root", image)
+    lines = done.stdout.split("To be done by hand:\n")[1].splitlines()
+    by_hand = [line.strip() for line in lines if line.startswith(" " * 6)]
+    inside, enabling = f"chroot {image} ", f"systemctl --root={image} enable ogw"
+    assert [line.removeprefix(inside).split()[0] for line in by_hand] == ["useradd", "chgrp", "chmod", "systemctl"]
+    assert all(line.startswith(inside) for line in by_hand[:-1]) and by_hand[-1] == enabling
+    advised = re.search("`ogw (setup --root .*) RULE` allows one", done.stderr)
+    assert ogw(*advised[1].split(), "www.example.com", "--yes").returncode == 0
+    assert "www.example.com" in ini(image).read_text()
+
+
 def test_done_twice_it_changes_nothing_the_second_time(image):
     words = ["setup", "--yes", "--root", image, "--listen-port", "8081", "--allowed-host", "www.example.com"]
     assert ogw(*words).returncode == 0
