@@ -149,9 +149,11 @@ class Port:
 
     def _broken(self, error: OSError) -> None:
         """Such as: nobody listens there. The kernel says it once, to whoever uses the socket next; it holds for all."""
-        for number, (asker, _section) in tuple(self.waiting.items()):
-            self.forget(number, asker)
+        # Those alone who waited until now: who is told asks anew, perhaps here, and that may fail as well and call this.
+        waiting, self.waiting = self.waiting, {}
+        for asker, _section in waiting.values():
             asker.failed(self.server, error)
+        self.close_if_idle()
 
 
 class Stream:

@@ -231,3 +231,21 @@ def test_a_closed_resolver_leaves_no_socket_when_its_last_look_up_is_done(errors
         until_done(lookup)
         assert lookup.addresses == ["192.0.2.1"] and len(os.listdir("/proc/self/fd")) == before
     assert errors == []
+
+
+def test_all_who_wait_are_answered_where_the_port_of_their_server_closes(errors):
+    """So many that its ports are used up, and hundreds wait at one of them: all hear of it, and none asks for ever."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        where = silent.getsockname()
+        resolver = Resolver([where], 60)
+        lookups = [resolver.look_up(f"n{number}.example") for number in range(1500)]
+        gevent.sleep(0)
+    refused = [until_done(lookup) or lookup.failure for lookup in lookups]
+    assert set(refused) == {Reason.DNS_ERROR} and all("Connection refused" in lookup.detail for lookup in lookups)
+    again = [resolver.look_up(f"n{number}.example") for number in range(1500)]
+    assert set(again).isdisjoint(lookups)
+    for lookup in again:
+        until_done(lookup)
+    resolver.close()
+    assert errors == []
