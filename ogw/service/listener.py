@@ -1,6 +1,7 @@
 """The door: listening sockets, and the accept that starts the path of a connection."""
 
 import _socket
+import errno
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
@@ -151,6 +152,8 @@ class Listener(StreamServer):  # type: ignore[misc]
             except OSError as error:
                 if error.errno in NO_DESCRIPTORS:
                     self._pause(error)
+                elif error.errno == errno.EINVAL:
+                    self.open_queue()  # somebody who shares it has closed it, and nothing but this would be heard of it
                 # The rest are the queue's end, and clients that were gone before we came (accept(2)).
                 return None
             client = _socket.socket(self._family, _socket.SOCK_STREAM, 0, fd)

@@ -192,7 +192,7 @@ class Supervisor:
         children.start_due(now)
         if self._readiness.has_begun:
             self._standing.work(now, self._in_force.mistakes)
-        self._readiness.work(now, closes_queues=not (self._draining or self._generations.on_trial))
+        self._readiness.work(now, closes_queues=not (self._draining or self._generations.share_queues))
         self._notices.work(now)
         children.wait(self._until_next(now))
         # Signs of life are missed only now that all was heard that lay in the channels: where the supervisor itself was

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import socket
+import threading
 
 import pytest
 from harness.admin import ask, asked, metrics
@@ -173,3 +174,46 @@ def test_a_reload_that_is_wished_for_meanwhile_is_made_by_the_successor(upstream
         refused, head = gateway.ask(upstream.target)
         refused.close()
         assert b"host-not-allowed" in head
+
+
+DIES = """
+import ogw.service.worker as w
+serve = w.Worker.serve
+w.Worker.serve = lambda self: os._exit(3) if not SUCCESSOR and os.path.exists({flag!r}) else serve(self)
+"""
+
+
+def test_a_worker_that_is_away_at_an_upgrade_is_there_again_with_its_clients(upstream, tmp_path):
+    """Its queue is closed while it is away, but not once it was handed over; each question is a turn in which it may."""
+    flag = tmp_path / "dies"
+    with Upgraded(*ALLOW, program=program(DIES.format(flag=str(flag))), workers=2) as gateway:
+        flag.touch()
+        os.kill(gateway.workers[0], signal.SIGKILL)
+        until(lambda: listening(gateway.address) == 1)
+        over = threading.Event()
+
+        def poll():
+            while not over.is_set():
+                with contextlib.suppress(OSError, ValueError):
+                    asked(gateway, "/tunnels")
+
+        pollers = [threading.Thread(target=poll) for _turn in range(6)]
+        for poller in pollers:
+            poller.start()
+        try:
+            gateway.upgrade()
+        finally:
+            over.set()
+            for poller in pollers:
+                poller.join()
+        gateway.wait_for_end_of(gateway.pids[0])
+        assert listening(gateway.address) == 2
+        for _turn in range(20):
+            talk(gateway, upstream.target)
+
+
+def listening(address, port=8080):
+    """How many sockets listen there."""
+    place = f"{int.from_bytes(socket.inet_aton(address), 'little'):08X}:{port:04X}"
+    rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()]
+    return sum(row[1] == place and row[3] == "0A" for row in rows)

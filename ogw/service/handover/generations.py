@@ -119,6 +119,11 @@ class Generations:
         return self._handover.successor is not None and self._handover.successor.goes
 
     @property
+    def share_queues(self) -> bool:
+        """The other generation's workers may have opened one this moment: it is not ours alone to close."""
+        return self.on_trial or self.hands_over
+
+    @property
     def failed(self) -> str:
         """Why there is nothing to take over any more; "" for nothing."""
         return self._succession.failed if self._succession is not None else ""
