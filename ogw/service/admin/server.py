@@ -18,6 +18,7 @@ from ogw.service.listener import PAUSE
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
 
 MOST_CONNECTIONS = 100
+MOST_ASKED = 32  # requests of a connection that wait for their answers: more of them would wait in threads, not here
 TURN_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what an answer has to be taken
 LEAVE_SECONDS = 2.0  # what a connection has at the end
@@ -40,7 +41,10 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         if self.said_something and self.request is None:
             self.since = time.monotonic()
         self.said_something = True
-        return super().received(data)
+        more = super().received(data)
+        if len(self.requests) > MOST_ASKED:
+            self.handle_close()
+        return more
 
     def write_soon(self, data: Any) -> Any:
         self.since = time.monotonic()
@@ -58,7 +62,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]
 
     def is_late(self, now: float, request_seconds: float) -> bool:
         """It has had its time, for a request or for the answer to one."""
-        return not self.is_answered and now - self.since >= (IDLE_SECONDS if self.is_idle else request_seconds)
+        if self.is_answered:  # by a thread that may wait for the other side to take what is there of the answer
+            return self.total_outbufs_len > 0 and now - self.since >= IDLE_SECONDS
+        return now - self.since >= (IDLE_SECONDS if self.is_idle else request_seconds)
 
 
 class _Patient:

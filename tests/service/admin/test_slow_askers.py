@@ -1,6 +1,8 @@
 """Whoever asks the admin process slowly takes nothing from those who ask next: balancers and probes above all."""
 
+import contextlib
 import os
+import pathlib
 import resource
 import signal
 import socket
@@ -230,3 +232,26 @@ def test_who_never_finishes_asking_does_not_hold_up_the_end(health):
         os.kill(gateway.pid, signal.SIGTERM)
         assert gateway.process.wait(20) == 0
         sock.close()
+
+
+def test_askers_of_very_much_who_read_nothing_leave_room_for_the_next_one(health):
+    """More than a thread may keep for one of them, from more of them than there are threads."""
+    relays = [word for number in range(8) for word in ("--relay-proxy", f"http://127.0.0.1:{20001 + number}")]
+    host, _colon, port = health.rpartition(":")
+    with Gateway("--admin-address", health, *relays) as gateway, contextlib.ExitStack() as stack:
+        for _number in range(16):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect((host, int(port)))
+            sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n" * 327)
+        until(lambda: established(host, int(port)) == 0)
+        for path in ("/healthz", "/readyz"):
+            for _turn in range(3):
+                assert ask(gateway, path, tcp=health)[0] == 200
+
+
+def established(address, port):
+    """How many connections are open there, seen from that side."""
+    place = f"{int.from_bytes(socket.inet_aton(address), 'little'):08X}:{port:04X}"
+    rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()]
+    return sum(row[1] == place and row[3] == "01" for row in rows)
