@@ -8,7 +8,7 @@ from ogw.settings.settings import Config
 
 SPARE_DESCRIPTORS = 64  # listeners, log, DNS, and clients that are being refused
 OWN_DESCRIPTORS, OF_A_CHILD = 24, 3  # of the supervisor, and for each worker besides its listening sockets
-OF_TUNNEL, OF_TLS_TUNNEL = 2, 4  # descriptors: its sockets, and the socket pair of a client's TLS leg
+OF_TUNNEL, OF_LEG = 2, 2  # descriptors of a tunnel: its sockets; and the socket pair of each of its legs in TLS
 MOST_PIPES = 200
 MOST_WORKERS = 128
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -39,7 +39,8 @@ class Limits:
 def limits_of(config: Config, workers: int) -> Limits:
     """Raises StartError where there are too few for a single tunnel, or for the sockets of all workers."""
     descriptors = raise_descriptor_limit()
-    limits = Limits(descriptors, workers, OF_TLS_TUNNEL if config.listen_tls else OF_TUNNEL)
+    legs = bool(config.listen_tls) + any(proxy.encrypted for proxy in config.ways.proxies)
+    limits = Limits(descriptors, workers, OF_TUNNEL + OF_LEG * legs)
     if limits.own_tunnels < 1:
         raise StartError(
             f"{descriptors} open files are too few for a tunnel; raise the limit (ulimit -n, LimitNOFILE=)"

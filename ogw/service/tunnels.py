@@ -132,8 +132,10 @@ class Tunnels:
         self._ledger.every_refusal = config.log_every_refusal == "yes"
         for number in range(MOST_RELAYS):
             self._row.cells[RELAY_STATE + number] = self._row.cells[RELAY_RESTS + number] = 0
-        if self._relays is not None and before is not None:
-            self._relays.remember(before)
+        if before is not None:
+            before.retire()
+            if self._relays is not None:
+                self._relays.remember(before)
         self._trials.follow(self._relays)
         self._budget.most = config.handshake_memory
         self.begin_sweep()

@@ -149,7 +149,7 @@ class Port:
 
     def _broken(self, error: OSError) -> None:
         """Such as: nobody listens there. The kernel says it once, to whoever uses the socket next; it holds for all."""
-        # Those alone who waited until now: who is told asks anew, perhaps here, and that may fail as well and call this.
+        # Those alone who waited until now: who is told asks anew, perhaps here, and that may fail and call this, too.
         waiting, self.waiting = self.waiting, {}
         for asker, _section in waiting.values():
             asker.failed(self.server, error)

@@ -24,6 +24,7 @@ class Relay:
     wanted   what trials ask it for; None: what it was asked for last
     named_for  host rules of the targets that it is for; none: for any
     tunnels  of this worker that are open over it, or being opened
+    in_force  no reload has taken it out; tunnels that were dialing then may still fail over it
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Relay:
         self.place_as(number, slot, wanted, named_for)
         self.asked: Optional[Target] = None  # last, and it opened a tunnel if it ever did
         self.tunnels = 0
+        self.in_force = True
         self.rests = False
         self.rests_since = 0.0
         self.tried_from = 0.0  # no trial before that

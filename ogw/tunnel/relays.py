@@ -91,13 +91,15 @@ class Relays:
                 upstream = self._open(relay, target, mailbox, via, addresses)
             except NotOpened as failed:
                 failures.append(failed)
-                self._cells[RELAY_FAILED + relay.number] += 1
+                if relay.in_force:
+                    self._cells[RELAY_FAILED + relay.number] += 1
                 self._cells[RELAY_REASONS + MOST_REASONS * relay.slot + failed.error.reason.index] += 1
                 self._judge_failure(relay, failed, target, ill)
                 if not failed.go_on:
                     break
             else:
-                self._cells[RELAY_OPENED + relay.number] += 1
+                if relay.in_force:
+                    self._cells[RELAY_OPENED + relay.number] += 1
                 self._note_opened(relay, target)
                 self._doubt(ill, target, others_open_it=True)
                 return upstream
@@ -185,6 +187,8 @@ class Relays:
         self._count_state(relay)
 
     def _count_state(self, relay: Relay) -> None:
+        if not relay.in_force:
+            return  # its place is another's
         self._cells[RELAY_STATE + relay.number] = relay.state
         self._cells[RELAY_SINCE + relay.number] = int(relay.since)
         self._cells[RELAY_RESTS + relay.slot] = sum(one.rests for one in self.relays if one.slot == relay.slot)
@@ -203,7 +207,7 @@ class Relays:
     def _rest(self, relay: Relay, failed: NotOpened, target: Target) -> None:
         begins = relay.rest(time.monotonic(), failed.why, target)
         self._count_state(relay)
-        if begins:
+        if begins and relay.in_force:
             self._rests()
             error, detail = failed.error, failed.error.detail
             if failed.like is not None:
@@ -222,6 +226,11 @@ class Relays:
         self._count_state(relay)
         self._log.event(Event.INFORMATION, f"relay proxy {relay.proxy} answers again")
 
+    def retire(self) -> None:
+        """Others are in force, or none; those that are there again are remembered. Dials over these go on."""
+        for relay in self.relays:
+            relay.in_force = False
+
     def remember(self, before: "Relays") -> None:
         """How those fare that were set before, too; one that rests is tried soon, since that may have been mended."""
         # For tunnels that are dialing with what is no longer right.
@@ -231,7 +240,7 @@ class Relays:
             old = known.pop(relay.proxy, None)
             if old is not None:
                 old.place_as(relay.number, relay.slot, relay.wanted, relay.named_for)
-                old.tried_from = 0.0
+                old.tried_from, old.in_force = 0.0, True
                 self.relays[place] = old
         for relay in self.relays:
             self._count_state(relay)

@@ -1,6 +1,7 @@
 """How a relay proxy fares, as the gateway acts on it and tells it: never tried, up, refuses us, resting."""
 
 import subprocess
+import threading
 
 import pytest
 from harness.admin import ask, asked, metrics
@@ -220,3 +221,31 @@ def test_a_reload_forgets_nothing_that_is_known_of_the_same_relay(tmp_path):
             told = metrics(gateway)
             assert told['ogw_relay_proxy_up{proxy="1"}'] == 1
             assert told['ogw_relay_proxy_up{proxy="2"}'] == 0
+
+
+@pytest.mark.parametrize("after", ["another one", "none"])
+def test_what_fails_over_a_relay_that_a_reload_took_out_is_not_counted_as_anothers(tmp_path, after):
+    """A tunnel is dialing over it at that moment, and it says nothing."""
+    silent = threading.Event()
+    with Server(lambda connection: silent.wait(30), port=PORT) as old, Relay(OPEN) as new:
+        file = tmp_path / "ogw.ini"
+        text = "[ogw]\nallowed-host = *.bench.example\ndial-timeout = 3s\n"
+        file.write_text(f"{text}relay-proxy = http://{old.host}:{PORT}\n")
+        with Gateway("--config", str(file)) as gateway:
+            waiting = gateway.connect()
+            waiting.sendall(f"CONNECT {NAMES[0]} HTTP/1.1\r\n\r\n".encode())
+            until(lambda: [one for one in asked(gateway, "/tunnels")["tunnels"] if one["state"] == "dialing"])
+            file.write_text(text + (f"relay-proxy = {new.url}\n" if after == "another one" else ""))
+            asked(gateway, "/reload", "POST")
+            if after == "another one":
+                opens(gateway, NAMES[1])
+            assert b" 504 " in read_all(waiting).partition(b"\r\n")[0]
+            waiting.close()
+            silent.set()
+            until(lambda: gateway.events(403))
+            state = [name for name, told in metrics(gateway).items() if "relay_proxy_state" in name and told == 3]
+            failed = metrics(gateway).get('ogw_relay_proxy_tries_total{proxy="1",result="failed"}', 0)
+            assert not state and not failed
+            if after == "another one":
+                assert is_told(gateway, "up")["up"] and metrics(gateway)['ogw_relay_proxy_up{proxy="1"}'] == 1
+            assert not [line for line in gateway.events(403) if "it rests" in line["message"]]

@@ -184,7 +184,7 @@ w.Worker.serve = lambda self: os._exit(3) if not SUCCESSOR and os.path.exists({f
 
 
 def test_a_worker_that_is_away_at_an_upgrade_is_there_again_with_its_clients(upstream, tmp_path):
-    """Its queue is closed while it is away, but not once it was handed over; each question is a turn in which it may."""
+    """Its queue is closed while it is away, but not once it was handed over; each question makes a turn in which to."""
     flag = tmp_path / "dies"
     with Upgraded(*ALLOW, program=program(DIES.format(flag=str(flag))), workers=2) as gateway:
         flag.touch()

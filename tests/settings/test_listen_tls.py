@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from harness.pki import PEM, Authority, key, key_pem, pem, write
 
-from ogw.service.limits import OF_TLS_TUNNEL, OF_TUNNEL, limits_of
+from ogw.service.limits import limits_of
 from ogw.settings.loader import ConfigError, load
 
 OWN = Authority()
@@ -124,8 +124,9 @@ def test_what_is_expired_is_a_mistake_only_where_it_would_take_the_place_of_a_go
 
 def test_a_tunnel_over_tls_needs_more_descriptors(files):
     both = limits_of(loaded(files), 1), limits_of(load([], {}), 1)
-    assert OF_TLS_TUNNEL == 2 * OF_TUNNEL
     assert both[0].own_tunnels == both[1].own_tunnels // 2
+    relayed = limits_of(load(["--relay-proxy", "https://proxy.example.com:3129"], {}), 1)
+    assert relayed.own_tunnels == both[0].own_tunnels
     assert not [name for name in os.listdir("/proc/self/fd") if _target(name).startswith("/memfd:ogw pem")]
 
 
