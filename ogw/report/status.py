@@ -16,6 +16,7 @@ from typing import Literal, NotRequired, Optional, TypedDict
 PROTOCOL = 1
 PROTOCOLS = (1,)
 PROTOCOL_HEADER = "Ogw-Protocol"  # of each answer there
+CONFIG_HEADER = "Ogw-Config"  # the same: the path of the INI file that the gateway reads, percent-encoded
 ABSENT_HEADER = "Ogw-Absent"  # of /readyz's, where there are: listen_absent of /status, separated by commas
 
 # How the gateway fares. partly: a worker does not answer, and its share of the clients waits.
