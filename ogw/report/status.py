@@ -272,6 +272,7 @@ class Status(WorkersPart):
     version          of the gateway
     machine          the name of its machine, or of its container
     state            whether it serves
+    serves_on        while it drains: seconds for which whoever comes is still served (drain-delay); else 0
     taken_out        when `ogw ready --off` took it out: it serves, but readiness says no; None where it did not
     started          when it was first ready; None before that
     uptime           seconds since; 0 before that
@@ -302,6 +303,7 @@ class Status(WorkersPart):
     version: str
     machine: NotRequired[str]
     state: State
+    serves_on: NotRequired[float]
     taken_out: NotRequired[Optional[str]]
     started: Optional[str]
     uptime: float

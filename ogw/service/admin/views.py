@@ -130,6 +130,7 @@ class Views:
             "version": __version__,
             "machine": socket.gethostname(),
             "state": readyz.state_of(cells),
+            "serves_on": readyz.serves_on(cells),
             "taken_out": timestamp(out) if out else None,
             "started": timestamp(started) if started else None,
             "uptime": round(metrics.STARTED.seconds_ago(cells), 1),
