@@ -12,7 +12,7 @@ from typing import Any, Optional
 from urllib.parse import urlencode
 
 from ogw.cli.edit.others import told_of_others
-from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK, UNWRITTEN, Failed, Wrong
 from ogw.cli.live.gateway import SECONDS, Gateway, file_of, flags_of, gateway_of
 from ogw.cli.live.named_file import ReadsAnother
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
@@ -50,6 +50,7 @@ def codes() -> dict[int, str]:
         OK: _("done, or there was nothing to do"),
         FAILED: _("not done: the message says why, and the file is as it was"),
         NO_GATEWAY: told.format(what=_(NO_GATEWAY_MEANS)),
+        UNWRITTEN: _("done, but the output could not be written"),
     }
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from ogw.cli.exits import FAILED, NO_GATEWAY, OK
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK, UNWRITTEN
 from ogw.cli.live.gateway import Gateway, flags_of, gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.live.status import headline
@@ -40,6 +40,7 @@ def _reload_parser() -> Parser:
             OK: _("reloaded"),
             FAILED: _("the reload was refused, or has not ended yet; every mistake is told"),
             NO_GATEWAY: _(NO_GATEWAY_MEANS),
+            UNWRITTEN: _("done, but the output could not be written"),
         },
     )
     add_gateway(made)
