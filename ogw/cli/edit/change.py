@@ -48,7 +48,9 @@ def codes() -> dict[int, str]:
     told = _("the file was changed, but there is no gateway to --reload: {what}")
     return {
         OK: _("done, or there was nothing to do"),
-        FAILED: _("not done: the message says why, and the file is as it was"),
+        FAILED: _(
+            "not done: the message says why, and the file is as it was; or it was changed, and the --reload was refused"
+        ),
         NO_GATEWAY: told.format(what=_(NO_GATEWAY_MEANS)),
         UNWRITTEN: _("done, but the output could not be written"),
     }
@@ -145,7 +147,7 @@ def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[s
         sentences += [_later(outcome), *strange] if strange else [_how(outcome, flags_of(asked))]
         return OK, None
     sentences += strange
-    return FAILED if strange or reload["mistakes"] else OK, reload
+    return NO_GATEWAY if strange else FAILED if reload["mistakes"] else OK, reload
 
 
 def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:
