@@ -5,6 +5,7 @@ FAILED = 1  # not done; the answer is no
 WRONG = 2  # the command line or the configuration is wrong; argparse ends so, too
 NO_GATEWAY = 3  # none was found, it may not be asked, or it does not answer
 OWN_ERROR = 70  # EX_SOFTWARE of sysexits.h
+UNWRITTEN = 74  # EX_IOERR of it: done, or the answer is yes, but the output could not be written
 INTERRUPTED = 130  # Ctrl-C
 
 

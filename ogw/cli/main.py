@@ -3,7 +3,6 @@
 What it imports it imports late: a signal that comes before `ogw run` hears it may be lost.
 """
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,13 +10,11 @@ from typing import Any, Optional, TextIO
 
 from ogw import __version__
 from ogw.cli import streams
-from ogw.cli.exits import FAILED, INTERRUPTED, OK, OWN_ERROR, WRONG, Failed
+from ogw.cli.exits import INTERRUPTED, OK, OWN_ERROR, UNWRITTEN, WRONG, Failed
 from ogw.cli.spoken import spoken
 from ogw.language.messages import gettext as _
 from ogw.language.messages import use
 from ogw.service.signals import SIGNALS
-
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -43,12 +40,8 @@ def _run(words: list[str]) -> int:
     except Failed as failed:
         print(f"ogw: {failed}", file=sys.stderr)
         code = failed.code
-    except BrokenPipeError:
-        code = OK
-        _drop(sys.stdout)
     except Exception as error:
-        is_output = isinstance(error, OSError) and error.errno in CANNOT_WRITE
-        code = _unwritable(error) if is_output else _own_error(error)
+        code = _own_error(error)
     return code
 
 
@@ -70,23 +63,16 @@ def _flushed(code: int) -> int:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output left (`ogw ... | head`): nothing is wrong.
-        _drop(sys.stdout)
-    except OSError as error:
-        failed = _unwritable(error)
-        return code or failed
     except KeyboardInterrupt:
         _drop(sys.stdout)
         return INTERRUPTED
-    return code
-
-
-def _unwritable(error: Exception) -> int:
-    _drop(sys.stdout)
-    why = error.strerror if isinstance(error, OSError) else error
-    print(_("ogw: cannot write the output: {error}").format(error=why), file=sys.stderr)
-    return FAILED
+    if streams.lost is None or isinstance(streams.lost, BrokenPipeError):
+        return code  # the reader of our output may leave (`ogw ... | head`): nothing is wrong
+    told = _("ogw: cannot write the output: {error}")
+    if code == OK:
+        told = _("ogw: what was to be done is done, but the output cannot be written: {error}")
+    print(told.format(error=streams.lost.strerror), file=sys.stderr)
+    return code or UNWRITTEN
 
 
 def _drop(stream: TextIO) -> None:

@@ -100,7 +100,7 @@ def epilog(examples: Sequence[str], codes: Mapping[int, str]) -> str:
         parts += [_("examples:"), *map(_example, examples), ""]
     if codes:
         parts.append(_("exit codes:"))
-        for code, meaning in sorted({WRONG: _("the command line is wrong"), **codes}.items()):
+        for code, meaning in sorted({WRONG: _("the command line or the configuration is wrong"), **codes}.items()):
             parts.append(filled(meaning, f"  {code}  ".ljust(5)))
     return "\n".join(parts).rstrip()
 

@@ -7,16 +7,18 @@ whatever is printed there.
 import io
 import os
 import sys
-from typing import Any
+from typing import Any, Optional
+
+lost: Optional[OSError] = None  # why standard output takes no more; BrokenPipeError where its reader left
 
 # Of what stands in for a closed one: reading finds the end, printing fails as before, errors go nowhere.
 _MODES = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 
 
 def mend() -> None:
-    """Take the places of those that are closed, and let nothing fail because nobody hears what went wrong.
+    """Take the places of those that are closed, and let nothing fail because nobody hears it: what was begun is done.
 
-    Nor because of a character that the locale does not have.
+    Nor because of a character that the locale does not have. `lost` says whether something was not written.
     """
     for number, mode in _MODES.items():
         if not _is_open(number):
@@ -27,12 +29,12 @@ def mend() -> None:
             os.set_inheritable(number, True)
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)))
-    if sys.stdout is None:
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+    if sys.stdout is sys.__stdout__:  # a test's own is left alone
+        sys.stdout = _remembering(sys.stdout)
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)  # a terminal of few characters must not end the command
-    if sys.stderr is sys.__stderr__:  # a test's own is left alone
+    if sys.stderr is sys.__stderr__:
         encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
         raw = io.BufferedWriter(_Forgiving(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True)
@@ -44,6 +46,29 @@ def _is_open(number: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _remembering(stream: Any) -> io.TextIOWrapper:
+    """A standard output like this one, which may be None."""
+    raw = _Remembering(1, "w", closefd=False)
+    if not isinstance(stream, io.TextIOWrapper):
+        return io.TextIOWrapper(io.BufferedWriter(raw))
+    below = raw if stream.write_through else io.BufferedWriter(raw)
+    by_lines, at_once = stream.line_buffering, stream.write_through
+    return io.TextIOWrapper(below, stream.encoding, line_buffering=by_lines, write_through=at_once)
+
+
+class _Remembering(io.FileIO):
+    """What cannot be written is lost, and so is all that comes behind it."""
+
+    def write(self, data: Any, /) -> int:
+        global lost
+        if lost is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                lost = error
+        return len(data)
 
 
 class _Forgiving(io.FileIO):

@@ -58,7 +58,10 @@ EVENTS = {
         N_("make sure that you know who changed it"),
     ),
     110: Advice(
-        N_("The gateway was told to stop: it takes no new tunnels, and the open ones have `drain-timeout` to finish."),
+        N_(
+            "The gateway was told to stop: after `drain-delay` it takes no new tunnels, and the open ones have "
+            "`drain-timeout` to finish."
+        ),
         N_("nothing; if tunnels are cut at the end, raise `drain-timeout`"),
     ),
     111: Advice(

@@ -78,6 +78,7 @@ LOG_TROUBLE = _cell("log trouble")  # a gauge: a cause, of what its log has now;
 # Of the supervisor, in the last row: the state of the whole gateway.
 STARTED = Moment("started")  # when all workers were ready for the first time
 DRAINING = _cell("draining")
+SERVES_UNTIL = _cell("serves until")  # it does although it drains (drain-delay): ms, monotonic clock; 0 if not
 READY_WORKERS = _cell("ready workers")
 SILENT_WORKERS = _cell("silent workers")  # that do not answer, or are not replaced yet
 ALIVE = _cell("alive")  # seconds of the monotonic clock: the supervisor's last sign of life

@@ -16,6 +16,7 @@ from typing import Literal, NotRequired, Optional, TypedDict
 PROTOCOL = 1
 PROTOCOLS = (1,)
 PROTOCOL_HEADER = "Ogw-Protocol"  # of each answer there
+CONFIG_HEADER = "Ogw-Config"  # the same: the path of the INI file that the gateway reads, percent-encoded
 ABSENT_HEADER = "Ogw-Absent"  # of /readyz's, where there are: listen_absent of /status, separated by commas
 
 # How the gateway fares. partly: a worker does not answer, and its share of the clients waits.
@@ -271,6 +272,7 @@ class Status(WorkersPart):
     version          of the gateway
     machine          the name of its machine, or of its container
     state            whether it serves
+    serves_on        while it drains: seconds for which whoever comes is still served (drain-delay); else 0
     taken_out        when `ogw ready --off` took it out: it serves, but readiness says no; None where it did not
     started          when it was first ready; None before that
     uptime           seconds since; 0 before that
@@ -301,6 +303,7 @@ class Status(WorkersPart):
     version: str
     machine: NotRequired[str]
     state: State
+    serves_on: NotRequired[float]
     taken_out: NotRequired[Optional[str]]
     started: Optional[str]
     uptime: float

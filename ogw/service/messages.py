@@ -66,7 +66,7 @@ class ReloadNow(NamedTuple):
 
 
 class DrainNow(NamedTuple):
-    """Drain the gateway, as SIGTERM does; answered at once: {}"""
+    """Drain the gateway, as SIGTERM does; answered at once: {"serves_on"}, as in /status"""
 
 
 class TakeOut(NamedTuple):

@@ -108,7 +108,8 @@ BUFFERS = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unb
 def test_output_that_cannot_be_written_is_said_and_is_no_success(unbuffered):
     with open("/dev/full", "w") as full:
         done = version_to(full, unbuffered)
-    assert (done.returncode, done.stderr) == (1, "ogw: cannot write the output: No space left on device\n")
+    told = "ogw: what was to be done is done, but the output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (74, told)
 
 
 @BUFFERS

@@ -9,12 +9,13 @@ import subprocess
 import sys
 
 import pytest
-from harness.commands import ROOT, clean
-from harness.gateway import address
+from harness.commands import ROOT, clean, ogw
+from harness.gateway import Gateway, address
 from harness.waiting import until
 
 ALLOW = ("--allowed-host", "www.example.com", "--admin-address", "", "--workers", "1")
 OGW = [sys.executable, "-m", "ogw"]
+DONE = "ogw: what was to be done is done, but the output cannot be written: "
 SUBSETS = [closed for size in (1, 2, 3) for closed in itertools.combinations((0, 1, 2), size)]
 
 
@@ -80,8 +81,53 @@ def test_a_mistake_is_one_too_where_only_the_exit_code_can_tell():
 
 def test_a_command_whose_output_is_closed_says_that_it_could_not_write():
     code, _out, err = ended(["version"], ">&-")
-    assert (code, err) == (1, "ogw: cannot write the output: Bad file descriptor\n")
-    assert ended(["version"], ">&- 2>&-") == (1, "", "")
+    assert (code, err) == (74, f"{DONE}Bad file descriptor\n")
+    assert ended(["version"], ">&- 2>&-") == (74, "", "")
+
+
+@pytest.mark.parametrize("redirected", [">/dev/full", ">&-"])
+def test_what_was_asked_for_is_done_although_the_output_cannot_be_written(tmp_path, redirected):
+    file = tmp_path / "ogw.ini"
+    file.write_text("[ogw]\n")
+    hosts = [f"{number}.{'long' * 10}.example" for number in range(400)]  # more than fits into a buffer
+    with Gateway("--config", str(file)) as gateway:
+        named = ["--config", file, "--run-dir", gateway.run_dir]
+        code, _out, err = ended(["allowed-host", "add", *hosts, "--reload", *named], redirected)
+        assert code == 74 and err.splitlines()[-1].startswith(DONE), err
+        assert hosts[-1] in file.read_text() and gateway.wait_for(event=109)
+        code, _out, err = ended(["reload", *named], redirected)
+        assert code == 74 and err.startswith(DONE), err
+        file.write_text("[ogww]\n")
+        code, _out, err = ended(["reload", *named], redirected)
+        assert code == 1 and "the section [ogww] is unknown" in err
+
+
+def test_a_reader_that_left_hides_no_reload_that_was_refused(tmp_path):
+    file = tmp_path / "ogw.ini"
+    file.write_text("[ogw]\n")
+    hosts = [f"{number}.{'long' * 10}.example" for number in range(400)]
+    with Gateway("--config", str(file)) as gateway:
+        file.write_text("[ogw]\nno-such = setting\n")
+        words = ["allowed-host", "add", *hosts, "--reload", "--config", file, "--run-dir", gateway.run_dir]
+        read, write = os.pipe()
+        os.close(read)
+        with open(write, "w") as pipe:
+            done = ogw(*words, stdout=pipe)
+    assert done.returncode == 1 and "nothing was reloaded" in done.stderr
+    assert hosts[-1] in file.read_text()
+
+
+@pytest.mark.parametrize("redirected", [">/dev/full", "| true"])
+def test_what_is_shown_on_and_on_ends_where_nobody_sees_it(redirected):
+    with Gateway(*ALLOW[:2]) as gateway:
+        words = ["top", "--interval", "0.1", "--run-dir", gateway.run_dir]
+        if redirected == "| true":
+            read, write = os.pipe()
+            os.close(read)
+            with open(write, "w") as pipe:
+                assert ogw(*words, stdout=pipe).returncode == 0
+        else:
+            assert ended(words, redirected)[0] == 74
 
 
 def test_errors_do_not_go_to_standard_output_where_standard_error_is_closed():

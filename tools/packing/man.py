@@ -16,7 +16,7 @@ from gettext import gettext as _
 from ogw import __version__
 from ogw.cli.commands import COMMANDS, Command
 from ogw.cli.completion import parser_for
-from ogw.cli.exits import FAILED, INTERRUPTED, NO_GATEWAY, OK, OWN_ERROR, WRONG
+from ogw.cli.exits import FAILED, INTERRUPTED, NO_GATEWAY, OK, OWN_ERROR, UNWRITTEN, WRONG
 from ogw.cli.parser import Parser
 from ogw.cli.usage import usage
 from ogw.settings.settings import SETTINGS
@@ -37,6 +37,7 @@ CODES = {
     WRONG: _("the command line or the configuration is wrong"),
     NO_GATEWAY: _("no gateway was found, it may not be asked, or it does not answer"),
     OWN_ERROR: _("an error of ogw itself"),
+    UNWRITTEN: _("done, but the output could not be written"),
     INTERRUPTED: _("Ctrl-C"),
 }
 

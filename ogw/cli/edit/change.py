@@ -12,8 +12,9 @@ from typing import Any, Optional
 from urllib.parse import urlencode
 
 from ogw.cli.edit.others import told_of_others
-from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK, UNWRITTEN, Failed, Wrong
 from ogw.cli.live.gateway import SECONDS, Gateway, file_of, flags_of, gateway_of
+from ogw.cli.live.named_file import ReadsAnother
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
 from ogw.cli.screen import clean
@@ -47,8 +48,11 @@ def codes() -> dict[int, str]:
     told = _("the file was changed, but there is no gateway to --reload: {what}")
     return {
         OK: _("done, or there was nothing to do"),
-        FAILED: _("not done: the message says why, and the file is as it was"),
+        FAILED: _(
+            "not done: the message says why, and the file is as it was; or it was changed, and the --reload was refused"
+        ),
         NO_GATEWAY: told.format(what=_(NO_GATEWAY_MEANS)),
+        UNWRITTEN: _("done, but the output could not be written"),
     }
 
 
@@ -134,16 +138,16 @@ def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[s
     try:
         answer = _answer(gateway_of(asked), outcome, asked.reload)
     except NoGateway as trouble:
-        sentences += _without_gateway(outcome, asked.reload, str(trouble))
+        sentences += _without_gateway(outcome, asked.reload, trouble)
         return NO_GATEWAY if asked.reload else OK, None
     sentences += _beaten(answer["beaten"], outcome)
-    strange = _reads_another(answer["reads"], outcome.path, asked.reload)
+    strange = _reads_another(answer["reads"], outcome.path)
     reload: Optional[Reloaded] = clean(answer["reload"])
     if reload is None:
-        sentences += [_how(outcome, flags_of(asked)), *strange]
+        sentences += [_later(outcome), *strange] if strange else [_how(outcome, flags_of(asked))]
         return OK, None
     sentences += strange
-    return FAILED if strange or reload["mistakes"] else OK, reload
+    return NO_GATEWAY if strange else FAILED if reload["mistakes"] else OK, reload
 
 
 def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:
@@ -153,19 +157,23 @@ def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:
     return gateway.ask(f"/changed?{query}", Changed, "POST", RELOAD_SECONDS if reload else SECONDS, body)
 
 
-def _without_gateway(outcome: Outcome, reload: bool, trouble: str) -> list[str]:
+def _without_gateway(outcome: Outcome, reload: bool, trouble: NoGateway) -> list[str]:
     """What there is to say; a change is logged."""
     told = []
     if outcome.changed and not _log(outcome):
         told.append(_("no log has a line of this change: no gateway runs, and there is neither a log-file nor a "
                       "log of the system"))  # fmt: skip
     start = [_("the service is not running; start it with: systemctl start ogw")] if _waits(outcome) else []
-    if not reload:
+    if not reload and not isinstance(trouble, ReadsAnother):
         how = _("{path} was changed; no running gateway was found: the change takes effect when one starts")
         return [*told, how.format(path=outcome.path), *start]
     if outcome.changed:
-        told.append(_("{path} was changed; the change takes effect when a gateway starts").format(path=outcome.path))
-    return [*told, trouble, *start]
+        told.append(_later(outcome))
+    return [*told, str(trouble), *start]
+
+
+def _later(outcome: Outcome) -> str:
+    return _("{path} was changed; the change takes effect when a gateway starts").format(path=outcome.path)
 
 
 def _waits(outcome: Outcome) -> bool:
@@ -210,13 +218,13 @@ def _beaten(by: Mapping[str, str], outcome: Outcome) -> list[str]:
     return [told.format(source=by[name]) for name in outcome.names if name in by]
 
 
-def _reads_another(reads: Optional[str], path: str, reloaded: bool) -> list[str]:
-    """A sentence where the running gateway takes its settings from another file, or, after a reload, from none."""
+def _reads_another(reads: Optional[str], path: str) -> list[str]:
+    """A sentence where the running gateway takes its settings from another file, or from none."""
     if reads is None:
         told = _(
             "the running gateway does not read {path}; it was started without this file, or is not allowed to read it"
         )
-        return [told.format(path=path)] if reloaded and _says_something(path) else []
+        return [told.format(path=path)] if _says_something(path) else []
     if os.path.realpath(reads) == path:
         return []
     told = _("the running gateway reads {other}, and not {path}; name that file: {flag}")

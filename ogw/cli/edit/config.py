@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ogw.cli.edit.change import add_config, add_flags, codes, make
-from ogw.cli.exits import FAILED, OK, Failed, Wrong
+from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
@@ -102,7 +102,11 @@ def _unset_parser() -> Parser:
         "config unset",
         _("Take a setting out of the INI file, so that its default holds."),
         examples=["ogw config unset idle-timeout --reload"],
-        codes=codes(),
+        codes={
+            **codes(),
+            OK: _("done"),
+            FAILED: _("the file did not set it, nothing could be changed, or the --reload was refused"),
+        },
     )
     offer(made.add_argument("name"), SETTINGS)
     add_flags(made)
@@ -120,6 +124,7 @@ def _add_parser() -> Parser:
         "config add",
         _("Add values to a list of the INI file."),
         ["ogw config add allowed-client 10.1.0.0/16 --reload"],
+        codes(),
     )
     made.set_defaults(do=_add)
     return made
@@ -135,6 +140,7 @@ def _remove_parser() -> Parser:
         "config remove",
         _("Remove values from a list of the INI file."),
         ["ogw config remove allowed-client 10.1.0.0/16 --reload"],
+        codes_of_remove(),
     )
     made.set_defaults(do=_remove)
     return made
@@ -145,8 +151,14 @@ def _remove(asked: argparse.Namespace) -> int:
     return remove_all(asked, setting, values_of(setting, asked.value))
 
 
-def _list_parser(words: str, does: str, examples: list[str]) -> Parser:
-    made = parser_of(words, does, examples=examples, codes=codes())
+def codes_of_remove() -> dict[int, str]:
+    """What the exit codes of `remove_all` mean."""
+    told = _("one of the values was not in the list, nothing could be changed, or the --reload was refused")
+    return {**codes(), OK: _("done"), FAILED: told}
+
+
+def _list_parser(words: str, does: str, examples: list[str], codes: dict[int, str]) -> Parser:
+    made = parser_of(words, does, examples=examples, codes=codes)
     offer(made.add_argument("name"), [name for name, setting in SETTINGS.items() if setting.listed])
     made.add_argument("value", nargs="+")
     add_flags(made)
@@ -244,18 +256,18 @@ def setting_or_fail(name: str) -> Setting:
 
 
 def text_of(path: str) -> IniText:
-    """The file as it is; one that is not there is empty. Raises Failed."""
+    """The file as it is; one that is not there is empty. Raises Wrong: whoever asks it has no answer, not even no."""
     try:
         text = IniText(read_ini(path).decode())
         if text.is_foreign:
-            raise Failed(_("{path}: this is no INI file of ogw, since it has no line [ogw]").format(path=path))
+            raise Wrong(_("{path}: this is no INI file of ogw, since it has no line [ogw]").format(path=path))
         return text
     except FileNotFoundError:
         return IniText()
     except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
+        raise Wrong(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Failed(_("{path}: not a text file in UTF-8").format(path=path)) from None
+        raise Wrong(_("{path}: not a text file in UTF-8").format(path=path)) from None
 
 
 def _do(*_done: bool) -> None:

@@ -5,8 +5,8 @@ import json
 
 from ogw.cli.configuration import load_or_tell
 from ogw.cli.edit.change import add_config, add_flags, codes, make
-from ogw.cli.edit.config import remove_all, text_of, until, values_of
-from ogw.cli.exits import FAILED, OK, WRONG, Wrong
+from ogw.cli.edit.config import codes_of_remove, remove_all, text_of, until, values_of
+from ogw.cli.exits import OK, WRONG, Wrong
 from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, VerbParser, branches, parser_of
 from ogw.cli.screen import clean
@@ -112,7 +112,7 @@ def _remove_parser(setting: Setting) -> Parser:
         f"{setting.name} remove",
         _("Remove from the list {name} of the INI file.").format(name=setting.name),
         examples=[f"ogw {setting.name} remove {plain} --reload"],
-        codes={**codes(), FAILED: _("one of the values was not in the list, or nothing could be changed")},
+        codes=codes_of_remove(),
         kind=VerbParser,
     )
     offer(made.add_argument("value", nargs="+", metavar=setting.placeholder), setting)

@@ -182,7 +182,11 @@ def _clear_parser() -> Parser:
         "relay-proxy clear",
         _("Dial targets directly: take the relay proxies and their credentials out of the INI file."),
         examples=["ogw relay-proxy clear --reload"],
-        codes={**codes(), FAILED: _("there was no relay proxy, or nothing could be changed")},
+        codes={
+            **codes(),
+            OK: _("done"),
+            FAILED: _("there was no relay proxy, nothing could be changed, or the --reload was refused"),
+        },
     )
     add_flags(made)
     made.set_defaults(do=_clear)

@@ -7,16 +7,17 @@ import argparse
 import http.client
 import json
 import os
-from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from ogw import __version__
 from ogw.cli.exits import Wrong
-from ogw.cli.live.sockets import NoGateway, connect, left_without, named_folder, not_understood
+from ogw.cli.live.meant import meant_by
+from ogw.cli.live.named_file import require_meant
+from ogw.cli.live.sockets import Meant, NoGateway, connect, left_without, not_understood
 from ogw.language.messages import gettext as _
-from ogw.report.status import PROTOCOL, PROTOCOL_HEADER, PROTOCOLS, Status
+from ogw.report.status import CONFIG_HEADER, PROTOCOL, PROTOCOL_HEADER, PROTOCOLS, Status
 from ogw.settings import named
-from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file
+from ogw.settings.ini.source import Unreadable, asked_file
 from ogw.settings.usual import DEFAULT_FILE
 
 SECONDS = 10.0  # for an answer
@@ -34,7 +35,7 @@ class _Answer(NamedTuple):
 
 def gateway_of(asked: argparse.Namespace) -> "Gateway":
     """The running gateway that is meant: by --run-dir, OGW_RUN_DIR, or the run-dir of its file. Raises Wrong."""
-    return Gateway(asked.run_dir, {**os.environ, VARIABLE: file_of(asked)})
+    return Gateway(meant_by(asked.config, asked.run_dir))
 
 
 def flags_of(asked: argparse.Namespace) -> str:
@@ -51,14 +52,14 @@ def file_of(asked: argparse.Namespace) -> str:
 
 
 class Gateway:
-    """The one that is meant by --run-dir, "" for the first that is found where gateways are.
+    """The one that is meant.
 
-    Each `ask` looks for it anew, so that a gateway that was restarted is asked, too.
+    Each `ask` looks for it anew, so that a gateway that was restarted is asked, too. Where the file that was named
+    leaves open which one that is, it raises Wrong, too.
     """
 
-    def __init__(self, folder: str = "", environment: Mapping[str, str] = os.environ) -> None:
-        self._environment = environment
-        self._named = named_folder(folder, environment)
+    def __init__(self, meant: Meant) -> None:
+        self._meant = meant
 
     def ask(
         self,
@@ -106,13 +107,14 @@ class Gateway:
         return self._fetch(path, "GET", seconds).body.decode("utf-8", "replace")
 
     def _fetch(self, path: str, method: str, seconds: float, body: Optional[bytes] = None) -> _Answer:
-        """Raises NoGateway."""
-        place, sock = connect(self._named, self._environment, seconds)
+        """Raises NoGateway or Wrong."""
+        place, sock = connect(self._meant, os.environ, seconds)
         connection = http.client.HTTPConnection("localhost", timeout=seconds)
-        connection.sock = sock
+        connection.sock, connection.auto_open = sock, 0
         try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
+            if self._meant.file and method != "GET":  # before it does what it should not have done
+                self._require_meant(place, connection, "GET", "/healthz").read()
+            answer = self._require_meant(place, connection, method, path, body)
             number = answer.getheader(PROTOCOL_HEADER, "1")
             return _Answer(place, answer.status, answer.read(), int(number) if number.isdecimal() else 0)
         except TimeoutError:
@@ -122,6 +124,15 @@ class Gateway:
             raise left_without(place, ascii(str(error) or type(error).__name__)[1:-1]) from None
         finally:
             connection.close()
+
+    def _require_meant(
+        self, place: str, connection: http.client.HTTPConnection, method: str, path: str, body: Optional[bytes] = None
+    ) -> http.client.HTTPResponse:
+        """Its answer. Raises NoGateway or Wrong, and what http.client does."""
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        require_meant(self._meant, place, answer.getheader(CONFIG_HEADER))
+        return answer
 
 
 def _has(value: Any, shape: Any) -> bool:

@@ -4,9 +4,10 @@ import argparse
 import json
 import sys
 
-from ogw.cli.exits import FAILED, NO_GATEWAY, OK
+from ogw.cli.exits import FAILED, NO_GATEWAY, OK, UNWRITTEN
 from ogw.cli.live.gateway import Gateway, flags_of, gateway_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
+from ogw.cli.live.status import headline
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
 from ogw.language.conventions import count
@@ -39,6 +40,7 @@ def _reload_parser() -> Parser:
             OK: _("reloaded"),
             FAILED: _("the reload was refused, or has not ended yet; every mistake is told"),
             NO_GATEWAY: _(NO_GATEWAY_MEANS),
+            UNWRITTEN: _("done, but the output could not be written"),
         },
     )
     add_gateway(made)
@@ -86,8 +88,9 @@ def _drain_parser() -> Parser:
     made = parser_of(
         "drain",
         _(
-            "Let the gateway stop, as SIGTERM does: it takes no new tunnels, gives the open ones drain-timeout to "
-            "finish, and ends. Under systemd use `systemctl stop ogw`, which does the same and starts no new one."
+            "Let the gateway stop, as SIGTERM does: readiness says no, and it serves on for drain-delay; then it takes "
+            "no new tunnels, gives the open ones drain-timeout to finish, and ends. Under systemd use `systemctl stop "
+            "ogw`, which does the same and starts no new one."
         ),
         examples=["ogw drain", "ogw drain --now"],
         codes={OK: _("the gateway drains"), NO_GATEWAY: _(NO_GATEWAY_MEANS)},
@@ -104,9 +107,10 @@ def _drain(asked: argparse.Namespace) -> int:
     status = gateway.status()
     number = status["counters"]["tunnels"]
     drains = status["state"] == "draining"
+    serves_on = 0.0
     # To a gateway that drains the same order means: end now. Nobody should say that by asking twice.
     if not drains:
-        gateway.value("/drain", "POST")
+        serves_on = gateway.value("/drain", "POST").get("serves_on", 0.0)
     if asked.now:
         gateway.value("/drain", "POST")
         told = ngettext("the gateway ends now; it had {number} tunnel open",
@@ -121,4 +125,7 @@ def _drain(asked: argparse.Namespace) -> int:
         told = ngettext("the gateway drains, with {number} tunnel open",
                         "the gateway drains, with {number} tunnels open", number)  # fmt: skip
     print(told.format(number=count(number), flags=flags_of(asked)))
+    if serves_on and not asked.now:
+        status["state"], status["serves_on"] = "draining", serves_on
+        print(headline(clean(status)))
     return OK

@@ -9,27 +9,28 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Wrong
+from ogw.cli.live.meant import meant_by
 from ogw.cli.live.sockets import (
     NO_GATEWAY_MEANS,
     add_gateway,
     connect,
     left_without,
-    named_folder,
     not_understood,
     nowhere,
 )
 from ogw.cli.parser import Parser, parser_of
 from ogw.language.messages import gettext as _
-from ogw.report.status import ABSENT_HEADER
+from ogw.report.status import ABSENT_HEADER, CONFIG_HEADER
 
 SECONDS = 2.0  # for the whole answer: whoever checks health every second waits for no gateway that hangs
 LARGEST = 1 << 14  # bytes of an answer
 QUESTION = b"GET /readyz HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r].*?\r\n\r\n", re.DOTALL)
+_CONFIG = re.compile(rb"\r\n%s:[ \t]*([^\r\n]*)\r\n" % CONFIG_HEADER.encode(), re.IGNORECASE)
 _ABSENT = re.compile(rb"\r\n%s:[ \t]*([^\r\n]*)\r\n" % ABSENT_HEADER.encode(), re.IGNORECASE)
 
 
@@ -101,11 +102,11 @@ def _told(answer: _Answer) -> str:
 
 def _asked(asked: argparse.Namespace) -> _Answer:
     """Raises TimeoutError, NoGateway or Wrong."""
-    environment = _environment(asked)
-    folder = named_folder(asked.run_dir, environment)
+    meant = meant_by(asked.config, asked.run_dir)
     encrypted: list[str] = []
     # One whose run-dir was named has a socket there.
-    place, sock = connect(folder, environment, SECONDS, nowhere if folder else lambda: _addresses(asked, encrypted))
+    also = nowhere if meant.folder else lambda: _addresses(asked, encrypted)
+    place, sock = connect(meant, os.environ, SECONDS, also)
     try:
         with sock if place not in encrypted else _in_tls(sock) as sock:
             sock.sendall(QUESTION)
@@ -114,16 +115,13 @@ def _asked(asked: argparse.Namespace) -> _Answer:
         raise
     except OSError as error:
         raise left_without(place, ascii(str(error))[1:-1]) from None
-    return _understood(place, said)
+    answer = _understood(place, said)
+    if meant.file and place[0] == "/":  # over TCP it was asked where the file that was named says
+        from ogw.cli.live.named_file import require_meant
 
-
-def _environment(asked: argparse.Namespace) -> Mapping[str, str]:
-    """With the INI file that is meant, where it matters. Raises Wrong."""
-    if asked.run_dir or (asked.config is None and "OGW_CONFIG" not in os.environ):
-        return os.environ
-    from ogw.cli.live.gateway import file_of
-
-    return {**os.environ, "OGW_CONFIG": file_of(asked)}
+        told = _CONFIG.search(said.partition(b"\r\n\r\n")[0] + b"\r\n")
+        require_meant(meant, place, told[1].decode("ascii", "replace") if told else None)
+    return answer
 
 
 def _addresses(asked: argparse.Namespace, encrypted: list[str]) -> Iterable[tuple[str, int]]:

@@ -8,12 +8,12 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
-from ogw.cli.exits import NO_GATEWAY, Failed
+from ogw.cli.exits import NO_GATEWAY, Failed, Wrong
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
 from ogw.settings import run_dir
-from ogw.settings.ini.glance import glance
 from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.place import place as place_text
 
@@ -29,6 +29,20 @@ class NoGateway(Failed):
 
 class NotRunning(NoGateway):
     """The same where nobody listens: whatever is changed in files no gateway has to be told."""
+
+
+class Meant(NamedTuple):
+    """What is known of a gateway before it is asked.
+
+    folder   its run-dir; "" for the first of the usual ones that has a socket
+    file     the INI file that was named, which says nothing of a run-dir: a gateway that says that it reads another
+             one is not meant; "" where any is
+    mistake  why it is not known what that file says, and what to do: only a gateway that says that it reads it is meant
+    """
+
+    folder: str
+    file: str = ""
+    mistake: str = ""
 
 
 def nowhere() -> Iterable[tuple[str, int]]:
@@ -48,24 +62,16 @@ def add_run_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="FOLDER", default="", help=told)
 
 
-def named_folder(folder: str, environment: Mapping[str, str]) -> str:
-    """The run-dir that a flag, OGW_RUN_DIR or the INI file names, in this order; "" for none."""
-    return (
-        folder or environment.get("OGW_RUN_DIR", "") or glance(environment.get("OGW_CONFIG") or DEFAULT_FILE, "run-dir")
-    )
-
-
 def connect(
-    folder: str, environment: Mapping[str, str], seconds: float, also: Addresses = nowhere
+    meant: Meant, environment: Mapping[str, str], seconds: float, also: Addresses = nowhere
 ) -> tuple[str, socket.socket]:
-    """A connection to the gateway, and to which place. Raises NoGateway, or NotRunning where nobody listens.
+    """A connection to the gateway, and to which place. Raises NoGateway, or NotRunning where nobody listens; and Wrong.
 
-    folder   its run-dir; "" for the first of the usual ones that has a socket
     seconds  for all of these folders, and for all of those addresses
     also     where else to ask
     """
     until = time.monotonic() + seconds
-    folders = [folder] if folder else run_dir.default_run_dirs(environment)
+    folders = [meant.folder] if meant.folder else run_dir.default_run_dirs(environment)
     looked: list[str] = []
     found = False  # something that may be one
     for place in (os.path.join(one, run_dir.SOCKET) for one in folders):
@@ -93,6 +99,8 @@ def connect(
             return place, socket.create_connection(address, _left(until))
         except OSError as error:
             looked.append(f"{place}: {error.strerror or error}")
+    if meant.mistake:
+        raise Wrong(meant.mistake)
     told = _(
         "no gateway to ask:\n{looked}\n"
         "Is it running? If it has another run-dir, name it: --run-dir FOLDER, or OGW_RUN_DIR"

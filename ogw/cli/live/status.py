@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import time
 from datetime import datetime
 
@@ -89,6 +90,9 @@ def headline(status: Status) -> Text:
         "starting": (_("{gateway} is starting: no worker is ready yet"), WARN),
         "partly": (_("{gateway} serves in part: a worker does not answer, and its share of the clients waits"), BAD),
     }
+    if serves_on := status.get("serves_on"):
+        told = _("{gateway} is draining: it takes new tunnels for {duration} more, and readiness says no (drain-delay)")
+        said["draining"] = told.replace("{duration}", duration(math.ceil(serves_on))), WARN
     told, style = said.get(status["state"], (f"{{gateway}} {status['state']}", BAD))
     name = name_of(status)
     before, _name, behind = told.partition("{gateway}")

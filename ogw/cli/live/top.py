@@ -15,6 +15,7 @@ from typing import Any, Optional
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from ogw.cli import streams
 from ogw.cli.exits import INTERRUPTED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import Gateway, gateway_of
 from ogw.cli.live.rates import COUNTERS, Rates, Sample, rates, was_restarted
@@ -108,7 +109,7 @@ def _frames(watch: Watch, console: Console, interval: float, most: Optional[int]
             watch.look()
         print(("\n" if drawn else "") + plain(watch.screen(width, None), width=width), end="", flush=True)
         drawn += 1
-        if drawn == most:
+        if drawn == most or streams.lost is not None:
             return
 
 
@@ -127,7 +128,7 @@ def _live(watch: Watch, console: Console, interval: float, most: Optional[int]) 
             live.start(refresh=True)
         while True:
             drawn += 1
-            if drawn == most:
+            if drawn == most or streams.lost is not None:
                 return
             until = time.monotonic() + interval
             while (left := until - time.monotonic()) > 0:

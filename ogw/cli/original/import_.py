@@ -30,7 +30,9 @@ def parser() -> Parser:
         codes={
             **codes(),
             OK: _("every line was understood and done"),
-            FAILED: _("a line was not, and nothing was changed; the message says where and why"),
+            FAILED: _(
+                "a line was not, and nothing was changed; the message says where and why; or the --reload was refused"
+            ),
         },
     )
     made.add_argument("file", metavar="FILE", help=_("the script; - is standard input"))

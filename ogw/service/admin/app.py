@@ -5,18 +5,19 @@ open the unix socket may see everything. What changes anything is a POST, and on
 health and readiness: it is for those who must not see more.
 """
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from ogw.language.accepted import accepted
 from ogw.language.known import ENGLISH, LANGUAGES
 from ogw.language.messages import speaking
 from ogw.report.recent import TUNNEL_ID
-from ogw.report.status import ABSENT_HEADER, PROTOCOL, PROTOCOL_HEADER
+from ogw.report.status import ABSENT_HEADER, CONFIG_HEADER, PROTOCOL, PROTOCOL_HEADER
 from ogw.service.admin.orders import Orders
 from ogw.service.admin.page import NONE_OPEN, rendered
 from ogw.service.admin.response import HTML, Response, json_of, text_of
@@ -57,7 +58,8 @@ class App:
         self._views = views
         self._orders = orders = Orders(views, supervisor)
         self._is_local = is_local
-        self._headers = [(PROTOCOL_HEADER, str(PROTOCOL))] if is_local else []
+        told = [(PROTOCOL_HEADER, str(PROTOCOL)), (CONFIG_HEADER, quote(os.fsencode(views.file)))]
+        self._headers = told if is_local else []
         self._shows = is_local or page
         self._names = names
         self._usual = usual

@@ -100,7 +100,11 @@ class Exposition:
             "When it was taken out by ogw ready --off; 0 where it is not.",
             metrics.TAKEN_OUT.unix(cells),
         )
-        yield _gauge("ogw_draining", "1 while the gateway takes no new tunnels.", cells[metrics.DRAINING])
+        yield _gauge(
+            "ogw_draining",
+            "1 once the gateway was told to stop, drain-delay included.",
+            cells[metrics.DRAINING],
+        )
         yield _gauge("ogw_tunnels_active", "Open client connections.", counted["tunnels"])
         yield _gauge("ogw_tunnels_max", "How many there may be.", cells[metrics.MOST_TUNNELS])
         yield _gauge("ogw_clients_connected", "Distinct client addresses with a tunnel.", counted["clients"])

@@ -89,7 +89,7 @@ class Orders:
         reloaded = self._reloaded() if reload else None
         try:
             settings = self._views.config()["settings"]
-            reads, beaten = file_read(settings, file), beaten_in(settings)
+            reads, beaten = file_read(settings, file, self._views.file), beaten_in(settings)
         except OSError:  # the supervisor is busy: what was done was done, and nothing is said against the file
             reads, beaten = file, {}
         answer: Changed = {"reads": reads, "beaten": beaten, "reload": reloaded}

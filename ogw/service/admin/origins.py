@@ -6,18 +6,24 @@ from typing import Optional
 
 from ogw.service.admin.shapes import GivenValue
 from ogw.settings.settings import SETTINGS
+from ogw.settings.usual import DEFAULT_FILE
 
 Settings = Mapping[str, Sequence[GivenValue]]  # by name, as /config shows them
 
 
-def file_read(settings: Settings, named: str) -> Optional[str]:
+def file_read(settings: Settings, named: str, own: str = "") -> Optional[str]:
     """The INI file that says any of it: the one that is named where it is that, else another; None for none.
 
     named  its real path: absolute, without symbolic links
+    own    the path of the one that it reads, although that may say nothing; "" where that is not known
     """
+    if own and os.path.realpath(own) == named:
+        return named
     sources = [given["source"].rpartition(":") for values in settings.values() for given in values]
     files = {os.path.abspath(file) for file, _colon, line in sources if line.isdigit() and not file.startswith("--")}
-    return named if named in map(os.path.realpath, files) else min(files, default=None)
+    if named in map(os.path.realpath, files):
+        return named
+    return min(files, default=own if own not in ("", DEFAULT_FILE) else None)
 
 
 def beaten_in(settings: Settings) -> dict[str, str]:

@@ -33,6 +33,12 @@ def state_of(cells: Any) -> State:
     return STATES[_not_serving(cells)]
 
 
+def serves_on(cells: Any) -> float:
+    """Seconds for which whoever comes is served although it drains (drain-delay); 0 where it takes nobody any more."""
+    until = cells[metrics.SERVES_UNTIL] if cells[metrics.DRAINING] else 0
+    return max(0.0, round(until / 1000 - time.monotonic(), 1)) if until else 0.0
+
+
 def _not_serving(cells: Any) -> str:
     """Why not all clients are served; "" where they are."""
     if cells[metrics.DRAINING]:

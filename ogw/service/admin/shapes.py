@@ -176,8 +176,8 @@ class Upgraded(TypedDict):
 class Changed(TypedDict):
     """POST /changed?file=&reload=: what the running gateway makes of a changed INI file.
 
-    reads   the INI file that it has settings from, after the reload: the one that was named where it is that, else
-            another; None where it has none
+    reads   the INI file that it reads: the one that was named where it is that, also if that says nothing, else
+            another; None where it has settings from none
     beaten  settings of one value that it has from a flag or a variable, which beats any file, and from which
     reload  how the reload went; None where none was asked for
     """

@@ -56,6 +56,7 @@ from ogw.service.messages import (
 from ogw.settings.elsewhere.source import is_url
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
+from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.place import place
 
 MOST_OPEN = 20  # tunnels of the page, which asks again and again
@@ -76,6 +77,7 @@ class Views:
 
     config  the one of the start, which says where the log is
     listen  host:port of each door of the gateway
+    file    the path of the INI file that it reads at a start and a reload, absolute; it may not be there
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Views:
         self._config = config
         self._guard = guard
         self._flags = flags_of(config, folder_of(config, os.environ))
+        self.file = config.file or DEFAULT_FILE
         self.listen = [place(host, port) for host, port in config.listen]
         self._registry = CollectorRegistry()
         self._registry.register(Exposition(table))
@@ -127,6 +130,7 @@ class Views:
             "version": __version__,
             "machine": socket.gethostname(),
             "state": readyz.state_of(cells),
+            "serves_on": readyz.serves_on(cells),
             "taken_out": timestamp(out) if out else None,
             "started": timestamp(started) if started else None,
             "uptime": round(metrics.STARTED.seconds_ago(cells), 1),

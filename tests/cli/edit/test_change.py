@@ -60,11 +60,11 @@ def test_a_gateway_that_reads_another_file_is_told(file, tmp_path):
     other.write_text("[ogw]\nallowed-host = other.example\n")
     with Gateway("--config", str(other)) as gateway:
         end = file.run("allowed-host", "add", "new.example", "--reload", "--run-dir", gateway.run_dir)
-        assert end.returncode == 1
+        assert end.returncode == 3
         assert f"the running gateway reads {other}, and not {file.path}" in end.stderr
     with Gateway("--allowed-host", "a.example") as gateway:
         end = file.run("allowed-host", "add", "newer.example", "--reload", "--run-dir", gateway.run_dir)
-        assert end.returncode == 1 and f"does not read {file.path}" in end.stderr
+        assert end.returncode == 3 and f"does not read {file.path}" in end.stderr
 
 
 def test_the_answer_as_json(file):

@@ -70,7 +70,7 @@ def test_a_change_a_reload_and_what_comes_of_both_is_one_question(file):
 
 def test_a_reload_without_a_change_tells_of_none(file):
     with Asked(file.folder, ANSWER) as gateway:
-        told = file.told("allowed-host", "add", "www.example.com", "--reload", code=1)
+        told = file.told("allowed-host", "add", "www.example.com", "--reload", code=3)
     assert f"does not read {file.path}" in told
     ((_path, body),) = gateway.questions
     assert body == b""

@@ -298,7 +298,7 @@ def test_a_gateway_that_reads_another_file_is_found_out(file, upstream, tmp_path
         gateway.ask(upstream.target)[0].close()
         gateway.wait_for(event=105)
         done = ogw("suggest", "--config", file, "--run-dir", gateway.run_dir, "--apply", "--yes", "--reload")
-        assert done.returncode == 1 and f"and not {file}" in done.stderr
+        assert done.returncode == 3 and f"and not {file}" in done.stderr
 
 
 def test_logs_of_many_gateways_say_which_saw_what(file, tmp_path):

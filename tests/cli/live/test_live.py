@@ -194,7 +194,7 @@ def test_output_that_nobody_takes_ends_without_a_traceback(gateway, upstream, st
     for words in (("tunnels",), ("status",), ("tunnels", "--json"), ("top", "--count", "3"), ("events",)):
         named = () if words == ("events",) else ("--run-dir", gateway.run_dir)
         done = ogw(*words, *named, stdout=write)
-        assert done.returncode == (0 if stdout == "pipe" else 1), words
+        assert done.returncode == (0 if stdout == "pipe" else 74), words
         assert "Traceback" not in done.stderr and (stdout == "pipe") == (done.stderr == ""), words
     os.close(write)
     sock.close()
@@ -248,6 +248,26 @@ def test_drain_stops_the_gateway_and_a_second_one_cuts_nothing(gateway, upstream
     assert gateway.process.wait(15) == 0
     assert gateway.closed(target=upstream.target)["reason"] == "drained"
     sock.close()
+
+
+def test_while_a_gateway_that_drains_still_serves_nobody_says_that_it_does_not(upstream):
+    with Gateway("--allowed-host", upstream.host, *LOOPBACK, "--drain-delay", "10m") as gateway:
+        assert json.loads(asked(gateway, "status", "--json").stdout)["serves_on"] == 0
+        done = asked(gateway, "drain")
+        assert done.returncode == 0
+        assert "is draining: it takes new tunnels for 10 min 0 s more" in done.stdout.splitlines()[1], done.stdout
+        done = asked(gateway, "status")
+        assert done.returncode == 1 and "new tunnels for " in done.stdout.splitlines()[0]
+        assert 0 < json.loads(asked(gateway, "status", "--json").stdout)["serves_on"] <= 600
+        with gateway.tunnel(upstream.target):
+            assert asked(gateway, "drain", "--now").stdout == "the gateway ends now; it had 1 tunnel open\n"
+        assert gateway.process.wait(60) == 0
+
+
+def test_a_gateway_that_drains_without_a_delay_takes_no_new_tunnels(gateway, upstream):
+    with gateway.tunnel(upstream.target):
+        assert asked(gateway, "drain").stdout.splitlines() == ["the gateway drains, with 1 tunnel open"]
+        assert "it takes no new tunnels" in asked(gateway, "status").stdout.splitlines()[0]
 
 
 def test_drain_now_ends_a_gateway_that_served(gateway, upstream):

@@ -154,7 +154,8 @@ def test_it_starts_quickly_since_it_is_called_every_second(named):
     assert (done.returncode, said) == (0, "ready"), done.stderr
     assert set(modules.split()) <= {
         *("ogw.cli", "ogw.cli.main", "ogw.cli.streams", "ogw.cli.exits", "ogw.cli.commands", "ogw.cli.parser"),
-        *("ogw.cli.live", "ogw.cli.live.ready", "ogw.cli.live.sockets", "ogw.machine", "ogw.machine.files"),
+        *("ogw.cli.live", "ogw.cli.live.ready", "ogw.cli.live.meant", "ogw.cli.live.sockets"),
+        *("ogw.machine", "ogw.machine.files"),
         *("ogw.service", "ogw.service.signals", "ogw.settings", "ogw.settings.run_dir", "ogw.settings.usual"),
         *("ogw.report", "ogw.report.status", "ogw.wire", "ogw.wire.place"),
         *("ogw.cli.spoken", "ogw.cli.argparse_texts", "ogw.settings.ini", "ogw.settings.ini.glance"),
