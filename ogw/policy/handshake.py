@@ -26,7 +26,8 @@ from ogw.policy.rejection import Ending, Reject, Rejection, unreadable
 from ogw.policy.server_name import server_name
 from ogw.policy.side import Side
 from ogw.policy.tls_rules import Mode
-from ogw.wire.connect import Target, quoted
+from ogw.wire.connect import Target
+from ogw.wire.quotation import quoted
 from ogw.wire.records import LARGEST_RECORD, Message
 from ogw.wire.tls import (
     ALERT,
