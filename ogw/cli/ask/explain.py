@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ogw.cli.ask.explanation import Explainer, connect_target
 from ogw.cli.configuration import gateway_parser, load_or_tell
-from ogw.cli.exits import FAILED, OK, WRONG, Failed
+from ogw.cli.exits import FAILED, OK, WRONG, Failed, Wrong
 from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import NoGateway
 from ogw.cli.parser import Parser
@@ -24,6 +24,7 @@ from ogw.policy.names import shown
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
 from ogw.tunnel.loop import Interruptible
+from ogw.wire.host_mistakes import target_mistake
 
 GATEWAY_SECONDS = 1.0  # for the question whether it has the same policy
 INDENT = 14
@@ -67,6 +68,8 @@ def parser() -> Parser:
 
 
 def run(asked: argparse.Namespace) -> int:
+    if mistake := target_mistake(asked.target):
+        raise Wrong(mistake)
     config = load_or_tell(asked.flags)
     if config is None:
         return WRONG

@@ -23,9 +23,10 @@ from ogw.wire.connect import (
     Target,
     parse_host,
     parse_target,
-    quoted,
     read_request,
 )
+from ogw.wire.host_mistakes import target_mistake
+from ogw.wire.quotation import quoted
 from ogw.wire.records import Message, Reader
 from ogw.wire.tls import (
     HANDSHAKE,
@@ -140,6 +141,8 @@ def _server_bytes(data: bytes) -> bytes:
 
 def _target(asked: Optional[str], recorded: Optional[Target], client: Seen) -> Target:
     if asked is not None:
+        if mistake := target_mistake(asked):
+            raise Wrong(f"--target: {mistake}")
         text = asked if asked.rpartition(":")[2].isdigit() and not asked.endswith("]") else f"{asked}:443"
         try:
             return parse_target(text.encode("utf-8", "replace"))

@@ -438,6 +438,8 @@ def test_it_says_so_where_the_running_gateway_has_another_policy(straight):
         (("a.example", "--allowd-host", "x"), "--allowd-host: there is no such flag; did you mean --allowed-host?"),
         (("a.example", "--allowed-host", "*"), "a star needs two labels behind it"),
         (("a.example", "b.example"), "neither a flag"),
+        (("b\u00fccher.example",), "the host is not ASCII; its A-label form is xn--bcher-kva.example"),
+        (("b\u00fccher.example:8443",), "its A-label form is xn--bcher-kva.example"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_told(words, says):
@@ -451,6 +453,20 @@ def test_addresses_are_typed_as_people_type_them():
     assert connect_target("[2001:db8::7]") == b"[2001:db8::7]:443"
     assert connect_target("10.1.2.3") == b"10.1.2.3:443"
     assert client_address("[::ffff:10.1.2.3]") == "10.1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason", "says"),
+    [
+        ("www.example.com:https", "bad-target", 'the port of the target that begins with "www.example.com" is not'),
+        ("fe80::1%eth0", "bad-target", 'the host of the target that begins with "[fe80::1" has a zone'),
+        ("https://b\u00fccher.example/", "bad-request", "the target is not ASCII"),
+        ("\udcff.example", "bad-request", "the target is not ASCII"),
+    ],
+)
+def test_what_is_no_target_is_told_as_the_gateway_would(typed, reason, says, straight):
+    assert straight.assert_same(typed, NEAR) == reason
+    assert says in straight.explainer.explain(connect_target(typed), NEAR)["detail"]
 
 
 def test_ctrl_c_ends_it_while_a_name_is_looked_up(dns):

@@ -116,6 +116,10 @@ def test_bad_input_has_an_answer(data, words):
         (("-",), "the client's bytes are empty"),
         (("-", "--server", "x"), "--server needs --client"),
         ((HANDSHAKES / "java.up", "--target", "a b"), "--target: the host of the target"),
+        (
+            (HANDSHAKES / "java.up", "--target", "b\u00fccher.example"),
+            "--target: the host is not ASCII; its A-label form",
+        ),
         ((HANDSHAKES / "java.up", "--client-address", "x"), "'x' is no IP address"),
         ((HANDSHAKES / "java.up", "--tls-min-version", "2"), "is no version of TLS"),
         ((HANDSHAKES / "java.up", "--tls-min"), "there is no such flag"),
