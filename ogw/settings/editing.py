@@ -45,6 +45,7 @@ class Outcome:
     added, removed  "allowed-host www.example.com"; secrets are hidden
     said            sentences for whoever edits: what was there already, what was not
     asked           host rules that were to be added or removed, done or not: the list, the rule, and whether added
+    whole           names of lists that were to have these values alone, or none
     policies        the policy's hash before and after; "" where the file was or is wrong
     remaining       mistakes that the file had before, and still has
     warnings        what the gateway will warn of, and did not before
@@ -57,6 +58,7 @@ class Outcome:
     removed: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     asked: list[tuple[str, Rule, bool]] = field(default_factory=list)
+    whole: list[str] = field(default_factory=list)
     policies: tuple[str, str] = ("", "")
     remaining: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -255,6 +257,7 @@ class Editor:
         return [entry.text for entry in self.entries(setting)]
 
     def _replaced(self, setting: Setting, before: Iterable[str], after: Iterable[str]) -> None:
+        self._outcome.whole += [setting.name] if setting.listed else []
         for text in before:
             if text not in after or setting.secret:
                 self._note(self._outcome.removed, setting, text)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Optional
 from urllib.parse import urlencode
 
-from ogw.cli.edit.others import told_of_others
+from ogw.cli.edit.others import Own, in_force, told_of_others, told_of_own, warnings_in_force
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, Failed, Wrong
 from ogw.cli.live.gateway import SECONDS, Gateway, file_of, flags_of, gateway_of
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
@@ -101,15 +101,18 @@ def _why_no_start(config: Config) -> list[str]:
 
 def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Say what came of it, and to the running gateway, too, which reloads where that is asked for; the exit code."""
-    code, reload = OK, None
-    sentences = [*outcome.said, *outcome.warnings, *told_of_others(outcome)]
-    sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
+    code, reload, own = OK, None, None
+    of_gateway: list[str] = []
     if not asked.json:
         for sign, texts in (("-", outcome.removed), ("+", outcome.added)):
             for text in texts:
                 print(clean(f"{sign} {text}"))
     if (outcome.changed or asked.reload) and not asked.dry_run:
-        code, reload = _tell_gateway(asked, outcome, sentences)
+        code, reload, own = _tell_gateway(asked, outcome, of_gateway)
+    config = in_force(outcome, own)
+    sentences = [*outcome.said, *warnings_in_force(outcome, own, config), *told_of_others(outcome, own, config)]
+    sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
+    sentences += of_gateway
     if asked.json:
         old, new = outcome.policies
         told = {"file": outcome.path, "changed": outcome.changed, "dry_run": asked.dry_run, "added": outcome.added,
@@ -124,8 +127,11 @@ def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = 
     return code if reload is None else max(code, tell_of_reload(reload))
 
 
-def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[str]) -> tuple[int, Optional[Reloaded]]:
-    """Let the running gateway log the change, and reload: the exit code, and what came of the reload.
+def _tell_gateway(
+    asked: argparse.Namespace, outcome: Outcome, sentences: list[str]
+) -> tuple[int, Optional[Reloaded], Optional[Own]]:
+    """Let the running gateway log the change, and reload: the exit code, what came of the reload, and what it has from
+    flags and variables of its own; None where it does not say that.
 
     `sentences` get what is to be said of it. Where no gateway runs, the change is logged where its lines go.
     """
@@ -135,15 +141,17 @@ def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[s
         answer = _answer(gateway_of(asked), outcome, asked.reload)
     except NoGateway as trouble:
         sentences += _without_gateway(outcome, asked.reload, str(trouble))
-        return NO_GATEWAY if asked.reload else OK, None
+        return NO_GATEWAY if asked.reload else OK, None, None
+    own = answer.get("own")
     sentences += _beaten(answer["beaten"], outcome)
+    sentences += told_of_own(outcome, own or {})
     strange = _reads_another(answer["reads"], outcome.path, asked.reload)
     reload: Optional[Reloaded] = clean(answer["reload"])
     if reload is None:
         sentences += [_how(outcome, flags_of(asked)), *strange]
-        return OK, None
+        return OK, None, own
     sentences += strange
-    return FAILED if strange or reload["mistakes"] else OK, reload
+    return FAILED if strange or reload["mistakes"] else OK, reload, own
 
 
 def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:
