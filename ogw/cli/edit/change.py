@@ -4,8 +4,9 @@ import argparse
 import grp
 import json
 import os
+import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from types import MappingProxyType
 from typing import Any, Optional
@@ -27,12 +28,13 @@ from ogw.report.sinks import Syslog, open_sink
 from ogw.report.writers import Direct
 from ogw.service.admin.shapes import Changed, Reloaded
 from ogw.service.limits import StartError, limits_of, workers_of
-from ogw.settings.editing import Editor, Outcome, WrongValue, edit
+from ogw.settings.editing import Editor, NoEnd, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import read_ini
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.named import flags
+from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
 
@@ -65,6 +67,32 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     """The flag that names the file."""
     told = _("the INI file (default: OGW_CONFIG, or {file})").format(file=DEFAULT_FILE)
     parser.add_argument("--config", metavar="FILE", help=told)
+
+
+def add_replace(parser: argparse.ArgumentParser) -> None:
+    """The flag of commands that `add` to lists of host rules."""
+    about = _("let a rule that is there, and has no end, end when this one does (until=)")
+    parser.add_argument("--replace", action="store_true", help=about)
+
+
+def adding(
+    asked: argparse.Namespace, setting: Setting, values: Sequence[str], command: str
+) -> Callable[[Editor], None]:
+    """The change that adds these values, and says how where only --replace does.
+
+    command  of this command line, up to its values: `allowed-host add`
+    """
+
+    def change(editor: Editor) -> None:
+        for value in values:
+            try:
+                editor.add(setting, value, asked.replace)
+            except NoEnd as there:
+                rules = " ".join(shlex.quote(one.strip()) for one in values)
+                more = flags_of(asked) + (" --reload" if asked.reload else "")
+                raise NoEnd(setting.name, there.rule, f"ogw {command} {rules} --replace{more}") from None
+
+    return change
 
 
 def make(
