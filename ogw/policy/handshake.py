@@ -25,8 +25,9 @@ from ogw.policy.recheck import Session, judge_hello
 from ogw.policy.rejection import Ending, Reject, Rejection, unreadable
 from ogw.policy.server_name import server_name
 from ogw.policy.side import Side
-from ogw.policy.tls_rules import Mode
-from ogw.wire.connect import Target, quoted
+from ogw.policy.tls_rules import TLS_1_3, Mode
+from ogw.wire.connect import Target
+from ogw.wire.quotation import quoted
 from ogw.wire.records import LARGEST_RECORD, Message
 from ogw.wire.tls import (
     ALERT,
@@ -45,8 +46,6 @@ from ogw.wire.tls import (
     read_server_hello,
     version_name,
 )
-
-TLS_1_3 = 0x0304
 
 
 class _Waits(enum.Enum):

@@ -13,7 +13,7 @@ from ogw.policy.index import HostIndex, holds, parse_client
 from ogw.policy.names import NOBODY, Names, shown
 from ogw.policy.networks import Network, Networks
 from ogw.policy.rules import Rule, of_stage, time_text
-from ogw.policy.tls_rules import TlsRules
+from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.wire.connect import Target
 
 
@@ -59,6 +59,7 @@ class Policy:
         self._allowed = HostIndex(allowed)
         self._denied = HostIndex(denied)
         self._denies = bool(denied)
+        self._names_hosts = any(rule.network is None for rule in allowed)
         self._denies_networks = any(rule.network is not None for rule in denied)
         self.ports = frozenset(ports)
         self._clients: Optional[Networks[bool]] = Networks((network, True) for network in clients) if clients else None
@@ -99,6 +100,25 @@ class Policy:
                 return refusal
             return Decision(True, Reason.ALLOWED, refusal.detail, reported=refusal, until=self._report_until)
         return _union(holding)
+
+    def needs_no_server_name(self, target: Target) -> bool:
+        """No TLS session to it can pass unless a rule of it says no-server-name: an address is no server name."""
+        tls = self.tls
+        if target.address is None or tls.mode is not Mode.ENFORCE:
+            return False
+        return not (tls.any_allowed_host and self._names_hosts)
+
+    def dead_end(self, target: Target, client: str, decision: Decision, now: Optional[float] = None) -> Decision:
+        """Why no TLS session can pass a tunnel to this target that was opened by this decision; ALLOW where one can."""
+        tls, clock = self.tls, time.time if now is None else lambda: now
+        if self.needs_no_server_name(target) and not decision.no_server_name:
+            detail = f"no session can pass: {target.host} is an address, which is no server name; no-server-name in "
+            return Decision(False, Reason.SERVER_NAME_MISSING, f"{detail}its rule would let those without one pass")
+        if tls.mode is Mode.ENFORCE and tls.sees_no_certificate and tls.subjects_for(target, client, clock) is not None:
+            detail = "no session can pass: TLS 1.3 encrypts client certificates, and tls-min-version allows no older "
+            detail += "one; take the target out of client-certificate-hosts, or set unseen-client-certificate = allow"
+            return Decision(False, Reason.CLIENT_CERTIFICATE_UNSEEN, detail)
+        return ALLOW
 
     def judge_address(
         self, address: str, port: int, client: str, to: tuple[Network, ...] = (), now: Optional[float] = None
@@ -152,6 +172,10 @@ class Policy:
             *(Match(rule, False, "stage") for rule in self._allowed_elsewhere.find(target)),
         ]
 
+    def _nameless(self, target: Target) -> str:
+        """What a rule for it has at its end, lest it open tunnels that no session can pass."""
+        return " no-server-name" if self.needs_no_server_name(target) else ""
+
     def _port_fits(self, rule: Rule, port: int) -> bool:
         return port in self.ports if rule.port is None else rule.port == port
 
@@ -163,7 +187,7 @@ class Policy:
             near = self._allowed.just_above(target)
             wanted = target.host if target.port in self.ports else str(target)
             to = "" if target.address is None or self.guard.judge(target.host).allowed else f" to={target.host}"
-            hint = f"allowed-host = {wanted}{to} would allow it"
+            hint = f"allowed-host = {wanted}{to}{self._nameless(target)} would allow it"
             if near is not None:
                 hint = f"{near} ({near.source}) covers only names below it; .{near.name} would cover both"
             for rule in self._allowed_elsewhere.find(target)[:1]:
@@ -181,7 +205,7 @@ class Policy:
                     False,
                     Reason.PORT_NOT_ALLOWED,
                     f"port {target.port} of {target.host} is not allowed, only {allowed}; "
-                    f"allowed-host = {target} would allow it",
+                    f"allowed-host = {target}{self._nameless(target)} would allow it",
                 )
         rule = rules[0]
         if rule.until is not None and clock() >= rule.until:

@@ -13,7 +13,6 @@ from ogw.policy.index import parse_client
 from ogw.policy.names import NOBODY, Names, name_text, writable
 from ogw.policy.networks import Network
 from ogw.policy.rules import Rule
-from ogw.policy.tls_rules import Mode
 from ogw.wire.connect import BadTarget, Target, parse_target
 
 MOST_NETWORKS = 4  # in a command
@@ -134,7 +133,7 @@ def _rule_for(policy: Policy, asked: Asked, target: Target, addresses: Sequence[
     words += [f"from={_who(asked)}"] if _is_of_clients(matches, alive) else []
     words += [f"to={_text(network)}" for network in (() if alive else to)]
     words += [f"to={address}" for address in refused[:MOST_NETWORKS]]
-    needs_it = is_missed or (nameless and not alive) or (_has_no_name(policy, target) and not nameless)
+    needs_it = is_missed or (nameless and not alive) or (policy.needs_no_server_name(target) and not nameless)
     words += ["no-server-name"] if needs_it else []
     return " ".join(words)
 
@@ -147,11 +146,6 @@ def _who(asked: Asked) -> str:
 
 def _text(network: Network) -> str:
     return str(network.network_address if network.num_addresses == 1 else network)
-
-
-def _has_no_name(policy: Policy, target: Target) -> bool:
-    """No TLS session to this target can pass without no-server-name: an address is no server name."""
-    return target.address is not None and policy.tls.mode is Mode.ENFORCE and not policy.tls.any_allowed_host
 
 
 def _pattern(policy: Policy, asked: Asked, target: Target) -> str:

@@ -15,7 +15,7 @@ from typing import Optional
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text, parse_name
 from ogw.policy.networks import Network, parse_network
-from ogw.wire.connect import LONGEST_NAME, parse_host
+from ogw.wire.connect import parse_host
 from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.place import in_brackets, place
 
@@ -307,7 +307,7 @@ def _pattern(text: str) -> dict[str, object]:
     try:
         name, address = parse_host(_bytes(in_brackets(text)))
     except ValueError as error:
-        raise _Wrong(_with_a_label(text, error)) from None
+        raise _Wrong(host_mistake(error, text)) from None
     if address is not None:
         return {"kind": Kind.NETWORK, "network": ip_network(address)}
     return {"kind": Kind.NAME, "name": name}
@@ -333,7 +333,7 @@ def _name(text: str) -> str:
     try:
         name, address = parse_host(_bytes(text))
     except ValueError as error:
-        raise _Wrong(_with_a_label(text, error)) from None
+        raise _Wrong(host_mistake(error, text)) from None
     if address is not None:
         raise _Wrong(_("an address has no subdomains; a network is written 192.0.2.0/24"))
     return name
@@ -356,17 +356,6 @@ def _bytes(text: str) -> bytes:
 def _shown(text: str) -> str:
     """What was given, as a message may quote it: in quotes, escaped and cut."""
     return ascii(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
-
-
-def _with_a_label(text: str, error: ValueError) -> str:
-    if not text.isascii() and len(text) <= LONGEST_NAME:
-        try:
-            return _("the host is not ASCII; its A-label form is {name}").format(
-                name=text.encode("idna").decode("ascii")
-            )
-        except UnicodeError:
-            pass
-    return host_mistake(error)
 
 
 def parse_time(text: str) -> float:

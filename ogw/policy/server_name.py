@@ -4,7 +4,8 @@ from typing import Optional
 
 from ogw.policy.decision import Reason
 from ogw.policy.rejection import Reject
-from ogw.wire.connect import Target, parse_host, quoted
+from ogw.wire.connect import Target, parse_host
+from ogw.wire.quotation import quoted
 
 
 def server_name(names: Optional[tuple[bytes, ...]], target: Target, may_lack: bool) -> str:

@@ -205,7 +205,7 @@ class Learner:
     def suggestions(self, per_client: bool = False) -> Suggestions:
         """What follows. `per_client`: rules hold for the clients that asked, and for no others."""
         suggestions = Suggestions(several=len(self._gateways) > 1)
-        candidates = {target: _rule_for(target, target.port) for target in self._targets}
+        candidates = {target: _rule_for(target, target.port, False) for target in self._targets}
         if_added = Policy([rule for rule in candidates.values() if _can_be_written(rule)], self._denied, self._ports)
         by_host: dict[Target, dict[int, Tally]] = {}
         for target, refused in self._targets.items():
@@ -232,7 +232,8 @@ class Learner:
 
     def _is_allowed(self, target: Target, client: str) -> bool:
         decision = self._judge(self._policy, target, client)
-        return decision.allowed and decision.reported is None
+        passes = decision.no_server_name or not self._policy.needs_no_server_name(target)
+        return decision.allowed and decision.reported is None and passes
 
     def _guarded(self, target: Target) -> str:
         """Why the address guard refuses a target that is an address, whatever rule it has; "" where it does not."""
@@ -241,25 +242,27 @@ class Learner:
     def _rules_of(self, host: Target, ports: dict[int, Tally], per_client: bool) -> list[Suggestion]:
         """A rule without a port allows all the allowed ports: it is right only where each of them was asked for."""
         made: list[Suggestion] = []
+        nameless = self._policy.needs_no_server_name(host)
         usual = [ports[port] for port in self._ports if port in ports]
         alike = not per_client or len({frozenset(refused.clients) for refused in usual}) == 1
         if usual and len(usual) == len(self._ports) and alike:
             together = usual[0]
             for refused in usual[1:]:
                 together |= refused
-            made.append(Suggestion(_rule_for(host, None, together if per_client else None), together))
+            made.append(Suggestion(_rule_for(host, None, nameless, together if per_client else None), together))
             ports = {port: refused for port, refused in ports.items() if port not in self._ports}
         for port, refused in ports.items():
-            made.append(Suggestion(_rule_for(host, port, refused if per_client else None), refused))
+            made.append(Suggestion(_rule_for(host, port, nameless, refused if per_client else None), refused))
         return made
 
 
-def _rule_for(target: Target, port: Optional[int], refused: Optional[Tally] = None) -> Rule:
-    """For all, or for those alone that were refused."""
+def _rule_for(target: Target, port: Optional[int], nameless: bool, refused: Optional[Tally] = None) -> Rule:
+    """For all, or for those alone that were refused; with no-server-name, where it is `nameless`."""
     clients = () if refused is None else _networks(client for client in refused.clients if not is_name(client))
     names = () if refused is None else tuple(sorted(filter(is_name, refused.clients)))
     if target.address is not None:
-        return Rule(Kind.NETWORK, network=ip_network(target.address), port=port, clients=clients, names=names)
+        network = ip_network(target.address)
+        return Rule(Kind.NETWORK, network=network, port=port, clients=clients, names=names, no_server_name=nameless)
     return Rule(Kind.NAME, target.host, port=port, clients=clients, names=names)
 
 

@@ -10,6 +10,8 @@ from ogw.policy.index import HostIndex
 from ogw.policy.subjects import Subjects
 from ogw.wire.connect import Target
 
+TLS_1_3 = 0x0304
+
 
 class Mode(enum.Enum):
     """What the TLS rules do."""
@@ -38,6 +40,11 @@ class TlsRules:
     certificate_hosts: Optional[HostIndex] = None
     allow_unseen: bool = False
     max_size: int = 65536
+
+    @property
+    def sees_no_certificate(self) -> bool:
+        """Where client certificates are judged, none is seen: each session is TLS 1.3, and rejected for that."""
+        return self.min_version >= TLS_1_3 and not self.allow_unseen
 
     def subjects_for(self, target: Target, client: str, clock: Callable[[], float] = time.time) -> Optional[Subjects]:
         """The allowed client certificates for a target; None where they are not looked at."""

@@ -6,6 +6,7 @@ Values are compared by what they mean: `WWW.Test.com` is found where `www.test.c
 import difflib
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,19 @@ class WrongValue(EditError):
     """A value that cannot be, whatever stands in the file."""
 
 
+class NoEnd(EditError):
+    """A rule was to be added with an end, and is there without: the two would unite, and the end do nothing.
+
+    rule     as it stands there
+    command  lets it end then, without a gap
+    """
+
+    def __init__(self, name: str, rule: str, command: str) -> None:
+        told = _("{name} {rule} is there already, and without an end; `{command}` lets it end then")
+        super().__init__(told.format(name=name, rule=rule, command=command))
+        self.rule = rule
+
+
 class Entry(NamedTuple):
     """One value of a setting as it stands in the file, the number of its line, and its place among those in it."""
 
@@ -45,6 +59,7 @@ class Outcome:
     added, removed  "allowed-host www.example.com"; secrets are hidden
     said            sentences for whoever edits: what was there already, what was not
     asked           host rules that were to be added or removed, done or not: the list, the rule, and whether added
+    whole           names of lists that were to have these values alone, or none
     policies        the policy's hash before and after; "" where the file was or is wrong
     remaining       mistakes that the file had before, and still has
     warnings        what the gateway will warn of, and did not before
@@ -57,6 +72,7 @@ class Outcome:
     removed: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     asked: list[tuple[str, Rule, bool]] = field(default_factory=list)
+    whole: list[str] = field(default_factory=list)
     policies: tuple[str, str] = ("", "")
     remaining: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -137,51 +153,52 @@ class Editor:
             for place, one in enumerate(split(setting, text))
         ]
 
-    def add(self, setting: Setting, value: str) -> bool:
+    def add(self, setting: Setting, value: str, replaces: bool = False) -> bool:
         """Add a value to a list; False where it is there.
 
-        A host rule that is there with another note or another end gets the new one.
+        A host rule that is there with another note or another end gets the new one; one that has no end gets one only
+        where it `replaces` that: raises NoEnd, as it raises EditError for a value that cannot be.
         """
         wanted = meaning(setting, value)
         self._rename(setting)
         if isinstance(wanted, Rule):
-            return self._add_rule(setting, value, wanted)
+            return self._add_rule(setting, value, wanted, replaces)
         if any(meaning_or_none(setting, entry.text) == wanted for entry in self.entries(setting)):
             self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, value)))
             return False
         self._append(setting, value)
         return True
 
-    def _add_rule(self, setting: Setting, value: str, wanted: Rule) -> bool:
+    def _add_rule(self, setting: Setting, value: str, wanted: Rule, replaces: bool) -> bool:
         if wanted.until is not None and wanted.until <= time.time():
             raise WrongValue(_("{name} {rule}: that time is over already").format(name=setting.name, rule=wanted))
         self._outcome.asked.append((setting.name, wanted, True))
-        for entry in self.entries(setting):
-            there = meaning_or_none(setting, entry.text)
-            if there is None or replace(there, until=None) != replace(wanted, until=None):
-                continue
-            if there.until is None and wanted.until is not None:
-                # The two would unite, and the older one has no end: an end that does nothing must not be promised.
-                raise EditError(
-                    _("{name} {rule} is there already, and without an end; remove it first").format(
-                        name=setting.name, rule=entry.text
-                    )
-                )
-            if there.until == wanted.until and wanted.note in ("", there.note):
-                self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, entry.text)))
-                return False
-            fresh = str(replace(wanted, note=wanted.note or there.note))
-            self._put(entry, setting, fresh)
-            self._note(self._outcome.removed, setting, entry.text)
-            self._note(self._outcome.added, setting, fresh)
-            told = (
-                _("{value} was there; its end was replaced")
-                if there.until != wanted.until
-                else _("{value} was there; its note was replaced")
-            )
-            self._outcome.said.append(told.format(value=self._shown(setting, entry.text)))
+        found = [
+            (entry, there)
+            for entry in self.entries(setting)
+            if isinstance(there := meaning_or_none(setting, entry.text), Rule)
+            and replace(there, until=None) == replace(wanted, until=None)
+        ]
+        if not found:
+            self._append(setting, value)
             return True
-        self._append(setting, value)
+        endless = [entry.text for entry, there in found if there.until is None]
+        if endless and wanted.until is not None and not replaces:
+            command = f"ogw config add --replace {setting.name} {shlex.quote(value.strip())}"
+            raise NoEnd(setting.name, endless[0], command)
+        first, note = found[0][0], next((there.note for _entry, there in found if there.note), "")
+        ends = any(there.until != wanted.until for _entry, there in found)
+        if not ends and wanted.note in ("", note):
+            self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, first.text)))
+            return False
+        fresh = str(replace(wanted, note=wanted.note or note))
+        for entry, _there in reversed(found):  # so that the places of those before it stay
+            self._put(entry, setting, fresh if entry == first else "")
+        for entry, _there in found:
+            self._note(self._outcome.removed, setting, entry.text)
+        self._note(self._outcome.added, setting, fresh)
+        told = _("{value} was there; its end was replaced") if ends else _("{value} was there; its note was replaced")
+        self._outcome.said.append(told.format(value=self._shown(setting, first.text)))
         return True
 
     def _append(self, setting: Setting, value: str) -> None:
@@ -255,6 +272,7 @@ class Editor:
         return [entry.text for entry in self.entries(setting)]
 
     def _replaced(self, setting: Setting, before: Iterable[str], after: Iterable[str]) -> None:
+        self._outcome.whole += [setting.name] if setting.listed else []
         for text in before:
             if text not in after or setting.secret:
                 self._note(self._outcome.removed, setting, text)

@@ -168,7 +168,7 @@ def host_name(text: str) -> str:
         name, address = parse_host(text.encode())
     except ValueError as error:
         told = _("{mistake}; a host name has no scheme, port or star, such as gateway.example.com")
-        raise ValueError(told.format(mistake=host_mistake(error))) from None
+        raise ValueError(told.format(mistake=host_mistake(error, text))) from None
     if address is not None:
         raise ValueError(_("it is an IP address, for which no name is needed"))
     return name
@@ -337,7 +337,7 @@ def syslog(text: str) -> Union[str, tuple[str, int], None]:
             (f"[{host}]" if match[1] else host).encode()
         )  # a name that there can be: the resolver is asked for no other
     except ValueError as error:
-        raise ValueError(host_mistake(error)) from None
+        raise ValueError(host_mistake(error, host)) from None
     return host, number
 
 

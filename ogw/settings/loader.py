@@ -11,6 +11,7 @@ from typing import Any, Optional
 from configargparse import ArgumentParser
 
 from ogw.language.messages import gettext as _
+from ogw.language.messages import gettext_noop as N_
 from ogw.language.messages import ngettext
 from ogw.language.phrases import with_hint
 from ogw.policy.rules import Rule, of_stage, parse_rules
@@ -31,6 +32,7 @@ from ogw.wire.relay_proxy import HIDDEN
 
 LONGEST_SHOWN = 200  # characters of a wrong value
 MOST_TOLD = 100  # mistakes
+NOTHING_ALLOWED = N_("allowed-host is empty: every target is denied")
 _SINGLE = {name for name, setting in SETTINGS.items() if not setting.listed}
 
 
@@ -369,7 +371,7 @@ class _Loader:
                 self._warnings.append(told.format(setting=one.setting, place=one.where, number=number))
         nothing = not of_stage(values["allowed_host"], stage) and not any(rules for _one, rules in taken)
         if nothing and not self._mistakes.told and values["policy_mode"] != "report":
-            self._warnings.append(_("allowed-host is empty: every target is denied"))
+            self._warnings.append(_(NOTHING_ALLOWED))
 
     def _near(self, name: str, prefix: str) -> list[str]:
         """The name that was probably meant, if there is one."""

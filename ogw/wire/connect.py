@@ -23,6 +23,7 @@ from ogw.wire.protocols import (
     instead_of_connect,
     instead_of_request,
 )
+from ogw.wire.quotation import beginning, carries_user, quoted, target_shown
 
 LONGEST_NAME = 253  # RFC 1035, section 2.3.4, as text without the final dot
 MOST_FIELDS = 100  # header lines of a head
@@ -45,14 +46,8 @@ _RESPONSE = re.compile(
     rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*+))?\r\n((?:%b){0,%d}+)\r\n" % (_LINE, MOST_FIELDS)
 )
 _FIELD_LINE = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
-# The beginning of a line that may be quoted: no secret is expected in front of a colon.
-_FIRST_WORD = re.compile(rb"[^\x00- :]++")
 _UPGRADE = re.compile(rb"upgrade[ \t]*:[ \t]*websocket(?![\w-])", re.IGNORECASE)
-_AT = re.compile(rb"@|%40")  # behind user information (RFC 3986, section 3.2.1)
 _NAME_OF_FIELD = re.compile(_TOKEN + rb"\Z")
-_PLACE = re.compile(
-    rb"(?:[A-Za-z][A-Za-z0-9+.-]*+://[^:/?#]++|\[[0-9A-Fa-f:.]*+\]|[^:/?#][^:?#]*+)(?::[0-9]{1,5}\Z|(?=[:/?#]|\Z))"
-)
 _ONLY_CONNECT = "only CONNECT is served"
 _TWO_EMPTY_LINES = b"\r\n\r\n"
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -260,7 +255,7 @@ class ResponseReader(Lines):
             if not self._status:
                 parts = _STATUS_LINE.match(line)
                 if parts is None:
-                    raise BadResponse(instead_of_answer(line) or "not an HTTP/1 status line" + _beginning(line))
+                    raise BadResponse(instead_of_answer(line) or "not an HTTP/1 status line" + beginning(line))
                 self._status, self._phrase = int(parts[1]), _phrase(parts[2])
             elif not line:
                 return Response(self._status, self._phrase, self._headers, self.rest)
@@ -327,15 +322,11 @@ def _what_instead(line: bytes) -> str:
         if not re.match(rb"HTTP/1\.[01]\Z", words[2]):
             version = f" is {quoted(words[2])}" if re.match(rb"HTTP/[0-9.]{1,8}\Z", words[2]) else " is none"
             return f"the version{version}; HTTP/1.0 and HTTP/1.1 are spoken here"
+        if words[0] == b"CONNECT" and not words[1].isascii():
+            return "the target is not ASCII; its host is written in its A-label form (xn--...)"
     if len(words) in (1, 2) and re.match(rb"[A-Z]+\Z", words[0]):
         return "a request line without a version (HTTP/0.9)"
-    return "not a request line" + _beginning(line)
-
-
-def _beginning(line: bytes) -> str:
-    """What a sentence may show of a line that is not understood: its first word, and none of one with credentials."""
-    word = _FIRST_WORD.match(line)
-    return f": {quoted(word[0])}" if word is not None and not _AT.search(line) else ""
+    return "not a request line" + beginning(line)
 
 
 def _field(line: bytes, number: int) -> tuple[bytes, bytes]:
@@ -373,27 +364,21 @@ def _fields(lines: bytes) -> Fields:
 def parse_target(text: bytes) -> Target:
     """An authority-form request-target (RFC 9112, section 3.2.3). Raises BadTarget."""
     host, colon, port = text.rpartition(b":")
-    if _AT.search(text):
+    if carries_user(text):
         raise BadTarget("the target carries user information; CONNECT wants host:port alone")
     if text[:1] == b"/" or text == b"*":
         raise BadTarget("the target is a path or a star; CONNECT wants host:port (authority-form)")
     if b"/" in text:
-        raise BadTarget(f"{_place(text)} is a URL or has a path; CONNECT wants host:port (authority-form)")
+        raise BadTarget(f"{target_shown(text)} is a URL or has a path; CONNECT wants host:port (authority-form)")
     if not colon or text.endswith(b"]"):
-        raise BadTarget(f"{_place(text)} has no port")
+        raise BadTarget(f"{target_shown(text)} has no port")
     if not _PORT.match(port) or int(port) > 65535:
-        raise BadTarget(f"the port of {_place(text)} is not a number from 1 to 65535")
+        raise BadTarget(f"the port of {target_shown(text)} is not a number from 1 to 65535")
     try:
         name, address = parse_host(host)
     except ValueError as error:
-        raise BadTarget(f"the host of {_place(text)} {error}") from None
+        raise BadTarget(f"the host of {target_shown(text)} {error}") from None
     return Target(name, int(port), address)
-
-
-def _place(text: bytes) -> str:
-    """A target as a sentence may show it: up to what may be a password or a token, behind a colon or in a URL."""
-    place = _PLACE.match(text)
-    return "the target" if place is None else f"the target {quoted(place[0])}"
 
 
 def parse_host(text: bytes) -> tuple[str, Optional[IPv4Address | IPv6Address]]:
@@ -427,12 +412,6 @@ def parse_host(text: bytes) -> tuple[str, Optional[IPv4Address | IPv6Address]]:
     if not _NAME.match(name) or len(name) > LONGEST_NAME:
         raise ValueError("is not a valid host name")
     return name, None
-
-
-def quoted(raw: bytes, longest: int = 80) -> str:
-    """Foreign bytes as a log line may show them: in quotes, escaped and cut."""
-    shown = raw[:longest].decode("latin-1").encode("unicode_escape").decode("ascii").replace('"', '\\"')
-    return f'"{shown}"' + ("..." if len(raw) > longest else "")
 
 
 def basic_credentials(user: str, password: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
+from ogw.wire.connect import LONGEST_NAME, parse_host
 
 # By the end of the sentence that the log has.
 _HOST_MISTAKES = {
@@ -18,6 +19,24 @@ _HOST_MISTAKES = {
 }
 
 
-def host_mistake(error: ValueError) -> str:
-    """What `parse_host` raised, as a sentence in the reader's language."""
-    return _(_HOST_MISTAKES[str(error)])
+def host_mistake(error: ValueError, text: str = "") -> str:
+    """What `parse_host` raised, as a sentence in the reader's language; what is right instead of a `text` as it is."""
+    return target_mistake(text) or _(_HOST_MISTAKES[str(error)])
+
+
+def a_label(text: str) -> str:
+    """The form of a name that is not ASCII in which clients ask for it; "" of any other text, or where it has none."""
+    if text.isascii() or len(text) > LONGEST_NAME:
+        return ""
+    try:
+        name, address = parse_host(text.encode("idna"))
+    except ValueError:  # UnicodeError is one
+        return ""
+    return name if address is None else ""
+
+
+def target_mistake(typed: str) -> str:
+    """What is wrong with HOST[:PORT] that is not ASCII and has a form that clients ask for; "" for anything else."""
+    host, colon, port = typed.rpartition(":")
+    name = a_label(host if colon and port.isdigit() else typed)
+    return _("the host is not ASCII; its A-label form is {name}").format(name=name) if name else ""

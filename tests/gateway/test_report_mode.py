@@ -169,7 +169,7 @@ def test_the_socket_tells_all_refusals_that_are_remembered(upstream):
 def test_explain_says_that_only_the_mode_lets_it_pass(tmp_path):
     file = tmp_path / "ogw.ini"
     until = report()[-1]
-    file.write_text(f"[ogw]\npolicy-mode = report\nreport-until = {until}\n")
+    file.write_text(f"[ogw]\npolicy-mode = report\nreport-until = {until}\ntls-rules = report\n")
     shown = ogw("explain", "8.8.8.8", "--config", file).stdout
     assert "the client would be refused, but passes, since policy-mode is report" in shown
     assert "8.8.8.8 is not in the allowed hosts" in shown

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import Kind, parse_rules
+from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.wire.connect import parse_target
 
 
@@ -74,7 +75,23 @@ def test_443_is_the_only_port_unless_a_rule_names_another():
     assert judge("a.example, a.example:8443", "a.example:8443").allowed
     assert judge("a.example:8443", "a.example:443").reason is Reason.PORT_NOT_ALLOWED
     assert judge("a.example", "a.example:444", ports=(443, 444)).allowed
-    assert "allowed-host = [2001:db8::1]:444 would" in judge("2001:db8::1", "[2001:db8::1]:444").detail
+    assert "allowed-host = [2001:db8::1]:444 no-" in judge("2001:db8::1", "[2001:db8::1]:444").detail
+
+
+@pytest.mark.parametrize(
+    ("tls", "more"),
+    [
+        (TlsRules(), " no-server-name"),
+        (TlsRules(mode=Mode.REPORT), ""),
+        (TlsRules(mode=Mode.OFF), ""),
+        (TlsRules(any_allowed_host=True), ""),
+    ],
+)
+def test_the_rule_that_a_refusal_names_for_an_address_is_one_that_sessions_can_pass(tls, more):
+    policy = Policy(rules("a.example, 8.8.8.8:8443"), tls=tls)
+    for target, pattern in (("8.8.4.4:443", "8.8.4.4"), ("8.8.8.8:443", "8.8.8.8:443")):
+        detail = policy.judge_target(parse_target(target.encode()), "127.0.0.1").detail
+        assert f"allowed-host = {pattern}{more} would allow it" in detail
 
 
 @pytest.mark.parametrize("denied", ["a.example.com", "*.example.com", ".example.com:443", "a*.example.com"])

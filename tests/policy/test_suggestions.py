@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import parse_rules
 from ogw.policy.suggestions import Learner
+from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.wire.connect import parse_target
 
 
@@ -38,14 +39,43 @@ def suggested(asked, per_client=False, **more):
         ("WWW.Example.org.:443", "www.example.org"),
         ("www.example.org:8443", "www.example.org:8443"),
         ("localhost:443", "localhost"),
-        ("8.8.8.8:443", "8.8.8.8"),
-        ("8.8.8.8:53", "8.8.8.8:53"),
-        ("[2606:4700::1111]:443", "2606:4700::1111"),
-        ("[2606:4700::1111]:8443", "[2606:4700::1111]:8443"),
+        ("8.8.8.8:443", "8.8.8.8 no-server-name"),
+        ("8.8.8.8:53", "8.8.8.8:53 no-server-name"),
+        ("[2606:4700::1111]:443", "2606:4700::1111 no-server-name"),
+        ("[2606:4700::1111]:8443", "[2606:4700::1111]:8443 no-server-name"),
     ],
 )
 def test_a_rule_names_the_host_and_a_port_that_is_not_the_usual_one(target, rule):
     assert suggested([(target, "10.1.2.3:5100")]) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("tls", "allowed", "rule"),
+    [
+        (TlsRules(mode=Mode.REPORT), "", "8.8.8.8"),
+        (TlsRules(mode=Mode.OFF), "", "8.8.8.8"),
+        (TlsRules(any_allowed_host=True), "*.a.example", "8.8.8.8"),
+        (TlsRules(any_allowed_host=True), "8.8.4.4", "8.8.8.8 no-server-name"),
+    ],
+)
+def test_a_rule_of_an_address_lets_sessions_without_a_server_name_pass_only_where_none_else_can(tls, allowed, rule):
+    assert suggested([("8.8.8.8:443", "10.1.2.3")], allowed=allowed, tls=tls) == [rule]
+
+
+def test_an_address_is_allowed_by_now_once_a_session_can_pass():
+    for rule, allowed in (("8.8.8.8", 0), ("8.8.8.0/24", 0), ("8.8.8.8 no-server-name", 1)):
+        learning = learner(rule)
+        learning.add("host-not-allowed", "10.1.2.3", "8.8.8.8:443")
+        found = learning.suggestions()
+        assert found.allowed == allowed
+        assert [str(one.rule) for one in found.rules] == ([] if allowed else ["8.8.8.8 no-server-name"])
+    learning = learner("8.8.8.8", tls=TlsRules(mode=Mode.REPORT))
+    learning.add("host-not-allowed", "10.1.2.3", "8.8.8.8:443")
+    assert learning.suggestions().allowed == 1
+
+
+def test_per_client_an_address_gets_a_rule_that_sessions_can_pass_too():
+    assert suggested([("8.8.8.8:443", "10.1.2.3")], per_client=True) == ["8.8.8.8 from=10.1.2.3/32 no-server-name"]
 
 
 def test_a_rule_names_its_port_where_the_one_without_would_allow_more():

@@ -26,6 +26,11 @@ def test_what_is_no_name_is_a_mistake_that_shows_one(wrong):
     assert mistake.startswith("--admin-name: ") and "such as gateway.example.com" in mistake
 
 
+def test_a_name_that_is_not_ascii_is_told_with_the_form_that_is_right():
+    with pytest.raises(ConfigError, match=r"its A-label form is xn--bcher-kva\.example; a host name has"):
+        load([*SHOWN, "--admin-name", "b\u00fccher.example"], {})
+
+
 @pytest.mark.parametrize("address", ["10.1.2.3", "[2001:db8::1]"])
 def test_an_address_needs_no_name(address):
     with pytest.raises(ConfigError, match="is an IP address, for which no name is needed"):

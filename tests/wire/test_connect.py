@@ -22,10 +22,10 @@ from ogw.wire.connect import (
     TlsAnswer,
     basic_credentials,
     parse_target,
-    quoted,
     read_request,
     read_response,
 )
+from ogw.wire.quotation import quoted
 
 LIMIT = 16 * 1024
 HEADS = sorted((pathlib.Path(__file__).parent.parent / "data" / "heads").glob("*.head"))
@@ -116,7 +116,10 @@ def test_what_real_clients_do_is_tolerated(head):
         (b"CONNECT  a.example:443 HTTP/1.1\r\n", BadRequest, "not a request line"),
         (b"CONNECT a.example:443 HTTP/1.1 \r\n", BadRequest, "not a request line"),
         (b"CONNECT\ta.example:443\tHTTP/1.1\r\n", BadRequest, "not a request line"),
-        (b"CONNECT b\xc3\xbccher.example:443 HTTP/1.1\r\n", BadRequest, "not a request line"),
+        (b"CONNECT b\xc3\xbccher.example:443 HTTP/1.1\r\n", BadRequest, "the target is not ASCII; its host is written"),
+        (b"CONNECT b\xfccher.example:443 HTTP/1.0\r\n", BadRequest, "in its A-label form (xn--...)"),
+        (b"CONNECT b\xfccher.example:443 HTTP/2.0\r\n", BadRequest, "HTTP/2.0 is not spoken"),
+        (b"GET http://b\xfccher.example/ HTTP/1.1\r\n", BadRequest, 'not a request line: "GET"'),
         (b"\r\n\r\n", BadRequest, "not a request line"),
         (b"GET http://a.example/ HTTP/1.1\r\n", NotConnect, "only CONNECT"),
         (b"OPTIONS * HTTP/1.1\r\n", NotConnect, "only CONNECT"),

@@ -121,5 +121,48 @@ def test_the_host_of_a_bad_target_is_still_told():
     assert '"https://a.example" is a URL' in request(b"CONNECT https://a.example/x HTTP/1.1\r\n")
     assert '"<svg/onload=alert(1)>" is a URL' in request(b"CONNECT <svg/onload=alert(1)> HTTP/1.1\r\n")
     assert '"</script><b>x:443" is a URL' in request(b"CONNECT </script><b>x:443 HTTP/1.1\r\n")
-    assert 'port of the target "a.example" is not' in request(b"CONNECT a.example:https HTTP/1.1\r\n")
+    assert 'port of the target that begins with "a.example" is not' in request(b"CONNECT a.example:https HTTP/1.1\r\n")
     assert '"127.1:443" is a number' in request(b"CONNECT 127.1:443 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (
+            b"2606:2800::34:443",
+            'host of the target "2606:2800::34:443" has a colon; an IPv6 address stands in brackets',
+        ),
+        (b"2606:2800:21f:cb07:6820:80da:af6b:8b2c:443", '"2606:2800:21f:cb07:6820:80da:af6b:8b2c:443" has a colon'),
+        (b"::1:443", '"::1:443" has a colon'),
+        (b"2606:2800::34", 'host of the target "2606:2800::34" has a colon'),
+        (b"::ffff:192.0.2.1:443", '"::ffff:192.0.2.1:443" has a colon'),
+        (b"2606:2800::34:https", 'port of the target that begins with "2606:2800::34" is not a number'),
+        (b"[fe80::1%eth0]:443", 'host of the target that begins with "[fe80::1" has a zone'),
+        (b"[2606:2800::zz]:443", 'host of the target that begins with "[2606" is not an IPv6 address'),
+        (b"[2606:2800::34]:https", 'port of the target that begins with "[2606:2800::34]" is not a number'),
+        (b"a.example:b.example:443", 'host of the target that begins with "a.example" has a colon'),
+        (b"https://a.example:443/x", 'the target that begins with "https://a.example" is a URL'),
+        (b"a.example:0", 'port of the target "a.example:0" is not a number'),
+        (b"a.example:99999", 'port of the target "a.example:99999" is not a number'),
+        (b"a.example:", 'port of the target that begins with "a.example" is not a number'),
+    ],
+)
+def test_a_target_that_is_shown_in_part_is_said_to_be(target, says):
+    assert says in request(b"CONNECT " + target + b" HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"beef:cafe:s3cretpassw0rd:443",
+        b"[beef:s3cretpassw0rd]:443",
+        b"[fe80::1%s3cretpassw0rd]:443",
+        b"::1:s3cretpassw0rd",
+        b"::1:s3cretpassw0rd:443",
+        b"::1:" + SECRET * 10,
+        b"beef:" * 9 + SECRET,
+    ],
+)
+def test_what_looks_like_an_address_in_front_shows_no_secret_behind_it(target):
+    detail = said(parse_target, target)
+    assert SECRET.decode() not in detail and detail

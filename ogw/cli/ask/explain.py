@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ogw.cli.ask.explanation import Explainer, connect_target
 from ogw.cli.configuration import gateway_parser, load_or_tell
-from ogw.cli.exits import FAILED, OK, WRONG, Failed
+from ogw.cli.exits import FAILED, OK, WRONG, Failed, Wrong
 from ogw.cli.live.gateway import Gateway
 from ogw.cli.live.sockets import Meant, NoGateway
 from ogw.cli.parser import Parser
@@ -24,6 +24,7 @@ from ogw.policy.names import shown
 from ogw.policy.rules import parse_time
 from ogw.settings.settings import Config
 from ogw.tunnel.loop import Interruptible
+from ogw.wire.host_mistakes import target_mistake
 
 GATEWAY_SECONDS = 1.0  # for the question whether it has the same policy
 INDENT = 14
@@ -46,7 +47,7 @@ def parser() -> Parser:
         ],
         codes={
             OK: _("the client may go there"),
-            FAILED: _("the client is refused"),
+            FAILED: _("the client is refused, or no TLS session of it can pass"),
             WRONG: _("the command line or the configuration is wrong"),
         },
     )
@@ -67,6 +68,8 @@ def parser() -> Parser:
 
 
 def run(asked: argparse.Namespace) -> int:
+    if mistake := target_mistake(asked.target):
+        raise Wrong(mistake)
     config = load_or_tell(asked.flags)
     if config is None:
         return WRONG
@@ -112,13 +115,17 @@ def _compare_with_running(config: Config, policy: str) -> None:
 def _screen(answer: dict[str, Any]) -> list[RenderableType]:
     target = answer["target"] or answer["asked"]
     allowed = answer["decision"] == "allowed"
-    said = Text(pgettext("of a target", "refused"), f"{BOLD} {BAD}")
-    if allowed:
-        said = Text(pgettext("of a target", "allowed"), f"{BOLD} {GOOD}")
+    said, style = {
+        "allowed": (pgettext("of a target", "allowed"), GOOD),
+        "refused": (pgettext("of a target", "refused"), BAD),
+        "rejected": (pgettext("of a target", "allowed, but no session can pass"), BAD),
+    }[answer["decision"]]
     client = shown(answer["client"], frozenset(answer.get("names", ())))
     of_client = _("for client {client} at {time}") if answer["at"] else _("for client {client}")
     of_client = of_client.format(client=client, time=answer["at"])
-    parts: list[RenderableType] = [Text.assemble((target, BOLD), "  ", said, "  ", (of_client, DIM))]
+    parts: list[RenderableType] = [
+        Text.assemble((target, BOLD), "  ", (said, f"{BOLD} {style}"), "  ", (of_client, DIM))
+    ]
     facts = table("", "", folds=(1,))
 
     def fact(name: str, *texts: Any) -> None:
@@ -126,6 +133,8 @@ def _screen(answer: dict[str, Any]) -> list[RenderableType]:
 
     if not allowed:
         status = _("the client is answered {status}, event OGW-{event}")
+        if answer["decision"] == "rejected":
+            status = _("the tunnel opens, and its TLS session is ended, event OGW-{event}")
         status = status.format(status=answer["status"], event=answer["event"])
         fact(_("reason"), (answer["reason"], WARN), (f"  ({status})", DIM))
         fact(_("why"), answer["detail"])

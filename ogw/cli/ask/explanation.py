@@ -49,7 +49,8 @@ class Explainer:
 
         `at` Unix seconds, or now:
 
-        decision, reason, status, event, detail  the answer
+        decision, reason, status, event, detail  the answer; a decision "rejected", whose status is 0, says that the
+                  tunnel is opened, and that no TLS session can pass it
         reported  why it would be refused, where it passes only because policy-mode is report; else None
         command   what would allow it, where one command does
         rules     every rule that matches the host: list, rule, source, holds, decides, obstacle
@@ -87,9 +88,13 @@ class Explainer:
         if not decision.allowed:
             return {**answer, **self._answer(decision, client, str(target), at, names=names), **empty}
         survey = self._dialer.survey(target, decision.to, client, _clock(at))
+        ending = self.policy.dead_end(target, client, decision, at)
         if survey.failure is not None:
             refused = Decision(False, survey.failure.reason, survey.failure.detail, reported=decision.reported)
             answer |= self._answer(refused, client, str(target), at, survey.failure.addresses, names=names)
+        elif not ending.allowed:
+            rejected = ending._replace(reported=decision.reported)
+            answer |= {**self._answer(rejected, client, str(target), at, names=names), "decision": "rejected"}
         else:
             answer |= self._answer(decision, client, str(target), at, names=names)
         answer |= {"rules": empty["rules"], "way": self._way(target, client, at), "addresses": _addresses(survey)}

@@ -12,6 +12,7 @@ from ogw.cli.exits import FAILED, OK, WRONG, Wrong
 from ogw.cli.parser import Parser
 from ogw.cli.words import client_address, name_of_client
 from ogw.language.messages import gettext as _
+from ogw.language.messages import gettext_noop as N_
 from ogw.language.messages import pgettext
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
@@ -23,9 +24,10 @@ from ogw.wire.connect import (
     Target,
     parse_host,
     parse_target,
-    quoted,
     read_request,
 )
+from ogw.wire.host_mistakes import target_mistake
+from ogw.wire.quotation import quoted
 from ogw.wire.records import Message, Reader
 from ogw.wire.tls import (
     HANDSHAKE,
@@ -39,6 +41,8 @@ from ogw.wire.tls import (
 
 USAGE = "ogw inspect FILE|- [--target HOST[:PORT]] [--json] [FLAGS]"
 LARGEST_FILE = 1 << 20
+NO_TARGET = N_("no target is known; name it with --target")
+_UNKNOWN = Target("the target", 443)  # no host that there could be, so that no rule has it; messages show it as words
 
 
 @dataclass
@@ -138,8 +142,11 @@ def _server_bytes(data: bytes) -> bytes:
     return data.partition(b"\r\n\r\n")[2] if data[:5] == b"HTTP/" else data
 
 
-def _target(asked: Optional[str], recorded: Optional[Target], client: Seen) -> Target:
+def _target(asked: Optional[str], recorded: Optional[Target], client: Seen) -> Optional[Target]:
+    """None where nothing says it."""
     if asked is not None:
+        if mistake := target_mistake(asked):
+            raise Wrong(f"--target: {mistake}")
         text = asked if asked.rpartition(":")[2].isdigit() and not asked.endswith("]") else f"{asked}:443"
         try:
             return parse_target(text.encode("utf-8", "replace"))
@@ -153,7 +160,7 @@ def _target(asked: Optional[str], recorded: Optional[Target], client: Seen) -> T
         except ValueError:
             continue
         return Target(host, 443, address)
-    return Target("target", 443)
+    return None
 
 
 # What is in it.
@@ -217,7 +224,10 @@ def _name(message: Message) -> str:
 # What the gateway would decide.
 
 
-def _verdict(policy: Policy, target: Target, address: str, names: Names, up: bytes, down: bytes) -> dict[str, Any]:
+def _verdict(
+    policy: Policy, known: Optional[Target], address: str, names: Names, up: bytes, down: bytes
+) -> dict[str, Any]:
+    target = known or _UNKNOWN
     decision = policy.judge_target(target, address, None, names)
     handshake = Handshake(policy, target, address, decision.no_server_name, names)
     left = {True: up, False: down}
@@ -227,9 +237,9 @@ def _verdict(policy: Policy, target: Target, address: str, names: Names, up: byt
         piece, left[turn] = left[turn][:1], left[turn][1:]
         (handshake.client_said if turn else handshake.server_said)(piece)
     judged: dict[str, Any] = {
-        "target": str(target),
-        "target allowed": decision.allowed,
-        "target reason": decision.detail,
+        "target": None if known is None else str(target),
+        "target allowed": None if known is None else decision.allowed,
+        "target reason": NO_TARGET if known is None else decision.detail,
         "tls-rules": policy.tls.mode.value,
         "verdict": "undecided",
         "subject": handshake.subject,
@@ -260,14 +270,7 @@ def _print(answer: dict[str, Any]) -> None:
         for name, value in answer[who].items():
             if value not in ("", []):
                 print(f"{who + ':':8} {name:30} {_plain(value)}")
-    allowed = answer["target reason"]
-    if answer["target allowed"]:
-        allowed = (
-            _("passes, policy-mode is report: {why}").format(why=allowed)
-            if allowed
-            else pgettext("of a target", "allowed")
-        )
-    print(f"target:  {answer['target']} ({allowed})")
+    print(f"target:  {_of_target(answer)}")
     event = f" ({answer['reason']}, OGW-{answer['event']})" if "event" in answer else ""
     detail = f": {answer['detail']}" if answer.get("detail") else ""
     print(f"verdict: {answer['verdict']}{event}{detail}")
@@ -276,6 +279,19 @@ def _print(answer: dict[str, Any]) -> None:
     if answer["tls-rules"] != "enforce":
         note = _("tls-rules is {mode}: the gateway would let the session pass").format(mode=answer["tls-rules"])
         print(f"note:    {note}")
+
+
+def _of_target(answer: dict[str, Any]) -> str:
+    if answer["target"] is None:
+        return _(NO_TARGET)
+    allowed = answer["target reason"]
+    if answer["target allowed"]:
+        allowed = (
+            _("passes, policy-mode is report: {why}").format(why=allowed)
+            if allowed
+            else pgettext("of a target", "allowed")
+        )
+    return f"{answer['target']} ({allowed})"
 
 
 def _plain(value: Any) -> str:

@@ -39,6 +39,7 @@ from ogw.settings.named import flags
 from ogw.settings.settings import Config
 from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.connect import BadTarget, Target, parse_target
+from ogw.wire.host_mistakes import target_mistake
 
 SECONDS = 60.0
 MARKS = {State.OK: GOOD, State.UNTESTED: DIM, State.WARNING: WARN, State.PROBLEM: BAD}
@@ -113,6 +114,8 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def _target(text: str) -> Target:
+    if mistake := target_mistake(text):
+        raise argparse.ArgumentTypeError(mistake)
     try:
         return parse_target(connect_target(text))
     except BadTarget as error:

@@ -4,14 +4,15 @@ import argparse
 import grp
 import json
 import os
+import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from types import MappingProxyType
 from typing import Any, Optional
 from urllib.parse import urlencode
 
-from ogw.cli.edit.others import told_of_others
+from ogw.cli.edit.others import Own, in_force, told_of_others, told_of_own, warnings_in_force
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, UNWRITTEN, Failed, Wrong
 from ogw.cli.live.gateway import SECONDS, Gateway, file_of, flags_of, gateway_of
 from ogw.cli.live.named_file import ReadsAnother
@@ -28,12 +29,13 @@ from ogw.report.sinks import Syslog, open_sink
 from ogw.report.writers import Direct
 from ogw.service.admin.shapes import Changed, Reloaded
 from ogw.service.limits import StartError, limits_of, workers_of
-from ogw.settings.editing import Editor, Outcome, WrongValue, edit
+from ogw.settings.editing import Editor, NoEnd, Outcome, WrongValue, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import read_ini
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.named import flags
+from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
 
@@ -71,6 +73,32 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help=told)
 
 
+def add_replace(parser: argparse.ArgumentParser) -> None:
+    """The flag of commands that `add` to lists of host rules."""
+    about = _("let a rule that is there, and has no end, end when this one does (until=)")
+    parser.add_argument("--replace", action="store_true", help=about)
+
+
+def adding(
+    asked: argparse.Namespace, setting: Setting, values: Sequence[str], command: str
+) -> Callable[[Editor], None]:
+    """The change that adds these values, and says how where only --replace does.
+
+    command  of this command line, up to its values: `allowed-host add`
+    """
+
+    def change(editor: Editor) -> None:
+        for value in values:
+            try:
+                editor.add(setting, value, asked.replace)
+            except NoEnd as there:
+                rules = " ".join(shlex.quote(one.strip()) for one in values)
+                more = flags_of(asked) + (" --reload" if asked.reload else "")
+                raise NoEnd(setting.name, there.rule, f"ogw {command} {rules} --replace{more}") from None
+
+    return change
+
+
 def make(
     asked: argparse.Namespace, change: Callable[[Editor], None], more: Mapping[str, Any] = MappingProxyType({})
 ) -> int:
@@ -105,15 +133,18 @@ def _why_no_start(config: Config) -> list[str]:
 
 def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Say what came of it, and to the running gateway, too, which reloads where that is asked for; the exit code."""
-    code, reload = OK, None
-    sentences = [*outcome.said, *outcome.warnings, *told_of_others(outcome)]
-    sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
+    code, reload, own = OK, None, None
+    of_gateway: list[str] = []
     if not asked.json:
         for sign, texts in (("-", outcome.removed), ("+", outcome.added)):
             for text in texts:
                 print(clean(f"{sign} {text}"))
     if (outcome.changed or asked.reload) and not asked.dry_run:
-        code, reload = _tell_gateway(asked, outcome, sentences)
+        code, reload, own = _tell_gateway(asked, outcome, of_gateway)
+    config = in_force(outcome, own)
+    sentences = [*outcome.said, *warnings_in_force(outcome, own, config), *told_of_others(outcome, own, config)]
+    sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
+    sentences += of_gateway
     if asked.json:
         old, new = outcome.policies
         told = {"file": outcome.path, "changed": outcome.changed, "dry_run": asked.dry_run, "added": outcome.added,
@@ -128,8 +159,11 @@ def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = 
     return code if reload is None else max(code, tell_of_reload(reload))
 
 
-def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[str]) -> tuple[int, Optional[Reloaded]]:
-    """Let the running gateway log the change, and reload: the exit code, and what came of the reload.
+def _tell_gateway(
+    asked: argparse.Namespace, outcome: Outcome, sentences: list[str]
+) -> tuple[int, Optional[Reloaded], Optional[Own]]:
+    """Let the running gateway log the change, and reload: the exit code, what came of the reload, and what it has from
+    flags and variables of its own; None where it does not say that.
 
     `sentences` get what is to be said of it. Where no gateway runs, the change is logged where its lines go.
     """
@@ -139,15 +173,17 @@ def _tell_gateway(asked: argparse.Namespace, outcome: Outcome, sentences: list[s
         answer = _answer(gateway_of(asked), outcome, asked.reload)
     except NoGateway as trouble:
         sentences += _without_gateway(outcome, asked.reload, trouble)
-        return NO_GATEWAY if asked.reload else OK, None
+        return NO_GATEWAY if asked.reload else OK, None, None
+    own = answer.get("own")
     sentences += _beaten(answer["beaten"], outcome)
+    sentences += told_of_own(outcome, own or {})
     strange = _reads_another(answer["reads"], outcome.path)
     reload: Optional[Reloaded] = clean(answer["reload"])
     if reload is None:
         sentences += [_later(outcome), *strange] if strange else [_how(outcome, flags_of(asked))]
-        return OK, None
+        return OK, None, own
     sentences += strange
-    return NO_GATEWAY if strange else FAILED if reload["mistakes"] else OK, reload
+    return NO_GATEWAY if strange else FAILED if reload["mistakes"] else OK, reload, own
 
 
 def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:

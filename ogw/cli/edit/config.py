@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ogw.cli.edit.change import add_config, add_flags, codes, make
+from ogw.cli.edit.change import add_config, add_flags, add_replace, adding, codes, make
 from ogw.cli.exits import FAILED, OK, Wrong
 from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, parser_of
@@ -126,13 +126,15 @@ def _add_parser() -> Parser:
         ["ogw config add allowed-client 10.1.0.0/16 --reload"],
         codes(),
     )
+    add_replace(made)
     made.set_defaults(do=_add)
     return made
 
 
 def _add(asked: argparse.Namespace) -> int:
     setting = _list_or_fail(asked.name, "add")
-    return make(asked, lambda editor: _do(*(editor.add(setting, value) for value in values_of(setting, asked.value))))
+    values = values_of(setting, asked.value)
+    return make(asked, adding(asked, setting, values, f"config add {setting.name}"))
 
 
 def _remove_parser() -> Parser:

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from ogw.cli.configuration import load_or_tell
-from ogw.cli.edit.change import add_config, add_flags, codes, make
+from ogw.cli.edit.change import add_config, add_flags, add_replace, adding, codes, make
 from ogw.cli.edit.config import codes_of_remove, remove_all, text_of, until, values_of
 from ogw.cli.exits import OK, WRONG, Wrong
 from ogw.cli.live.gateway import file_of
@@ -13,7 +13,7 @@ from ogw.cli.screen import clean
 from ogw.cli.words import offer
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text
-from ogw.settings.editing import Editor, split
+from ogw.settings.editing import split
 from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS
 
@@ -55,20 +55,16 @@ def _add_parser(setting: Setting) -> Parser:
     made.add_argument("value", nargs="+", metavar=setting.placeholder)
     if setting.read is None:
         add_attributes(made, setting.denied)
+        add_replace(made)
     add_flags(made)
-    made.set_defaults(do=_add, setting=setting)
+    made.set_defaults(do=_add, setting=setting, **({} if setting.read is None else {"replace": False}))
     return made
 
 
 def _add(setting: Setting, asked: argparse.Namespace) -> int:
     more = attributes(asked, setting.denied) if setting.read is None else ""
     values = [value + more for value in values_of(setting, asked.value)]
-
-    def change(editor: Editor) -> None:
-        for value in values:
-            editor.add(setting, value)
-
-    return make(asked, change)
+    return make(asked, adding(asked, setting, values, f"{setting.name} add"))
 
 
 def add_attributes(parser: argparse.ArgumentParser, denied: bool) -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any, Union
 
 from ogw.report.log import timestamp
-from ogw.service.admin.origins import beaten_in, file_read
+from ogw.service.admin.origins import beaten_in, file_read, own_of
 from ogw.service.admin.response import Response, json_of, text_of
 from ogw.service.admin.shapes import Changed, Killed, Reloaded, RolledBack, Taken, Upgraded
 from ogw.service.admin.views import Asker, Views
@@ -89,10 +89,11 @@ class Orders:
         reloaded = self._reloaded() if reload else None
         try:
             settings = self._views.config()["settings"]
-            reads, beaten = file_read(settings, file, self._views.file), beaten_in(settings)
         except OSError:  # the supervisor is busy: what was done was done, and nothing is said against the file
-            reads, beaten = file, {}
-        answer: Changed = {"reads": reads, "beaten": beaten, "reload": reloaded}
+            silent: Changed = {"reads": file, "beaten": {}, "reload": reloaded}
+            return json_of(silent)
+        reads, beaten, own = file_read(settings, file, self._views.file), beaten_in(settings), own_of(settings)
+        answer: Changed = {"reads": reads, "beaten": beaten, "own": own, "reload": reloaded}
         return json_of(answer)
 
 

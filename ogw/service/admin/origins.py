@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from ogw.service.admin.shapes import GivenValue
+from ogw.settings.setting import PREFIX
 from ogw.settings.settings import SETTINGS
 from ogw.settings.usual import DEFAULT_FILE
 
@@ -29,8 +30,15 @@ def file_read(settings: Settings, named: str, own: str = "") -> Optional[str]:
 def beaten_in(settings: Settings) -> dict[str, str]:
     """Settings of one value that a flag or a variable gave, which beats any file: which, by the setting's name."""
     first = {name: values[0]["source"] for name, values in settings.items() if values}
-    return {
-        name: source
-        for name, source in first.items()
-        if not SETTINGS[name].listed and source in (*SETTINGS[name].flags, *SETTINGS[name].variables)
-    }
+    return {name: source for name, source in first.items() if not SETTINGS[name].listed and _is_own(source)}
+
+
+def own_of(settings: Settings) -> dict[str, list[GivenValue]]:
+    """What flags and variables gave, by the setting's name: no change of a file takes that away."""
+    own = {name: [given for given in values if _is_own(given["source"])] for name, values in settings.items()}
+    return {name: values for name, values in own.items() if values}
+
+
+def _is_own(source: str) -> bool:
+    """It is a flag or a variable, and not a line of a file, whose name may begin like one."""
+    return source.startswith(("--", PREFIX)) and not source.rpartition(":")[2].isdigit()

@@ -179,11 +179,13 @@ class Changed(TypedDict):
     reads   the INI file that it reads: the one that was named where it is that, also if that says nothing, else
             another; None where it has settings from none
     beaten  settings of one value that it has from a flag or a variable, which beats any file, and from which
+    own     all that it has from flags and variables, by the setting's name: values of lists add to those of a file
     reload  how the reload went; None where none was asked for
     """
 
     reads: Optional[str]
     beaten: dict[str, str]
+    own: NotRequired[dict[str, list[GivenValue]]]
     reload: Optional[Reloaded]
 
 

@@ -363,7 +363,12 @@ def test_it_names_every_rule_that_matches_and_where_it_stands(tmp_path):
 
 
 def test_it_says_how_it_would_be_at_another_time():
-    words = ("explain", "10.1.2.3", "--allowed-host", "10.1.2.3 to=10.0.0.0/8 until=2030-01-01T00:00:00Z")
+    words = (
+        "explain",
+        "10.1.2.3",
+        "--allowed-host",
+        "10.1.2.3 to=10.0.0.0/8 until=2030-01-01T00:00:00Z no-server-name",
+    )
     assert ogw(*words, "--at", "2029-12-31T23:59:59Z").returncode == 0
     ended = ogw(*words, "--at", "2030-01-01T01:00:00+01:00", "--json")
     assert ended.returncode == 1 and json.loads(ended.stdout)["at"] == "2030-01-01T00:00:00Z"
@@ -379,6 +384,59 @@ def test_it_says_what_the_tls_rules_will_ask():
     assert (told["min_version"], told["or_none"], told["client_certificates"]) == ("TLS 1.3", True, ["CN=till-7"])
     assert told["unseen_client_certificate"] == "reject"
     assert "tls-rules = off" in ogw("explain", "10.1.2.3", *rules[:2], "--tls-rules", "off").stdout
+
+
+def told_and_shown(*words):
+    """The exit code, the answer as JSON, and as people see it, in a line."""
+    done, shown = ogw("explain", *words, "--json"), ogw("explain", *words)
+    assert done.returncode == shown.returncode
+    return done.returncode, json.loads(done.stdout), " ".join(shown.stdout.split())
+
+
+def test_an_address_that_no_session_can_pass_to_is_no_yes_and_the_command_makes_it_one(tmp_path):
+    file = tmp_path / "ogw.ini"
+    file.write_text("[ogw]\nallowed-host = 8.8.8.8\n")
+    words = ("8.8.8.8", "--config", str(file))
+    code, told, shown = told_and_shown(*words)
+    assert (code, told["decision"], told["reason"], told["status"]) == (1, "rejected", "server-name-missing", 0)
+    assert told["event"] == 106 and told["rules"][0]["decides"] and told["tls"] is not None
+    assert told["command"] == f"ogw allowed-host add '8.8.8.8 no-server-name' --config {file} --reload"
+    assert "8.8.8.8:443 allowed, but no session can pass for client" in shown
+    assert "server-name-missing (the tunnel opens, and its TLS session is ended, event OGW-106)" in shown
+    assert f"to allow it {told['command']}" in shown
+    done = ogw(*shlex.split(told["command"])[1:-1])
+    assert done.returncode == 0 and told_and_shown(*words)[:1] == (0,)
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (("--tls-rules", "report"), 0),
+        (("--tls-rules", "off"), 0),
+        (("--server-name", "allowed-hosts"), 1),
+        (("--server-name", "allowed-hosts", "--allowed-host", "a.example"), 0),
+    ],
+)
+def test_where_a_session_to_an_address_can_pass_it_is_a_yes(flags, code):
+    assert told_and_shown("8.8.8.8", "--allowed-host", "8.8.8.8", *flags)[0] == code
+
+
+def test_what_only_policy_mode_lets_pass_is_no_yes_either_where_no_session_can_pass():
+    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    code, told, _shown = told_and_shown("8.8.8.8", "--policy-mode", "report", "--report-until", end)
+    assert (code, told["decision"], told["reported"]) == (1, "rejected", "host-not-allowed")
+    assert told["command"].startswith("ogw allowed-host add '8.8.8.8 no-server-name'")
+
+
+def test_client_certificates_that_no_session_lets_see_are_no_yes():
+    rules = ("--allowed-host", "8.8.8.8 no-server-name", "--allowed-client-certificate", "CN=till-7")
+    rules += ("--tls-min-version", "1.3")
+    code, told, shown = told_and_shown("8.8.8.8", *rules)
+    assert (code, told["decision"], told["reason"]) == (1, "rejected", "client-certificate-unseen")
+    assert told["command"] is None and "unseen-client-certificate = allow" in shown
+    for more in (("--unseen-client-certificate", "allow"), ("--client-certificate-hosts", "a.example")):
+        assert told_and_shown("8.8.8.8", *rules, *more)[0] == 0
+    assert told_and_shown("8.8.8.8", *rules[:-2])[0] == 0
 
 
 def test_it_says_which_way_it_goes(relayed, relay):
@@ -438,6 +496,8 @@ def test_it_says_so_where_the_running_gateway_has_another_policy(straight):
         (("a.example", "--allowd-host", "x"), "--allowd-host: there is no such flag; did you mean --allowed-host?"),
         (("a.example", "--allowed-host", "*"), "a star needs two labels behind it"),
         (("a.example", "b.example"), "neither a flag"),
+        (("b\u00fccher.example",), "the host is not ASCII; its A-label form is xn--bcher-kva.example"),
+        (("b\u00fccher.example:8443",), "its A-label form is xn--bcher-kva.example"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_told(words, says):
@@ -451,6 +511,20 @@ def test_addresses_are_typed_as_people_type_them():
     assert connect_target("[2001:db8::7]") == b"[2001:db8::7]:443"
     assert connect_target("10.1.2.3") == b"10.1.2.3:443"
     assert client_address("[::ffff:10.1.2.3]") == "10.1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason", "says"),
+    [
+        ("www.example.com:https", "bad-target", 'the port of the target that begins with "www.example.com" is not'),
+        ("fe80::1%eth0", "bad-target", 'the host of the target that begins with "[fe80::1" has a zone'),
+        ("https://b\u00fccher.example/", "bad-request", "the target is not ASCII"),
+        ("\udcff.example", "bad-request", "the target is not ASCII"),
+    ],
+)
+def test_what_is_no_target_is_told_as_the_gateway_would(typed, reason, says, straight):
+    assert straight.assert_same(typed, NEAR) == reason
+    assert says in straight.explainer.explain(connect_target(typed), NEAR)["detail"]
 
 
 def test_ctrl_c_ends_it_while_a_name_is_looked_up(dns):
@@ -493,8 +567,8 @@ def test_names_of_a_certificate_and_stages_are_told(tmp_path):
 def test_it_is_asked_for_a_client_by_its_name(tmp_path):
     file = tmp_path / "ogw.ini"
     file.write_text(
-        "[ogw]\nlisten-client-certificate = required\nallowed-host =\n    127.0.0.1 to=127.0.0.1 from=cn:till-17\n"
-        "    new.example.com stage=canary\n"
+        "[ogw]\nlisten-client-certificate = required\nallowed-host =\n    127.0.0.1 to=127.0.0.1 from=cn:till-17 "
+        "no-server-name\n    new.example.com stage=canary\n"
     )
     asked = ("explain", "127.0.0.1", "--config", file)
     done = ogw(*asked, "--from", "cn:till-17", "--from", "san:x y")

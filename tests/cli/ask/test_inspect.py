@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from harness.gateway import ROOT
 from harness.hellos import HANDSHAKES, HOST, RECORDED, extension, hello, recorded, records, server_hello
 
+END = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
 ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}
 
 
@@ -107,6 +109,24 @@ def test_bad_input_has_an_answer(data, words):
     assert words in said and "\x1b" not in said
 
 
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.0\r\n\r\n", b"\x16", hello(None), hello(b"a b")])
+def test_a_target_that_nothing_names_is_not_made_up(data):
+    for flags in ((), ("--policy-mode", "report", "--report-until", END)):
+        _code, said, _errors = inspect("-", *flags, input=data)
+        assert "target:  no target is known; name it with --target\n" in said and "allowed-host" not in said
+        _code, value = answer("-", *flags, input=data)
+        assert (value["target"], value["target allowed"]) == (None, None)
+        assert value["target reason"] == "no target is known; name it with --target"
+
+
+def test_a_session_without_a_server_name_and_a_target_is_rejected_as_it_would_be_without_a_rule_of_its_own():
+    code, said = answer("-", input=hello(None))
+    assert (code, said["reason"]) == (1, "server-name-missing")
+    assert said["detail"].endswith("; no-server-name in the rule of the target would let it pass")
+    words = ("--target", "10.1.2.3", "--allowed-host", "10.1.2.3 no-server-name")
+    assert answer("-", *words, input=hello(None))[0] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -116,6 +136,10 @@ def test_bad_input_has_an_answer(data, words):
         (("-",), "the client's bytes are empty"),
         (("-", "--server", "x"), "--server needs --client"),
         ((HANDSHAKES / "java.up", "--target", "a b"), "--target: the host of the target"),
+        (
+            (HANDSHAKES / "java.up", "--target", "b\u00fccher.example"),
+            "--target: the host is not ASCII; its A-label form",
+        ),
         ((HANDSHAKES / "java.up", "--client-address", "x"), "'x' is no IP address"),
         ((HANDSHAKES / "java.up", "--tls-min-version", "2"), "is no version of TLS"),
         ((HANDSHAKES / "java.up", "--tls-min"), "there is no such flag"),

@@ -538,3 +538,8 @@ def test_what_others_log_shows_no_name_of_a_domain_or_of_kerberos():
     told = without_secrets("\n".join([*lines, *map(json.dumps, lines)]), config)
     assert told.count("(hidden)") == 8 and "stilled" in told
     assert not any(word in told.replace("stilled", "") for word in ("till", "gw1", "CORP", "REALM", 'a"b', "u00fc"))
+
+
+def test_a_host_that_is_not_ascii_is_told_with_the_name_that_clients_ask_for():
+    done = ogw("doctor", "--host", "b\u00fccher.example:8443")
+    assert done.returncode == 2 and "its A-label form is xn--bcher-kva.example" in done.stderr

@@ -4,12 +4,15 @@ import fcntl
 import json
 import os
 import pathlib
+import re
+import shlex
 import subprocess
 
 import pytest
 from harness.commands import OGW, ROOT, clean
 from harness.edits import Edited
-from harness.gateway import Gateway
+from harness.gateway import Gateway, read_exactly
+from harness.upstreams import Server, echo
 from harness.waiting import until
 
 from ogw.settings.ini.text import IniText
@@ -90,12 +93,74 @@ def test_an_end_is_moved_where_the_rule_stands(file):
         '    a.example until=2091-01-01T00:00:00Z note="why"',
         "    b.example",
     ]
-    told = file.told("allowed-host", "add", "b.example", "--until", "2h", code=1)
-    assert "b.example is there already, and without an end" in told
     told = file.told("allowed-host", "add", "c.example", "--until", "2020-01-01T00:00:00Z", code=2)
     assert "that time is over already" in told
     file.done("allowed-host", "remove", "a.example")
     assert "a.example" not in file.text
+
+
+NO_END = re.compile(r"ogw: (.+) is there already, and without an end; `(.+)` lets it end then; nothing was changed\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (
+            ["allowed-host", "add", "new.example", "www.example.com", "--until", "2h", "--note", "ticket 7"],
+            "allowed-host",
+        ),
+        (
+            ["config", "add", "allowed-host", "www.example.com", "until=2h", "note=ticket 7", "new.example"],
+            "allowed-host",
+        ),
+        (["denied-host", "add", "ads.example", "until=2090-01-01T00:00:00Z"], "denied-host"),
+        (["config", "add", "relay-proxy-bypass", "b.example", "until=2h"], "relay-proxy-bypass"),
+    ],
+)
+def test_a_rule_for_good_gets_an_end_by_the_command_that_is_named_and_by_no_other(file, words, named):
+    file.write(
+        "[ogw]\nallowed-host = a.example, www.example.com\ndenied-host = ads.example\nrelay-proxy = http://p:1\n"
+        "relay-proxy-bypass = b.example\n"
+    )
+    before = file.text
+    rule, command = NO_END.fullmatch(file.told(*words, code=1)).groups()
+    assert file.text == before and rule.startswith(f"{named} ")
+    done = file.told(*shlex.split(command)[1:])
+    assert "its end was replaced" in done
+    (line,) = [one for one in file.text.splitlines() if rule.partition(" ")[2] in one]
+    assert re.search(rf"{rule.partition(' ')[2]} until=20[0-9TZ:-]+", line)
+    assert ('note="ticket 7"' in file.text) == ("ticket 7" in " ".join(words))
+    assert ("new.example" in file.text) == ("new.example" in words)
+    file.done(*shlex.split(command)[1:])  # and once more, which finds it done
+
+
+def test_the_command_that_gives_a_rule_an_end_names_the_gateway_and_reloads_it_and_tunnels_stay(file):
+    with Server(echo) as server:
+        file.write(
+            f"[ogw]\nallowed-target-network = 127.0.0.0/8\nallowed-host = {server.host}\nreload-on-change = yes\n"
+        )
+        with Gateway("--config", str(file.path)) as gateway:
+            tunnel = gateway.tunnel(server.target)
+            words = ("allowed-host", "add", server.host, "--until", "2h", "--reload", "--run-dir", gateway.run_dir)
+            command = NO_END.fullmatch(file.told(*words, code=1))[2]
+            assert command.endswith(f" --replace --run-dir {gateway.run_dir} --reload")
+            assert "reloaded, changed: allowed-host" in file.done(*shlex.split(command)[1:])
+            gateway.tunnel(server.target).close()
+            tunnel.sendall(b"still here")
+            assert read_exactly(tunnel, 10) == b"still here"
+            tunnel.close()
+
+
+def test_a_rule_that_stands_there_twice_has_one_end_afterwards(file):
+    ends = "a.example until=2090-01-01T00:00:00Z, a.example until=2091-01-01T00:00:00Z note=why"
+    file.write(f"[ogw]\nallowed-host = {ends}, b.example\n")
+    told = file.told("allowed-host", "add", "a.example", "until=2089-01-01T00:00:00Z")
+    assert "its end was replaced" in told
+    assert file.text == '[ogw]\nallowed-host = a.example until=2089-01-01T00:00:00Z note="why", b.example\n'
+    file.write("[ogw]\nallowed-host = a.example until=2090-01-01T00:00:00Z, a.example\n")
+    assert NO_END.fullmatch(file.told("allowed-host", "add", "a.example", "until=2091-01-01T00:00:00Z", code=1))
+    file.done("allowed-host", "add", "a.example")
+    assert file.text == "[ogw]\nallowed-host = a.example\n"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """`ogw allowed-host add` and `remove` say where another rule still allows it, or denies it all the same."""
 
+import json
+
 import pytest
 from harness.edits import Edited
+from harness.gateway import Gateway
 
 
 @pytest.mark.parametrize(
@@ -59,3 +62,94 @@ def test_a_variable_that_says_the_same_is_named(tmp_path):
     file = Edited(tmp_path, "[ogw]\nallowed-host = a.example.com\n")
     done = file.run("allowed-host", "remove", "a.example.com", OGW_ALLOWED_HOST="a.example.com")
     assert "a.example.com is still allowed, by a.example.com (OGW_ALLOWED_HOST)" in done.stderr
+
+
+EMPTY = "allowed-host is empty: every target is denied"
+OWN = "of the running gateway)"
+
+
+def told(gateway, file, *words, code=0):
+    return file.told(*words, "--run-dir", gateway.run_dir, code=code)
+
+
+@pytest.fixture
+def file(tmp_path):
+    folder = tmp_path / "ogw"
+    folder.mkdir()
+    return Edited(folder, "[ogw]\nallowed-host = a.example.com\n")
+
+
+@pytest.mark.parametrize("flag", ["a.example.com", "b.example.com, .example.com"])
+def test_a_host_that_a_flag_of_the_running_gateway_allows_is_told_to_be_and_it_is(file, flag):
+    with Gateway("--config", str(file.path), "--allowed-host", flag, "--dns-server", "127.0.0.1:1") as gateway:
+        said = told(gateway, file, "allowed-host", "remove", "a.example.com", "--reload")
+        rule = flag.rpartition(" ")[2]
+        assert f"a.example.com is still allowed, by {rule} (--allowed-host {OWN}" in said and EMPTY not in said
+        sock, head = gateway.ask("a.example.com:443")
+        sock.close()
+        assert b"host-not-allowed" not in head
+        # And where there is nothing left to remove.
+        said = told(gateway, file, "allowed-host", "remove", "a.example.com", "--reload", code=1)
+        assert "is not there" in said and f"is still allowed, by {rule} (--allowed-host {OWN}" in said
+
+
+def test_a_variable_of_the_running_gateway_is_named_and_one_of_this_shell_is_not(file):
+    with Gateway("--config", str(file.path), environment={"OGW_ALLOWED_HOST": "a.example.com"}) as gateway:
+        words = ("allowed-host", "remove", "a.example.com", "--run-dir", gateway.run_dir)
+        said = file.told(*words, OGW_ALLOWED_HOST="*.example.com")
+        assert f"a.example.com is still allowed, by a.example.com (OGW_ALLOWED_HOST {OWN}" in said
+        assert EMPTY not in said and "*.example.com" not in said
+
+
+def test_where_the_running_gateway_allows_other_hosts_not_every_target_is_denied(file):
+    for flags in (("--allowed-host", "b.example.com"), ("--preset", "azure-arc"), ("--denied-host", "c.example.com")):
+        file.write("[ogw]\nallowed-host = a.example.com\n")
+        with Gateway("--config", str(file.path), *flags) as gateway:
+            said = told(gateway, file, "allowed-host", "remove", "a.example.com", "--reload")
+            assert (EMPTY in said) == (flags[0] == "--denied-host") and "still allowed" not in said
+
+
+def test_a_denied_host_that_a_flag_denies_is_told_to_be(file):
+    file.write("[ogw]\nallowed-host = a.example.com\ndenied-host = a.example.com\n")
+    with Gateway("--config", str(file.path), "--denied-host", "*.example.com") as gateway:
+        said = told(gateway, file, "denied-host", "remove", "a.example.com", "--reload")
+        assert f"a.example.com is denied, by *.example.com (--denied-host {OWN}" in said
+        said = told(gateway, file, "allowed-host", "add", "b.example.com", "--reload")
+        assert f"b.example.com is denied, by *.example.com (--denied-host {OWN}" in said
+
+
+GOES_ON = "the running gateway goes on with"
+
+
+def test_values_of_other_lists_that_the_running_gateway_has_itself_are_told(file):
+    lists = "allowed-client = 10.1.0.0/16, 10.2.0.0/16, 127.0.0.0/8\nallowed-port = 443, 8443\n"
+    file.write(f"[ogw]\nallowed-host = a.example.com\n{lists}")
+    flags = ("--config", str(file.path), "--allowed-client", "10.0.0.0/15, 127.0.0.1, 192.0.2.0/24")
+    with Gateway(*flags, environment={"OGW_ALLOWED_PORT": "8443\n9443"}) as gateway:
+        said = told(gateway, file, "allowed-client", "remove", "10.1.0.0/16", "--reload")
+        assert f"{GOES_ON} allowed-client = 10.0.0.0/15: it has that from --allowed-client" in said
+        assert GOES_ON not in told(gateway, file, "allowed-client", "remove", "10.2.0.0/16", "--reload")
+        said = told(gateway, file, "config", "remove", "allowed-port", "8443", "--reload")
+        assert f"{GOES_ON} allowed-port = 8443: it has that from OGW_ALLOWED_PORT" in said
+        said = told(gateway, file, "config", "set", "allowed-client", "127.0.0.1", "192.0.2.0/24")
+        assert f"{GOES_ON} allowed-client = 10.0.0.0/15: it has that from --allowed-client" in said
+        said = told(gateway, file, "config", "unset", "allowed-port")
+        assert f"{GOES_ON} allowed-port = 8443, 9443: it has that from OGW_ALLOWED_PORT" in said
+        answer = file.done("config", "unset", "allowed-client", "--json", "--run-dir", gateway.run_dir)
+        assert any(GOES_ON in sentence for sentence in json.loads(answer)["said"])
+
+
+def test_hosts_that_are_set_as_a_whole_are_told_beside_those_of_a_flag(file):
+    with Gateway("--config", str(file.path), "--allowed-host", "b.example.com, c.example.com") as gateway:
+        said = told(gateway, file, "config", "set", "allowed-host", "c.example.com", "--reload")
+        assert f"{GOES_ON} allowed-host = b.example.com: it has that from --allowed-host" in said
+        said = told(gateway, file, "config", "unset", "allowed-host", "--reload")
+        assert f"{GOES_ON} allowed-host = b.example.com, c.example.com: it has" in said and EMPTY not in said
+
+
+def test_a_single_setting_that_a_variable_names_a_file_for_is_told(file, tmp_path):
+    (tmp_path / "name").write_text("gateway")
+    environment = {"OGW_RELAY_PROXY_USERNAME_FILE": str(tmp_path / "name")}
+    with Gateway("--config", str(file.path), environment=environment) as gateway:
+        said = told(gateway, file, "config", "set", "relay-proxy-username", "other")
+        assert "was started with OGW_RELAY_PROXY_USERNAME_FILE, which takes precedence over the file" in said

@@ -11,6 +11,7 @@ import pexpect
 import pytest
 from harness.commands import OGW, ROOT, clean, ogw
 from harness.gateway import Gateway, read_exactly
+from harness.hellos import hello, records, server_hello
 from harness.terminal import interrupt
 from harness.upstreams import Server, echo
 
@@ -130,7 +131,7 @@ def test_apply_adds_the_rules_with_a_note_and_leaves_the_rest_to_the_byte(file, 
     today = time.strftime("%Y-%m-%d", time.gmtime())
     assert file.read_text() == (
         "[ogw]\n# what tills need\nallowed-host =\n    a.example  \n"
-        f'    [2606:4700::1111]:8443 note="suggested {today}"\n'
+        f'    [2606:4700::1111]:8443 no-server-name note="suggested {today}"\n'
         f'    www.example.org note="suggested {today}"\n\n# the end\n'
     )
     assert parse_rules("\n".join(file.read_text().splitlines()[3:6]), "")[1] == []
@@ -200,6 +201,13 @@ def test_the_reader_of_its_output_may_leave(file, tmp_path):
 # The story.
 
 
+def handshaking(connection):
+    """Answers a ClientHello."""
+    if connection.recv(65536):
+        connection.sendall(records(server_hello()))
+    echo(connection)
+
+
 def serving(file):
     """A gateway that reads this file."""
     return Gateway("--config", str(file), workers=2)
@@ -220,7 +228,7 @@ def test_an_agent_is_refused_its_rule_is_suggested_and_added_and_it_passes_while
             typed.expect_exact(f"    {new.host}")
             typed.expect_exact(f"Add this rule to {file}? [y/N] ")
             typed.sendline("y")
-            typed.expect_exact(f"+ allowed-host {new.host} note=")
+            typed.expect_exact(f"+ allowed-host {new.host} no-server-name note=")
             typed.expect_exact("reloaded, changed: allowed-host")
             typed.expect(pexpect.EOF)
             typed.close()
@@ -273,6 +281,25 @@ def test_where_the_log_comes_through_a_pipe_the_terminal_is_asked(file, tmp_path
     typed.expect(pexpect.EOF)
     typed.close()
     assert typed.exitstatus == 0 and "www.example.org note=" in file.read_text()
+
+
+def test_an_address_is_suggested_as_status_does_and_then_a_session_without_a_server_name_passes(file):
+    with Server(handshaking) as server:
+        file.write_text(f"[ogw]\n{LOOPBACK}")
+        with Gateway("--config", str(file), tls_rules=None) as gateway:
+            gateway.ask(server.target)[0].close()
+            refusal = gateway.wait_for(event=105)
+            assert f"allowed-host = {server.host} no-server-name would allow it" in refusal["message"]
+            told = ogw("status", "--run-dir", gateway.run_dir).stdout
+            assert f"'{server.host} no-server-name'" in told
+            words = ("suggest", "--config", file, "--run-dir", gateway.run_dir)
+            assert rules_of(ogw(*words).stdout) == [f"{server.host} no-server-name"]
+            assert ogw(*words, "--apply", "--yes", "--reload").returncode == 0
+            assert "what was refused 1 time is allowed by now" in ogw(*words).stderr
+            with gateway.tunnel(server.target) as sock:
+                sock.sendall(hello(None))
+                assert read_exactly(sock, 6)[0] == 22
+            assert gateway.wait_for(event=107)
 
 
 def test_what_policy_mode_report_let_pass_is_suggested_and_then_enforced(file, upstream):

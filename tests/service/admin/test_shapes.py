@@ -143,6 +143,8 @@ def test_of_a_change_with_what_is_read_what_beats_it_and_how_the_reload_went(tmp
         told = asked(gateway, f"/changed?file={file}", "POST", json.dumps(CHANGE))
         assert strays(told, Changed) == []
         assert told["beaten"]["idle-timeout"] == "--idle-timeout" and "denied-host" not in told["beaten"]
+        assert told["own"]["denied-host"] == [{"source": "--denied-host", "value": "x.example"}]
+        assert "allowed-host" not in told["own"] and "idle-timeout" in told["own"]
         assert (told["reads"], told["reload"]) == (str(file), None)
         line = gateway.wait_for(event=100, message="the configuration was changed")
         assert (line["by"], line["file"], line["added"]) == ("alice", str(file), CHANGE["added"])
