@@ -15,6 +15,7 @@ from typing import Optional
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text, parse_name
 from ogw.policy.networks import Network, parse_network
+from ogw.wire.address import unmapped
 from ogw.wire.connect import LONGEST_NAME, parse_host
 from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.place import in_brackets, place
@@ -63,7 +64,7 @@ class Rule:
 
     name      the name, or what stands behind the star or the first dot
     affixes   STARRED only: what the first label begins and ends with
-    network   NETWORK only; a single address is a network of one
+    network   NETWORK only; a single address is a network of one, and IPv4 inside IPv6 (::ffff:192.0.2.1) is IPv4
     port      None: each of the allowed ports
     clients   networks of clients; with `names` empty, too: all
     names     of clients' certificates (policy/names.py), beside the networks: any that fits is enough
@@ -309,7 +310,7 @@ def _pattern(text: str) -> dict[str, object]:
     except ValueError as error:
         raise _Wrong(_with_a_label(text, error)) from None
     if address is not None:
-        return {"kind": Kind.NETWORK, "network": ip_network(address)}
+        return {"kind": Kind.NETWORK, "network": ip_network(unmapped(address))}
     return {"kind": Kind.NAME, "name": name}
 
 
