@@ -56,7 +56,8 @@ VALID = (
     ('www.example.com no-server-name note="old till, see ticket 7"', "without a server name, and why"),
 )
 INVALID = ("*", "*.com", "a.*.example.com", "https://www.example.com/", "www.example.com:0", "10.1.2.3/16",
-           "0x7f.1", "b\u00fccher.example", "www.example.com until=2h")  # fmt: skip
+           "0x7f.1", "b\u00fccher.example", "www.example.com until=2h",
+           "www.example.com from=10.1.0.0/16,10.2.0.0/16")  # fmt: skip
 
 
 def _table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:

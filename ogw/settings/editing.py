@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Optional
 
 from ogw.language.messages import gettext as _
 from ogw.language.phrases import with_hint
-from ogw.policy.rules import Rule, parse_rules, split_rules
+from ogw.policy.rule_list import split_rules
+from ogw.policy.rules import Rule, parse_rules
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
@@ -269,7 +270,12 @@ class Editor:
         (text,) = [text for line, text in self._text.texts(setting.name) if line == entry.line]
         there = split(setting, text)
         there[entry.place : entry.place + 1] = [value] if value else []
+        apart: list[str] = []  # such as a network that would be read as one more client of the rule before it
+        while split(setting, ", ".join(there)) != there:
+            apart.append(there.pop())
         self._text.replace(entry.line, ", ".join(there))
+        for one in reversed(apart):
+            self._text.add(setting.name, one)
 
     def _not_there(self, setting: Setting, value: str, wanted: Any) -> str:
         shown = self._shown(setting, value)
