@@ -20,6 +20,7 @@ from ogw.wire.address import unmapped
 from ogw.wire.connect import LONGEST_NAME, parse_host
 from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.place import in_brackets, place
+from ogw.wire.url import shown_url
 
 LONGEST_SHOWN = 80  # characters of what is wrong, in a message
 MOST_WRONG = 1000  # rules of one text: what has more is no list of rules, and is not read on
@@ -31,6 +32,7 @@ _RFC_3339 = re.compile(
 )
 _RELATIVE = re.compile(r"[0-9]+[smhdw]\Z")
 _STAGE = re.compile(r"[a-z0-9-]{1,32}\Z")
+_LIKE_URL = re.compile(r'[^\s"]*[?@]')
 _SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # spaces of other widths (category Zs)
 
 
@@ -335,7 +337,8 @@ def _bytes(text: str) -> bytes:
 
 
 def _shown(text: str) -> str:
-    """What was given, as a message may quote it: in quotes, escaped and cut."""
+    """What was given, as a message may quote it: in quotes, escaped and cut. It may be a URL that belongs elsewhere."""
+    text = shown_url(text) if "://" in text or _LIKE_URL.match(text) else text
     return ascii(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
 
 

@@ -21,7 +21,7 @@ from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.mistakes import those_new
 from ogw.settings.renames import name_now
-from ogw.settings.setting import Setting, shown_as
+from ogw.settings.setting import Setting, quoted, shown_as, with_commas
 from ogw.settings.settings import SETTINGS, Config
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -321,7 +321,8 @@ def meaning(setting: Setting, value: str) -> Any:
     try:
         return setting.read(value if setting.secret else value.strip())
     except ValueError as error:
-        raise WrongValue(f"{setting.name}: {shown_as(setting, value)!a}: {error}") from None
+        told = with_commas(f"{setting.name}: {quoted(setting, value)!a}: {error}", setting, value)
+        raise WrongValue(told) from None
 
 
 def _require_one_line(setting: Setting, value: str) -> None:
