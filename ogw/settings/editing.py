@@ -19,7 +19,7 @@ from ogw.policy.rules import Rule, parse_rules
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.mistakes import those_new
+from ogw.settings.mistakes import of_no_file, those_new
 from ogw.settings.renames import name_now
 from ogw.settings.setting import Setting, quoted, shown_as, with_commas
 from ogw.settings.settings import SETTINGS, Config
@@ -368,6 +368,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
         # a new mistake, the same with this shell's variables, which in a container are the gateway's, too.
         outcome = Outcome(file.path, made=not os.path.exists(file.path))
         before, old_mistakes = _checked(file.path, file.path)
+        was = str(file.text).split("\n")
         editor = Editor(file.text, outcome, dry_run)
         after = before
 
@@ -382,7 +383,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
                 if not new and after is not None and not (before is not None and judge(before)):
                     new = list(judge(after))
             if new:
-                raise EditError("\n".join(new))
+                raise EditError("\n".join(of_no_file(new, file.path, was, str(file.text).split("\n"))))
             outcome.remaining = tuple(mistakes)
             if dry_run:
                 raise _DryRun  # here, so that all was done as it would be, but the writing

@@ -224,6 +224,7 @@ class _Loader:
         self._path = path
         ini = IniParser()
         ini.parse(StringIO(contents))
+        ini.take_out_indented(lambda key: name_now(key) in SETTINGS)
         at_lines = list(ini.mistakes)
         unknown = sorted((line, key) for key, line in ini.keys.items() if name_now(key) not in SETTINGS)
         for number, (line, key) in enumerate(unknown):
