@@ -183,6 +183,15 @@ def test_the_sample_file_shows_every_setting_with_its_default(name):
     )
 
 
+def test_the_sample_file_and_the_pages_name_the_lists_that_are_not_split_at_commas():
+    own = {name for name, setting in SETTINGS.items() if setting.by_line}
+    sample = (ROOT / "conf" / "ogw.ini").read_text(encoding="utf-8")
+    (said,) = re.findall(r"One a line alone, since\n#   commas may be in them, take (.*)\.\n", sample)
+    assert set(re.split(r", | and ", said)) == own
+    rows = re.findall(r"^\| `([a-z-]+)` .*\(a list, one a line", text_of(ROOT / "docs" / "settings.md"), re.MULTILINE)
+    assert set(rows) == own
+
+
 def test_the_sample_file_is_a_valid_file_that_changes_nothing(tmp_path):
     defaults = load([], {})
     assert load(["--config", str(ROOT / "conf" / "ogw.ini")], {}) == defaults

@@ -23,6 +23,7 @@ from ogw.policy.rules import parse_rules
 from ogw.report.events import CATALOGUE
 from ogw.service import messages
 from ogw.settings.renames import RENAMES
+from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -56,7 +57,8 @@ VALID = (
     ('www.example.com no-server-name note="old till, see ticket 7"', "without a server name, and why"),
 )
 INVALID = ("*", "*.com", "a.*.example.com", "https://www.example.com/", "www.example.com:0", "10.1.2.3/16",
-           "0x7f.1", "b\u00fccher.example", "www.example.com until=2h")  # fmt: skip
+           "0x7f.1", "b\u00fccher.example", "www.example.com until=2h",
+           "www.example.com from=10.1.0.0/16,10.2.0.0/16")  # fmt: skip
 
 
 def _table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
@@ -91,12 +93,16 @@ def settings() -> str:
             (
                 f"`{setting.name}`",
                 f"`{setting.default}`" if setting.default else "",
-                setting.help + _in_brackets("a list" * setting.listed, "needs a restart" * setting.restart),
+                setting.help + _in_brackets(_list(setting), "needs a restart" * setting.restart),
             )
             for setting in own
         )
         parts.append(f"## {group}\n\n{_table(('setting', 'default', 'what it is'), rows)}")
     return "\n\n".join(parts)
+
+
+def _list(setting: Setting) -> str:
+    return "a list, one a line" if setting.by_line else "a list" * setting.listed
 
 
 def _in_brackets(*remarks: str) -> str:

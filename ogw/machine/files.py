@@ -3,6 +3,7 @@
 Settings are read through it, and the files of the system about names.
 """
 
+import codecs
 import errno
 import os
 import stat
@@ -23,6 +24,20 @@ def read_file(path: str, most: int) -> bytes:
         return bytes(found)
     finally:
         os.close(descriptor)
+
+
+def text_in(data: bytes, where: str) -> str:
+    """The text that a file has, in UTF-8 and with the mark that some editors put first. Raises ValueError.
+
+    where  the file, with which the sentence of what is wrong begins
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(_("{where}: a text in UTF-16; save it as UTF-8").format(where=where))
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(_("{where}:{line}: not a text in UTF-8").format(where=where, line=line)) from None
 
 
 def require_file(status: os.stat_result, path: str) -> None:

@@ -91,7 +91,7 @@ class Policy:
         for rule in self._denied.find(target, in_any_form=True) if self._denies else ():
             if (rule.port is None or rule.port == port) and holds(rule, client, clock):
                 return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target} is denied by {rule} ({rule.source})")
-        rules = self._allowed.find(target)
+        rules = self._allowed.find_allowing(target)
         usual = port in self.ports
         holding = [r for r in rules if (usual if r.port is None else r.port == port) and holds(r, client, clock, names)]
         if not holding:
@@ -161,7 +161,7 @@ class Policy:
     def matches(self, target: Target, client: str, now: Optional[float] = None, names: Names = NOBODY) -> list[Match]:
         """Every rule that judge_target looks at for this target, those that deny first; then those of other stages."""
         clock = time.time if now is None else lambda: now
-        denied, allowed = self._denied.find(target, in_any_form=True), self._allowed.find(target)
+        denied, allowed = self._denied.find(target, in_any_form=True), self._allowed.find_allowing(target)
         return [
             *(Match(rule, True, _obstacle(rule, rule.port in (None, target.port), client, clock)) for rule in denied),
             *(
@@ -169,7 +169,7 @@ class Policy:
                 for rule in allowed
             ),
             *(Match(rule, True, "stage") for rule in self._denied_elsewhere.find(target, in_any_form=True)),
-            *(Match(rule, False, "stage") for rule in self._allowed_elsewhere.find(target)),
+            *(Match(rule, False, "stage") for rule in self._allowed_elsewhere.find_allowing(target)),
         ]
 
     def _nameless(self, target: Target) -> str:
@@ -190,7 +190,7 @@ class Policy:
             hint = f"allowed-host = {wanted}{to}{self._nameless(target)} would allow it"
             if near is not None:
                 hint = f"{near} ({near.source}) covers only names below it; .{near.name} would cover both"
-            for rule in self._allowed_elsewhere.find(target)[:1]:
+            for rule in self._allowed_elsewhere.find_allowing(target)[:1]:
                 hint = f"there is a rule for it, {rule} ({rule.source}), but of stage {rule.stage}, and this gateway "
                 hint += f"is of stage {self.stage}" if self.stage else "is of none"
             return Decision(False, Reason.HOST_NOT_ALLOWED, f"{target.host} is not in the allowed hosts; {hint}")

@@ -57,6 +57,14 @@ class HostIndex:
             _label, dot, name = name.partition(".")
         return rules
 
+    def find_allowing(self, target: Target) -> list[Rule]:
+        """The same of rules that allow: IPv4 inside IPv6 (::ffff:192.0.2.1) is that IPv4 address, which is where it
+        leads, and as which a rule is read that names it. What carries one otherwise (NAT64) may lead elsewhere."""
+        rules = self.find(target)
+        if target.address is None or (plain := unmapped(target.address)) is target.address:
+            return rules
+        return rules + self._networks.find(plain)
+
     def find_networks(self, address: Address) -> list[Rule]:
         """The rules that cover an address, or the IPv4 address that it carries."""
         inside = carried(address)

@@ -6,11 +6,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Generic, TypeVar, Union
 
 from ogw.language.messages import gettext as _
-from ogw.wire.address import Address
+from ogw.wire.address import Address, unmapped
 
 Network = Union[IPv4Network, IPv6Network]
 Value = TypeVar("Value")
 
+MAPPED = 96  # the prefix length of the IPv6 network that holds IPv4's addresses (RFC 4291, section 2.5.5.2)
 _PREFIX = re.compile(r"(?:0|[1-9][0-9]{0,2})\Z")
 
 
@@ -38,7 +39,11 @@ class Networks(Generic[Value]):
 
 
 def parse_network(text: str) -> Network:
-    """A network, or an address as a network of one. Raises ValueError with a sentence on what is wrong and right."""
+    """A network, or an address as a network of one. Raises ValueError with a sentence on what is wrong and right.
+
+    One of IPv4 inside IPv6 (::ffff:10.1.0.0/112) is one of IPv4: clients and targets are looked for as that. A wider
+    one (::/0) is one of IPv6 alone.
+    """
     address, slash, length = text.partition("/")
     try:
         parsed = ip_address(address.removeprefix("[").removesuffix("]") if address[:1] == "[" else address)
@@ -48,6 +53,9 @@ def parse_network(text: str) -> Network:
         raise ValueError(_("an address with a zone is not a network"))
     if slash and (not _PREFIX.match(length) or int(length) > parsed.max_prefixlen):
         raise ValueError(_("the part behind / is a prefix length from 0 to {most}").format(most=parsed.max_prefixlen))
+    plain = unmapped(parsed)
+    if plain is not parsed and (not slash or int(length) >= MAPPED):
+        parsed, length = plain, str(int(length) - MAPPED) if slash else ""
     network = ip_network(f"{parsed}/{length}" if slash else parsed, strict=False)
     if network.network_address != parsed:
         raise ValueError(_("it has bits behind its prefix; {network} is the network").format(network=network))

@@ -5,7 +5,7 @@ PATTERN[:PORT] [from=NETWORK|cn:NAME|san:NAME] [to=NETWORK] [until=TIME] [no-ser
 
 import enum
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -15,15 +15,16 @@ from typing import Optional
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text, parse_name
 from ogw.policy.networks import Network, parse_network
+from ogw.policy.rule_list import rule_texts, several, words_of
+from ogw.wire.address import unmapped
 from ogw.wire.connect import parse_host
 from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.place import in_brackets, place
+from ogw.wire.url import shown_url
 
 LONGEST_SHOWN = 80  # characters of what is wrong, in a message
 MOST_WRONG = 1000  # rules of one text: what has more is no list of rules, and is not read on
 
-_ITEM = re.compile(r'(?:[^,\n"]|"[^"]*")+')
-_WORD = re.compile(r'(?:[^ \t\r"]|"[^"]*")+')
 _PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
 _STARRED = re.compile(r"[a-z0-9_-]*\*[a-z0-9_-]*\Z")
 _RFC_3339 = re.compile(
@@ -31,6 +32,7 @@ _RFC_3339 = re.compile(
 )
 _RELATIVE = re.compile(r"[0-9]+[smhdw]\Z")
 _STAGE = re.compile(r"[a-z0-9-]{1,32}\Z")
+_LIKE_URL = re.compile(r'[^\s"]*[?@]')
 _SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # spaces of other widths (category Zs)
 
 
@@ -63,7 +65,7 @@ class Rule:
 
     name      the name, or what stands behind the star or the first dot
     affixes   STARRED only: what the first label begins and ends with
-    network   NETWORK only; a single address is a network of one
+    network   NETWORK only; a single address is a network of one, and IPv4 inside IPv6 (::ffff:192.0.2.1) is IPv4
     port      None: each of the allowed ports
     clients   networks of clients; with `names` empty, too: all
     names     of clients' certificates (policy/names.py), beside the networks: any that fits is enough
@@ -132,7 +134,7 @@ def parse_rules(text: str, source: str, denied: bool = False) -> tuple[list[Rule
     """
     rules: list[Rule] = []
     mistakes: list[str] = []
-    for item in _items(text):
+    for item in rule_texts(text):
         try:
             rules.append(_rule(item, source, denied))
         except _Wrong as wrong:
@@ -157,38 +159,14 @@ def of_stage(rules: Iterable[Rule], stage: str) -> list[Rule]:
     return [rule for rule in rules if rule.stage in ("", stage)]
 
 
-def split_rules(text: str) -> list[str]:
-    """The texts of the rules in a text, one per line or separated by commas; separators in quotes do not separate."""
-    return list(_items(text))
-
-
-def _items(text: str) -> Iterator[str]:
-    position = 0
-    while position < len(text):
-        match = _ITEM.match(text, position)
-        if match is None:
-            if text[position] == '"':  # unclosed: all that follows is one wrong rule
-                yield text[position:].strip(" \t\r\n")
-                return
-            position += 1
-            continue
-        end = match.end()
-        if end < len(text) and text[end] == '"':
-            end = len(text)
-        item = text[position:end].strip(" \t\r\n")
-        if item:
-            yield item
-        position = end
-
-
 def _rule(item: str, source: str, denied: bool) -> Rule:
     if item.count('"') % 2:
         raise _Wrong(_('a quote is not closed; right is note="some text"'))
-    pattern, *attributes = _WORD.findall(item)
+    pattern, *attributes = words_of(item)
     values: dict[str, list[str]] = {}
-    for before, word in pairwise([pattern, *attributes]):
+    known = _OF_DENIED if denied else ATTRIBUTES
+    for number, (before, word) in enumerate(pairwise([pattern, *attributes])):
         name, equals, value = word.partition("=")
-        known = _OF_DENIED if denied else ATTRIBUTES
         if name not in known:
             message = _("{word} is not an attribute; attributes are {known}")
             if name in ("to", "no-server-name"):
@@ -203,6 +181,11 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
             raise _Wrong(_("{name} is written {right}").format(name=name, right=ATTRIBUTES[name]))
         if name in values and name not in ("from", "to"):
             raise _Wrong(_("{name} is given twice").format(name=name))
+        if name in ("from", "to") and (right := several(attributes[number:])):
+            message = _("a comma separates rules, not clients or networks; right is {right}; where {other} is a rule "
+                        "of its own, it stands in front of this one")  # fmt: skip
+            other = right[1].partition("=")[2]
+            raise _Wrong(message.format(right=_shown(" ".join(right[:2]))[1:-1], other=_shown(other)[1:-1]))
         values.setdefault(name, []).append(value)
     body, port = _split_port(pattern)
     clients = values.get("from", [])
@@ -309,7 +292,7 @@ def _pattern(text: str) -> dict[str, object]:
     except ValueError as error:
         raise _Wrong(host_mistake(error, text)) from None
     if address is not None:
-        return {"kind": Kind.NETWORK, "network": ip_network(address)}
+        return {"kind": Kind.NETWORK, "network": ip_network(unmapped(address))}
     return {"kind": Kind.NAME, "name": name}
 
 
@@ -354,7 +337,8 @@ def _bytes(text: str) -> bytes:
 
 
 def _shown(text: str) -> str:
-    """What was given, as a message may quote it: in quotes, escaped and cut."""
+    """What was given, as a message may quote it: in quotes, escaped and cut. It may be a URL that belongs elsewhere."""
+    text = shown_url(text) if "://" in text or _LIKE_URL.match(text) else text
     return ascii(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
 
 

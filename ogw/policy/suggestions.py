@@ -13,6 +13,7 @@ from ogw.policy.names import COMMON_NAME, is_name, writable
 from ogw.policy.networks import Network
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import common_names
+from ogw.wire.address import unmapped
 from ogw.wire.connect import BadTarget, Target, parse_target
 
 MOST = 200_000  # pairs of a client and a target that are looked at
@@ -162,7 +163,7 @@ class Learner:
             return False
         try:
             address = _address_of(client)
-            parsed = None if of_targets is None else parse_target(target.encode())
+            parsed = None if of_targets is None else _plain(parse_target(target.encode()))
         except (ValueError, BadTarget):
             self.strange += count
             return True
@@ -254,6 +255,12 @@ class Learner:
         for port, refused in ports.items():
             made.append(Suggestion(_rule_for(host, port, nameless, refused if per_client else None), refused))
         return made
+
+
+def _plain(target: Target) -> Target:
+    """IPv4 as IPv4, also where it was asked for inside IPv6: the rule for both is one."""
+    address = target.address and unmapped(target.address)
+    return target if address is target.address else Target(str(address), target.port, address)
 
 
 def _rule_for(target: Target, port: Optional[int], nameless: bool, refused: Optional[Tally] = None) -> Rule:

@@ -32,9 +32,10 @@ from ogw.settings.elsewhere.signature import (
     require_good,
     signature_url,
 )
-from ogw.settings.elsewhere.source import parse_source, without_query
+from ogw.settings.elsewhere.source import parse_source
 from ogw.settings.settings import Config
 from ogw.tunnel.tried import Tried
+from ogw.wire.url import shown_url
 
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -125,7 +126,7 @@ def _ask_for_signature(https: Https, url: str, keys: tuple[str, ...]) -> Signatu
     try:
         copy = _ask(https, signature_url(url), LARGEST, None, limit="")
     except DownloadFailed as failed:
-        told = f"there is no signature at {without_query(signature_url(url))}: {failed}"
+        told = f"there is no signature at {shown_url(signature_url(url))}: {failed}"
         raise Distrusted(ListReason.MISSING, told) from None
     assert copy is not None
     signature = read_signature(copy.body)
@@ -171,7 +172,7 @@ def _next(here: str, answer: http.client.HTTPResponse) -> str:
             raise ValueError("it is not https://")
         return parse_source(there)
     except ValueError as error:
-        raise DownloadFailed(f"the server redirects to {without_query(there[:200])!a}: {error}") from None
+        raise DownloadFailed(f"the server redirects to {shown_url(there[:200])!a}: {error}") from None
 
 
 def _body(answer: http.client.HTTPResponse, max_size: int, limit: str) -> bytes:

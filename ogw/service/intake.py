@@ -14,8 +14,8 @@ from ogw.settings.elsewhere.host_list import BadList, prove, read_list
 from ogw.settings.elsewhere.kept import GoodCopy, Kept, told_of
 from ogw.settings.elsewhere.record import Record, read_record, write_record
 from ogw.settings.elsewhere.signature import Signature
-from ogw.settings.elsewhere.source import without_query
 from ogw.settings.settings import Config
+from ogw.wire.url import shown_url
 
 LONGEST_SENTENCE = 600
 
@@ -90,7 +90,7 @@ def take(url: str, fetched: Fetched, config: Config, good: Optional[GoodCopy]) -
 
 
 def _rules(fresh: Copy, url: str, config: Config) -> tuple[Rule, ...]:
-    place = without_query(url)
+    place = shown_url(url)
     try:
         rules = read_list(fresh.body, place, config.source_max_size)
         prove(rules, place)

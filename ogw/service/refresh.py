@@ -18,10 +18,11 @@ from ogw.service.intake import Result, unpacked
 from ogw.service.sources import Sources
 from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.rollback import CannotRollBack, Lists
-from ogw.settings.elsewhere.source import is_url, meant, not_one, without_query
+from ogw.settings.elsewhere.source import is_url, meant, not_one
 from ogw.settings.settings import Config
 from ogw.settings.usual import DEFAULT_FILE
 from ogw.tunnel.tried import Tried
+from ogw.wire.url import shown_url
 
 LOOK_SECONDS = 1.0  # between looks at the files; a change is taken when it has stood still for one
 KILL_SECONDS = 2.0  # what a download has to end by itself, after source-timeout,
@@ -157,7 +158,7 @@ class Refresh:
         return Result("the download failed: it hung, and was killed", rules=-1)
 
     def _take_result(self, url: str, source: _Source, result: Result, now: float) -> bool:
-        refresh, shown = self._config.source_refresh, without_query(url)
+        refresh, shown = self._config.source_refresh, shown_url(url)
         self.sources.came(url, result)
         if result.aside:
             self._log.event(Event.SOURCE_UNREACHABLE, f"{shown}: {result.aside}", source=shown, count=1)
@@ -221,8 +222,8 @@ class Refresh:
             if undo
             else "the list before it is in force again"
         )
-        told = f"{without_query(url)}: {what}, which was fetched at {timestamp(kept.fetched)}"
-        self._log.event(Event.SOURCE_ROLLED_BACK, told, source=without_query(url), count=kept.rules, by=by)
+        told = f"{shown_url(url)}: {what}, which was fetched at {timestamp(kept.fetched)}"
+        self._log.event(Event.SOURCE_ROLLED_BACK, told, source=shown_url(url), count=kept.rules, by=by)
         return ""
 
     # Files.

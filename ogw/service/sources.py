@@ -21,8 +21,9 @@ from ogw.service.intake import Result
 from ogw.settings.elsewhere.copies import BEFORE, place_of
 from ogw.settings.elsewhere.kept import Kept, overdue
 from ogw.settings.elsewhere.record import Held, read_record
-from ogw.settings.elsewhere.source import is_url, without_query
+from ogw.settings.elsewhere.source import is_url
 from ogw.settings.settings import Config
+from ogw.wire.url import shown_url
 
 LOOK_SECONDS = 60.0  # between looks at the clock, which somebody may set, for signatures that have expired
 TELL_SECONDS = 3600.0  # between lines about one
@@ -95,7 +96,7 @@ class Sources:
                 one.tell_at = 0.0
             elif now >= one.tell_at:
                 one.tell_at = now + TELL_SECONDS
-                place = without_query(url)
+                place = shown_url(url)
                 self._log.event(Event.SOURCE_OVERDUE, overdue(place, one.kept), source=place, count=one.kept.rules)
         soon = [one.kept.expires - clock for one in self._known.values() if one.kept and one.kept.expires > clock]
         self._next_look = now + min([LOOK_SECONDS, *soon])
@@ -139,7 +140,7 @@ def _read(config: Config, source: str) -> _Known:
 
 
 def _row(config: Config, source: str, one: _Known) -> SourceStatus:
-    kept, held, now, place = one.kept, one.held, time.time(), without_query(source)
+    kept, held, now, place = one.kept, one.held, time.time(), shown_url(source)
     row: SourceStatus = {
         "source": place,
         "rules": kept.rules if kept is not None else None,

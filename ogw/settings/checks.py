@@ -17,6 +17,7 @@ from ogw.settings.listening import EVERYWHERE, NO_SUCH_FAMILY, advice, require_b
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import is_open_to_all, read_password
 from ogw.settings.relay_kerberos import check_kerberos
+from ogw.settings.setting import one_a_line
 from ogw.settings.trust import read_pem_file, relay_context
 from ogw.wire.place import place
 from ogw.wire.relay_proxy import Secret, credentials
@@ -40,6 +41,10 @@ def check_together(
         warnings.append(_("tls-rules = off: anything passes to an allowed target, TLS or not"))
     if values["tls_rules"] == "off" and values["allowed_client_certificate"]:
         mistakes.of("allowed-client-certificate", _("nothing looks at certificates with tls-rules = off"))
+    for pattern in values["allowed_client_certificate"]:
+        if "," in pattern.common_name:  # which may be right: a company's name has one now and then
+            told = _("allowed-client-certificate: {name} is taken for one common name")
+            warnings.append(one_a_line(told.format(name=ascii(pattern.common_name))))
     has_certificates = values["allowed_client_certificate"] or "allowed-client-certificate" in mistakes.wrong
     if values["client_certificate_hosts"] and not has_certificates:
         mistakes.of("client-certificate-hosts", _("set allowed-client-certificate, too, which is empty"))

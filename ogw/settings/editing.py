@@ -15,13 +15,14 @@ from typing import Any, NamedTuple, Optional
 
 from ogw.language.messages import gettext as _
 from ogw.language.phrases import with_hint
-from ogw.policy.rules import Rule, parse_rules, split_rules
+from ogw.policy.rule_list import split_rules
+from ogw.policy.rules import Rule, parse_rules
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
-from ogw.settings.mistakes import those_new
+from ogw.settings.mistakes import of_no_file, those_new
 from ogw.settings.renames import name_now
-from ogw.settings.setting import Setting, shown_as
+from ogw.settings.setting import Setting, quoted, shown_as, with_commas
 from ogw.settings.settings import SETTINGS, Config
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -287,7 +288,12 @@ class Editor:
         (text,) = [text for line, text in self._text.texts(setting.name) if line == entry.line]
         there = split(setting, text)
         there[entry.place : entry.place + 1] = [value] if value else []
+        apart: list[str] = []  # such as a network that would be read as one more client of the rule before it
+        while split(setting, ", ".join(there)) != there:
+            apart.append(there.pop())
         self._text.replace(entry.line, ", ".join(there))
+        for one in reversed(apart):
+            self._text.add(setting.name, one)
 
     def _not_there(self, setting: Setting, value: str, wanted: Any) -> str:
         shown = self._shown(setting, value)
@@ -333,7 +339,8 @@ def meaning(setting: Setting, value: str) -> Any:
     try:
         return setting.read(value if setting.secret else value.strip())
     except ValueError as error:
-        raise WrongValue(f"{setting.name}: {shown_as(setting, value)!a}: {error}") from None
+        told = with_commas(f"{setting.name}: {quoted(setting, value)!a}: {error}", setting, value)
+        raise WrongValue(told) from None
 
 
 def _require_one_line(setting: Setting, value: str) -> None:
@@ -379,6 +386,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
         # a new mistake, the same with this shell's variables, which in a container are the gateway's, too.
         outcome = Outcome(file.path, made=not os.path.exists(file.path))
         before, old_mistakes = _checked(file.path, file.path)
+        was = str(file.text).split("\n")
         editor = Editor(file.text, outcome, dry_run)
         after = before
 
@@ -393,7 +401,7 @@ def edit(path: str, change: Callable[[Editor], None], dry_run: bool = False, jud
                 if not new and after is not None and not (before is not None and judge(before)):
                     new = list(judge(after))
             if new:
-                raise EditError("\n".join(new))
+                raise EditError("\n".join(of_no_file(new, file.path, was, str(file.text).split("\n"))))
             outcome.remaining = tuple(mistakes)
             if dry_run:
                 raise _DryRun  # here, so that all was done as it would be, but the writing

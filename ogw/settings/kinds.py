@@ -11,9 +11,9 @@ from ogw.wire.connect import parse_host
 from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.relay_proxy import Secret, credentials
 
-_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
-_DURATION = re.compile(r"((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
-_SIZE = re.compile(r"([1-9][0-9]{0,17})(KiB|MiB)?\Z")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]*)\Z")
+_DURATION = re.compile(r"((?:0|[1-9][0-9]*)(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
+_SIZE = re.compile(r"([1-9][0-9]*)(KiB|MiB)?\Z")
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _REGION = re.compile(r"[a-z][a-z0-9]{2,39}\Z")
 _LABELS = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?){0,2}\Z")
@@ -23,6 +23,7 @@ _NOT_UTF_8 = re.compile(r"[\ud800-\udfff]")  # what Python makes of such bytes i
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, None: 1}
 
+LONGEST_NUMBER = 18  # digits that are more than what any setting takes
 LONGEST = 4096  # characters of one value, as of a path
 HOUR, MONTH = 3600.0, 30 * 86400.0  # seconds
 
@@ -58,8 +59,9 @@ class _Number(Bounded):
     def __call__(self, text: str) -> int:
         if not _NUMBER.match(text):
             raise ValueError(_("it is not a whole number"))
-        self._require(int(text), _("it must be from {least} to {most}"))
-        return int(text)
+        value = _whole(text)
+        self._require(value, _("it must be from {least} to {most}"))
+        return value
 
 
 class _NumberOrAuto(_Number):
@@ -111,9 +113,14 @@ class _Size(Bounded):
         match = _SIZE.match(text)
         if match is None:
             raise ValueError(_("it is not a size, such as 16384, 16KiB or 1MiB"))
-        value = int(match[1]) * BYTES[match[2]]
+        value = _whole(match[1]) * BYTES[match[2]]
         self._require(value, _("it must be from {least} to {most} bytes"))
         return value
+
+
+def _whole(digits: str) -> int:
+    """Their number; of more digits than any that is taken, another one that is too large."""
+    return int(digits) if len(digits) < LONGEST_NUMBER else 10**LONGEST_NUMBER
 
 
 def number(least: int, most: int) -> Bounded:

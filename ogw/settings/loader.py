@@ -25,10 +25,21 @@ from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.mistakes import Mistakes
 from ogw.settings.password_file import read_password, read_values
 from ogw.settings.renames import RENAMES, name_now
-from ogw.settings.setting import DEFAULT, PREFIX, Given, Setting, flag_of, shown_as, variable_of
+from ogw.settings.setting import (
+    DEFAULT,
+    PREFIX,
+    Given,
+    Setting,
+    flag_of,
+    quoted,
+    shown_as,
+    variable_of,
+    with_commas,
+)
 from ogw.settings.settings import FILE, FILE_VARIABLES, GROUPS, SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.relay_proxy import HIDDEN
+from ogw.wire.url import shown_url
 
 LONGEST_SHOWN = 200  # characters of a wrong value
 MOST_TOLD = 100  # mistakes
@@ -158,7 +169,9 @@ class _Loader:
                 self._mistakes.add(with_hint(told, self._near(flag, "--")))
             elif not after_unknown_flag:
                 self._mistakes.add(
-                    _("{word}: it is neither a flag nor the value of a flag").format(word=_short(ascii(word)))
+                    _("{word}: it is neither a flag nor the value of a flag").format(
+                        word=_short(ascii(shown_url(word)))
+                    )
                 )
             after_unknown_flag = flag.startswith("-")
         for name in [name for name, values in texts.items() if None in values]:
@@ -213,6 +226,7 @@ class _Loader:
         self._path = path
         ini = IniParser()
         ini.parse(StringIO(contents))
+        ini.take_out_indented(lambda key: name_now(key) in SETTINGS)
         at_lines = list(ini.mistakes)
         unknown = sorted((line, key) for key, line in ini.keys.items() if name_now(key) not in SETTINGS)
         for number, (line, key) in enumerate(unknown):
@@ -299,8 +313,9 @@ class _Loader:
                     values.append(setting.placed(value, source) if setting.placed is not None else value)
                     self._mistakes.place(setting.name, source, value)
                 except ValueError as error:
-                    said = HIDDEN if setting.secret else _short(ascii(shown_as(setting, one)))
-                    self._mistakes.at(source, setting.name, _with_advice(f"{said}: {error}", one, setting))
+                    said = HIDDEN if setting.secret else _short(ascii(quoted(setting, one)))
+                    told = with_commas(f"{said}: {error}", setting, one)
+                    self._mistakes.at(source, setting.name, _with_advice(told, one, setting))
         if not setting.listed:
             return values[0] if values else None
         if not values and not setting.takes_empty and setting.name not in self._mistakes.wrong:

@@ -71,6 +71,27 @@ def those_new(mistakes: Sequence[str], old: Sequence[str]) -> list[str]:
     return new
 
 
+def of_no_file(mistakes: Sequence[str], path: str, was: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Those of a file that is not written after all.
+
+    A line that is in the file as it is has its number there; of one that somebody wanted, what stands in it is told
+    alone.
+
+    was, wanted  the lines of the file as it is, and as it was to be
+    """
+    told = []
+    for mistake in mistakes:
+        found = re.match(r":([0-9]+): ", mistake.removeprefix(path)) if mistake.startswith(path) else None
+        if found is not None:
+            number = int(found[1])
+            line = wanted[number - 1] if number <= len(wanted) else None
+            same = [at for at, one in enumerate(was, 1) if one == line]
+            place = f"{path}:{min(same, key=lambda at: abs(at - number))}: " if same else ""
+            mistake = place + mistake[len(path) + found.end() :]
+        told.append(mistake)
+    return told
+
+
 def _without_line(mistake: str) -> str:
     """Numbers of lines are behind a file's name, and outside of quotes, wherever a language has them."""
     return _OUTSIDE.sub(lambda found: found[1] or "#", re.sub(r":[0-9]+: |\bline [0-9]+", ": ", mistake))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Optional
 from ogw.language.messages import gettext as _
 from ogw.settings.renames import names_before
 from ogw.wire.relay_proxy import HIDDEN
+from ogw.wire.url import shown_url
 
 PREFIX = "OGW_"  # of environment variables
 DEFAULT = "default"  # the source of a value that nobody gave
@@ -85,6 +86,11 @@ class Setting:
         return _(self.purpose)
 
     @property
+    def by_line(self) -> bool:
+        """A list whose values may have commas in them: one stands in a line."""
+        return self.listed and self.split is by_line
+
+    @property
     def takes_empty(self) -> bool:
         """An empty value is the default where that is nothing; else it is a mistake, unless it has its own meaning.
 
@@ -125,3 +131,20 @@ def shown_as(setting: Setting, text: str) -> str:
     if setting.secret:
         return HIDDEN if text else ""
     return ", ".join(setting.shown(one) for one in setting.split(text)) if setting.shown is not str else text
+
+
+def quoted(setting: Setting, text: str) -> str:
+    """One that is wrong, as a message may quote it: it may be a URL that belongs elsewhere."""
+    shown = shown_as(setting, text)
+    return shown_url(shown) if "://" in shown and not setting.hides else shown
+
+
+def with_commas(mistake: str, setting: Setting, text: str) -> str:
+    """The mistake of a value; where several may be meant with commas between them, also how they are written."""
+    return one_a_line(mistake) if setting.by_line and "," in text else mistake
+
+
+def one_a_line(mistake: str) -> str:
+    """A mistake of a value with a comma in it, where a comma separates nothing."""
+    return _("{mistake}; a comma separates no values here: where several are meant, each stands in a line (or a flag) "
+             "of its own").format(mistake=mistake)  # fmt: skip

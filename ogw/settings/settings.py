@@ -20,7 +20,7 @@ from ogw.settings.elsewhere.gather import Seen, Sourced
 from ogw.settings.elsewhere.kept import Kept
 from ogw.settings.elsewhere.preset import CLOUDS
 from ogw.settings.elsewhere.public_key import parse_key
-from ogw.settings.elsewhere.source import parse_source, without_query
+from ogw.settings.elsewhere.source import parse_source
 from ogw.settings.key_pair import KeyPair
 from ogw.settings.kinds import (
     HOUR,
@@ -53,6 +53,7 @@ from ogw.settings.listen_tls import Lasts
 from ogw.settings.setting import DEFAULT, Given, Setting, by_line
 from ogw.settings.tokens import Tokens
 from ogw.wire.relay_proxy import Secret
+from ogw.wire.url import shown_url
 
 STAYS = ("policy", "admin_key_pair", "admin_tokens")  # what of a Config does not travel to workers
 LONGEST_KEEPALIVE = 32767  # seconds (linux/tcp.h, MAX_TCP_KEEPIDLE)
@@ -297,7 +298,7 @@ class Config:
         N_("lists of host rules: a file, a folder of files or an https:// URL; one a line"),
         listed=True,
         split=by_line,
-        shown=without_query,
+        shown=shown_url,
         allows=True,
     )
     allowed_host_source_key: tuple[str, ...] = _from_elsewhere(

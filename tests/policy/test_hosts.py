@@ -49,7 +49,7 @@ def test_an_empty_list_denies_everything():
         ),
         ("*-x.example.com", ["-x.example.com".replace("-x", "a-x")], ["a-y.example.com", "b.a-x.example.com"]),
         ("ab*ba.example.com", ["abba.example.com", "ab1ba.example.com"], ["aba.example.com", "ab.example.com"]),
-        ("192.0.2.0/24", ["192.0.2.255"], ["192.0.3.1", "[::ffff:192.0.2.1]"]),
+        ("192.0.2.0/24", ["192.0.2.255"], ["192.0.3.1", "[::192.0.2.1]", "[64:ff9b::192.0.2.1]"]),
         ("[2001:db8::/32]", ["[2001:db8:1::]"], ["[2001:db9::]"]),
     ],
 )

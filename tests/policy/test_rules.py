@@ -1,6 +1,7 @@
 """The grammar of host rules: what is taken, what is refused, and that each mistake says what is wrong."""
 
 import string
+import time
 from datetime import UTC, timedelta, timezone
 from ipaddress import ip_network
 
@@ -190,6 +191,68 @@ def test_a_note_in_any_language_is_taken(note):
 
 def test_spaces_of_other_widths_are_spaces_in_a_note():
     assert one('a.example note="a\u00a0b\u3000c"').note == "a b c"
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("from=10.1.0.0/16,203.0.113.0/24", "from=10.1.0.0/16 from=203.0.113.0/24"),
+        ("from=10.1.0.0/16,203.0.113.7 no-server-name", "from=10.1.0.0/16 from=203.0.113.7"),
+        ("from=10.1.0.0/16, 203.0.113.0/24", "from=10.1.0.0/16 from=203.0.113.0/24"),
+        ("from=10.1.0.0/16 ,\t203.0.113.0/24\t", "from=10.1.0.0/16 from=203.0.113.0/24"),
+        ("from=10.1.0.0/16,10.2.0.0/16,10.3.0.0/16", "from=10.1.0.0/16 from=10.2.0.0/16"),
+        ("from=10.1.0.0/16,from=10.2.0.0/16", "from=10.1.0.0/16 from=10.2.0.0/16"),
+        ("from=10.1.0.0/16,10.2.0.0/16 from=10.3.0.0/16,10.4.0.0/16", "from=10.1.0.0/16 from=10.2.0.0/16"),
+        ('from="10.1.0.0/16,10.2.0.0/16"', "from=10.1.0.0/16 from=10.2.0.0/16"),
+        ("from=fd00::/8,[fd01::1]", "from=fd00::/8 from=[fd01::1]"),
+        ("from=10.1.0.0/16,::1", "from=10.1.0.0/16 from=::1"),
+        ("to=10.9.0.0/24,10.8.0.0/24 no-server-name", "to=10.9.0.0/24 to=10.8.0.0/24"),
+        ("from=10.1.0.0/16 to=10.9.0.0/24,10.8.0.0/24", "to=10.9.0.0/24 to=10.8.0.0/24"),
+        ("from=10.1.0.0/16,cn:till-1", "from=10.1.0.0/16 from=cn:till-1"),
+        ("from=cn:till-1,10.1.0.0/16", "from=cn:till-1 from=10.1.0.0/16"),
+        ("from=cn:till-1,till-2", "from=cn:till-1 from=cn:till-2"),
+        ("from=san:a.example,san:b.example", "from=san:a.example from=san:b.example"),
+        ("from=san:a.example,b.example", "from=san:a.example from=san:b.example"),
+        ('from="cn:Till 1","cn:Till 2"', 'from="cn:Till 1" from="cn:Till 2"'),
+    ],
+)
+@pytest.mark.parametrize("before", ["", "b.example, ", 'b.example note=", from=x"\n'])
+def test_a_comma_between_clients_or_networks_makes_no_target_of_the_second(text, right, before):
+    rules, mistakes = parse_rules(f"{before}a.example {text}", "x")
+    assert [rule.name for rule in rules] == ["b.example"] * bool(before)
+    (mistake,) = mistakes
+    assert "a comma separates rules, not clients or networks; right is " in mistake and f" {right}; where" in mistake
+    assert one(f"a.example {right}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.example from=10.0.0.0/8,b.example",
+        "a.example from=10.0.0.0/8, b.example",
+        "a.example from=10.0.0.0/8,*.b.example from=10.0.0.0/8",
+        "a.example from=10.0.0.0/8,192.0.2.7:443",
+        "a.example from=10.0.0.0/8,[fd00::1]:443",
+        "192.0.2.7 to=192.0.2.0/24, 192.0.2.8 to=192.0.2.0/24 no-server-name",
+        "192.0.2.7 from=10.0.0.0/8\n192.0.2.8",
+        "a.example from=cn:x, b.example",
+        "a.example from=cn:x,cn:443",
+        'a.example from=10.0.0.0/8 note="x",192.0.2.8',
+        "a.example no-server-name,192.0.2.8",
+        'a.example note=" from=1",192.0.2.8',
+        "192.0.2.8,a.example from=10.0.0.0/8",
+    ],
+)
+def test_any_other_comma_separates_rules(text):
+    rules, mistakes = parse_rules(text, "x")
+    assert (len(rules), mistakes) == (2, [])
+
+
+def test_a_line_of_many_commas_is_read_in_time_that_grows_with_it():
+    for part in ("10.0.0.0/8,", " from=1,", "a from=10.0.0.0/8, b,", "from=cn:a,b,"):
+        began = time.process_time()
+        parse_rules("a.example from=" + part * 100_000, "x")
+        assert time.process_time() - began < 10
 
 
 def test_a_wrong_rule_does_not_hide_the_others():

@@ -10,6 +10,7 @@ from ogw.policy.hosts import Policy
 from ogw.policy.rules import parse_rules
 from ogw.policy.suggestions import Learner
 from ogw.policy.tls_rules import Mode, TlsRules
+from ogw.wire.address import unmapped
 from ogw.wire.connect import parse_target
 
 
@@ -39,6 +40,7 @@ def suggested(asked, per_client=False, **more):
         ("WWW.Example.org.:443", "www.example.org"),
         ("www.example.org:8443", "www.example.org:8443"),
         ("localhost:443", "localhost"),
+        ("[::ffff:8.8.8.8]:443", "8.8.8.8 no-server-name"),
         ("8.8.8.8:443", "8.8.8.8 no-server-name"),
         ("8.8.8.8:53", "8.8.8.8:53 no-server-name"),
         ("[2606:4700::1111]:443", "2606:4700::1111 no-server-name"),
@@ -225,6 +227,9 @@ def test_suggested_rules_allow_exactly_what_was_refused(refused, others, ports, 
     for target, client in refused + others:
         try:
             parsed = parse_target(target.encode())
+            if parsed.address is not None:  # of which IPv4 inside IPv6 is the same
+                address = unmapped(parsed.address)
+                parsed = parsed._replace(host=str(address), address=address)
             judged.append((parsed, str(ip_address(client.partition("]")[0].strip("[").removesuffix(":80")))))
         except Exception:
             judged.append(None)

@@ -248,7 +248,7 @@ def test_a_folder_that_one_may_not_write_to_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("contents", "says"),
-    [(b"[ogw]\n# caf\xe9\n", "not a text file in UTF-8"), (b"\xff\xfe[\0", "not a text file in UTF-8")],
+    [(b"[ogw]\n# caf\xe9\n", ":2: not a text in UTF-8"), (b"\xff\xfe[\0", ": a text in UTF-16; save it as UTF-8")],
 )
 def test_what_is_no_text_is_left(tmp_path, contents, says):
     file = Edited(tmp_path, contents)

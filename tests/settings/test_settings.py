@@ -114,13 +114,13 @@ def test_files_of_other_systems_are_read(ini, newline, mark):
         ("[ogw]\nHead-Timeout = 1s\n", ":2: there is no setting 'Head-Timeout'; did you mean head-timeout?"),
         ("[ogw]\nhead-timeout\n", ":2: neither `key = value` nor a comment"),
         ("[ogw]\n= 1\n", ":2: neither `key = value` nor a comment"),
-        ("[ogw]\n  head-timeout = 1s\n", ":2: an indented line continues a list, but there is none"),
+        ("[ogw]\n  head-timeout = 1s\n", ":2: head-timeout is indented"),
         ("[ogw]\nhead-timeout = 1s\nhead-timeout = 2s\n", ":3: head-timeout stands in line 2 already"),
         ("[ogw]\nhead-timeout = 1s\n  2s\n", ":3: head-timeout takes one value"),
         ("[ogw]\nhead-timeout =\n", ":2: head-timeout: '': it is not a duration"),
         ("[ogw]\nallowed-host = a.example\n  *\n", ":3: host rule '*': "),
         ("[ogw]\nconfig = x\n", ":2: there is no setting 'config'"),
-        (b"[ogw]\nlog-file = \xff\n", ": not a text file in UTF-8"),
+        (b"[ogw]\nlog-file = \xff\n", ":2: not a text in UTF-8"),
     ],
 )
 def test_each_mistake_in_a_file_says_where_and_what(ini, text, says):

@@ -156,7 +156,8 @@ def _of_settings() -> Iterator[str]:
         yield f'.SH "{_plain(heading.upper())}"'
         for setting in group:
             default = _("default: {default}").format(default=setting.default) if setting.default else ""
-            remarks = [_("a list") * setting.listed, default, _("needs a restart") * setting.restart]
+            kind = _("a list, one a line") if setting.by_line else _("a list") * setting.listed
+            remarks = [kind, default, _("needs a restart") * setting.restart]
             told = "; ".join(filter(None, remarks))
             words = f"{_strong(setting.name)} = {_plain(setting.placeholder)}"
             yield from _entry(words, f"{setting.help} ({told})" if told else setting.help)

@@ -16,6 +16,7 @@ from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
 from ogw.cli.words import offer
 from ogw.language.messages import gettext as _
+from ogw.machine.files import text_in
 from ogw.policy.rules import ATTRIBUTES, parse_time
 from ogw.settings.editing import Editor, setting_of, split
 from ogw.settings.ini.file import EditError
@@ -260,7 +261,7 @@ def setting_or_fail(name: str) -> Setting:
 def text_of(path: str) -> IniText:
     """The file as it is; one that is not there is empty. Raises Wrong: whoever asks it has no answer, not even no."""
     try:
-        text = IniText(read_ini(path).decode())
+        text = IniText(text_in(read_ini(path), path))
         if text.is_foreign:
             raise Wrong(_("{path}: this is no INI file of ogw, since it has no line [ogw]").format(path=path))
         return text
@@ -268,8 +269,8 @@ def text_of(path: str) -> IniText:
         return IniText()
     except OSError as error:
         raise Wrong(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Wrong(_("{path}: not a text file in UTF-8").format(path=path)) from None
+    except ValueError as error:
+        raise Wrong(str(error)) from None
 
 
 def _do(*_done: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Optional
 
 from ogw.cli.setup.firewall import Firewall
 from ogw.cli.setup.service_unit import UNIT
-from ogw.language.messages import gettext as _
+from ogw.machine.files import text_in
 from ogw.machine.systemd import systemd_runs
 from ogw.settings import password_file as kept
 from ogw.settings.ini.file import EditError
@@ -64,10 +64,10 @@ def place_of(root: str, firewall: Optional[Firewall]) -> Place:
 
 def _text_of(path: str) -> IniText:
     try:
-        return IniText(read_ini(path).decode())
+        return IniText(text_in(read_ini(path), path))
     except FileNotFoundError:
         return IniText()
     except OSError as error:
         raise EditError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise EditError(_("{path}: not a text file in UTF-8").format(path=path)) from None
+    except ValueError as error:
+        raise EditError(str(error)) from None

@@ -15,6 +15,7 @@ from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file, shown
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern
+from ogw.settings.setting import one_a_line
 
 AUTO = "auto"
 PLACES = (
@@ -64,7 +65,8 @@ def read_agent(places: Sequence[str]) -> Agent:
     paths = files_of(places)
     if not paths:
         where = ", ".join(PLACES) if AUTO in places else ", ".join(places)
-        return Agent(missing=_("no file of an agent is there: {where}").format(where=where))
+        told = _("no file of an agent is there: {where}").format(where=where)
+        return Agent(missing=one_a_line(told) if any("," in place for place in places) else told)
     if len(paths) > MOST:
         return Agent(mistakes=(_("more than {most} files are there").format(most=MOST),))
     endpoints: dict[str, str] = {}  # URL -> where it stands

@@ -14,6 +14,7 @@ from ogw.settings.elsewhere import source as sources
 from ogw.settings.elsewhere.host_list import MOST_RULES, BadList
 from ogw.settings.elsewhere.kept import Kept, read_url
 from ogw.settings.elsewhere.signature import name_of
+from ogw.wire.url import shown_url
 
 Seen = tuple[tuple[Any, ...], ...]
 OF_TLS = tuple(name.replace("-", "_") for name in listen_tls.NAMES)  # files, watched as well
@@ -77,7 +78,7 @@ def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewher
         except BadList as bad:
             mistakes += [Mistake("allowed-host-source", one, source) for one in bad.mistakes]
         else:
-            place = sources.without_query(source)
+            place = shown_url(source)
             if sum(len(one.rules) for one in sourced) + len(rules) <= MOST_RULES:
                 sourced.append(Sourced("allowed-host-source", place, rules))
                 continue
@@ -105,7 +106,7 @@ def _require_name(url: str, keys: Sequence[str]) -> None:
     if keys and name_of(url) is None:
         told = _("allowed-host-source: {url}: a signed list has a name, which is the last part of its URL, and here is "
                  "none; give it one behind a #, as in https://lists.example.com/#hosts.txt")  # fmt: skip
-        raise BadList([told.format(url=sources.without_query(url))])
+        raise BadList([told.format(url=shown_url(url))])
 
 
 def _place_of(mistake: str, places: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ Text has one rule a line; lines that begin with # are comments. JSON is a list o
 with such a list in "hosts"; what else the object has is the business of whoever keeps the list.
 """
 
-import codecs
 import json
 import pickle
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
+from ogw.machine.files import text_in
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import MOST_WRONG, Rule, parse_rules
 
@@ -37,13 +37,10 @@ def read_list(body: bytes, where: str, max_size: int) -> tuple[Rule, ...]:
     """
     if len(body) > max_size:
         raise BadList([_("{where}: larger than {size} bytes (source-max-size)").format(where=where, size=max_size)])
-    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise BadList([_("{where}: a text in UTF-16; save it as UTF-8").format(where=where)])
     try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = body.count(b"\n", 0, error.start) + 1
-        raise BadList([_("{where}:{line}: not a text in UTF-8").format(where=where, line=line)]) from None
+        text = text_in(body, where).removeprefix("\ufeff")
+    except ValueError as error:
+        raise BadList([str(error)]) from None
     if text.lstrip()[:1] == "<":
         raise BadList([_("{where}: a page in HTML or XML, not a list of host rules").format(where=where)])
     entries = _of_json(text, where) if _JSON.match(body.removeprefix(b"\xef\xbb\xbf")) else _of_text(text, where)

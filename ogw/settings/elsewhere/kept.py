@@ -19,7 +19,7 @@ from ogw.settings.elsewhere.signature import (
     require_good,
     sha256_of,
 )
-from ogw.settings.elsewhere.source import without_query
+from ogw.wire.url import shown_url
 
 
 class BadCopy(ValueError):
@@ -87,7 +87,7 @@ def read_good_copy(
         if copy is None:
             return None
         signature = _signature_of(copy, url, keys) if keys else None
-        return GoodCopy(copy, read_list(copy.body, without_query(url), max_size), signature)
+        return GoodCopy(copy, read_list(copy.body, shown_url(url), max_size), signature)
     except OSError:
         raise
     except Distrusted as error:
@@ -112,7 +112,7 @@ def read_url(
     url: str, state_dir: str, max_size: int, keys: Collection[str]
 ) -> tuple[tuple[Rule, ...], Optional[Kept], list[str]]:
     """The rules of the last good copy of a URL's list, what there is to tell of it, and sentences to warn with."""
-    place = without_query(url)
+    place = shown_url(url)
     try:
         good = read_good_copy(url, state_dir, max_size, keys)
     except OSError as error:

@@ -15,7 +15,7 @@ from ogw.settings.elsewhere.copies import BEFORE, HELD, IN_FORCE, also_as, place
 from ogw.settings.elsewhere.kept import BadCopy, GoodCopy, Kept, read_good_copy, told_of
 from ogw.settings.elsewhere.record import Held, read_record, write_record
 from ogw.settings.elsewhere.signature import sha256_of
-from ogw.settings.elsewhere.source import without_query
+from ogw.wire.url import shown_url
 
 
 class CannotRollBack(Exception):
@@ -30,7 +30,7 @@ class Lists:
 
     def __init__(self, state_dir: str, url: str, max_size: int, keys: Collection[str]) -> None:
         self._state_dir, self._url, self._max_size, self._keys = state_dir, url, max_size, keys
-        self._shown = without_query(url)
+        self._shown = shown_url(url)
 
     def roll_back(self, by: str) -> Kept:
         """What is in force now. Raises CannotRollBack, or OSError."""

@@ -14,16 +14,17 @@ from ogw.machine.files import read_file, shown
 from ogw.policy.rules import Rule
 from ogw.settings.elsewhere.host_list import MOST_RULES, BadList, read_list
 from ogw.settings.elsewhere.signature import NAME
+from ogw.settings.setting import one_a_line
 from ogw.wire.connect import parse_host
 from ogw.wire.place import in_brackets
-from ogw.wire.relay_proxy import HIDDEN
+from ogw.wire.url import SCHEME, shown_url
 
 SUFFIXES = (".txt", ".json", "")  # of the files of a folder that are read
 MOST = 1000  # files of a folder
 MOST_MISTAKES = 100  # that are told of one
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HOST = re.compile(r"[^/.][^/]*[.:][^/]*/")  # what looks like a URL whose scheme is missing
+_SEVERAL = re.compile(r",\s*https?://", re.IGNORECASE)
 _PLAIN = re.compile(r"[!-~]+\Z")
 
 
@@ -31,7 +32,9 @@ def parse_source(text: str) -> str:
     """A path or an https URL, as it is; behind its # the name that a signature must hold. Raises ValueError."""
     if not text or "\0" in text:
         raise ValueError(_("it is neither a path nor an https URL"))
-    if not _SCHEME.match(text):
+    if _SEVERAL.search(text):
+        raise ValueError(_("it has a comma before a URL; in a URL itself, a comma is written %2C"))
+    if not SCHEME.match(text):
         return text
     if not text.lower().startswith("https://"):
         raise ValueError(_("it is not https://; whoever can change the list on its way could allow any host"))
@@ -49,19 +52,8 @@ def parse_source(text: str) -> str:
     return text if NAME.match(name) else url
 
 
-def without_query(text: str) -> str:
-    """A source as it may be shown: a query may be a token that opens the list."""
-    front, mark, _query = text.partition("?")
-    if not _SCHEME.match(text):
-        return text
-    scheme, slashes, rest = front.partition("://")
-    if "@" in rest.partition("/")[0]:
-        rest = f"{HIDDEN}@{rest.rpartition('@')[2]}"
-    return f"{scheme}{slashes}{rest}" + (f"?{HIDDEN}" if mark else "")
-
-
 def is_url(source: str) -> bool:
-    return bool(_SCHEME.match(source))
+    return bool(SCHEME.match(source))
 
 
 def files_of(path: str) -> list[str]:
@@ -85,49 +77,54 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
     try:
         paths = files_of(path)
     except OSError as error:
-        raise BadList([f"allowed-host-source: {shown(path)}: {error.strerror}"]) from None
+        raise BadList([f"allowed-host-source: {_shown(path)}: {error.strerror}"]) from None
     for one in paths:
         try:
-            rules += read_list(read_file(one, max_size), shown(one), max_size)
+            rules += read_list(read_file(one, max_size), _shown(one), max_size)
         except OSError as error:
             if one != path and not os.path.lexists(one):
                 continue  # taken out of its folder in this moment
-            told = f"allowed-host-source: {shown(one)}: {error.strerror}"
+            told = f"allowed-host-source: {_shown(one)}: {error.strerror}"
             if _HOST.match(one):
                 told = _("{mistake}; a list on a server is written https://lists.example.com/hosts.txt").format(
                     mistake=told
                 )
-            mistakes.append(told)
+            mistakes.append(one_a_line(told) if "," in one and not os.path.lexists(one) else told)
         except BadList as bad:
             mistakes += bad.mistakes
         if len(rules) > MOST_RULES:
             mistakes.append(
-                _("allowed-host-source: {path}: more than {most} host rules").format(path=shown(path), most=MOST_RULES)
+                _("allowed-host-source: {path}: more than {most} host rules").format(path=_shown(path), most=MOST_RULES)
             )
             break
         if len(mistakes) >= MOST_MISTAKES:
-            mistakes.append(_("allowed-host-source: {path}: its other files are not read").format(path=shown(path)))
+            mistakes.append(_("allowed-host-source: {path}: its other files are not read").format(path=_shown(path)))
             break
     if mistakes:
         raise BadList(mistakes)
     return tuple(rules)
 
 
+def _shown(path: str) -> str:
+    """A file or a folder in a message; it may be a URL that lacks its scheme."""
+    return shown(shown_url(path))
+
+
 def meant(sources: Iterable[str], asked: str) -> list[str]:
     """Which of them somebody means, who names one as it is set, as it is shown, or without what no server is told."""
     urls = [source for source in dict.fromkeys(sources) if is_url(source)]
     return [url for url in urls if url == asked] or [
-        url
-        for url in urls
-        if asked in (without_query(url), url.partition("?")[0].partition("#")[0], url.partition("#")[0])
+        url for url in urls if asked in (shown_url(url), url.partition("?")[0].partition("#")[0], url.partition("#")[0])
     ]
 
 
 def not_one(urls: Iterable[str], asked: str, meant: Sequence[str]) -> str:
     """Why it is not known which of these URLs somebody means, where that is none of them, or several."""
-    known = ", ".join(map(without_query, meant or urls))
+    known = ", ".join(map(shown_url, meant or urls))
     if not known:
-        return _("no list is fetched from {asked}; none is fetched at all").format(asked=ascii(asked))
+        return _("no list is fetched from {asked}; none is fetched at all").format(asked=ascii(shown_url(asked)))
     if meant:
-        return _("{asked} means several lists: {known}; name the whole URL").format(asked=ascii(asked), known=known)
-    return _("no list is fetched from {asked}; there is {known}").format(asked=ascii(asked), known=known)
+        return _("{asked} means several lists: {known}; name the whole URL").format(
+            asked=ascii(shown_url(asked)), known=known
+        )
+    return _("no list is fetched from {asked}; there is {known}").format(asked=ascii(shown_url(asked)), known=known)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from ogw.language.messages import gettext as _
+from ogw.machine.files import text_in
 from ogw.settings.files import replace
 from ogw.settings.ini.text import IniText
 
@@ -56,9 +57,9 @@ class IniFile:
         except OSError as error:
             self.__exit__()
             raise EditError(f"{self.path}: {error.strerror}") from None
-        except UnicodeDecodeError:
+        except ValueError as error:
             self.__exit__()
-            raise EditError(_("{path}: not a text file in UTF-8").format(path=self.path)) from None
+            raise EditError(str(error)) from None
         except BaseException:
             self.__exit__()
             raise
@@ -103,7 +104,7 @@ class IniFile:
                     raise EditError(_("{path} is not a file that could be edited").format(path=self.path))
                 if status.st_size > LARGEST:
                     raise EditError(_("{path} is too large for an INI file").format(path=self.path))
-                return _identity(status), file.read().decode("utf-8")
+                return _identity(status), text_in(file.read(), self.path)
         except FileNotFoundError:
             return (), ""
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Optional
 
 from configargparse import ConfigFileParser
@@ -16,6 +16,9 @@ HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
 _NO_KEY = re.compile(r"[\s\[#;]|\Z|[^=]*[.:*/@]|[A-Z]{1,3}[ \t]*\Z")
 
 
+_SETTING = re.compile(r"([a-z]+(?:-[a-z0-9]+)*)[ \t]*=")
+
+
 class IniParser(ConfigFileParser):  # type: ignore[misc]
     """The reader that configargparse is given: it cuts no value at # or ;, and % and [::1] are text like any other.
 
@@ -23,6 +26,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
     again     the same of a key that stands there again, which is a mistake
     keys      key -> number of the line that it stands in
     sections  names
+    indented  number of an indented line that looks like a setting of its own -> its key
     cut       numbers of lines in which blanks around the value were cut off, but for the one that is usual
     mistakes  (line number, sentence); one for a line, and none for those that only follow it
     """
@@ -33,6 +37,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         self.again: dict[str, list[tuple[int, str]]] = {}
         self.keys: dict[str, int] = {}
         self.sections: set[str] = set()
+        self.indented: dict[int, str] = {}
         self.cut: set[int] = set()
         self.mistakes: list[tuple[int, str]] = []
         self._section = ""
@@ -50,6 +55,14 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
 
     def serialize(self, items: "OrderedDict[str, Any]") -> str:
         raise NotImplementedError("ogw never writes a file through configargparse")
+
+    def take_out_indented(self, is_setting: Callable[[str], bool]) -> None:
+        """What is a setting of its own is no value of the list above it; that it is indented is a mistake."""
+        for values in (*self.values.values(), *self.again.values()):
+            for line, text in tuple(values):
+                if (key := self.indented.get(line)) is not None and is_setting(key):
+                    values.remove((line, text))
+                    self._wrong(line, _indented(key))
 
     def _read_line(self, number: int, line: str) -> None:
         text = line.strip()
@@ -122,6 +135,8 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
 
     def _continue(self, number: int, line: str) -> None:
         text = line.strip()
+        if (setting := _SETTING.match(text)) is not None:
+            self.indented[number] = setting[1]
         if self._list is not None:
             if self._list and self._list[0][1] == "":
                 self._list.clear()
@@ -129,8 +144,15 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
             if line != line.rstrip():
                 self.cut.add(number)
         elif self._section in ("", SECTION) and not self._is_told:
-            self._wrong(number, _("an indented line continues a list, but there is none above it"))
+            told = _("an indented line continues a list, but there is none above it")
+            self._wrong(number, told if setting is None else _indented(setting[1]))
             self._is_told = True
 
     def _wrong(self, number: int, sentence: str) -> None:
         self.mistakes.append((number, sentence))
+
+
+def _indented(key: str) -> str:
+    return _(
+        "{key} is indented, as values of a list are; a setting begins its line: take away the blanks before it"
+    ).format(key=key)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Optional
 
 from ogw.language.messages import gettext as _
-from ogw.machine.files import read_file
+from ogw.machine.files import read_file, text_in
 from ogw.settings.ini.file import LARGEST
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.setting import PREFIX, Given
@@ -56,13 +56,13 @@ def ini_text(path: str, asked: str, before: Optional[Config] = None) -> Optional
     where = f"{asked}: {path}" if asked else path
     in_force = before is not None and before.has_values_of(path)
     try:
-        text = read_ini(path).decode("utf-8-sig")
+        text = text_in(read_ini(path), path).removeprefix("\ufeff")
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not asked and not in_force and not _is_linked(path):
             return None
         raise Unreadable(_unread(where, str(error.strerror), asked, in_force)) from None
-    except UnicodeDecodeError:
-        raise Unreadable(_("{path}: not a text file in UTF-8").format(path=path)) from None
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
     if in_force and not text.strip():
         # Such as an editor leaves it for a moment, or a full disk for good.
         told = _("{where}: the file is empty now, and was not; if that is intended, leave the line [ogw] in it")

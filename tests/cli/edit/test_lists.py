@@ -136,3 +136,28 @@ def test_names_of_certificates_and_stages_are_attributes_too(file):
     assert "whoever shows no certificate would escape it" in told
     told = file.told("allowed-host", "add", "e.example", "--from", "cn:till-17", code=1)
     assert "set listen-client-certificate = required" in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["allowed-host", "add", "b.example from=10.0.0.0/8,10.1.0.0/16"],
+        ["allowed-host", "add", "b.example", "from=10.0.0.0/8,10.1.0.0/16"],
+        ["allowed-host", "add", "b.example", "--from", "10.0.0.0/8,10.1.0.0/16"],
+        ["config", "add", "allowed-host", "b.example from=10.0.0.0/8, 10.1.0.0/16"],
+        ["config", "set", "denied-host", "b.example from=10.0.0.0/8,10.1.0.0/16"],
+    ],
+)
+def test_a_comma_between_clients_adds_no_target(file, words):
+    told = file.told(*words, code=2)
+    assert "right is from=10.0.0.0/8 from=10.1.0.0/16; where 10.1.0.0/16 is a rule of its own" in told
+    assert file.text == OLD
+
+
+def test_what_is_left_of_a_line_is_never_read_as_something_else(file):
+    file.write("[ogw]\nallowed-host = a.example from=10.0.0.0/8, b.example, 192.0.2.7, c.example\n")
+    file.done("allowed-host", "remove", "b.example")
+    listed = ["a.example from=10.0.0.0/8", "192.0.2.7", "c.example"]
+    assert file.done("allowed-host", "list").splitlines() == listed
+    file.done("allowed-host", "remove", "a.example from=10.0.0.0/8")
+    assert file.done("allowed-host", "list").splitlines() == listed[1:]

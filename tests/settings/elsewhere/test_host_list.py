@@ -51,6 +51,12 @@ def test_each_rule_says_where_it_stands():
     assert [rule.source for rule in read_list(b'["a.example"]', "u", SIZE)] == ["u, entry 1"]
 
 
+@pytest.mark.parametrize("form", ["{}", '["{}"]'])
+def test_a_comma_between_clients_is_a_mistake_in_a_list_too(form):
+    with pytest.raises(BadList, match=r"right is from=10\.0\.0\.0/8 from=10\.1\.0\.0/16"):
+        read_list(form.format("a.example from=10.0.0.0/8,10.1.0.0/16").encode(), "list", SIZE)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
