@@ -18,11 +18,12 @@ from harness.peers import peer, root
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogw.settings.editing import edit, meaning, split
+from ogw.settings.editing import edit
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import load
 from ogw.settings.settings import SETTINGS
+from ogw.settings.value import meaning, split
 
 LONG = bool(os.environ.get("OGW_TEST_LONG"))
 VALUES = {
@@ -253,7 +254,7 @@ def test_a_folder_that_one_may_not_write_to_is_said(tmp_path):
 def test_what_is_no_text_is_left(tmp_path, contents, says):
     file = Edited(tmp_path, contents)
     assert says in file.told("allowed-host", "add", "a.example", code=1)
-    assert says in file.told("allowed-host", "list", code=1)
+    assert says in file.told("allowed-host", "list", code=2)
     assert file.path.read_bytes() == contents
 
 

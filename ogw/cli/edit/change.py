@@ -29,7 +29,7 @@ from ogw.report.sinks import Syslog, open_sink
 from ogw.report.writers import Direct
 from ogw.service.admin.shapes import Changed, Reloaded
 from ogw.service.limits import StartError, limits_of, workers_of
-from ogw.settings.editing import Editor, NoEnd, Outcome, WrongValue, edit
+from ogw.settings.editing import Editor, NoEnd, Outcome, edit
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import read_ini
@@ -38,6 +38,7 @@ from ogw.settings.named import flags
 from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
+from ogw.settings.value import WrongValue
 
 SYSTEM_LOG = "/dev/log"
 ENABLED = "/etc/systemd/system/multi-user.target.wants/ogw.service"

@@ -18,12 +18,13 @@ from ogw.cli.words import offer
 from ogw.language.messages import gettext as _
 from ogw.machine.files import text_in
 from ogw.policy.rules import ATTRIBUTES, parse_time
-from ogw.settings.editing import Editor, setting_of, split
+from ogw.settings.editing import Editor, setting_of
 from ogw.settings.ini.file import EditError
 from ogw.settings.ini.source import read_ini
 from ogw.settings.ini.text import IniText
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS
+from ogw.settings.value import split
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _FROM_NOW = re.compile(r"([1-9][0-9]{0,5})([smhdw])")

@@ -13,9 +13,9 @@ from ogw.cli.screen import clean
 from ogw.cli.words import offer
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text
-from ogw.settings.editing import split
 from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS
+from ogw.settings.value import split
 
 EXAMPLES = {
     "allowed-host": ("www.example.com", "'*.example.com' --from 10.1.0.0/16 --until 2h --note 'ticket 7'"),

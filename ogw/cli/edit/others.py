@@ -11,10 +11,11 @@ from ogw.language.messages import gettext as _
 from ogw.policy.index import HostIndex
 from ogw.policy.rules import Kind, Rule, of_stage
 from ogw.service.admin.shapes import GivenValue
-from ogw.settings.editing import Outcome, meaning_or_none, split
+from ogw.settings.editing import Outcome
 from ogw.settings.loader import LONGEST_SHOWN, NOTHING_ALLOWED, ConfigError, load
 from ogw.settings.setting import DEFAULT, PREFIX, Setting
 from ogw.settings.settings import SETTINGS, Config
+from ogw.settings.value import meaning_or_none, split
 from ogw.wire.connect import Target
 
 Own = Mapping[str, Sequence[GivenValue]]  # by the setting's name

@@ -7,9 +7,10 @@ from typing import Optional
 
 from ogw.language.messages import gettext as _
 from ogw.settings import password_file as kept
-from ogw.settings.editing import Editor, WrongValue
+from ogw.settings.editing import Editor
 from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS
+from ogw.settings.value import WrongValue
 from ogw.wire.relay_proxy import credentials
 
 URL, AUTH, USER, PASSWORD, FILE, KEYTAB, PRINCIPAL, TICKETS = OF_RELAYS = tuple(

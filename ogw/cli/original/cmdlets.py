@@ -26,9 +26,10 @@ from ogw.cli.original.powershell import Unreadable, Word, statements
 from ogw.cli.parser import Parser
 from ogw.language.messages import gettext as _
 from ogw.language.phrases import either, every, with_hint
-from ogw.settings.editing import Editor, split
+from ogw.settings.editing import Editor
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS
+from ogw.settings.value import split
 
 SERVICE = "OMSGatewayService"
 KEYS = {"listenport": ("ListenPort", SETTINGS["listen-port"])}  # of its configuration

@@ -8,11 +8,11 @@ from ogw.cli.setup.questions import agrees, answer, ask_checked, mistake, say
 from ogw.cli.setup.relay_dialogue import forget_credentials, settle
 from ogw.cli.setup.service_unit import unreachable, what_to_do
 from ogw.language.messages import gettext as _
-from ogw.settings.editing import meaning
 from ogw.settings.elsewhere.preset import PARAMETERS
 from ogw.settings.ini.file import EditError
 from ogw.settings.setting import shown_as
 from ogw.settings.settings import SETTINGS
+from ogw.settings.value import meaning
 
 NONE = "-"
 

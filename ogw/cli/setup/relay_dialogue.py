@@ -12,9 +12,9 @@ from ogw.cli.setup.place import Place
 from ogw.cli.setup.questions import agrees, ask_checked, mistake
 from ogw.cli.setup.trial import config_of
 from ogw.language.messages import gettext as _
-from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
 from ogw.settings.setting import Setting
+from ogw.settings.value import meaning
 
 
 def settle(answers: Answers, place: Place) -> bool:

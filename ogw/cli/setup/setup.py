@@ -23,9 +23,9 @@ from ogw.cli.setup.step import Step, perform, show
 from ogw.language.messages import gettext as _
 from ogw.language.phrases import with_hint
 from ogw.machine.systemd import systemd_runs
-from ogw.settings.editing import meaning
 from ogw.settings.ini.file import EditError
 from ogw.settings.settings import SETTINGS
+from ogw.settings.value import meaning
 
 # Its own flags are for what is secret, and for what keeps a secret.
 NOT_FLAGS = {name for one in SETTINGS.values() for name in (one.secret and one.name, one.better) if name}
