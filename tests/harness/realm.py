@@ -137,8 +137,11 @@ def gssapi_path():
 
     pip would compile it, for a minute; Debian's is built for Debian's Python, which may be that of the tests.
     """
-    if importlib.util.find_spec("gssapi") is not None:
-        return os.pathsep.join(path for path in sys.path if path.endswith(FOLDER))
+    found = importlib.util.find_spec("gssapi")
+    if found is not None and found.origin is not None:
+        # By where it was found: it may be imported already, and sys.path be another since.
+        place = pathlib.Path(found.origin).parent.parent
+        return str(place) if place.name.endswith(FOLDER) else ""
     if not list(DEBIANS.glob(f"gssapi/raw/*.cpython-{sys.version_info[0]}{sys.version_info[1]}-*")):
         without("neither pip's gssapi nor Debian's python3-gssapi for this Python is installed here")
     folder = pathlib.Path(tempfile.gettempdir()) / f"{os.getuid()}-{FOLDER}"

@@ -212,7 +212,7 @@ def test_a_file_that_is_no_ini_file_of_ours_is_not_edited(tmp_path, contents):
         edit(str(file), lambda editor: editor.add(SETTINGS["allowed-host"], "a.example"))
     assert file.read_text() == contents
     shown = ogw("allowed-host", "list", "--config", file)
-    assert shown.returncode == 1 and f"{file}: this is no INI file of ogw" in shown.stderr
+    assert shown.returncode == 2 and f"{file}: this is no INI file of ogw" in shown.stderr
 
 
 @pytest.mark.parametrize("contents", ["", "\n", "# mine\n", "\ufeff# mine\n", "; a\n\n[ogw]\n", "[ogw]\nnonsense\n"])

@@ -50,7 +50,7 @@ def two(folder, text):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (b"[ogw]\nrun-dir = /run/ogw2\n\xff\n", "not a text file in UTF-8"),
+        (b"[ogw]\nrun-dir = /run/ogw2\n\xff\n", "not a text in UTF-8"),
         (b"[ogww]\nrun-dir = /run/ogw2\n", ":1: the section [ogww] is unknown"),
         (None, "No such file or directory"),
     ],
