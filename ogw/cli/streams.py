@@ -50,25 +50,40 @@ def _is_open(number: int) -> bool:
 
 def _remembering(stream: Any) -> io.TextIOWrapper:
     """A standard output like this one, which may be None."""
-    raw = _Remembering(1, "w", closefd=False)
+    raw = io.FileIO(1, "w", closefd=False)
     if not isinstance(stream, io.TextIOWrapper):
-        return io.TextIOWrapper(io.BufferedWriter(raw))
+        return _Remembering(io.BufferedWriter(raw))
     below = raw if stream.write_through else io.BufferedWriter(raw)
     by_lines, at_once = stream.line_buffering, stream.write_through
-    return io.TextIOWrapper(below, stream.encoding, line_buffering=by_lines, write_through=at_once)
+    return _Remembering(below, stream.encoding, line_buffering=by_lines, write_through=at_once)
 
 
-class _Remembering(io.FileIO):
-    """What cannot be written is lost, and so is all that comes behind it."""
+class _Remembering(io.TextIOWrapper):
+    """What cannot be written is lost, and so is all that comes behind it.
 
-    def write(self, data: Any, /) -> int:
-        global lost
-        if lost is None:
-            try:
-                return super().write(data)
-            except OSError as error:
-                lost = error
-        return len(data)
+    The writing itself is Python's own: a signal that ends the command in the middle of it neither loses nor repeats.
+    """
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            _lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            _lose(error)
+
+
+def _lose(error: OSError) -> None:
+    global lost
+    lost = lost or error
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # where what is buffered goes
+    os.close(null)
 
 
 class _Forgiving(io.FileIO):

@@ -68,7 +68,8 @@ def test_a_thousand_tunnels_while_the_password_changes(server, file):
 def test_a_wrong_password_is_refused_and_another_one_is_found(server, file):
     file.write_text("wrong")
     with Winbind(FIRST) as winbind, DomainSquid({NAME: server.host}, winbind=winbind) as squid:
-        with ntlm(squid.place, file, workers=2) as gateway:
+        # A quarter of it is what one who tries has before another may.
+        with ntlm(squid.place, file, "--dial-timeout", "60s", workers=2) as gateway:
             asking = [threading.Thread(target=refused, args=(gateway, TARGET)) for _number in range(20)]
             for thread in asking:
                 thread.start()
