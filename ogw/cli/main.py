@@ -6,7 +6,7 @@ What it imports it imports late: a signal that comes before `ogw run` hears it m
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Optional, TextIO
+from typing import Any, Optional
 
 from ogw import __version__
 from ogw.cli import streams
@@ -64,7 +64,7 @@ def _flushed(code: int) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        _drop(sys.stdout)
+        streams.drop_output()
         return INTERRUPTED
     if streams.lost is None or isinstance(streams.lost, BrokenPipeError):
         return code  # the reader of our output may leave (`ogw ... | head`): nothing is wrong
@@ -73,13 +73,6 @@ def _flushed(code: int) -> int:
         told = _("ogw: what was to be done is done, but the output cannot be written: {error}")
     print(told.format(error=streams.lost.strerror), file=sys.stderr)
     return code or UNWRITTEN
-
-
-def _drop(stream: TextIO) -> None:
-    """What is still in its buffer goes nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 def hide_passwords(words: Sequence[str]) -> None:

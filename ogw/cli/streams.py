@@ -81,9 +81,14 @@ class _Remembering(io.TextIOWrapper):
 def _lose(error: OSError) -> None:
     global lost
     lost = lost or error
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)  # where what is buffered goes
-    os.close(null)
+    drop_output()
+
+
+def drop_output() -> None:
+    """What standard output still has in its buffer goes nowhere, and what follows it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 class _Forgiving(io.FileIO):

@@ -102,7 +102,9 @@ def listen_everywhere(
             here = [sock for sock in given if sock.getsockname()[:2] == (host, port)]
             if not here:
                 try:
-                    listen(host, port, 0, probe=True, freebind=freebind, setting=config.says_port(host, port)).close()
+                    listen(
+                        host, port, 0, probe=True, freebind=freebind, setting=config.port_setting(host, port)
+                    ).close()
                 except ListenError as error:
                     cause = error.__cause__
                     if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):

@@ -6,8 +6,18 @@ from typing import Any, Union
 
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.metrics import ALIVE, READY_WORKERS, SILENT_WORKERS, STARTED, TAKEN_OUT, TOLD_READY
+from ogw.report.metrics import (
+    ALIVE,
+    DRAINING,
+    READY_WORKERS,
+    SERVES_UNTIL,
+    SILENT_WORKERS,
+    STARTED,
+    TAKEN_OUT,
+    TOLD_READY,
+)
 from ogw.report.table import Table
+from ogw.service.admin import readyz
 from ogw.service.children import Children
 from ogw.service.handover.generations import DRAINS
 from ogw.service.handover.retirement import UPGRADED
@@ -88,6 +98,20 @@ class Readiness:
         if not told or time.monotonic() - told > ASKED_SECONDS:
             return 0.0
         return max(0.0, SEEN_SECONDS - TAKEN_OUT.seconds_ago(self._state))
+
+    def begin_drain(self, delay: float) -> None:
+        """It is not ready any more, for whoever asks; who comes within the delay (seconds) is served all the same."""
+        self._state[SERVES_UNTIL] = int((time.monotonic() + delay) * 1000) if delay else 0
+        self._state[DRAINING] = 1
+
+    def end_delay(self) -> None:
+        """Nobody who comes is served any more."""
+        self._state[SERVES_UNTIL] = 0
+
+    @property
+    def serves_on(self) -> float:
+        """Seconds that are left of the delay; 0 where it does not drain."""
+        return readyz.serves_on(self._state)
 
     def _see_who_is_ready(self) -> None:
         workers, admin_process = self._children.workers, self._children.admin

@@ -21,11 +21,9 @@ from typing import Optional
 from ogw.policy.decision import Reason
 from ogw.report.events import Event
 from ogw.report.log import Log
-from ogw.report.metrics import DRAINING, SERVES_UNTIL
 from ogw.report.standard import say
 from ogw.report.table import Table
 from ogw.service import fd_store
-from ogw.service.admin import readyz
 from ogw.service.births import Births
 from ogw.service.child import Child
 from ogw.service.children import Children
@@ -333,7 +331,7 @@ class Supervisor:
                 self._wishes.add(Wish(by_hand=True, question=number))
             case DrainNow():
                 self._stop()
-                reply({"serves_on": readyz.serves_on(self._state)})
+                reply({"serves_on": self._readiness.serves_on})
             case TakeOut() | TakeBack():
                 reply(self._readiness.take(question, self._generations.hands_over, self._draining))
                 self._standing.tell(self._in_force.mistakes)
@@ -377,7 +375,7 @@ class Supervisor:
             self._ending.kill_workers()
         elif self._is_stopped:
             self._ending.within(0.0)
-            self._state[SERVES_UNTIL] = 0
+            self._readiness.end_delay()
             self._children.tell_workers(End())
             self._generations.end_now()
         elif self._generations.is_retired:
@@ -392,8 +390,7 @@ class Supervisor:
         self._children.replaces = False
         self._stop_refreshing()
         self._wishes.refuse(DRAINS)
-        self._state[SERVES_UNTIL] = int((time.monotonic() + delay) * 1000) if delay else 0
-        self._state[DRAINING] = 1  # not ready any more, for whoever asks
+        self._readiness.begin_drain(delay)
         fd_store.release()
         until = self._ending.by + LEAVE_SECONDS - time.monotonic()
         notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={math.ceil(until * 1e6)}")

@@ -816,7 +816,7 @@ class Config:
         """(address, port) pairs to listen on."""
         return tuple(dict.fromkeys((host, port or self.listen_port) for host, port, _tls in self.listen_address))
 
-    def says_port(self, host: str, port: int) -> str:
+    def port_setting(self, host: str, port: int) -> str:
         """The name of the setting that says the port of this place to listen on."""
         return "listen-address" if (host, port) in {one[:2] for one in self.listen_address} else "listen-port"
 

@@ -86,7 +86,7 @@ def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
     freebind = config.listen_freebind == "yes"
     for host, port in config.listen:
         taken = running is not None and place(host, port) in running["listen"]
-        setting = config.says_port(host, port)
+        setting = config.port_setting(host, port)
         found.append(_listener("listen", host, port, taken, config.listen_is_default, setting, freebind))
     found += [_absent(one, freebind) for one in absent_places(config) if freebind or running is not None]
     if config.admin_address is not None:

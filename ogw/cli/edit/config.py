@@ -96,7 +96,11 @@ def _set(asked: argparse.Namespace) -> int:
     if setting.secret and asked.value:
         print(_("ogw: a password in a command line can be read by every user of this machine, and stays in the history "
                 "of the shell; `ogw relay-proxy set --password-stdin` is the better way"), file=sys.stderr)  # fmt: skip
-    return make(asked, lambda editor: _do(editor.set(setting, values_of(setting, asked.value))))
+
+    def change(editor: Editor) -> None:
+        editor.set(setting, values_of(setting, asked.value))
+
+    return make(asked, change)
 
 
 def _unset_parser() -> Parser:
@@ -272,7 +276,3 @@ def text_of(path: str) -> IniText:
         raise Wrong(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise Wrong(str(error)) from None
-
-
-def _do(*_done: bool) -> None:
-    """What came of it stands in the outcome."""

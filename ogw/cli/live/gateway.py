@@ -113,8 +113,8 @@ class Gateway:
         connection.sock, connection.auto_open = sock, 0
         try:
             if self._meant.file and method != "GET":  # before it does what it should not have done
-                self._require_meant(place, connection, "GET", "/healthz").read()
-            answer = self._require_meant(place, connection, method, path, body)
+                self._answer_of(place, connection, "GET", "/healthz").read()
+            answer = self._answer_of(place, connection, method, path, body)
             number = answer.getheader(PROTOCOL_HEADER, "1")
             return _Answer(place, answer.status, answer.read(), int(number) if number.isdecimal() else 0)
         except TimeoutError:
@@ -125,10 +125,10 @@ class Gateway:
         finally:
             connection.close()
 
-    def _require_meant(
+    def _answer_of(
         self, place: str, connection: http.client.HTTPConnection, method: str, path: str, body: Optional[bytes] = None
     ) -> http.client.HTTPResponse:
-        """Its answer. Raises NoGateway or Wrong, and what http.client does."""
+        """Its answer, if it is the one that is meant. Raises NoGateway or Wrong, and what http.client does."""
         connection.request(method, path, body)
         answer = connection.getresponse()
         require_meant(self._meant, place, answer.getheader(CONFIG_HEADER))

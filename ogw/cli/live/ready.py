@@ -30,8 +30,10 @@ SECONDS = 2.0  # for the whole answer: whoever checks health every second waits 
 LARGEST = 1 << 14  # bytes of an answer
 QUESTION = b"GET /readyz HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r].*?\r\n\r\n", re.DOTALL)
-_CONFIG = re.compile(rb"\r\n%s:[ \t]*([^\r\n]*)\r\n" % CONFIG_HEADER.encode(), re.IGNORECASE)
-_ABSENT = re.compile(rb"\r\n%s:[ \t]*([^\r\n]*)\r\n" % ABSENT_HEADER.encode(), re.IGNORECASE)
+_CONFIG, _ABSENT = (
+    re.compile(rb"\r\n%s:[ \t]*([^\r\n]*)\r\n" % name.encode(), re.IGNORECASE)
+    for name in (CONFIG_HEADER, ABSENT_HEADER)
+)
 
 
 class _Answer(NamedTuple):

@@ -18,7 +18,7 @@ from ogw.service.listener import PAUSE
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
 
 MOST_CONNECTIONS = 100
-MOST_ASKED = 32  # requests of a connection that wait for their answers: more of them would wait in threads, not here
+MOST_ASKED = 32  # requests of a connection that are not answered yet: who asks on and reads nothing holds a thread
 TURN_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what an answer has to be taken
 LEAVE_SECONDS = 2.0  # what a connection has at the end

@@ -14,8 +14,6 @@ SECTION = "ogw"
 HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
 # What no key begins with, or has in it, as values of lists do; CN= and the like begin a subject.
 _NO_KEY = re.compile(r"[\s\[#;]|\Z|[^=]*[.:*/@]|[A-Z]{1,3}[ \t]*\Z")
-
-
 _SETTING = re.compile(r"([a-z]+(?:-[a-z0-9]+)*)[ \t]*=")
 
 

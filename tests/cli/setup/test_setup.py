@@ -191,11 +191,10 @@ def test_ctrl_c_in_the_middle_changes_nothing(image):
 
 def test_what_is_to_be_done_by_hand_for_an_image_is_done_in_the_image(image):
     done = ogw("setup", "--yes", "--root", image)
-    lines = done.stdout.split("To be done by hand:\n")[1].splitlines()
-    by_hand = [line.strip() for line in lines if line.startswith(" " * 6)]
-    inside, enabling = f"chroot {image} ", f"systemctl --root={image} enable ogw"
-    assert [line.removeprefix(inside).split()[0] for line in by_hand] == ["useradd", "chgrp", "chmod", "systemctl"]
-    assert all(line.startswith(inside) for line in by_hand[:-1]) and by_hand[-1] == enabling
+    *inside, enabling = re.findall("(?m)^ {6}(.*)", done.stdout.split("To be done by hand:\n")[1])
+    words = [f"chroot {image} {word} " for word in ("useradd", "chgrp", "chmod")]
+    assert [line.startswith(word) for line, word in zip(inside, words, strict=True)] == [True] * 3
+    assert enabling == f"systemctl --root={image} enable ogw"
     advised = re.search("`ogw (setup --root .*) RULE` allows one", done.stderr)
     assert ogw(*advised[1].split(), "www.example.com", "--yes").returncode == 0
     assert "www.example.com" in ini(image).read_text()
