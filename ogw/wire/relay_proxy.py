@@ -13,6 +13,7 @@ HIDDEN = "(hidden)"
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}  # RFC 1928, section 3
 
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#]*)/?(.*)\Z", re.DOTALL)
+_MISSPELT = re.compile(r"(?:https?|socks5h?):?/", re.IGNORECASE)  # what was to be one of PORTS, and two slashes
 _PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?\Z")
 # A user name and a password whose host was forgotten: what stands behind the colon is no port.
 _NO_PORT = re.compile(
@@ -105,7 +106,7 @@ def parse_relay_proxy(text: str) -> RelayProxy:
     match = _URL.match(text)
     assert match is not None  # it takes any text
     scheme, userinfo, rest = (match[1] or "http").lower(), match[2], match[3]
-    if scheme not in PORTS:
+    if scheme not in PORTS or (match[1] is None and _MISSPELT.match(text)):
         raise ValueError(_("it is none of http://, https://, socks5:// and socks5h://"))
     if match[4]:
         raise ValueError(_("it has a path, which a proxy does not have; the whole entry is http://proxy.example:3128"))
@@ -122,7 +123,10 @@ def parse_relay_proxy(text: str) -> RelayProxy:
     own = None
     if userinfo is not None:
         user, _colon, password = userinfo.partition(":")
-        own = credentials(unquote(user, errors="strict"), unquote(password, errors="strict"))
+        try:
+            own = credentials(unquote(user, errors="strict"), unquote(password, errors="strict"))
+        except UnicodeDecodeError:
+            raise ValueError(_("it has bytes in it that are not UTF-8")) from None
         if scheme.startswith("socks5"):
             require_login(own.user.reveal(), own.password.reveal())
     return RelayProxy(scheme, Target(host, port, address), own)

@@ -63,7 +63,12 @@ def test_every_form(text, shown, basic):
         ("http://10.1.2:1", "the host is"),
         ("http://a%0ab:c@p", "control character"),
         ("http://a%3Ab:c@p", "user name has a colon"),
-        ("http://a:%FF@p", "codec can't decode"),
+        ("http://a:%FF@p", "it has bytes in it that are not UTF-8"),
+        *(
+            (f"{scheme}{rest}", "is none of http://, https://, socks5:// and socks5h://")
+            for scheme in ("http", "HTTPS", "socks5", "socks5h")
+            for rest in ("//a:b@p:1", ":/a:b@p:1", "/a:b@p", "//p:1", ":/p:1", "//a@p")
+        ),
     ],
 )
 def test_wrong_forms(text, words):

@@ -95,7 +95,16 @@ def read_agent(places: Sequence[str]) -> Agent:
         except OSError as error:
             if os.path.lexists(path):  # agents replace their files; one that has just gone is not there
                 mistakes.append(f"{place}: {error.strerror}")
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            told = _("it is not JSON that can be read: too many brackets in one another")
+            mistakes.append(f"{place}: {told}")
+        except UnicodeDecodeError:
+            told = _("it has bytes in it that are not UTF-8")
+            mistakes.append(f"{place}: {told}")
+        except json.JSONDecodeError as error:
+            told = _("it is not JSON in UTF-8: {error}").format(error=error)
+            mistakes.append(f"{place}: {told}")
+        except ValueError as error:
             mistakes.append(f"{place}: {error}")
     rules = {rule: rule for url, source in endpoints.items() for rule in _rules(url, source)}
     missing = (

@@ -92,9 +92,10 @@ def test_where_no_agent_is_set_up_that_is_said_and_nothing_is_wrong(tmp_path):
         ("omsadmin.conf", "WORKSPACE_ID=contoso\n", ":1: WORKSPACE_ID is not a workspace's id"),
         ("omsadmin.conf", "A=1\nOMS_ENDPOINT=http://a.example.com/\n", ":2: OMS_ENDPOINT is not an https URL"),
         ("omsadmin.conf", "DSC_ENDPOINT=https://*.example.com/\n", ":1: DSC_ENDPOINT is not an https URL"),
-        ("omsadmin.conf", b"\xff", "codec can't decode"),
-        ("x.json", '{"a": ', "Expecting value"),
-        ("x.json", "[" * 100_000, "recursion"),
+        ("omsadmin.conf", b"\xff", ": it has bytes in it that are not UTF-8"),
+        ("x.json", '["https://a.example/"]'.encode("utf-16"), ": it has bytes in it that are not UTF-8"),
+        ("x.json", '{"a": ', ": it is not JSON in UTF-8: Expecting value"),
+        ("x.json", "[" * 100_000, ": it is not JSON that can be read: too many brackets"),
         ("x.json", b" " * (4 << 20) + b"{}", "larger than 4194304 bytes"),
     ],
 )
