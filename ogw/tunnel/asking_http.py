@@ -12,7 +12,7 @@ from ogw.policy.decision import Reason
 from ogw.report.metrics import RelayState
 from ogw.tunnel.authentication import Authenticating, Authentication, AuthFailed
 from ogw.tunnel.conversation import Conversation
-from ogw.tunnel.mailbox import Mailbox
+from ogw.tunnel.mailbox import Looks, Mailbox
 from ogw.tunnel.not_opened import WHY, NotOpened, failure, refused, words
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.upstream import DialError, Upstream
@@ -39,7 +39,6 @@ MOST_TRIPS = 3  # with one password
 MOST_BODY = 64 * 1024  # of a 407, in bytes, that is read to use its connection again; another one costs less than more
 MOST_APART = 240  # seconds between two clocks; Kerberos is content with 300, and a Date may be a little old
 PATIENCE = 4  # a tunnel is the only one that tries credentials for this part of dial-timeout
-LOOK_AGAIN = 0.01  # seconds between two looks at whether another tunnel has found out what credentials are worth
 
 
 class AskingHttp:
@@ -54,6 +53,7 @@ class AskingHttp:
         self._via = via
         self._ways = ways
         self._timeout = timeout
+        self._looks = Looks()  # whether another tunnel has found out what credentials are worth
 
     def open(
         self,
@@ -82,7 +82,7 @@ class AskingHttp:
         if time.monotonic() >= until:
             what = f"has not answered another tunnel, which tries the credentials, within {self._timeout:g} s"
             raise failure(Reason.RELAY_TIMEOUT, relay.proxy, f"{what} (dial-timeout)", at_fault=False)
-        mailbox.pause(LOOK_AGAIN)
+        self._looks.pause(mailbox)
 
 
 class _Patience:

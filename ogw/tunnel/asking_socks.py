@@ -7,6 +7,7 @@ what is spared is the login, where the proxy lets us in without one.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import NamedTuple, Optional
 
@@ -14,7 +15,7 @@ from ogw.policy.decision import Reason
 from ogw.tunnel.authentication import WITHHELD, Authentication
 from ogw.tunnel.basic import identity_of
 from ogw.tunnel.conversation import Conversation
-from ogw.tunnel.mailbox import Mailbox
+from ogw.tunnel.mailbox import Looks, Mailbox
 from ogw.tunnel.not_opened import NotOpened, failure, hinted
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.tried import Turn, WasRefused
@@ -40,7 +41,6 @@ from ogw.wire.socks5 import (
 )
 
 MOST_ADDRESSES = 4  # of a name that was resolved here: each has a connection of its own, and its part of dial-timeout
-LOOK_AGAIN = 0.01  # seconds between two looks at whether another tunnel has found out what credentials are worth
 SCHEME = "socks5"  # by which metrics and status call the login
 
 Connect = Callable[[float], Conversation]
@@ -86,6 +86,7 @@ class AskingSocks:
     def __init__(self, ways: Authentication, timeout: float) -> None:
         self._ways = ways
         self._timeout = timeout
+        self._looks = Looks()
 
     def open(
         self,
@@ -101,7 +102,7 @@ class AskingSocks:
         known      user name and password; None where there are none
         connect    gives a new connection, and so many seconds for what is said on it
         """
-        asking = _Asking(known, self._ways, mailbox)
+        asking = _Asking(known, self._ways, partial(self._looks.pause, mailbox))
         addresses = addresses[:MOST_ADDRESSES]  # one after the other: a proxy tries only what it is told
         if not addresses:
             return asking.ask(connect(self._timeout), target)
@@ -120,12 +121,15 @@ class AskingSocks:
 
 
 class _Asking:
-    """With one set of credentials, or none."""
+    """With one set of credentials, or none.
 
-    def __init__(self, known: Optional[Credentials], ways: Authentication, mailbox: Mailbox) -> None:
+    pause  lets the time pass until it is looked again whether another tunnel has found out what they are worth
+    """
+
+    def __init__(self, known: Optional[Credentials], ways: Authentication, pause: Callable[[], None]) -> None:
         self._known = known
         self._ways = ways
-        self._mailbox = mailbox
+        self._pause = pause
 
     def ask(self, conversation: Conversation, target: Target) -> Upstream:
         try:
@@ -190,7 +194,7 @@ class _Asking:
                 if time.monotonic() >= until:
                     what = f"has not answered another tunnel, which tries the credentials, within {seconds:.1f} s"
                     raise failure(Reason.RELAY_TIMEOUT, relay.proxy, f"{what} (of dial-timeout)", at_fault=False)
-                self._mailbox.pause(LOOK_AGAIN)
+                self._pause()
         except WasRefused:
             self._ways.count(SCHEME, "withheld")
             what, do = "wants the user name and the password", WITHHELD
