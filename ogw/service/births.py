@@ -18,7 +18,7 @@ from ogw.service.log import tell_of_failure
 from ogw.service.reload import InForce
 from ogw.service.signals import SIGNALS
 from ogw.service.tunnels import Tunnels
-from ogw.service.worker import IGNORED, Worker
+from ogw.service.worker import Worker
 from ogw.settings.named import flags_of, folder_of
 
 
@@ -57,8 +57,6 @@ class Births:
         SIGNALS.close()
         for descriptor in self._table.descriptors:
             os.close(descriptor)
-        for number in IGNORED:
-            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def be_worker(self, child: Child, channel: Channel) -> int:

@@ -48,7 +48,12 @@ class Signals:
             pass
 
     def close(self) -> None:
-        """No wake-ups any more; also in a child, before its body."""
+        """None is heard any more: at our end, and in a child, before its body, since they reach the whole group.
+
+        Python's own end would give them back to the kernel, which kills the process for the next one.
+        """
+        for number in HEARD:
+            signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         for sock in self._bell or ():
             sock.close()

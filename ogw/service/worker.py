@@ -4,7 +4,6 @@ It does what the supervisor says over the control channel. Where that ends, the 
 """
 
 import math
-import signal
 import socket
 import sys
 import time
@@ -61,7 +60,6 @@ ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
 CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
 LONGEST_MISTAKE = 1000  # characters
 REPEAT_SECONDS = 60.0  # a limit that stays reached is one line and a count
-IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # they reach the whole group
 
 
 class Worker:

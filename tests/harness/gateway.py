@@ -21,6 +21,8 @@ from harness.forks import Popen
 from harness.lines import assert_valid
 from harness.waiting import PATIENCE, until
 
+from ogw.wire.place import place
+
 # Servers of tests are on loopback, where no name of the world leads unasked.
 ALLOW = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -107,7 +109,8 @@ class Gateway:
         self.counts = collections.Counter()
         self._forgets = forgets
         self.stderr = []
-        self._new = queue.Queue()
+        self._new = queue.Queue()  # (place in `lines`, line)
+        self._since = {}  # client's name -> how many lines there were before it connected
         self._reads = threading.Event()
         self._reads.set()
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("OGW_")}
@@ -180,30 +183,34 @@ class Gateway:
             if entry.get("event") in self._forgets:
                 continue
             self.lines.append(entry)
-            self._new.put(entry)
-        self._new.put(None)
+            self._new.put((len(self.lines) - 1, entry))
+        self._new.put((0, None))
 
     def _read_stderr(self):
         self.stderr.extend(self.process.stderr)
 
     def wait_for(self, seconds=20, **fields):
-        """The first log line, from the start on, that has these fields; each line is waited for, never slept for."""
-        for entry in list(self.lines):
+        """The first log line, from the start on, that has these fields; each line is waited for, never slept for.
+
+        Of a client, which `reach` has connected: the first since then. The kernel gives a port out again.
+        """
+        since = self._since.get(fields.get("client"), 0)
+        for entry in self.lines[since:]:
             if _has(entry, fields):
                 return entry
         until = time.monotonic() + seconds * PATIENCE
         while True:
             try:
-                entry = self._new.get(timeout=max(0.001, until - time.monotonic()))
+                number, entry = self._new.get(timeout=max(0.001, until - time.monotonic()))
             except queue.Empty:
                 raise AssertionError(f"no line with {fields} in {self.lines[-20:]}, {self.stderr}") from None
             if entry is None:
-                found = [line for line in self.lines if _has(line, fields)]
+                found = [line for line in self.lines[since:] if _has(line, fields)]
                 if found:
                     return found[0]
-                self._new.put(None)
+                self._new.put((0, None))
                 raise AssertionError(f"the gateway left without {fields}: {self.lines[-20:]}, {self.stderr}")
-            if _has(entry, fields):
+            if number >= since and _has(entry, fields):
                 return entry
 
     def events(self, number):
@@ -215,7 +222,14 @@ class Gateway:
 
     def connect(self):
         """A TCP connection to the gateway."""
-        return socket.create_connection((self.address, 8080), timeout=20 * PATIENCE)
+        return self.reach(8080)
+
+    def reach(self, port):
+        """A TCP connection to one of its ports."""
+        since = len(self.lines)
+        sock = socket.create_connection((self.address, port), timeout=20 * PATIENCE)
+        self._since[place(*sock.getsockname()[:2])] = since
+        return sock
 
     def ask(self, target, version="1.1", rest=b""):
         """A tunnel: (socket, answer's head and what came behind it)."""

@@ -1,12 +1,10 @@
 """A gateway with a place where clients speak TLS to it, certificates of an authority of its own, and its clients."""
 
-import socket
 import ssl
 
 from harness.gateway import ALLOW, Gateway, address, read_head
 from harness.pki import Authority, write
 from harness.tls import limit
-from harness.waiting import PATIENCE
 
 from ogw.wire.place import place as at
 
@@ -41,7 +39,7 @@ class Secure(Gateway):
         return context
 
     def raw(self):
-        return socket.create_connection((self.address, self.port), timeout=20 * PATIENCE)
+        return self.reach(self.port)
 
     def secure(self, context):
         return context.wrap_socket(self.raw(), server_hostname=self.address, suppress_ragged_eofs=False)

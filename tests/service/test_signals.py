@@ -185,3 +185,15 @@ def test_process_1_reaps_orphans(tmp_path):
         until(lambda: set(children(pid)) == before)  # and gone, each one
         os.kill(pid, signal.SIGTERM)
         assert unshare.wait(30) == 0
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
+def test_a_signal_in_the_last_moments_of_a_stop_does_not_make_a_failure_of_it(tmp_path, again):
+    with started(tmp_path) as process:
+        said(process, 101)
+        process.send_signal(signal.SIGTERM)
+        said(process, 110)
+        said(process, 102)
+        while process.poll() is None:
+            process.send_signal(again)
+        assert (process.returncode, process.stderr.read()) == (0, "")

@@ -54,7 +54,7 @@ def flags(dns, tmp_path):
     """Of a gateway with nothing wrong."""
     return [
         *("--allowed-host", NAME, *LOOPBACK, *dns.flags, "--listen-address", address(), "--admin-address", ""),
-        *("--run-dir", str(tmp_path / "run"), "--dial-timeout", "2s", "--dns-timeout", "2s"),
+        *("--run-dir", str(tmp_path / "run"), "--dial-timeout", "8s", "--dns-timeout", "8s"),
     ]
 
 
