@@ -117,7 +117,7 @@ class Handshake:
     def go_on_under(self, policy: Policy, no_server_name: bool) -> None:
         """There is a new policy: it judges what was seen already, and all that comes."""
         self._take(policy, no_server_name)
-        if self.settled or self._names is None:
+        if self.settled or self._waits is _CLIENT_HELLO:
             return
         seen = self.session
         if seen.server_name not in ("", self._target.host) and self._subjects is None:

@@ -33,7 +33,7 @@ class Lookup:
     failure    once done without any address: the reason, DNS_ERROR, DNS_TIMEOUT or NO_DESCRIPTORS, and a sentence in
                `detail`
     unheard    no server said anything, not even that there is no such name
-    unknown    a server said that there is no such name, or no address of it
+    unknown    a server said that there is no such name, or no address of it, and none that it cannot answer
     """
 
     def __init__(self, name: str, known: Optional[Sequence[str]] = None) -> None:
@@ -45,6 +45,7 @@ class Lookup:
         self.failure = Reason.DNS_ERROR
         self.unheard = False
         self.unknown = False
+        self._is_doubtful = False  # a server said that it cannot answer
         self._watchers: list[Callable[[], object]] = []
         if known is not None:
             six, four = [a for a in known if ":" in a], [a for a in known if ":" not in a]
@@ -63,12 +64,16 @@ class Lookup:
         """One family's answer is here: those who watch are called, in the hub."""
         self.by_family[family] = found.addresses
         self.addresses = _in_turn(*(self.by_family.get(one, []) for one in FAMILIES))
-        # Two families that fail differently: what a server said is told rather than that none did.
-        if not found.addresses and (not self.detail or self.unheard or found.failure is Reason.NO_DESCRIPTORS):
+        # Two families that fail differently: what a server said is told rather than that none did, and that one could
+        # not answer rather than that another has nothing.
+        knew = found.failure is None and not found.addresses
+        self._is_doubtful = self._is_doubtful or (found.failure is not None and found.heard)
+        is_worse = self.unheard or found.failure is Reason.NO_DESCRIPTORS or (self.unknown and self._is_doubtful)
+        if not found.addresses and (not self.detail or is_worse):
             self.unheard = not found.heard
             self.failure = found.failure or Reason.DNS_ERROR
             self.detail = f"{self.name}: {found.detail}"
-        self.unknown = self.unknown or (found.failure is None and not found.addresses)
+        self.unknown = (self.unknown or knew) and not self._is_doubtful
         self.done = len(self.by_family) == len(FAMILIES)
         watchers = tuple(self._watchers)
         if self.done:

@@ -1,6 +1,7 @@
 """What a greenlet needs of gevent's loop: the bits of its events, limits for a wait, and a way out for Ctrl-C."""
 
 import signal
+import time
 from itertools import takewhile
 from typing import Any
 
@@ -43,12 +44,12 @@ class Limit:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._due: dict[Any, float] = {}  # greenlets, and when by the loop's clock; the first of them is the next
+        # Greenlets, and when: the first of them is the next. Not by the loop's own clock, which an administrator may set.
+        self._due: dict[Any, float] = {}
         self._timer: Any = None  # runs while somebody may be due
 
     def __enter__(self) -> "Limit":
-        loop = get_hub().loop
-        self._due[getcurrent()] = loop.now() + self.seconds
+        self._due[getcurrent()] = time.monotonic() + self.seconds
         if self._timer is None:
             self._strike_in(self.seconds)
         return self
@@ -63,7 +64,7 @@ class Limit:
     def _strike(self) -> None:
         self._timer.close()
         self._timer = None
-        now = get_hub().loop.now()
+        now = time.monotonic()
         for late in list(takewhile(lambda greenlet: self._due[greenlet] <= now, self._due)):
             if self._due.pop(late, None) is not None:  # else it came out when another one was thrown out
                 late.throw(Expired)

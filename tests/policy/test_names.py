@@ -110,6 +110,15 @@ def test_another_server_name_is_judged_with_them_too():
     assert handshake.rejection.reason is Reason.SERVER_NAME_MISMATCH
 
 
+def test_a_policy_that_wants_server_names_judges_a_handshake_that_has_begun_without_one():
+    allowed = Policy(rules(f"{HOST} no-server-name"))
+    handshake = Handshake(allowed, TARGET, CLIENT, True, NOBODY)
+    handshake.client_said(hello(None))
+    assert not handshake.settled
+    handshake.go_on_under(Policy(rules(HOST)), False)
+    assert handshake.rejection.reason is Reason.SERVER_NAME_MISSING
+
+
 @given(st.text(min_size=1, max_size=40))
 def test_a_name_is_taken_as_it_is_or_not_at_all(text):
     try:

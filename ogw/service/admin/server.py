@@ -7,6 +7,7 @@ a hundred clients of one byte in nine seconds would take health and readiness aw
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from waitress import wasyncore
@@ -41,10 +42,20 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         if self.said_something and self.request is None:
             self.since = time.monotonic()
         self.said_something = True
-        more = super().received(data)
+        try:
+            more = super().received(data)
+        except ValueError:  # of a target that waitress gives to urlsplit as it is
+            self._refuse()
+            return False
         if len(self.requests) > MOST_ASKED:
             self.handle_close()
         return more
+
+    def _refuse(self) -> None:
+        """What waitress cannot read, and does not say so."""
+        with suppress(OSError):
+            self.socket.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.handle_close()
 
     def write_soon(self, data: Any) -> Any:
         self.since = time.monotonic()

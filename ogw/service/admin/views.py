@@ -101,7 +101,10 @@ class Views:
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics, in the format that a scraper accepts: the text, its media type."""
-        encode, media_type = choose_encoder(accept)
+        try:
+            encode, media_type = choose_encoder(accept)
+        except Exception:  # the library compares what it does not understand
+            encode, media_type = choose_encoder("")
         return encode(self._registry), media_type
 
     def not_ready(self) -> str:

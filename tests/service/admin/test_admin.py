@@ -160,6 +160,22 @@ def test_openmetrics_is_given_to_whoever_accepts_it():
         assert headers["Content-Type"].startswith("text/plain") and b"# EOF" not in body
 
 
+@pytest.mark.parametrize("version", ["a.b.c", "1.a", "", "\xff", "1" * 5000, "-1"])
+def test_whatever_a_scraper_accepts_it_gets_metrics(version):
+    with Gateway() as gateway:
+        kind = f"application/openmetrics-text; version={version}"
+        status, _headers, body = ask(gateway, "/metrics", headers={"Accept": kind})
+        assert status == 200 and b"ogw_" in body and not gateway.events(400)
+
+
+def test_a_target_that_is_no_url_is_a_bad_request():
+    with Gateway() as gateway, socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(f"{gateway.run_dir}/admin.sock")
+        sock.sendall(b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.makefile("rb").read().startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert asked(gateway, "/status")
+
+
 # Questions.
 
 
