@@ -141,7 +141,7 @@ class Handshakes:
         accepted: Optional[float] = None,
     ) -> None:
         """Somebody is here. Called in the hub."""
-        if len(self._waiting) >= max(1, self._tunnels.spare_sockets() // 2):
+        if len(self._waiting) >= max(1, self._tunnels.spare_descriptors() // 4):
             detail = "too many TLS handshakes of clients are not done"
             self._end(next(iter(self._waiting)), Refused(Reason.CLIENT_TLS_TOO_MANY, detail))
         one = _Handshake(client, address, first, via, time.monotonic() if accepted is None else accepted)
@@ -232,7 +232,7 @@ class Handshakes:
             return
         self._log.cells[CLIENT_TLS + CLIENT_TLS_VERSIONS.index(leg.version)] += 1
         self._legs.add(leg)
-        leg.closed = partial(self._closed, leg)
+        leg.closed.append(partial(self._closed, leg))
         kind = partial(OverTls, via=one.via, accepted=one.accepted, leg=leg, trust=self._trust, identity=identity)
         self._tunnels.take(plain, one.address, b"", kind)
 

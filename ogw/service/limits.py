@@ -24,6 +24,7 @@ class Limits:
     """How much may be open.
 
     descriptors  open files of a process
+    of_tunnel    those of a tunnel, with its legs in TLS
     pipes        of a worker
     own_tunnels  tunnels of a worker
     tunnels      of the whole gateway
@@ -31,6 +32,7 @@ class Limits:
 
     def __init__(self, descriptors: int, workers: int, of_tunnel: int = OF_TUNNEL) -> None:
         self.descriptors = descriptors
+        self.of_tunnel = of_tunnel
         self.pipes = min(MOST_PIPES, descriptors // 16)
         self.own_tunnels = (descriptors - 2 * self.pipes - SPARE_DESCRIPTORS) // of_tunnel
         self.tunnels = self.own_tunnels * workers

@@ -27,7 +27,7 @@ from ogw.report.refusals import Refusal
 from ogw.report.table import Row, Table
 from ogw.service import answers
 from ogw.service.dialer import dialer_of
-from ogw.service.limits import SPARE_DESCRIPTORS, Limits
+from ogw.service.limits import OF_LEG, SPARE_DESCRIPTORS, Limits
 from ogw.service.messages import FindTunnel, ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
@@ -44,6 +44,7 @@ from ogw.tunnel.tunnel import Tunnel
 from ogw.tunnel.turns import Turns
 
 MOST_LINGERING = 1000  # clients that were refused and have not closed yet
+OF_REFUSED_OVER_TLS = 1 + OF_LEG  # descriptors of one of them: its socket and the pair of its leg
 
 
 class Tunnels:
@@ -179,9 +180,12 @@ class Tunnels:
         finally:
             self._open.discard(tunnel)
             if self._lingering.pop(tunnel, tunnel) is tunnel:  # else the limits do not count it any more
-                self._row.closed(tunnel.network, tunnel.client_ip)
+                tunnel.when_closed(self._closed)
             if not self._open:
                 self.empty.set()
+
+    def _closed(self, tunnel: Tunnel) -> None:
+        self._row.closed(tunnel.network, tunnel.client_ip)
 
     def _lingers(self, tunnel: Tunnel) -> None:
         """It was refused, and holds its socket only for its client to read the answer: no limit counts it any more."""
@@ -190,7 +194,12 @@ class Tunnels:
 
     def spare_sockets(self) -> int:
         """How many may be held for a while by who has no tunnel yet, or any more: that none can need, up to a limit."""
-        return min(MOST_LINGERING, 2 * (self._limits.own_tunnels - self._row.tunnels) + SPARE_DESCRIPTORS // 2)
+        return min(MOST_LINGERING, self.spare_descriptors() // (OF_REFUSED_OVER_TLS if self.config.listen_tls else 1))
+
+    def spare_descriptors(self) -> int:
+        """Those that no tunnel holds or can need just now."""
+        free = self._limits.own_tunnels - self._row.tunnels
+        return self._limits.of_tunnel * free + SPARE_DESCRIPTORS // 2
 
     def _limit_reached(self, network: str) -> Optional[Refused]:
         most = self.config.max_tunnels

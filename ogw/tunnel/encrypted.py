@@ -30,7 +30,7 @@ class Leg:
     host    of the server that is spoken to; "" where we are the server
     heard   the first bytes that the peer said, where somebody has received them
     lost    told when the peer is gone without an end, and all that it said before was taken, or is not for long
-    closed  told when nothing is open any more
+    closed  told when nothing is open any more; each of them
     """
 
     def __init__(self, tls_socket: _socket.socket, context: ssl.SSLContext, host: str = "", heard: bytes = b"") -> None:
@@ -42,7 +42,8 @@ class Leg:
         self.heard = heard[:5]
         self._incoming.write(heard)
         self.lost: Optional[Callable[[], object]] = None
-        self.closed: Optional[Callable[[], object]] = None
+        self.closed: list[Callable[[], object]] = []
+        self.is_closed = False
         self.breaks_off = False  # where the tunnel ends, it does so without an orderly end
         self._is_lost = False
         self._ours: Any = None
@@ -140,9 +141,10 @@ class Leg:
         if self._ours is not None:
             self._ours_readable.close()
             self._ours.close()
-        closed, self.lost, self.closed = self.closed, None, None
-        if closed is not None:
-            closed()
+        self.is_closed = True
+        closed, self.lost, self.closed = self.closed, None, []
+        for tell in closed:
+            tell()
 
     def _finish(self) -> None:
         until = time.monotonic() + LINGER_SECONDS

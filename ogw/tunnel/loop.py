@@ -44,7 +44,7 @@ class Limit:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        # Greenlets, and when: the first of them is the next. Not by the loop's own clock, which an administrator may set.
+        # Greenlets, and when: the first of them is the next. Not by the loop's own clock, which may be set.
         self._due: dict[Any, float] = {}
         self._timer: Any = None  # runs while somebody may be due
 

@@ -1,6 +1,8 @@
 """A tunnel whose client speaks TLS to the gateway: it is told at the plain end of the client's leg, as any other."""
 
 import _socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Optional
 
 from ogw.policy.decision import Reason
@@ -9,6 +11,7 @@ from ogw.policy.names import NOBODY, named
 from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.introduced import Introduced
 from ogw.tunnel.shared import Shared
+from ogw.tunnel.tunnel import Tunnel
 from ogw.tunnel.upstream import Upstream
 
 
@@ -54,6 +57,13 @@ class OverTls(Introduced):
             super().run()
         finally:
             self.leg.end()
+
+    def when_closed(self, then: Callable[[Tunnel], object]) -> None:
+        """Its leg may send for some seconds more, and holds descriptors meanwhile."""
+        if self.leg.is_closed:
+            then(self)
+        else:
+            self.leg.closed.append(partial(then, self))
 
     def policy_changed(self, recheck_open: bool) -> None:
         """The client must be one that could come in now, too."""

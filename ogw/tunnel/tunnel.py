@@ -3,6 +3,7 @@
 import _socket
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -129,6 +130,10 @@ class Tunnel:
             if self.watch is not None:
                 self.watch.readable.close()
             self.client.close()
+
+    def when_closed(self, then: Callable[["Tunnel"], object]) -> None:
+        """Call it once nothing of a tunnel that has run is open any more."""
+        then(self)
 
     def end(self, reason: Reason) -> None:
         """Ask this tunnel to end, from anywhere. It returns at once; the tunnel closes what it owns."""

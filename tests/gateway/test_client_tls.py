@@ -301,6 +301,40 @@ def test_too_many_that_are_not_done_make_room_the_oldest_first(tmp_path, upstrea
             socks[-1].recv(1)
 
 
+def test_a_tunnel_whose_leg_still_sends_counts_for_the_limits_as_it_holds_descriptors(tmp_path):
+    """As many at a time as a client may have would else take the descriptors of all others."""
+
+    def serve(connection):
+        connection.recv(1)
+        connection.sendall(bytes(8 << 20))
+
+    flags = ("--max-tunnels-per-client", "2")
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Server(serve))
+        gateway = stack.enter_context(Secure(tmp_path, *flags, required=False))
+        greedy = []
+        for _turn in range(2):
+            plain = stack.enter_context(socket.socket())
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            plain.settimeout(20 * PATIENCE)
+            plain.connect((gateway.address, gateway.port))
+            name = "{}:{}".format(*plain.getsockname())
+            sock = stack.enter_context(gateway.client().wrap_socket(plain, server_hostname=gateway.address))
+            sock.sendall(f"CONNECT {server.target} HTTP/1.1\r\n\r\n".encode())
+            assert sock.recv(12) == b"HTTP/1.1 200"
+            sock.sendall(b"go")
+            greedy.append((sock, name))
+        for _sock, name in greedy:
+            asked(gateway, f"/kill?tunnel={asked(gateway, f'/tunnels?text={name}')['tunnels'][0]['tunnel']}", "POST")
+            gateway.closed(client=name)
+        with gateway.secure(gateway.client()) as sock:
+            sock.sendall(f"CONNECT {server.target} HTTP/1.1\r\n\r\n".encode())
+            assert b"too-many-tunnels-for-client" in sock.recv(4096)
+        for sock, _name in greedy:
+            reset(sock)
+        until(lambda: metrics(gateway)["ogw_tunnels_active"] == 0)
+
+
 # The ends of a tunnel.
 
 
