@@ -113,7 +113,7 @@ class ChannelAsker(Asker):
                 raise TimeoutError("the supervisor did not answer in time")
         finally:
             self._waiting.pop(number, None)
-        (reply,) = replies
+        reply = replies[0]  # another may have come before this thread woke
         if isinstance(reply, NoReply):
             raise OSError(reply.error)
         return reply.answer
