@@ -74,7 +74,6 @@ def serve(channel: Channel, sockets: Sockets, table: Table, config: Config, log:
         for _name, server in servers:
             server.leave()
 
-    channel.send(packed(Ready()))
     asker.listen(log.report_lost, leave, lambda: not any(thread.is_alive() for thread in threads))
     log.close()
     return 0
@@ -113,7 +112,7 @@ class ChannelAsker(Asker):
                 raise TimeoutError("the supervisor did not answer in time")
         finally:
             self._waiting.pop(number, None)
-        reply = replies[0]  # another may have come before this thread woke
+        (reply,) = replies
         if isinstance(reply, NoReply):
             raise OSError(reply.error)
         return reply.answer
@@ -129,11 +128,14 @@ class ChannelAsker(Asker):
                 self._channel.finish()
 
     def listen(self, now_and_then: Callable[[], None], leave: Callable[[], None], has_left: Callable[[], bool]) -> None:
-        """Hear the answers, until there is nobody any more to give one; or, once told to leave, nobody who waits.
+        """Say that we are ready, and hear the answers.
+
+        Until there is nobody any more to give one; or, once told to leave, nobody who waits. Raises OSError.
 
         leave     take no more questions
         has_left  all that were taken are answered
         """
+        self._say(Ready())  # as all that is said: others ask already, and what two send at a time goes twice
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         while not (self._leaves and has_left()):
