@@ -141,7 +141,7 @@ class Handshakes:
         accepted: Optional[float] = None,
     ) -> None:
         """Somebody is here. Called in the hub."""
-        if len(self._waiting) >= max(1, self._tunnels.spare_descriptors() // 4):
+        if len(self._waiting) >= max(1, self._tunnels.spare_sockets() // 2):
             detail = "too many TLS handshakes of clients are not done"
             self._end(next(iter(self._waiting)), Refused(Reason.CLIENT_TLS_TOO_MANY, detail))
         one = _Handshake(client, address, first, via, time.monotonic() if accepted is None else accepted)

@@ -24,15 +24,15 @@ class Limits:
     """How much may be open.
 
     descriptors  open files of a process
-    of_tunnel    those of a tunnel, with its legs in TLS
+    of_refused   those of a client that was refused
     pipes        of a worker
     own_tunnels  tunnels of a worker
     tunnels      of the whole gateway
     """
 
-    def __init__(self, descriptors: int, workers: int, of_tunnel: int = OF_TUNNEL) -> None:
+    def __init__(self, descriptors: int, workers: int, of_tunnel: int = OF_TUNNEL, of_refused: int = 1) -> None:
         self.descriptors = descriptors
-        self.of_tunnel = of_tunnel
+        self.of_refused = of_refused
         self.pipes = min(MOST_PIPES, descriptors // 16)
         self.own_tunnels = (descriptors - 2 * self.pipes - SPARE_DESCRIPTORS) // of_tunnel
         self.tunnels = self.own_tunnels * workers
@@ -42,7 +42,7 @@ def limits_of(config: Config, workers: int) -> Limits:
     """Raises StartError where there are too few for a single tunnel, or for the sockets of all workers."""
     descriptors = raise_descriptor_limit()
     legs = bool(config.listen_tls) + any(proxy.encrypted for proxy in config.ways.proxies)
-    limits = Limits(descriptors, workers, OF_TUNNEL + OF_LEG * legs)
+    limits = Limits(descriptors, workers, OF_TUNNEL + OF_LEG * legs, 1 + OF_LEG * bool(config.listen_tls))
     if limits.own_tunnels < 1:
         raise StartError(
             f"{descriptors} open files are too few for a tunnel; raise the limit (ulimit -n, LimitNOFILE=)"

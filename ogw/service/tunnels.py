@@ -27,7 +27,7 @@ from ogw.report.refusals import Refusal
 from ogw.report.table import Row, Table
 from ogw.service import answers
 from ogw.service.dialer import dialer_of
-from ogw.service.limits import OF_LEG, SPARE_DESCRIPTORS, Limits
+from ogw.service.limits import SPARE_DESCRIPTORS, Limits
 from ogw.service.messages import FindTunnel, ForWorkers, KillTunnel, ListRefusals, ListTunnels, Overview
 from ogw.settings.settings import Config
 from ogw.tunnel.budget import Budget
@@ -44,7 +44,6 @@ from ogw.tunnel.tunnel import Tunnel
 from ogw.tunnel.turns import Turns
 
 MOST_LINGERING = 1000  # clients that were refused and have not closed yet
-OF_REFUSED_OVER_TLS = 1 + OF_LEG  # descriptors of one of them: its socket and the pair of its leg
 
 
 class Tunnels:
@@ -94,6 +93,7 @@ class Tunnels:
         log.policy = self._shared.policy.hash
         self._open: set[Tunnel] = set()
         self._lingering: dict[Tunnel, None] = {}  # those of them that were refused, the oldest first
+        self._sending = 0  # of those that are over, whose legs in TLS are not closed yet
         self._made = 0
         self._sweeper: Any = None
 
@@ -168,7 +168,7 @@ class Tunnels:
         tunnel = kind(client, address, f"{self._log.process}-{self._made}", self._shared, network)
         tunnel.first = first
         tunnel.objection = objection or self._limit_reached(tunnel.network)
-        if self._lingering and len(self._lingering) >= self.spare_sockets():
+        if self._lingering and len(self._lingering) >= self.spare_sockets() // self._limits.of_refused:
             next(iter(self._lingering)).end_now(Reason.NO_DESCRIPTORS)
         self._open.add(tunnel)
         self._row.opened(tunnel.network, tunnel.client_ip)
@@ -180,12 +180,18 @@ class Tunnels:
         finally:
             self._open.discard(tunnel)
             if self._lingering.pop(tunnel, tunnel) is tunnel:  # else the limits do not count it any more
-                tunnel.when_closed(self._closed)
+                if not tunnel.still_sends(self._has_sent):
+                    self._row.closed(tunnel.network, tunnel.client_ip)
+                else:
+                    # It has its account; what holds descriptors still counts for the limits.
+                    self._row.ended()
+                    self._sending += 1
             if not self._open:
                 self.empty.set()
 
-    def _closed(self, tunnel: Tunnel) -> None:
-        self._row.closed(tunnel.network, tunnel.client_ip)
+    def _has_sent(self, tunnel: Tunnel) -> None:
+        self._sending -= 1
+        self._row.left(tunnel.network, tunnel.client_ip)
 
     def _lingers(self, tunnel: Tunnel) -> None:
         """It was refused, and holds its socket only for its client to read the answer: no limit counts it any more."""
@@ -194,16 +200,13 @@ class Tunnels:
 
     def spare_sockets(self) -> int:
         """How many may be held for a while by who has no tunnel yet, or any more: that none can need, up to a limit."""
-        return min(MOST_LINGERING, self.spare_descriptors() // (OF_REFUSED_OVER_TLS if self.config.listen_tls else 1))
-
-    def spare_descriptors(self) -> int:
-        """Those that no tunnel holds or can need just now."""
-        free = self._limits.own_tunnels - self._row.tunnels
-        return self._limits.of_tunnel * free + SPARE_DESCRIPTORS // 2
+        free = self._limits.own_tunnels - self._row.tunnels - self._sending
+        return min(MOST_LINGERING, 2 * free + SPARE_DESCRIPTORS // 2)
 
     def _limit_reached(self, network: str) -> Optional[Refused]:
         most = self.config.max_tunnels
-        is_full = self._table.tunnels >= most if most else self._row.tunnels >= self._limits.own_tunnels
+        open_here = self._row.tunnels + self._sending
+        is_full = self._table.tunnels + self._sending >= most if most else open_here >= self._limits.own_tunnels
         if is_full:
             return Refused(Reason.TOO_MANY_TUNNELS, f"{self._table.tunnels} tunnels are open (max-tunnels)")
         most = self.config.max_tunnels_per_client

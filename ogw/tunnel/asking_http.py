@@ -12,7 +12,7 @@ from ogw.policy.decision import Reason
 from ogw.report.metrics import RelayState
 from ogw.tunnel.authentication import Authenticating, Authentication, AuthFailed
 from ogw.tunnel.conversation import Conversation
-from ogw.tunnel.mailbox import Looks, Mailbox
+from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.not_opened import WHY, NotOpened, failure, refused, words
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.upstream import DialError, Upstream
@@ -53,7 +53,6 @@ class AskingHttp:
         self._via = via
         self._ways = ways
         self._timeout = timeout
-        self._looks = Looks()  # whether another tunnel has found out what credentials are worth
 
     def open(
         self,
@@ -82,7 +81,7 @@ class AskingHttp:
         if time.monotonic() >= until:
             what = f"has not answered another tunnel, which tries the credentials, within {self._timeout:g} s"
             raise failure(Reason.RELAY_TIMEOUT, relay.proxy, f"{what} (dial-timeout)", at_fault=False)
-        self._looks.pause(mailbox)
+        self._ways.looks.pause(mailbox)
 
 
 class _Patience:

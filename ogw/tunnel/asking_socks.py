@@ -7,7 +7,6 @@ what is spared is the login, where the proxy lets us in without one.
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from ipaddress import ip_address
 from typing import NamedTuple, Optional
 
@@ -15,7 +14,7 @@ from ogw.policy.decision import Reason
 from ogw.tunnel.authentication import WITHHELD, Authentication
 from ogw.tunnel.basic import identity_of
 from ogw.tunnel.conversation import Conversation
-from ogw.tunnel.mailbox import Looks, Mailbox
+from ogw.tunnel.mailbox import Mailbox
 from ogw.tunnel.not_opened import NotOpened, failure, hinted
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.tried import Turn, WasRefused
@@ -86,7 +85,6 @@ class AskingSocks:
     def __init__(self, ways: Authentication, timeout: float) -> None:
         self._ways = ways
         self._timeout = timeout
-        self._looks = Looks()
 
     def open(
         self,
@@ -102,7 +100,7 @@ class AskingSocks:
         known      user name and password; None where there are none
         connect    gives a new connection, and so many seconds for what is said on it
         """
-        asking = _Asking(known, self._ways, partial(self._looks.pause, mailbox))
+        asking = _Asking(known, self._ways, mailbox)
         addresses = addresses[:MOST_ADDRESSES]  # one after the other: a proxy tries only what it is told
         if not addresses:
             return asking.ask(connect(self._timeout), target)
@@ -121,15 +119,12 @@ class AskingSocks:
 
 
 class _Asking:
-    """With one set of credentials, or none.
+    """With one set of credentials, or none."""
 
-    pause  lets the time pass until it is looked again whether another tunnel has found out what they are worth
-    """
-
-    def __init__(self, known: Optional[Credentials], ways: Authentication, pause: Callable[[], None]) -> None:
+    def __init__(self, known: Optional[Credentials], ways: Authentication, mailbox: Mailbox) -> None:
         self._known = known
         self._ways = ways
-        self._pause = pause
+        self._mailbox = mailbox
 
     def ask(self, conversation: Conversation, target: Target) -> Upstream:
         try:
@@ -194,7 +189,7 @@ class _Asking:
                 if time.monotonic() >= until:
                     what = f"has not answered another tunnel, which tries the credentials, within {seconds:.1f} s"
                     raise failure(Reason.RELAY_TIMEOUT, relay.proxy, f"{what} (of dial-timeout)", at_fault=False)
-                self._pause()
+                self._ways.looks.pause(self._mailbox)
         except WasRefused:
             self._ways.count(SCHEME, "withheld")
             what, do = "wants the user name and the password", WITHHELD

@@ -5,6 +5,7 @@ from typing import Any, Optional, Protocol
 
 from ogw.policy.decision import Reason
 from ogw.report.metrics import RELAY_AUTH
+from ogw.tunnel.looks import Looks
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.tried import Tried, Turn, WasRefused
 from ogw.wire.challenges import Challenge, challenges_of
@@ -101,6 +102,7 @@ class Authentication:
     ) -> None:
         self._schemes = schemes
         self.tried = tried
+        self.looks = Looks()
         self._cells = cells
         self._setting = setting
         self._strongest = strongest

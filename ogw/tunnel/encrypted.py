@@ -30,7 +30,7 @@ class Leg:
     host    of the server that is spoken to; "" where we are the server
     heard   the first bytes that the peer said, where somebody has received them
     lost    told when the peer is gone without an end, and all that it said before was taken, or is not for long
-    closed  told when nothing is open any more; each of them
+    closed  those who are told when nothing is open any more
     """
 
     def __init__(self, tls_socket: _socket.socket, context: ssl.SSLContext, host: str = "", heard: bytes = b"") -> None:

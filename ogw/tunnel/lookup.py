@@ -45,7 +45,7 @@ class Lookup:
         self.failure = Reason.DNS_ERROR
         self.unheard = False
         self.unknown = False
-        self._is_doubtful = False  # a server said that it cannot answer
+        self._told: Optional[Found] = None  # of the families that have no address, the one that the sentence is of
         self._watchers: list[Callable[[], object]] = []
         if known is not None:
             six, four = [a for a in known if ":" in a], [a for a in known if ":" not in a]
@@ -64,22 +64,28 @@ class Lookup:
         """One family's answer is here: those who watch are called, in the hub."""
         self.by_family[family] = found.addresses
         self.addresses = _in_turn(*(self.by_family.get(one, []) for one in FAMILIES))
-        # Two families that fail differently: what a server said is told rather than that none did, and that one could
-        # not answer rather than that another has nothing.
-        knew = found.failure is None and not found.addresses
-        self._is_doubtful = self._is_doubtful or (found.failure is not None and found.heard)
-        is_worse = self.unheard or found.failure is Reason.NO_DESCRIPTORS or (self.unknown and self._is_doubtful)
-        if not found.addresses and (not self.detail or is_worse):
+        if not found.addresses and (self._told is None or _weight(found) > _weight(self._told)):
+            self._told = found
             self.unheard = not found.heard
+            self.unknown = found.failure is None
             self.failure = found.failure or Reason.DNS_ERROR
             self.detail = f"{self.name}: {found.detail}"
-        self.unknown = (self.unknown or knew) and not self._is_doubtful
         self.done = len(self.by_family) == len(FAMILIES)
         watchers = tuple(self._watchers)
         if self.done:
             self._watchers.clear()  # it may be kept for long, and they are not to be
         for changed in watchers:
             changed()
+
+
+def _weight(found: Found) -> int:
+    """Of two families that fail differently the heavier is told of: rather what a server said than that none did, and
+    rather that it cannot answer than that it has nothing."""
+    if found.failure is Reason.NO_DESCRIPTORS:
+        return 3
+    if not found.heard:
+        return 0
+    return 1 if found.failure is None else 2
 
 
 def _in_turn(six: list[str], four: list[str]) -> list[str]:

@@ -9,9 +9,6 @@ from greenlet import getcurrent
 
 from ogw.tunnel.loop import READ
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.25  # seconds between two looks of one tunnel
-MOST_LOOKS = 2000  # a second, by all of them, before the longest pause is reached
-
 
 class ClientGone(Exception):
     """The client reset its connection while we were dialing for it."""
@@ -59,24 +56,6 @@ class Mailbox:
         finally:
             timer.stop()
             timer.close()
-
-
-class Looks:
-    """What another process may bring about is looked for now and then: the more tunnels wait for it, the rarer by each.
-
-    (10 ms each were a third of a core for 800 tunnels whose credentials nobody knew the worth of.)
-    """
-
-    def __init__(self) -> None:
-        self._waiting = 0
-
-    def pause(self, mailbox: Mailbox) -> None:
-        """Until the next look; raises ClientGone."""
-        self._waiting += 1
-        try:
-            mailbox.pause(min(max(SHORTEST_PAUSE, self._waiting / MOST_LOOKS), LONGEST_PAUSE))
-        finally:
-            self._waiting -= 1
 
 
 class ClientWatch:

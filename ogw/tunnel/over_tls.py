@@ -58,12 +58,12 @@ class OverTls(Introduced):
         finally:
             self.leg.end()
 
-    def when_closed(self, then: Callable[[Tunnel], object]) -> None:
-        """Its leg may send for some seconds more, and holds descriptors meanwhile."""
+    def still_sends(self, closed: Callable[[Tunnel], object]) -> bool:
+        """Its leg does, for some seconds at the most."""
         if self.leg.is_closed:
-            then(self)
-        else:
-            self.leg.closed.append(partial(then, self))
+            return False
+        self.leg.closed.append(partial(closed, self))
+        return True
 
     def policy_changed(self, recheck_open: bool) -> None:
         """The client must be one that could come in now, too."""

@@ -131,9 +131,9 @@ class Tunnel:
                 self.watch.readable.close()
             self.client.close()
 
-    def when_closed(self, then: Callable[["Tunnel"], object]) -> None:
-        """Call it once nothing of a tunnel that has run is open any more."""
-        then(self)
+    def still_sends(self, closed: Callable[["Tunnel"], object]) -> bool:
+        """Something is still open, once it has run; `closed` is told when that is over. False: nothing is."""
+        return False
 
     def end(self, reason: Reason) -> None:
         """Ask this tunnel to end, from anywhere. It returns at once; the tunnel closes what it owns."""

@@ -13,7 +13,7 @@ HIDDEN = "(hidden)"
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}  # RFC 1928, section 3
 
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#]*)/?(.*)\Z", re.DOTALL)
-_MISSPELT = re.compile(r"(?:https?|socks5h?):?/", re.IGNORECASE)  # what was to be one of PORTS, and two slashes
+_MISSPELT = re.compile(rf"(?:{'|'.join(PORTS)}):?/", re.IGNORECASE)  # its scheme, which lost a colon or a slash
 _PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?\Z")
 # A user name and a password whose host was forgotten: what stands behind the colon is no port.
 _NO_PORT = re.compile(

@@ -11,7 +11,6 @@ from cryptography.x509 import ExtendedKeyUsageOID
 from harness.admin import asked, metrics
 from harness.gateway import read_exactly
 from harness.libssl import RawTls
-from harness.peers import peer
 from harness.pki import Authority
 from harness.secure import Secure
 from harness.upstreams import Server, pattern, reset
@@ -282,57 +281,6 @@ def test_all_that_failed_has_given_back_what_it_held(gateway, till, upstream):
     until(lambda: gateway.descriptors() <= open_before, what=lambda: (gateway.descriptors(), open_before))
     after = gateway.census()
     assert after["tunnels"] == 0 and after["greenlets"] - after["idle"] <= before["greenlets"] - before["idle"]
-
-
-def test_too_many_that_are_not_done_make_room_the_oldest_first(tmp_path, upstream):
-    few = [peer("prlimit"), "--nofile=256"]
-    more = ("--head-timeout", "60s")
-    with Secure(tmp_path, *more, required=False, command=few) as gateway, contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(gateway.raw()) for _turn in range(100)]
-        name = "{}:{}".format(*socks[0].getsockname())
-        for sock in socks:
-            sock.sendall(b"\x16\x03")
-        assert socks[0].recv(1) == b""
-        line = gateway.wait_for(event=302, client=name)
-        assert line["reason"] == "client-tls-too-many" and "status" not in line
-        gateway.through(gateway.client(), upstream.target).close()
-        socks[-1].settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            socks[-1].recv(1)
-
-
-def test_a_tunnel_whose_leg_still_sends_counts_for_the_limits_as_it_holds_descriptors(tmp_path):
-    """As many at a time as a client may have would else take the descriptors of all others."""
-
-    def serve(connection):
-        connection.recv(1)
-        connection.sendall(bytes(8 << 20))
-
-    flags = ("--max-tunnels-per-client", "2")
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(Server(serve))
-        gateway = stack.enter_context(Secure(tmp_path, *flags, required=False))
-        greedy = []
-        for _turn in range(2):
-            plain = stack.enter_context(socket.socket())
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            plain.settimeout(20 * PATIENCE)
-            plain.connect((gateway.address, gateway.port))
-            name = "{}:{}".format(*plain.getsockname())
-            sock = stack.enter_context(gateway.client().wrap_socket(plain, server_hostname=gateway.address))
-            sock.sendall(f"CONNECT {server.target} HTTP/1.1\r\n\r\n".encode())
-            assert sock.recv(12) == b"HTTP/1.1 200"
-            sock.sendall(b"go")
-            greedy.append((sock, name))
-        for _sock, name in greedy:
-            asked(gateway, f"/kill?tunnel={asked(gateway, f'/tunnels?text={name}')['tunnels'][0]['tunnel']}", "POST")
-            gateway.closed(client=name)
-        with gateway.secure(gateway.client()) as sock:
-            sock.sendall(f"CONNECT {server.target} HTTP/1.1\r\n\r\n".encode())
-            assert b"too-many-tunnels-for-client" in sock.recv(4096)
-        for sock, _name in greedy:
-            reset(sock)
-        until(lambda: metrics(gateway)["ogw_tunnels_active"] == 0)
 
 
 # The ends of a tunnel.

@@ -3,8 +3,8 @@
 import os
 import shutil
 
+from harness.clocks import ahead
 from harness.peers import peer, without
-from harness.realm import ahead
 from harness.relays import Squid
 
 NEGOTIATE = "/usr/lib/squid/negotiate_kerberos_auth"

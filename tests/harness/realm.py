@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 import pytest
+from harness.clocks import ahead
 from harness.gateway import address, free_port
 from harness.peers import peer, without
 from harness.waiting import until
@@ -120,16 +121,6 @@ class Realm:
     def __exit__(self, *exception):
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def ahead(clock):
-    """What to put in front of a command so that its clock is: "+10m"; nothing for "". It stays one process."""
-    if not clock:
-        return []
-    libraries = list(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not libraries:
-        without("libfaketime is not installed here; tools/test installs it when it runs as root on Debian")
-    return ["env", f"LD_PRELOAD={libraries[0]}", f"FAKETIME={clock}"]
 
 
 def gssapi_path():

@@ -7,12 +7,12 @@ a hundred clients of one byte in nine seconds would take health and readiness aw
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 
 from ogw.service.listener import PAUSE
@@ -26,12 +26,23 @@ LEAVE_SECONDS = 2.0  # what a connection has at the end
 LARGEST_HEAD, LARGEST_BODY = 1 << 14, 1 << 16
 
 
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    def parse_header(self, header_plus: bytes) -> None:
+        """Of a request, with its first line. Raises ParsingError, which is answered with a 400."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # urlsplit's, which waitress lets through
+            raise ParsingError("its target is no URL") from None
+
+
 class Connection(HTTPChannel):  # type: ignore[misc]
     """One connection.
 
     since  when what it waits for now began, in seconds of the monotonic clock: its first request, the next one, or that
            its answer is taken
     """
+
+    parser_class = Parser
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         self.since = time.monotonic()
@@ -42,20 +53,10 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         if self.said_something and self.request is None:
             self.since = time.monotonic()
         self.said_something = True
-        try:
-            more = super().received(data)
-        except ValueError:  # of a target that waitress gives to urlsplit as it is
-            self._refuse()
-            return False
+        more = super().received(data)
         if len(self.requests) > MOST_ASKED:
             self.handle_close()
         return more
-
-    def _refuse(self) -> None:
-        """What waitress cannot read, and does not say so."""
-        with suppress(OSError):
-            self.socket.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        self.handle_close()
 
     def write_soon(self, data: Any) -> Any:
         self.since = time.monotonic()

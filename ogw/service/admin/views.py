@@ -103,7 +103,7 @@ class Views:
         """All metrics, in the format that a scraper accepts: the text, its media type."""
         try:
             encode, media_type = choose_encoder(accept)
-        except Exception:  # the library compares what it does not understand
+        except (TypeError, ValueError):  # it compares parts of versions as they come: words, and numbers of any length
             encode, media_type = choose_encoder("")
         return encode(self._registry), media_type
 

@@ -5,14 +5,13 @@ URLs. Only whole https URLs are taken, and of each its host alone: nothing an ag
 """
 
 import glob
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ogw.language.messages import gettext as _
-from ogw.machine.files import read_file, shown
+from ogw.machine.files import json_in, read_file, shown, text_in
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern
 from ogw.settings.setting import one_a_line
@@ -80,32 +79,25 @@ def read_agent(places: Sequence[str]) -> Agent:
         try:
             body = read_file(path, LARGEST)
             if len(body) > LARGEST:
-                raise ValueError(_("larger than {size} bytes").format(size=LARGEST))
-            text = body.decode("utf-8-sig")
+                told = _("larger than {size} bytes").format(size=LARGEST)
+                raise ValueError(f"{place}: {told}")
+            text = text_in(body, place).removeprefix("\ufeff")
             found: Iterable[tuple[str, str]]
             if path.endswith(".json"):
-                found = ((place, url) for url in _texts(json.loads(text)) if _URL.match(url))
+                found = ((place, url) for url in _texts(json_in(text, place)) if _URL.match(url))
             else:
                 found = _endpoints(place, text, certificates, mistakes)
             for source, url in found:
                 if url not in endpoints:
                     endpoints[url] = source
                     if len(endpoints) > MOST_ENDPOINTS:
-                        raise ValueError(_("more than {most} endpoints are there").format(most=MOST_ENDPOINTS))
+                        told = _("more than {most} endpoints are there").format(most=MOST_ENDPOINTS)
+                        raise ValueError(f"{place}: {told}")
         except OSError as error:
             if os.path.lexists(path):  # agents replace their files; one that has just gone is not there
                 mistakes.append(f"{place}: {error.strerror}")
-        except RecursionError:
-            told = _("it is not JSON that can be read: too many brackets in one another")
-            mistakes.append(f"{place}: {told}")
-        except UnicodeDecodeError:
-            told = _("it has bytes in it that are not UTF-8")
-            mistakes.append(f"{place}: {told}")
-        except json.JSONDecodeError as error:
-            told = _("it is not JSON in UTF-8: {error}").format(error=error)
-            mistakes.append(f"{place}: {told}")
         except ValueError as error:
-            mistakes.append(f"{place}: {error}")
+            mistakes.append(str(error))
     rules = {rule: rule for url, source in endpoints.items() for rule in _rules(url, source)}
     missing = (
         "" if rules or mistakes else _("no endpoint stands in {paths}").format(paths=", ".join(map(shown, paths[:5])))

@@ -4,7 +4,6 @@ Text has one rule a line; lines that begin with # are comments. JSON is a list o
 with such a list in "hosts"; what else the object has is the business of whoever keeps the list.
 """
 
-import json
 import pickle
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
-from ogw.machine.files import text_in
+from ogw.machine.files import json_in, text_in
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import MOST_WRONG, Rule, parse_rules
 
@@ -97,13 +96,9 @@ def _of_text(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
 
 def _of_json(text: str, where: str) -> Iterator[tuple[str, str, bool]]:
     try:
-        data = json.loads(text, object_pairs_hook=_without_doubles)
-    except RecursionError:
-        raise BadList(
-            [_("{where}: not JSON that can be read: too many brackets in one another").format(where=where)]
-        ) from None
+        data = json_in(text, where, _without_doubles)
     except ValueError as error:
-        raise BadList([_("{where}: not JSON: {error}").format(where=where, error=error)]) from None
+        raise BadList([str(error)]) from None
     hosts = data.get("hosts") if isinstance(data, dict) else data
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
         raise BadList(

@@ -1,10 +1,11 @@
-"""What a greenlet that dials hears."""
+"""Those that wait for another one to find out what credentials are worth."""
 
 import time
 
 import gevent
 
-from ogw.tunnel.mailbox import Looks, Mailbox
+from ogw.tunnel.looks import Looks
+from ogw.tunnel.mailbox import Mailbox
 
 
 def test_many_who_wait_look_no_oftener_together_than_some_and_each_of_them_looks():
