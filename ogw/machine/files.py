@@ -5,11 +5,8 @@ Settings are read through it, and the files of the system about names.
 
 import codecs
 import errno
-import json
 import os
 import stat
-from collections.abc import Callable
-from typing import Any, Optional
 
 from ogw.language.messages import gettext as _
 
@@ -41,21 +38,6 @@ def text_in(data: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(_("{where}:{line}: not a text in UTF-8").format(where=where, line=line)) from None
-
-
-def json_in(text: str, where: str, pairs: Optional[Callable[[list[tuple[str, Any]]], Any]] = None) -> Any:
-    """What a file says in JSON. Raises ValueError.
-
-    where  as for `text_in`
-    pairs  makes an object of its pairs
-    """
-    try:
-        return json.loads(text, object_pairs_hook=pairs)
-    except RecursionError:
-        told = _("{where}: not JSON that can be read: too many brackets in one another")
-        raise ValueError(told.format(where=where)) from None
-    except ValueError as error:
-        raise ValueError(_("{where}: not JSON: {error}").format(where=where, error=error)) from None
 
 
 def require_file(status: os.stat_result, path: str) -> None:

@@ -18,7 +18,7 @@ ELSEWHERE = ("bench", "booted", "charts", "clients", "conf", "packages", "pairs"
 # Of the peers in tools/test, those that the others speak with; and Python's own tools.
 PEERS = (
     *("curl", "openssl", "dnsmasq-base", "iproute2", "gnutls-bin", "nodejs", "squid", "haproxy", "tinyproxy-bin"),
-    *("krb5-kdc", "krb5-admin-server", "krb5-user", "python3-gssapi", "microsocks"),
+    *("krb5-kdc", "krb5-admin-server", "krb5-user", "python3-gssapi", "microsocks", "faketime"),
     *("libnginx-mod-stream", "procps", "xz-utils", "bzip2", "python3-venv", "python3-pip"),
 )
 OURS = ("babel", "configargparse", "cryptography", "gevent", "prometheus_client", "pythonjsonlogger", "rich",

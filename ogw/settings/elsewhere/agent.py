@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ogw.language.messages import gettext as _
-from ogw.machine.files import json_in, read_file, shown, text_in
+from ogw.machine.files import read_file, shown, text_in
 from ogw.policy.rules import Kind, Rule, parse_rules
 from ogw.policy.subjects import Pattern
+from ogw.settings.elsewhere.json_text import json_in
 from ogw.settings.setting import one_a_line
 
 AUTO = "auto"

@@ -11,9 +11,10 @@ from typing import Any
 
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
-from ogw.machine.files import json_in, text_in
+from ogw.machine.files import text_in
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import MOST_WRONG, Rule, parse_rules
+from ogw.settings.elsewhere.json_text import json_in
 
 MOST_TOLD = 5  # mistakes of one list
 MOST_RULES = 250_000  # of all lists: workers that take longer to read them than a reload waits would be replaced
