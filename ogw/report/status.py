@@ -87,7 +87,7 @@ class SourceStatus(TypedDict):
     """A file, a folder or a URL of allowed-host-source; what is None is unknown, or is of URLs alone.
 
     source        as it is set, without a URL's query
-    rules         how many host rules it gives; None where there is no list of it
+    rules         how many host rules of it are in force; None where there is no list of it
     fetched       when its server last had the list in force
     age           seconds since
     serial        of the list's signature; None where no key is set
@@ -98,7 +98,7 @@ class SourceStatus(TypedDict):
     failing_since when that began
     rolled_back   when it was rolled back, and by whom; None where it is not
     by            who did that
-    can_roll_back the list before the one of now is kept
+    can_roll_back the list before the one of now is kept, and can be used
     """
 
     source: str

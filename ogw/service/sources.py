@@ -1,10 +1,10 @@
 """How the lists of the settings' URLs stand: for whoever asks, for the metrics, and a line where one is overdue."""
 
-import os
 import time
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from ogw.policy.rules import of_stage
 from ogw.report.events import Event
 from ogw.report.log import Log, timestamp
 from ogw.report.metrics import (
@@ -18,9 +18,11 @@ from ogw.report.metrics import (
 )
 from ogw.report.status import SourceStatus
 from ogw.service.intake import Result
-from ogw.settings.elsewhere.copies import BEFORE, place_of
+from ogw.settings.elsewhere.copies import BEFORE, IN_FORCE, place_of
+from ogw.settings.elsewhere.gather import look
 from ogw.settings.elsewhere.kept import Kept, overdue
 from ogw.settings.elsewhere.record import Held, read_record
+from ogw.settings.elsewhere.rollback import Lists
 from ogw.settings.elsewhere.source import is_url
 from ogw.settings.settings import Config
 from ogw.wire.url import shown_url
@@ -41,6 +43,7 @@ class _Known:
         self.held: Optional[Held] = None
         self.failing = ""
         self.failing_since = 0.0  # Unix seconds
+        self.offer: tuple[object, bool] = None, False  # what the files were like, and whether a rollback was possible
         self.tell_at = 0.0  # by the monotonic clock: that it is overdue
 
 
@@ -140,10 +143,12 @@ def _read(config: Config, source: str) -> _Known:
 
 
 def _row(config: Config, source: str, one: _Known) -> SourceStatus:
-    kept, held, now, place = one.kept, one.held, time.time(), shown_url(source)
-    row: SourceStatus = {
-        "source": place,
-        "rules": kept.rules if kept is not None else None,
+    kept, held, now = one.kept, one.held, time.time()
+    given = next((one for one in config.given_by("allowed-host-source")[1] if one.value == source), None)
+    is_there = given is not None and (kept is not None or not is_url(source))
+    return {
+        "source": shown_url(source),
+        "rules": len(of_stage(given.rules, config.stage)) if given is not None and is_there else None,
         "fetched": timestamp(kept.fetched) if kept is not None else None,
         "age": round(max(0.0, now - kept.fetched), 1) if kept is not None else None,
         "serial": kept.serial if kept is not None and kept.key else None,
@@ -154,10 +159,15 @@ def _row(config: Config, source: str, one: _Known) -> SourceStatus:
         "failing_since": timestamp(one.failing_since) if one.failing else None,
         "rolled_back": timestamp(held.since) if held is not None else None,
         "by": held.by if held is not None else None,
-        "can_roll_back": False,
+        "can_roll_back": is_url(source) and held is None and _can_roll_back(config, source, one),
     }
-    if is_url(source):
-        row["can_roll_back"] = held is None and os.path.exists(place_of(config.state_dir, source, BEFORE))
-    else:
-        row["rules"] = sum(len(given.rules) for given in config.sourced if given.where == place)
-    return row
+
+
+def _can_roll_back(config: Config, url: str, one: _Known) -> bool:
+    """Read whole from the files, but only where those are others than the last time: this is asked again and again."""
+    places = (place_of(config.state_dir, url, which) for which in (IN_FORCE, BEFORE))
+    files = (config.allowed_host_source_key, config.source_max_size, *map(look, places))
+    if one.offer[0] != files:
+        lists = Lists(config.state_dir, url, config.source_max_size, config.allowed_host_source_key)
+        one.offer = files, lists.can_roll_back()
+    return one.offer[1]

@@ -25,11 +25,13 @@ class Sourced(NamedTuple):
 
     setting  "preset", "allowed-host-source" or "agent-config"
     where    the value, as it may be shown
+    value    as it is set; "" for all of agent-config
     """
 
     setting: str
     where: str
     rules: tuple[Rule, ...]
+    value: str = ""
 
 
 class Mistake(NamedTuple):
@@ -80,7 +82,7 @@ def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewher
         else:
             place = shown_url(source)
             if sum(len(one.rules) for one in sourced) + len(rules) <= MOST_RULES:
-                sourced.append(Sourced("allowed-host-source", place, rules))
+                sourced.append(Sourced("allowed-host-source", place, rules, source))
                 continue
             too_many = _(
                 "allowed-host-source: {place}: with it there are more than {most} host rules; it is left out"
@@ -147,7 +149,7 @@ def _of_presets(
         except preset.BadPreset as bad:
             mistakes += [Mistake("preset", f"preset: {one}", name) for one in bad.mistakes]
         else:
-            sourced.append(Sourced("preset", name, tuple(rules)))
+            sourced.append(Sourced("preset", name, tuple(rules), name))
     warnings += [
         _("{name}: no preset that is set uses it").format(name=name)
         for name, texts in given.items()

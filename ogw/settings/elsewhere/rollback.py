@@ -8,10 +8,11 @@ import os
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from typing import Optional
 
 from ogw.language.messages import gettext as _
 from ogw.policy.rules import time_text
-from ogw.settings.elsewhere.copies import BEFORE, HELD, IN_FORCE, also_as, place_of
+from ogw.settings.elsewhere.copies import BEFORE, HELD, IN_FORCE, also_as, place_of, set_aside
 from ogw.settings.elsewhere.kept import BadCopy, GoodCopy, Kept, read_good_copy, told_of
 from ogw.settings.elsewhere.record import Held, read_record, write_record
 from ogw.settings.elsewhere.signature import sha256_of
@@ -32,19 +33,27 @@ class Lists:
         self._state_dir, self._url, self._max_size, self._keys = state_dir, url, max_size, keys
         self._shown = shown_url(url)
 
+    def can_roll_back(self) -> bool:
+        """Whether a rollback would bring a list back."""
+        try:
+            self._now_and_before()
+        except (CannotRollBack, OSError):
+            return False
+        return True
+
     def roll_back(self, by: str) -> Kept:
-        """What is in force now. Raises CannotRollBack, or OSError."""
-        now = self._read(IN_FORCE, _("there is no list of it yet"))
-        record, sha256 = read_record(self._state_dir, self._url), sha256_of(now.copy.body)
-        if record.held is not None and record.held.sha256 != sha256:
-            told = _("it was rolled back at {time} by {by} already; of the lists before that none is kept")
-            raise self._cannot(told.format(time=time_text(int(record.held.since)), by=record.held.by))
-        none = _("no list before the one of now is kept")
-        before = self._read(BEFORE, none)
-        if before.copy.body == now.copy.body:  # a download that was to replace it was cut short
-            raise self._cannot(none)
-        write_record(self._state_dir, self._url, record._replace(held=Held(sha256, time.time(), by)))
-        also_as(self._place(IN_FORCE), self._place(HELD))
+        """What is in force now. Raises CannotRollBack, or OSError.
+
+        Where nothing can be used of what was in force, nothing is held back, either: its server may send it again.
+        """
+        now, before = self._now_and_before()
+        if now is None:
+            self._set_aside()
+        else:
+            record = read_record(self._state_dir, self._url)
+            held = Held(sha256_of(now.copy.body), time.time(), by)
+            write_record(self._state_dir, self._url, record._replace(held=held))
+            also_as(self._place(IN_FORCE), self._place(HELD))
         os.rename(self._place(BEFORE), self._place(IN_FORCE))
         return told_of(before)
 
@@ -54,18 +63,47 @@ class Lists:
         if record.held is None:
             raise self._cannot(_("it is not rolled back"))
         held = self._read(HELD, _("the list that was rolled back is not there any more"))
-        with suppress(FileNotFoundError):
+        if self._in_force()[0] is None:
+            self._set_aside()
+        else:
             also_as(self._place(IN_FORCE), self._place(BEFORE))
         os.rename(self._place(HELD), self._place(IN_FORCE))
         write_record(self._state_dir, self._url, record._replace(held=None))
         return told_of(held)
+
+    def _now_and_before(self) -> tuple[Optional[GoodCopy], GoodCopy]:
+        """What is in force, None where that cannot be used; and what a rollback brings back."""
+        now, why = self._in_force()
+        if now is None:
+            return None, self._read(BEFORE, why)
+        held = read_record(self._state_dir, self._url).held
+        if held is not None and held.sha256 != sha256_of(now.copy.body):
+            told = _("it was rolled back at {time} by {by} already; of the lists before that none is kept")
+            raise self._cannot(told.format(time=time_text(int(held.since)), by=held.by))
+        none = _("no list before the one of now is kept")
+        before = self._read(BEFORE, none)
+        if before.copy.body == now.copy.body:  # a download that was to replace it was cut short
+            raise self._cannot(none)
+        return now, before
+
+    def _in_force(self) -> tuple[Optional[GoodCopy], str]:
+        """Where it is None, the other is why."""
+        try:
+            now = read_good_copy(self._url, self._state_dir, self._max_size, self._keys)
+        except BadCopy as bad:
+            return None, _("the list in force cannot be used: {why}").format(why=bad)
+        return now, "" if now is not None else _("there is no list of it yet")
+
+    def _set_aside(self) -> None:
+        """What cannot be used, so that it is in nobody's way."""
+        with suppress(FileNotFoundError):
+            set_aside(self._state_dir, self._url)
 
     def _read(self, which: str, missing: str) -> GoodCopy:
         try:
             found = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, which)
         except BadCopy as bad:
             told = {
-                IN_FORCE: _("the list in force cannot be used: {why}"),
                 BEFORE: _("the list before it cannot be used: {why}"),
                 HELD: _("the list that was rolled back cannot be used: {why}"),
             }

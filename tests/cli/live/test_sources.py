@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import pwd
 import re
 import shlex
@@ -56,6 +57,33 @@ def test_without_a_gateway_the_files_are_shown_and_changed(ini, tmp_path):
     assert ogw("sources", "rollback", URL, "--config", ini, "--undo").returncode == 0
     done = ogw("sources", "rollback", "https://other.example.com/", "--config", ini)
     assert done.returncode == 1 and f"there is {URL}?(hidden)" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["damaged", "by a key that is gone", "there, and the list before it is damaged"])
+def test_what_is_offered_can_be_pasted_and_works(ini, tmp_path, what):
+    place = place_of(str(tmp_path / "state"), f"{URL}?token=s3cret", ".before" if "before" in what else "")
+    if what == "by a key that is gone":
+        body = b"bad.example.com\n"
+        os.rename(place + ".before", place)
+        copy = Copy(f"{URL}?token=s3cret", "", "", 1e9, body, Signer().sign(body, 2).decode())
+        write_copy(str(tmp_path / "state"), copy, True)
+    else:
+        pathlib.Path(place).write_bytes(b"{ half")
+    told = ogw("sources", "--config", ini).stdout
+    if "before" in what:
+        assert "`ogw sources rollback" not in told and "2 host rules in force" in told
+        return
+    assert "no list of this source is in force" in told
+    done = ogw(*shlex.split(told.split("`")[1])[1:])
+    assert done.returncode == 0, done.stderr
+    assert "1 host rule in force" in ogw("sources", "--config", ini).stdout.splitlines()[1]
+
+
+def test_rules_of_other_stages_are_not_in_force(ini, tmp_path):
+    (tmp_path / "own.txt").write_text("own.example.com\nnew.example.com stage=canary\nold.example.com stage=pilot\n")
+    assert "1 host rule in force" in ogw("sources", "--config", ini).stdout.splitlines()[-1]
+    ini.write_text(f"{ini.read_text()}stage = canary\n")
+    assert "2 host rules in force" in ogw("sources", "--config", ini).stdout.splitlines()[-1]
 
 
 def test_a_wrong_file_is_told(tmp_path):

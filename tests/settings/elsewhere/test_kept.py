@@ -197,6 +197,69 @@ def test_nothing_is_rolled_back_to_the_list_of_now(tmp_path, keys):
     assert body(tmp_path) == b"bad.example\n" and read_record(str(tmp_path), URL).held is None
 
 
+def damage(state, which=""):
+    with open(place_of(str(state), URL, which), "r+b") as file:
+        file.write(b"{ half")
+
+
+def remove(state):
+    os.unlink(place_of(str(state), URL))
+
+
+def replace_by_folder(state):
+    remove(state)
+    os.mkdir(place_of(str(state), URL))
+
+
+@pytest.mark.parametrize("spoil", [damage, remove, replace_by_folder])
+def test_the_list_before_takes_the_place_of_one_that_cannot_be_used(tmp_path, spoil):
+    lists = Lists(str(tmp_path), URL, 1000, [SIGNER.word])
+    keep(tmp_path, b"good.example\n", 1)
+    keep(tmp_path, b"newer.example\n", 2, before=True)
+    spoil(tmp_path)
+    assert lists.can_roll_back() and hosts(of(tmp_path, SIGNER.word)) == []
+    assert lists.roll_back("me").rules == 1
+    assert (body(tmp_path), body(tmp_path, BEFORE)) == (b"good.example\n", None)
+    assert read_record(str(tmp_path), URL).held is None, "what its server has comes again with the next download"
+    assert not lists.can_roll_back()
+
+
+def test_the_list_before_takes_the_place_of_one_by_a_key_that_was_taken_away(tmp_path):
+    keep(tmp_path, b"good.example\n", 1)
+    keep(tmp_path, b"newer.example\n", 2, signer=OTHER, before=True)
+    lists = Lists(str(tmp_path), URL, 1000, [SIGNER.word])
+    assert lists.can_roll_back() and lists.roll_back("me").serial == 1
+    assert body(tmp_path) == b"good.example\n"
+
+
+@pytest.mark.parametrize("spoil", [damage, remove, replace_by_folder])
+def test_a_rollback_is_undone_where_the_list_in_force_cannot_be_used(tmp_path, spoil):
+    lists = Lists(str(tmp_path), URL, 1000, [SIGNER.word])
+    keep(tmp_path, b"good.example\n", 1)
+    keep(tmp_path, b"newer.example\n", 2, before=True)
+    lists.roll_back("me")
+    spoil(tmp_path)
+    assert lists.undo().serial == 2
+    assert (body(tmp_path), body(tmp_path, BEFORE)) == (b"newer.example\n", None)
+
+
+def test_what_no_rollback_can_bring_back_is_not_offered(tmp_path):
+    lists = Lists(str(tmp_path), URL, 1000, [SIGNER.word])
+    assert not lists.can_roll_back(), "there is nothing"
+    keep(tmp_path, b"good.example\n", 1)
+    assert not lists.can_roll_back(), "nor anything before it"
+    keep(tmp_path, b"newer.example\n", 2, before=True)
+    assert lists.can_roll_back()
+    damage(tmp_path, BEFORE)
+    assert not lists.can_roll_back()
+    damage(tmp_path)
+    with pytest.raises(CannotRollBack, match="the list before it cannot be used: it is damaged"):
+        lists.roll_back("me")
+    os.unlink(place_of(str(tmp_path), URL, BEFORE))
+    with pytest.raises(CannotRollBack, match="the list in force cannot be used: it is damaged"):
+        lists.roll_back("me")
+
+
 def test_a_file_system_without_second_names_keeps_the_list_before_too(tmp_path, monkeypatch):
     def link(place, other):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), place)
