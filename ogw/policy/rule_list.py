@@ -98,6 +98,8 @@ def several(words: Sequence[str]) -> list[str]:
     if "," not in _QUOTED.sub("", text):
         return []
     values = [part.removeprefix(f"{name}=") for part in _VALUE.findall(text)]
+    if len(values) < 2:  # a comma alone: what is wrong with that is told of the value
+        return []
     kind = values[0].partition(":")[0].strip('"') if is_name(values[0]) else ""
     of_kind = (f"{kind}:{one}" if kind and not is_name(one) and not _NETWORK.match(one) else one for one in values)
     return [f"{name}={value}" for value in of_kind]

@@ -2,6 +2,7 @@
 
 import string
 import time
+from contextlib import suppress
 from datetime import UTC, timedelta, timezone
 from ipaddress import ip_network
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogw.policy.rules import Kind, Rule, parse_rules
+from ogw.policy.rules import Kind, Rule, parse_rule, parse_rules
 
 
 def one(text, denied=False):
@@ -328,6 +329,33 @@ def test_a_rule_reads_the_same_from_its_own_text(pattern, port, attributes):
     again = one(str(rule))
     assert again == rule
     assert (again.note, str(again)) == (rule.note, str(rule))
+
+
+@pytest.mark.parametrize("wrong", [",", "0,", ",0", ",10.0.0.0/8", ",cn:till", '"",""'])
+@pytest.mark.parametrize("name", ["from", "to"])
+def test_a_comma_with_nothing_on_one_side_of_it_is_told(name, wrong):
+    with pytest.raises(ValueError, match=f"{name}='.*': it is not an IP address or network"):
+        parse_rule(f"a.example {name}={wrong}")
+    if wrong[0] == ",":
+        assert parse_rules(f"a.example {name}={wrong}", "x")[1]
+
+
+PIECES = (
+    *' ,\t"=.*:#;\\[]0',
+    *("a.example", ":443", "from=", "to=", "cn:", "san:", "10.0.0.0/8", "fd00::/8", "until=", "2030-01-31T18:00Z"),
+    *("note=", "stage=", "canary", "no-server-name"),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
+def test_any_pieces_give_rules_and_mistakes_but_no_other_error(text):
+    for denied in (False, True):
+        rules, mistakes = parse_rules(text, "x", denied)
+        assert all("\n" not in mistake for mistake in mistakes)
+        for rule in rules:
+            assert parse_rules(str(rule), "x", denied) == ([rule], [])
+        with suppress(ValueError):
+            parse_rule(text, denied)
 
 
 @given(st.text(max_size=80))
