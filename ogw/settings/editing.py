@@ -7,14 +7,15 @@ import difflib
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from ogw.language.messages import gettext as _
 from ogw.language.phrases import with_hint
 from ogw.policy.rules import Rule
+from ogw.settings.elsewhere.source import meant, not_one
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import ConfigError, load
@@ -22,7 +23,8 @@ from ogw.settings.mistakes import of_no_file, those_new
 from ogw.settings.renames import name_now
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS, Config
-from ogw.settings.value import WrongValue, meaning, meaning_or_none, split
+from ogw.settings.value import WrongValue, meaning, meaning_or_none
+from ogw.settings.value_list import ValueList, texts_of
 
 
 class NoEnd(EditError):
@@ -36,14 +38,6 @@ class NoEnd(EditError):
         told = _("{name} {rule} is there already, and without an end; `{command}` lets it end then")
         super().__init__(told.format(name=name, rule=rule, command=command))
         self.rule = rule
-
-
-class Entry(NamedTuple):
-    """One value of a setting as it stands in the file, the number of its line, and its place among those in it."""
-
-    line: int
-    text: str
-    place: int = 0
 
 
 @dataclass
@@ -101,6 +95,7 @@ class Editor:
         self._do: list[Callable[[], object]] = []
         self._undo: list[Callable[[], object]] = []
         self._finish: list[Callable[[], object]] = []
+        self._lists: dict[str, ValueList] = {}
 
     def beside(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
         """What must be there beside the file when the new one is checked, such as a password's own file.
@@ -116,6 +111,8 @@ class Editor:
 
     def prepare(self) -> None:
         """The file is to be checked now. Raises EditError."""
+        for values in self._lists.values():
+            values.settle()
         for do in self._do:
             do()
 
@@ -139,13 +136,16 @@ class Editor:
         for undo in reversed(self._undo):
             undo()
 
-    def entries(self, setting: Setting) -> list[Entry]:
+    def texts(self, setting: Setting) -> list[str]:
         """Its values, one by one."""
-        return [
-            Entry(line, one, place)
-            for line, text in self._text.texts(setting.name)
-            for place, one in enumerate(split(setting, text))
-        ]
+        if (values := self._lists.pop(setting.name, None)) is not None:
+            values.settle()
+        return texts_of(setting, self._text)
+
+    def _list(self, setting: Setting) -> ValueList:
+        if setting.name not in self._lists:
+            self._lists[setting.name] = ValueList(setting, self._text)
+        return self._lists[setting.name]
 
     def add(self, setting: Setting, value: str, replaces: bool = False) -> bool:
         """Add a value to a list; False where it is there.
@@ -157,78 +157,80 @@ class Editor:
         self._rename(setting)
         if isinstance(wanted, Rule):
             return self._add_rule(setting, value, wanted, replaces)
-        if any(meaning_or_none(setting, entry.text) == wanted for entry in self.entries(setting)):
+        if self._list(setting).like(wanted):
             self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, value)))
             return False
-        self._append(setting, value)
+        self._append(setting, value, wanted)
         return True
 
     def _add_rule(self, setting: Setting, value: str, wanted: Rule, replaces: bool) -> bool:
         if wanted.until is not None and wanted.until <= time.time():
             raise WrongValue(_("{name} {rule}: that time is over already").format(name=setting.name, rule=wanted))
         self._outcome.asked.append((setting.name, wanted, True))
-        found = [
-            (entry, there)
-            for entry in self.entries(setting)
-            if isinstance(there := meaning_or_none(setting, entry.text), Rule)
-            and replace(there, until=None) == replace(wanted, until=None)
-        ]
+        found = self._list(setting).like(wanted)
         if not found:
-            self._append(setting, value)
+            self._append(setting, value, wanted)
             return True
-        endless = [entry.text for entry, there in found if there.until is None]
+        endless = [text for text, rule in found.items() if rule.until is None]
         if endless and wanted.until is not None and not replaces:
             command = f"ogw config add --replace {setting.name} {shlex.quote(value.strip())}"
             raise NoEnd(setting.name, endless[0], command)
-        first, note = found[0][0], next((there.note for _entry, there in found if there.note), "")
-        ends = any(there.until != wanted.until for _entry, there in found)
+        first, note = next(iter(found)), next((rule.note for rule in found.values() if rule.note), "")
+        ends = any(rule.until != wanted.until for rule in found.values())
         if not ends and wanted.note in ("", note):
-            self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, first.text)))
+            self._outcome.said.append(_("{value} is there already").format(value=self._shown(setting, first)))
             return False
-        fresh = str(replace(wanted, note=wanted.note or note))
-        for entry, _there in reversed(found):  # so that the places of those before it stay
-            self._put(entry, setting, fresh if entry == first else "")
-        for entry, _there in found:
-            self._note(self._outcome.removed, setting, entry.text)
-        self._note(self._outcome.added, setting, fresh)
+        fresh = replace(wanted, note=wanted.note or note)
+        self._put(setting, found, str(fresh), fresh)
         told = _("{value} was there; its end was replaced") if ends else _("{value} was there; its note was replaced")
-        self._outcome.said.append(told.format(value=self._shown(setting, first.text)))
+        self._outcome.said.append(told.format(value=self._shown(setting, first)))
         return True
 
-    def _append(self, setting: Setting, value: str) -> None:
-        self._text.add(setting.name, value.strip())
+    def _append(self, setting: Setting, value: str, meant: Any) -> None:
+        self._list(setting).append(value.strip(), meant)
         self._note(self._outcome.added, setting, value.strip())
+
+    def _put(self, setting: Setting, texts: Collection[str], fresh: str = "", meant: Any = None) -> None:
+        values = self._list(setting)
+        for text in texts:
+            for _time in range(values.count(text)):
+                self._note(self._outcome.removed, setting, text)
+        values.put(texts, fresh, meant)
+        if fresh:
+            self._note(self._outcome.added, setting, fresh)
 
     def remove(self, setting: Setting, value: str) -> bool:
         """Remove a value from a list; False where it is not there. A host rule without an end is meant with any."""
         self._rename(setting)
-        # What is wrong in the file must be removable by its text.
-        as_text = [entry for entry in self.entries(setting) if entry.text == value.strip()]
-        wanted = meaning_or_none(setting, value) if as_text else meaning(setting, value)
+        values, text = self._list(setting), value.strip()
+        wanted = meaning_or_none(setting, value)
         if isinstance(wanted, Rule):
             self._outcome.asked.append((setting.name, wanted, False))
-        found = [entry for entry in self.entries(setting) if entry in as_text or self._is_meant(setting, entry, wanted)]
-        if not found:
-            self._outcome.said.append(self._not_there(setting, value, wanted))
+        found = [one for one, there in values.like(wanted).items() if _is_meant(there, wanted)]
+        if wanted is None and values.count(text):
+            found = [text]  # what is wrong in the file must be removable by its text
+        shown_so = [] if found else self._shown_so(setting, text)
+        if not found and len(shown_so) != 1:
+            meaning(setting, value)  # which says what is wrong with it
+            why = not_one(shown_so, text, shown_so) if shown_so else self._not_there(setting, value, wanted)
+            self._outcome.said.append(why)
             return False
-        for entry in reversed(found):
-            self._put(entry, setting, "")
-            self._note(self._outcome.removed, setting, entry.text)
-        if not self._text.texts(setting.name):
-            self._text.unset(setting.name)
+        self._put(setting, found or shown_so)
         return True
 
-    @staticmethod
-    def _is_meant(setting: Setting, entry: Entry, wanted: Any) -> bool:
-        there = meaning_or_none(setting, entry.text)
-        if isinstance(there, Rule) and isinstance(wanted, Rule) and wanted.until is None:
-            there = replace(there, until=None)
-        return there is not None and bool(there == wanted)
+    def _shown_so(self, setting: Setting, text: str) -> list[str]:
+        """Those that are shown as this text: whoever takes one out may not know what is hidden of it."""
+        if setting.shown is str:
+            return []
+        texts = list(self._list(setting))
+        if setting.name == "allowed-host-source":
+            return meant(texts, text)
+        return [one for one in texts if shown_as(setting, one) == text]
 
     def set(self, setting: Setting, values: Sequence[str]) -> bool:
         """Make these its only values; False where they are."""
         self._rename(setting)
-        before = self._texts(setting)
+        before = self.texts(setting)
         for value in values:
             if value or setting.listed:
                 meaning(setting, value)
@@ -247,10 +249,10 @@ class Editor:
 
     def unset(self, setting: Setting) -> bool:
         """Take it out of the file, so that its default holds; False where it is not in there."""
+        before = self.texts(setting)
         if setting.name not in self._text:
             self._outcome.said.append(_("{name} is not set in the file").format(name=setting.name))
             return False
-        before = self._texts(setting)
         self._text.unset(setting.name)
         self._replaced(setting, before, ())
         return True
@@ -261,9 +263,6 @@ class Editor:
         if old:
             told = _("{old} is called {new} now, and was renamed in the file").format(old=old, new=setting.name)
             self.when_done(lambda: self.say(told))
-
-    def _texts(self, setting: Setting) -> list[str]:
-        return [entry.text for entry in self.entries(setting)]
 
     def _replaced(self, setting: Setting, before: Iterable[str], after: Iterable[str]) -> None:
         self._outcome.whole += [setting.name] if setting.listed else []
@@ -276,26 +275,10 @@ class Editor:
         if not self._outcome.changed:  # such as from the default to an empty value
             self._note(self._outcome.added, setting, "")
 
-    def _put(self, entry: Entry, setting: Setting, value: str) -> None:
-        """Put a value in the place of another, whose neighbours in its line stay; "" takes it out."""
-        (text,) = [text for line, text in self._text.texts(setting.name) if line == entry.line]
-        there = split(setting, text)
-        there[entry.place : entry.place + 1] = [value] if value else []
-        apart: list[str] = []  # such as a network that would be read as one more client of the rule before it
-        while split(setting, ", ".join(there)) != there:
-            apart.append(there.pop())
-        self._text.replace(entry.line, ", ".join(there))
-        for one in reversed(apart):
-            self._text.add(setting.name, one)
-
     def _not_there(self, setting: Setting, value: str, wanted: Any) -> str:
         shown = self._shown(setting, value)
         if isinstance(wanted, Rule):
-            near = [
-                entry.text
-                for entry in self.entries(setting)
-                if isinstance(rule := meaning_or_none(setting, entry.text), Rule) and rule.pattern == wanted.pattern
-            ]
+            near = self._list(setting).of_pattern(wanted.pattern)
             if near:
                 return _("{value} is not there in this form; name the whole rule: {near}").format(
                     value=shown, near="; ".join(near)
@@ -308,6 +291,13 @@ class Editor:
 
     def _note(self, where: list[str], setting: Setting, value: str) -> None:
         where.append(self._shown(setting, value).rstrip())
+
+
+def _is_meant(there: Any, wanted: Any) -> bool:
+    """A rule without an end means those with any."""
+    if isinstance(there, Rule) and isinstance(wanted, Rule) and wanted.until is None:
+        there = replace(there, until=None)
+    return bool(there == wanted)
 
 
 Judge = Callable[[Config], Sequence[str]]

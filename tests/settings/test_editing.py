@@ -1,5 +1,6 @@
 """Edits of the INI file: all else stays to the byte, the file is always valid, and nobody's edit is lost."""
 
+import collections
 import os
 import pathlib
 import random
@@ -18,12 +19,14 @@ from harness.peers import peer, root
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogw.settings.editing import edit
+from ogw.settings import value_list
+from ogw.settings.editing import Editor, Outcome, edit
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
 from ogw.settings.loader import load
 from ogw.settings.settings import SETTINGS
 from ogw.settings.value import meaning, split
+from ogw.settings.value_list import texts_of
 
 LONG = bool(os.environ.get("OGW_TEST_LONG"))
 VALUES = {
@@ -145,6 +148,88 @@ def test_edits_keep_all_else_and_read_back_as_what_was_asked(contents, edits):
             load(["--config", path], {})
             assert os.listdir(folder) == ["ogw.ini"]
             before = after
+
+
+RULES = [
+    *("a.example", "A.example.", 'a.example note="one"', "*.b.example:8443", "10.1.0.0/16", "10.2.0.0/16"),
+    *("a.example until=2090-01-31T18:00:00Z", "a.example until=2091-01-31T18:00:00Z", "d.example from=10.1.0.0/16"),
+]
+OF_RULES = st.tuples(st.sampled_from(["add", "remove"]), st.just("allowed-host"), st.sampled_from(RULES).map(list_of))
+CROWDED = """\
+[ogw]
+allowed-host = a.example until=2090-01-31T18:00:00Z, a.example note="old", a_b.example, d.example from=10.1.0.0/16
+    # between
+    b.example, a_b.example, c.example from=10.1.0.0/16
+    10.2.0.0/16
+allowed-port = 443
+"""
+
+
+def act_on(editor, act, name, given):
+    """What it comes to: True, False or a mistake."""
+    try:
+        if act == "unset":
+            return editor.unset(SETTINGS[name])
+        return getattr(editor, act)(SETTINGS[name], given if act == "set" else given[0])
+    except EditError as error:
+        return str(error)
+
+
+@given(st.sampled_from([CROWDED, *FILES]), st.lists(EDITS | OF_RULES, max_size=8))
+def test_many_edits_of_one_command_do_what_they_do_one_by_one(contents, edits):
+    with tempfile.TemporaryDirectory() as folder:
+        one_by_one, at_once = pathlib.Path(folder, "a.ini"), pathlib.Path(folder, "b.ini")
+        came = []
+        for path in (one_by_one, at_once):
+            path.write_bytes(contents.encode())
+        for one in edits:
+            edit(str(one_by_one), lambda editor, one=one: came.append(act_on(editor, *one)))
+        outcome = edit(str(at_once), lambda editor: came.extend(act_on(editor, *one) for one in edits))
+        assert came[: len(edits)] == came[len(edits) :]
+        texts = [path.read_bytes().decode() for path in (one_by_one, at_once)]
+        for name in VALUES:
+            assert texts_of(SETTINGS[name], IniText(texts[0])) == texts_of(SETTINGS[name], IniText(texts[1])), texts
+        assert outcome.changed == any(one is True for one in came)
+
+
+@pytest.mark.parametrize("act", ["add", "remove", "end", "miss"])
+def test_the_file_is_read_as_often_for_a_thousand_rules_as_for_one(tmp_path, monkeypatch, act):
+    """An import of thousands took minutes: all rules were read again for each."""
+    read = collections.Counter()
+
+    def counted(where, name):
+        real = getattr(where, name)
+
+        def count(*args):
+            read[name] += 1
+            return real(*args)
+
+        monkeypatch.setattr(where, name, count)
+
+    counted(IniText, "_read")
+    counted(value_list, "meaning_or_none")
+    path, reads = tmp_path / "ogw.ini", []
+    end = " until=2090-01-31T18:00:00Z"
+    for count in (1, 1000):
+        hosts = [f"{'k' if act == 'miss' else 'h'}{number}.example" for number in range(count)]
+        there = [
+            f"    h{number}.example{end if act == 'end' else ''}\n" for number in range(0 if act == "add" else 2000)
+        ]
+        path.write_text(f"[ogw]\nallowed-host = a.example\n{''.join(there)}")
+        with IniFile(str(path)) as file:
+            read.clear()
+            editor = Editor(file.text, Outcome(str(path)))
+            for host in hosts:
+                if act in ("add", "end"):
+                    assert editor.add(SETTINGS["allowed-host"], host)
+                else:
+                    assert editor.remove(SETTINGS["allowed-host"], host) == (act == "remove")
+            editor.prepare()
+            reads.append(dict(read))
+            rules = values(str(file.text), "allowed-host")
+            assert len(rules) == {"add": count + 1, "remove": 2001 - count}.get(act, 2001)
+            assert sum(one.until is None for one in rules) == (count + 1 if act == "end" else len(rules))
+    assert reads[0] == reads[1]
 
 
 HOSTS = [f"h{number}.example" for number in range(3)]

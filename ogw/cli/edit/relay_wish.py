@@ -53,13 +53,13 @@ def use(editor: Editor, ini: str, wish: Wish) -> None:
     for setting, value in {**values, PRINCIPAL: wish.principal, TICKETS: wish.tickets}.items():
         if value:
             editor.set(setting, [value])
-        elif editor.entries(setting):
+        elif editor.texts(setting):
             editor.unset(setting)
 
 
 def forget(editor: Editor, ini: str) -> bool:
     """No relay proxies any more; False where there were none."""
-    there = [setting for setting in OF_RELAYS if editor.entries(setting)]
+    there = [setting for setting in OF_RELAYS if editor.texts(setting)]
     if not there:
         return editor.unset(URL)  # which says that it is not there
     _forget_files(editor, ini, {})
@@ -74,13 +74,13 @@ def _forget_files(editor: Editor, ini: str, needed: dict[str, str]) -> None:
     told = {FILE: _("the file {file} with the password stays; delete it if nobody else needs it"),
             KEYTAB: _("the keytab {file} stays; delete it if nobody else needs it")}  # fmt: skip
     for setting, sentence in told.items():
-        for entry in editor.entries(setting):
-            if entry.text == needed.get(setting.name, ""):
+        for text in editor.texts(setting):
+            if text == needed.get(setting.name, ""):
                 continue
-            if setting is FILE and entry.text in (ours, kept.NAME):
+            if setting is FILE and text in (ours, kept.NAME):
                 editor.when_done(lambda: kept.delete(ours))
             else:
-                editor.say(sentence.format(file=entry.text))
+                editor.say(sentence.format(file=text))
 
 
 def _keep(editor: Editor, ini: str, password: str) -> str:

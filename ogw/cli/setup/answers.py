@@ -69,7 +69,7 @@ def change_of(answers: Answers, ini: str) -> Callable[[Editor], None]:
 
 def _relay_proxies(editor: Editor, answers: Answers, urls: list[str], ini: str) -> bool:
     """Whether all that belongs to them is settled, too."""
-    before = [entry.text for entry in editor.entries(URL)]
+    before = editor.texts(URL)
     auth, keytab, principal = (answers.values.get(setting.name, [""])[0] for setting in WITH_URL)
     if not urls:
         return bool(before) and forget(editor, ini)

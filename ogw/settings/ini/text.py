@@ -5,7 +5,7 @@ the parsers of others know comments behind values, `%` and other things that our
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 
 from ogw.settings.ini.parser import HEADER, SECTION, IniParser
@@ -26,9 +26,11 @@ class IniText:
         self._lines = contents.removeprefix(BOM).split("\n")  # each with its own carriage return, if it has one
         if self._lines[-1] == "":
             self._lines.pop()
+        self._waiting: dict[str, list[str]] = {}  # key -> texts that were added, and stand in no line yet
         self._read()
 
     def __str__(self) -> str:
+        self._settle()
         return self._bom + "".join(line + "\n" for line in self._lines)
 
     def _read(self) -> None:
@@ -37,11 +39,13 @@ class IniText:
 
     def texts(self, key: str) -> list[tuple[int, str]]:
         """(line number, text) of each of its values that is not empty; they may stand under its old name."""
+        self._settle()
         return [(line, text) for line, text in self._ini.values.get(self._key_of(key), []) if text]
 
     @property
     def is_foreign(self) -> bool:
         """Something stands in it, and no section of ours: it is the file of somebody else, or no INI file."""
+        self._settle()
         texts = (line.strip() for line in self._lines)
         return SECTION not in self._ini.sections and any(text and text[0] not in "#;" for text in texts)
 
@@ -64,6 +68,7 @@ class IniText:
 
     def set(self, key: str, texts: Sequence[str]) -> None:
         """Make these its values, and no others; [] makes it empty."""
+        self._settle()
         if key not in self._ini.keys:
             self._begin(key)
         at = self._ini.keys[key]
@@ -79,17 +84,28 @@ class IniText:
 
     def add(self, key: str, text: str) -> None:
         """Give it one more value, behind the others."""
-        there = self.texts(key)
-        if not there:
-            self.set(key, [text])
-            return
-        last = there[-1][0]
-        indent = _INDENT.match(self._lines[last - 1])
-        self._lines.insert(last, (indent[0] if indent else INDENT) + text + self._return)
+        self._waiting.setdefault(key, []).append(text)
+
+    def _settle(self) -> None:
+        """Give what was added its lines, all at once: whoever adds thousands does not have the text read for each."""
+        waiting, self._waiting = self._waiting, {}
+        for key, texts in waiting.items():
+            if not self.texts(key):
+                self.set(key, [texts.pop(0)])
+            if texts:
+                last = self.texts(key)[-1][0]
+                indent = _INDENT.match(self._lines[last - 1])
+                self._lines[last:last] = [(indent[0] if indent else INDENT) + text + self._return for text in texts]
+                self._read()
+
+    def replace(self, texts: Mapping[int, str]) -> None:
+        """Put other texts of values into lines that have one; "" takes a line away, or leaves its key empty."""
+        self._settle()
+        for line in sorted(texts, reverse=True):
+            self._replace(line, texts[line])
         self._read()
 
-    def replace(self, line: int, text: str) -> None:
-        """Put another text of values into a line that has one; "" takes the line away, or leaves its key empty."""
+    def _replace(self, line: int, text: str) -> None:
         old = self._lines[line - 1]
         indent = _INDENT.match(old)
         if indent is None:
@@ -98,10 +114,10 @@ class IniText:
             self._lines[line - 1] = indent[0] + text + _return_of(old)
         else:
             del self._lines[line - 1]
-        self._read()
 
     def unset(self, key: str) -> None:
         """Take the key and its values away; comments between them stay."""
+        self._settle()
         lines: set[int] = set()
         for name in self._keys_of(key):
             lines |= {self._ini.keys[name], *(line for line, _text in self._ini.values[name])}
@@ -110,6 +126,7 @@ class IniText:
         self._read()
 
     def __contains__(self, key: str) -> bool:
+        self._settle()
         return self._key_of(key) in self._ini.keys
 
     def _set_behind_key(self, line: int, text: str) -> None:

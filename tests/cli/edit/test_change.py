@@ -191,6 +191,31 @@ def test_what_is_wrong_in_the_file_can_be_removed_by_its_text(file):
     assert file.text == "[ogw]\nallowed-host = www.example.com\n"
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "shown"),
+    [
+        ("allowed-host-source", "https://lists.example/a.txt?token=s3cret", "https://lists.example/a.txt?(hidden)"),
+        ("allowed-host-source", "https://lists.example/a.txt?token=s3cret", "https://lists.example/a.txt"),
+        ("relay-proxy", "http://till:s3cret@proxy.example:3128", "http://(hidden)@proxy.example:3128"),
+    ],
+)
+def test_what_is_partly_hidden_can_be_removed_as_it_is_shown(file, setting, value, shown):
+    file.done("config", "add", setting, value)
+    told = file.done("config", "remove", setting, shown)
+    assert "s3cret" not in told and "s3cret" not in file.text and "proxy.example" not in file.text
+
+
+def test_of_two_that_are_shown_alike_none_is_removed(file):
+    url = "https://lists.example/a.txt"
+    file.done("config", "add", "allowed-host-source", f"{url}?token=one", f"{url}?token=two")
+    before = file.text
+    told = file.told("config", "remove", "allowed-host-source", f"{url}?(hidden)", code=1)
+    assert "means several lists" in told and file.text == before
+    file.done("config", "remove", "allowed-host-source", f"{url}?token=two")
+    file.done("config", "remove", "allowed-host-source", f"{url}?(hidden)")
+    assert url not in file.text
+
+
 def test_the_same_twice_in_a_line_goes_at_once(file):
     file.write("[ogw]\nallowed-host = a.example, b.example, A.example\n    a.example\n")
     file.done("allowed-host", "remove", "a.example")
