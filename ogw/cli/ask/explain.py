@@ -12,7 +12,8 @@ from ogw.cli.ask.explanation import Explainer, connect_target
 from ogw.cli.configuration import gateway_parser, load_or_tell
 from ogw.cli.exits import FAILED, OK, WRONG, Failed, Wrong
 from ogw.cli.live.gateway import Gateway
-from ogw.cli.live.sockets import Meant, NoGateway
+from ogw.cli.live.named_file import gateway_of_config
+from ogw.cli.live.sockets import NoGateway
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, show, table
 from ogw.cli.words import client_address, name_of_client
@@ -100,7 +101,7 @@ def _time(text: str) -> float:
 def _compare_with_running(config: Config, policy: str) -> None:
     """Say so where a gateway runs with another policy: this answer is not about that one."""
     try:
-        running, flags = Gateway(Meant(config.run_dir)).policy_and_flags(GATEWAY_SECONDS)
+        running, flags = Gateway(gateway_of_config(config)).policy_and_flags(GATEWAY_SECONDS)
     except NoGateway:
         return
     if running != policy:

@@ -16,6 +16,7 @@ from typing import Any, Optional
 from ogw import __version__
 from ogw.cli.exits import Failed
 from ogw.cli.live.gateway import Gateway
+from ogw.cli.live.named_file import gateway_of_config
 from ogw.cli.live.sockets import Meant, NoGateway
 from ogw.language.messages import gettext as _
 from ogw.machine.files import require_file
@@ -53,7 +54,8 @@ def write_bundle(path: str, report: dict[str, Any], config: Optional[Config], ru
     if running is not None:
         files["status.json"] = _json(running)
         try:
-            files["metrics.txt"] = Gateway(Meant(config.run_dir if config is not None else "")).text("/metrics")
+            gateway = Gateway(gateway_of_config(config) if config is not None else Meant(""))
+            files["metrics.txt"] = gateway.text("/metrics")
         except NoGateway as error:
             files["metrics.txt"] = f"{error}\n"
     try:

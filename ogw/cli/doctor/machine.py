@@ -11,7 +11,8 @@ from typing import Optional
 from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.live.gateway import Gateway
-from ogw.cli.live.sockets import Meant, NoGateway
+from ogw.cli.live.named_file import gateway_of_config
+from ogw.cli.live.sockets import NoGateway
 from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
@@ -41,7 +42,7 @@ UNSYNCHRONIZED = 0x40  # STA_UNSYNC of sys/timex.h
 def running_status(config: Config) -> tuple[Optional[Status], str]:
     """What the running gateway says of itself; or None, and why."""
     try:
-        return Gateway(Meant(config.run_dir)).status(), ""
+        return Gateway(gateway_of_config(config)).status(), ""
     except NoGateway as error:
         return None, str(error)
 

@@ -31,10 +31,12 @@ from ogw.settings.elsewhere.signature import (
     sha256_of,
     text_to_sign,
 )
+from ogw.settings.elsewhere.source import is_url
 from ogw.settings.files import replace
 from ogw.settings.kinds import duration, number
 from ogw.settings.password_file import is_open_to_all
 from ogw.settings.settings import SETTINGS
+from ogw.wire.url import shown_url
 
 USUAL = "30d"  # until a signature expires
 LONGEST = 10 * 366 * 86400.0  # seconds
@@ -103,6 +105,9 @@ def run(asked: argparse.Namespace) -> int:
         parser().error(_("name the key to sign with: --key FILE; `ogw sign --new-key FILE` makes one"))
     if asked.check and not asked.keys:
         parser().error(_("name the public key: --with KEY"))
+    if asked.list and is_url(asked.list):
+        told = _("{list} is the URL of a list; what is signed is its file, which LIST names")
+        raise Wrong(told.format(list=shown(shown_url(asked.list))))
     if asked.new_key:
         return _make_key(asked)
     if asked.show_key:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, OK, Wrong
-from ogw.cli.live.fleet_answer import FleetMember, ask_member, parse_url, silent
+from ogw.cli.live.fleet_answer import PORT, FleetMember, ask_member, parse_url, silent
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BAD, GOOD, WARN, clean, duration, indented, show, table
 from ogw.language.conventions import count
@@ -23,6 +23,7 @@ from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.machine.files import read_file
 from ogw.settings.tokens import read_tokens
+from ogw.wire.url import shown_url
 
 SECONDS = 5.0
 AT_A_TIME = 32  # gateways that are asked
@@ -178,19 +179,22 @@ def _seconds(text: str) -> float:
 
 
 def _gateways(asked: argparse.Namespace) -> list[str]:
-    """Their URLs, each once. Raises Wrong."""
+    """Their URLs, each gateway's once, however often and in whatever spelling it is named. Raises Wrong."""
     named = [("", one) for one in asked.urls] + (_of_file(asked.file) if asked.file else [])
     if not named:
         raise Wrong(_("name gateways: ogw fleet status http://10.1.0.5:9180 ..., or --file FILE with one URL a line"))
     if len(named) > MOST:
         told = _("{number} gateways are too many: at most {most} can be asked")
         raise Wrong(told.format(number=len(named), most=MOST))
+    gateways: dict[object, str] = {}
     for where, text in named:
         try:
-            parse_url(text)
+            url = parse_url(text)
         except ValueError as error:
-            raise Wrong(f"{where}{ascii(text)[1:-1][:200]}: {error}") from None
-    return list(dict.fromkeys(text for _where, text in named))
+            raise Wrong(f"{where}{ascii(shown_url(text))[1:-1][:200]}: {error}") from None
+        root = url.scheme, (url.hostname or "").rstrip("."), url.port or PORT, url.path.rstrip("/")
+        gateways.setdefault(root, text)
+    return list(gateways.values())
 
 
 def _of_file(path: str) -> list[tuple[str, str]]:

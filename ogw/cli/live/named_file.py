@@ -12,6 +12,7 @@ from ogw.machine.files import shown
 from ogw.settings.ini.parser import IniParser
 from ogw.settings.ini.source import VARIABLE, Unreadable, asked_file, ini_text
 from ogw.settings.named import flags
+from ogw.settings.settings import Config
 from ogw.settings.usual import DEFAULT_FILE
 
 
@@ -19,12 +20,17 @@ class ReadsAnother(NoGateway):
     """There is one, but the file that was named is not that of it."""
 
 
-def gateway_of_file(config: Optional[str]) -> Meant:
-    """The gateway that is meant by --config, or by OGW_CONFIG where that is None. Raises Wrong where it is no path."""
+def gateway_of_file(config: Optional[str], folder: str = "") -> Meant:
+    """The gateway that is meant by --config, or by OGW_CONFIG where that is None. Raises Wrong where it is no path.
+
+    folder  its run-dir, where OGW_RUN_DIR has that
+    """
     try:
         path = asked_file(config, os.environ, DEFAULT_FILE)
     except Unreadable as unreadable:
         raise Wrong(str(unreadable)) from None
+    if folder:
+        return Meant(folder, path)
     try:
         text = ini_text(path, VARIABLE if config is None else "--config") or ""
     except Unreadable as unreadable:
@@ -32,9 +38,16 @@ def gateway_of_file(config: Optional[str]) -> Meant:
     parser = IniParser()
     parser.parse(StringIO(text))
     if folder := parser.values.get("run-dir", [(0, "")])[0][1]:
-        return Meant(folder)
+        return Meant(folder, path)
     mistakes = [f"{path}:{line}: {mistake}" for line, mistake in parser.mistakes]
     return Meant("", path, _not_known(mistakes[0]) if mistakes else "")
+
+
+def gateway_of_config(config: Config) -> Meant:
+    """The gateway with this configuration: one that reads another file is meant where --run-dir names it, or no file
+    was named."""
+    is_named = config.file != DEFAULT_FILE and config.origins["run-dir"][-1].source != "--run-dir"
+    return Meant(config.run_dir, config.file if is_named else "")
 
 
 def _not_known(mistake: str) -> str:
@@ -63,5 +76,9 @@ def require_meant(meant: Meant, place: str, told: Optional[str]) -> None:
             "{path} names no run-dir, and the gateway at {place} reads {other}: it is not asked; if you mean that one, "
             "add {flag}; for another, name its run-dir: --run-dir FOLDER, or OGW_RUN_DIR"
         )
+        if meant.folder:
+            message = _(
+                "the gateway at {place} reads {other} and not {path}: it is not asked; if you mean that one, add {flag}"
+            )
         flag = flags(None, os.path.dirname(place)).strip()
         raise ReadsAnother(message.format(path=meant.file, place=place, other=shown(reads), flag=flag))

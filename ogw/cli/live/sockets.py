@@ -35,8 +35,7 @@ class Meant(NamedTuple):
     """What is known of a gateway before it is asked.
 
     folder   its run-dir; "" for the first of the usual ones that has a socket
-    file     the INI file that was named, which says nothing of a run-dir: a gateway that says that it reads another
-             one is not meant; "" where any is
+    file     the INI file that was named: a gateway that says that it reads another one is not meant; "" where any is
     mistake  why it is not known what that file says, and what to do: only a gateway that says that it reads it is meant
     """
 

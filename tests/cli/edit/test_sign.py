@@ -192,6 +192,11 @@ def test_a_passphrase_is_asked_for_or_stands_in_a_file_and_is_never_shown(tmp_pa
         ((), "name the list, or --new-key FILE"),
         (("hosts.txt",), "name the key to sign with: --key FILE"),
         (("--check", "hosts.txt"), "name the public key: --with KEY"),
+        (
+            ("https://h.example/a.txt?token=s3cret", "--key", "k"),
+            "https://h.example/a.txt?(hidden) is the URL of a list",
+        ),
+        (("--check", "https://h.example/?token=s3cret", "--with", KEY_OF_THE_PAGE), "?(hidden) is the URL of a list"),
         (("hosts.txt", "--key", "k", "--expires", "soon"), "18:00:00Z; a time from now on is written as 30d"),
         (("hosts.txt", "--key", "k", "--serial", "-1"), "'-1': it is not a whole number"),
         (("--check", "hosts.txt", "--with", "ed25519:x"), "is not a public key"),
@@ -200,7 +205,7 @@ def test_a_passphrase_is_asked_for_or_stands_in_a_file_and_is_never_shown(tmp_pa
 )
 def test_a_wrong_command_line_says_what_is_right(words, told):
     done = ogw("sign", *words)
-    assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert done.returncode == 2 and told in done.stderr and "s3cret" not in done.stderr, done.stderr
 
 
 def test_a_signature_that_cannot_be_written_leaves_none_behind(tmp_path, hosts, key):

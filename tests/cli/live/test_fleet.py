@@ -212,9 +212,9 @@ def test_asks_so_many_at_a_time_and_leaves_behind_who_takes_too_long():
         ((), "name gateways"),
         (("ftp://gateway",), "ftp://gateway: this is no URL of a gateway"),
         (("http://",), "has no host"),
-        (("http://a:b@gateway",), "has a user name in it"),
+        (("http://admin:s3cret@gateway",), "http://(hidden)@gateway: this URL has a user name in it"),
         (("http://gateway:99999",), "Port out of range"),
-        (("http://gateway?x=1",), "has more than a path"),
+        (("http://gateway?token=s3cret",), "http://gateway?(hidden): this URL has more than a path"),
         (("--file", "/nowhere"), "/nowhere: No such file"),
         (("gateway", "--ca", "/nowhere"), "--ca: /nowhere: No such file"),
         (("gateway", "--ca", "/dev/null"), "--ca: /dev/null"),
@@ -226,6 +226,16 @@ def test_asks_so_many_at_a_time_and_leaves_behind_who_takes_too_long():
 def test_a_wrong_command_line_ends_with_2_and_says_why(words, told):
     done = ogw("fleet", "status", *words)
     assert done.returncode == 2 and told in done.stderr and done.stdout == "", done
+    assert "s3cret" not in done.stderr
+
+
+def test_a_gateway_is_asked_once_however_its_url_is_spelled(pair):
+    urls, _gateways = pair
+    first = urls[0].removeprefix("http://")
+    code, told, _said = fleet(urls[0], f"{urls[0]}/", first, f"HTTP://{first}", urls[1], f"{urls[0]}/other")
+    assert code == 1 and [row["gateway"] for row in told["gateways"]] == [*urls, f"{urls[0]}/other"]
+    done = ogw("fleet", "status", "--timeout", "0.1", "127.0.0.9", "http://127.0.0.9:9180/", "--json")
+    assert len(json.loads(done.stdout)["gateways"]) == 1
 
 
 def test_urls_come_from_a_file_too_each_once(tmp_path, pair):

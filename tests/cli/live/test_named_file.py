@@ -77,6 +77,35 @@ def test_one_that_names_no_run_dir_does_not_mean_a_gateway_that_reads_another(on
     assert one.is_as_it_was()
 
 
+@pytest.mark.parametrize("says", ["OGW_RUN_DIR", "the file"])
+def test_a_run_dir_of_a_gateway_that_reads_another_does_not_mean_that_one(one, tmp_path, says):
+    """A variable that is left over, or a file that was copied with the run-dir in it."""
+    where = f"run-dir = {one.gateway.run_dir}\n" if says == "the file" else ""
+    path = two(tmp_path, f"[ogw]\nallowed-host = two.example\n{where}".encode())
+    environment = {} if where else {"OGW_RUN_DIR": one.gateway.run_dir}
+    for words in (*ACTING, *ASKING):
+        done = ogw(*words.split(), "--config", path, **environment)
+        assert (done.returncode, done.stdout) == (3, ""), done
+        assert f"reads {one.file} and not {path}" in done.stderr
+    flags = done.stderr[done.stderr.index("--run-dir /") :].splitlines()[0]
+    assert ogw("status", "--config", path, *shlex.split(flags), **environment).returncode == 0
+    assert ogw("status", "--config", one.file, OGW_RUN_DIR=one.gateway.run_dir).returncode == 0
+    done = ogw(
+        "allowed-host", "add", "a.example.com", "--config", path, OGW_LOG_FILE=str(tmp_path / "log"), **environment
+    )
+    assert done.returncode == 0 and f"reads {one.file} and not {path}" in done.stderr
+    done = ogw("explain", "two.example", "--config", path, **environment)
+    assert f"{path}:2" in done.stdout and "another policy" not in done.stderr
+    assert f"reads {one.file} and not {path}" in ogw("doctor", "--config", path, **environment).stdout
+    assert one.is_as_it_was()
+
+
+def test_a_file_by_a_variable_beside_a_run_dir_by_a_variable_means_the_gateway_of_that(one, tmp_path):
+    """As in a container, where both are set for whatever runs there."""
+    path = two(tmp_path, b"[ogw]\n")
+    assert ogw("status", OGW_CONFIG=str(path), OGW_RUN_DIR=one.gateway.run_dir).returncode == 0
+
+
 def test_what_is_told_to_name_that_one_does(one, tmp_path):
     path = two(tmp_path, b"[ogw]\n")
     told = one.asked(f"status --config {path}").stderr
