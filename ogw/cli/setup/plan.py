@@ -14,7 +14,7 @@ from ogw.cli.setup.step import Step, by_commands, contents, removing_with_folder
 from ogw.cli.setup.user import letting_it_read, letting_it_read_keytab, making_user
 from ogw.language.messages import gettext as _
 from ogw.settings import password_file as kept
-from ogw.settings.editing import edit
+from ogw.settings.editing import Outcome, edit
 
 
 def plan(answers: Answers, place: Place) -> list[Step]:
@@ -23,9 +23,10 @@ def plan(answers: Answers, place: Place) -> list[Step]:
     steps = []
     if answers.service:
         steps.append(making_user(place))
-    steps.append(_ini(answers, place))
+    outcome = preview(answers, place)
+    steps.append(_ini(answers, place, outcome))
     if answers.service:
-        steps += [letting_it_read(answers, place), *letting_it_read_keytab(answers, place)]
+        steps += [letting_it_read(answers, place, outcome.config), *letting_it_read_keytab(answers, place)]
         steps += _beside_packaged(place, new) if is_packaged(answers.program, place.root) else [
             _unit(answers, place, new)]  # fmt: skip
     if answers.firewall:
@@ -37,8 +38,7 @@ def plan(answers: Answers, place: Place) -> list[Step]:
     return steps
 
 
-def _ini(answers: Answers, place: Place) -> Step:
-    outcome = preview(answers, place)
+def _ini(answers: Answers, place: Place, outcome: Outcome) -> Step:
     password = answers.password if answers.values.get("relay-proxy") else None
     fresh = password is not None and not kept.has_password(place.password_file, password)
     details = [f"- {text}" for text in outcome.removed] + [f"+ {text}" for text in outcome.added]

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from typing import Optional
 
 from ogw.cli.edit.relay_wish import KEYTAB
 from ogw.cli.setup.answers import Answers, named_file
@@ -10,6 +11,7 @@ from ogw.cli.setup.step import Step, by_commands
 from ogw.language.messages import gettext as _
 from ogw.language.phrases import every
 from ogw.settings import password_file as kept
+from ogw.settings.settings import Config
 from ogw.settings.usual import DEFAULT_FILE
 
 USER = kept.SERVICE_GROUP  # it has a group of its name
@@ -29,10 +31,15 @@ def has_user() -> bool:
     return True
 
 
-def letting_it_read(answers: Answers, place: Place) -> Step:
-    """A service that cannot read its configuration would go on without it, and deny everything."""
+def letting_it_read(answers: Answers, place: Place, config: Optional[Config]) -> Step:
+    """A service that cannot read its configuration would go on without it, and deny everything.
+
+    config  what will be configured; None where that has a mistake
+    """
     keytab = named_file(answers, place, KEYTAB.name)
-    files = [place.ini, place.password_file, *([keytab] if _is_ours(keytab, place) else [])]
+    files = [place.ini, *([keytab] if _is_ours(keytab, place) else [])]
+    if config is None or os.path.basename(config.relay_proxy_password_file) == kept.NAME:  # else it goes, or is unused
+        files.insert(1, place.password_file)
     inside = [path.removeprefix(place.root) for path in files if os.path.exists(path)]
     if place.ini.removeprefix(place.root) not in inside:
         inside.insert(0, DEFAULT_FILE)

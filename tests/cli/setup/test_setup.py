@@ -310,6 +310,21 @@ def test_a_password_from_standard_input_is_what_relay_proxy_set_would_take(image
     assert (ini(image).parent / "relay-proxy.password").read_text() == "5ecret\n"
 
 
+def test_what_is_to_be_done_by_hand_is_about_files_that_are_there_then(image):
+    """The password of relay proxies of before goes in the same run."""
+    for flags in ((), ("--relay-proxy", "http://127.0.0.1:2"), ("HASPROXY=0",)):
+        done = set_up_by_stdin(image, b"5ecret\n")
+        files = re.findall(r"(?m)^ {6}chroot .* ch(?:grp|mod) \S+ (.*)", done.stdout.decode())
+        assert files == ["/etc/ogw/ogw.ini /etc/ogw/relay-proxy.password"] * 2
+        words = ("LicenseAccepted=1",) if "HASPROXY=0" in flags else ("--yes",)
+        done = ogw("setup", *words, "--root", image, "--listen-port", "8081", *flags)
+        files = re.findall(r"(?m)^ {6}chroot .* ch(?:grp|mod) \S+ (.*)", done.stdout)
+        there = [
+            f"/etc/ogw/{name}" for name in ("ogw.ini", "relay-proxy.password") if (ini(image).parent / name).exists()
+        ]
+        assert files == [" ".join(there)] * 2 and len(there) == (1 if flags else 2)
+
+
 @pytest.mark.parametrize(
     ("said", "says"),
     [(b"", b"is empty"), (b"x" * 4097, b"is larger than"), ("s3cret\n".encode("utf-16"), b"UTF-16")],
