@@ -106,7 +106,7 @@ def run(asked: argparse.Namespace) -> int:
     if asked.check and not asked.keys:
         parser().error(_("name the public key: --with KEY"))
     if asked.list and is_url(asked.list):
-        told = _("{list} is the URL of a list; what is signed is its file, which LIST names")
+        told = _("{list} is a URL; name the file with the list")
         raise Wrong(told.format(list=shown(shown_url(asked.list))))
     if asked.new_key:
         return _make_key(asked)
