@@ -88,7 +88,8 @@ class Conversation:
     def opened(self, rest: bytes) -> Upstream:
         """It is the tunnel's from now on. `rest`: what came behind the answer."""
         self._readable.close()
-        return Upstream(self._socket, self.address, rest, None if self._leg is None else self._leg.end)
+        leg = self._leg
+        return Upstream(self._socket, self.address, rest, None if leg is None else leg.end, leg=leg)
 
     def close(self) -> None:
         self._readable.close()

@@ -2,7 +2,6 @@
 
 import _socket
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Optional
 
 from ogw.policy.decision import Reason
@@ -59,11 +58,7 @@ class OverTls(Introduced):
             self.leg.end()
 
     def still_sends(self, closed: Callable[[Tunnel], object]) -> bool:
-        """Its leg does, for some seconds at the most."""
-        if self.leg.is_closed:
-            return False
-        self.leg.closed.append(partial(closed, self))
-        return True
+        return self._when_closed([self.leg, self.relay_leg], closed)
 
     def policy_changed(self, recheck_open: bool) -> None:
         """The client must be one that could come in now, too."""

@@ -3,7 +3,7 @@
 import _socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -17,6 +17,7 @@ from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
 from ogw.report.log import Account
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
+from ogw.tunnel.encrypted import Leg
 from ogw.tunnel.grounds import Grounds
 from ogw.tunnel.head import read_head, target_of
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
@@ -71,6 +72,7 @@ class Tunnel:
         "objection",
         "progress",
         "progress_at",
+        "relay_leg",
         "reported",
         "shared",
         "target",
@@ -94,6 +96,7 @@ class Tunnel:
         self.accepted = self.reported = time.monotonic()
         self.target = ""
         self.upstream = ""  # the address and port that were dialed
+        self.relay_leg: Optional[Leg] = None  # to a relay proxy that is spoken to in TLS
         self.grounds = Grounds(shared.policy)
         self.handshake: Optional[Handshake] = None  # while it goes by
         self.is_over = False  # it closes what it owns: nobody throws anything but Cut into it any more
@@ -132,8 +135,20 @@ class Tunnel:
             self.client.close()
 
     def still_sends(self, closed: Callable[["Tunnel"], object]) -> bool:
-        """Something is still open, once it has run; `closed` is told when that is over. False: nothing is."""
-        return False
+        """A leg in TLS is still open, once it has run: for some seconds at the most, and `closed` is told when that is
+        over. False: nothing is."""
+        return self.relay_leg is not None and self._when_closed([self.relay_leg], closed)
+
+    def _when_closed(self, legs: Iterable[Optional[Leg]], closed: Callable[["Tunnel"], object]) -> bool:
+        open_ones = [leg for leg in legs if leg is not None and not leg.is_closed]
+
+        def one_is() -> None:
+            if all(leg.is_closed for leg in open_ones):
+                closed(self)
+
+        for leg in open_ones:
+            leg.closed.append(one_is)
+        return bool(open_ones)
 
     def end(self, reason: Reason) -> None:
         """Ask this tunnel to end, from anywhere. It returns at once; the tunnel closes what it owns."""
@@ -279,7 +294,7 @@ class Tunnel:
             raise Refused(error.reason, error.detail, error.status, error.addresses) from None
         except ClientGone:
             raise Left(Reason.CLIENT_GONE, "the client reset its connection while its target was dialed") from None
-        self.upstream, grounds.address = upstream.address, upstream.judged
+        self.upstream, grounds.address, self.relay_leg = upstream.address, upstream.judged, upstream.leg
         if self.shared.policy is not policy:  # its address was judged by another
             decision = self._recheck()
             if not decision.allowed:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Optional
 
 from ogw.policy.decision import Reason
+from ogw.tunnel.encrypted import Leg
 from ogw.wire.connect import Target
 from ogw.wire.place import place
 
@@ -44,6 +45,7 @@ class Upstream(NamedTuple):
     rest     what came behind the relay proxy's answer: the tunnel's first bytes down
     closed   to be called after the socket was closed, where somebody wants to know
     judged   the target's own address, which the guard has judged; "" where a relay proxy resolved its name
+    leg      encrypts it; it may still send for some seconds after the socket was closed
     """
 
     socket: _socket.socket
@@ -51,6 +53,7 @@ class Upstream(NamedTuple):
     rest: bytes = b""
     closed: Optional[Callable[[], None]] = None
     judged: str = ""
+    leg: Optional[Leg] = None
 
 
 def reached(sock: _socket.socket, address: str, port: int) -> Upstream:

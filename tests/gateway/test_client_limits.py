@@ -3,16 +3,21 @@
 import contextlib
 import subprocess
 import sys
+import threading
 
 import pytest
-from harness.admin import metrics
+from harness.admin import asked, metrics
+from harness.dns import Dns
 from harness.gateway import ALLOW, Gateway, read_all, read_head
 from harness.hellos import hello
 from harness.netns import Namespace
 from harness.peers import peer
+from harness.relays import PORT
+from harness.tls import serving
 from harness.upstreams import Server, echo
-from harness.waiting import until
+from harness.waiting import PATIENCE, until
 
+NAME = "relay.bench.example"
 REFUSED = b"HTTP/1.1 503 Service Unavailable: "
 # From each address in turn a tunnel that is kept; the reasons of the answers.
 CONNECT = """
@@ -132,3 +137,45 @@ def test_who_was_refused_and_stays_is_dropped_after_a_moment():
         before = gateway.descriptors()
         with refusals(gateway, 10):
             until(lambda: gateway.descriptors() <= before, seconds=20)  # two seconds are meant
+
+
+def test_a_tunnel_whose_leg_to_a_relay_proxy_still_sends_counts_as_it_holds_descriptors(authority, authority_file):
+    """A target that takes nothing is enough for that, and whoever asks for it again and again."""
+    released = threading.Event()
+    context = serving(authority, NAME, version="1.3")
+
+    def serve(connection):
+        with context.wrap_socket(connection, server_side=True) as tls:
+            read_head(tls)
+            tls.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            released.wait(60 * PATIENCE)
+            while tls.recv(1 << 20):
+                pass
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(released.set)
+        relay = stack.enter_context(Server(serve, port=PORT))
+        dns = stack.enter_context(Dns({NAME: [relay.host]}))
+        flags = (*dns.flags, "--relay-proxy", f"https://{NAME}:{PORT}", "--relay-proxy-ca-file", authority_file)
+        more = ("--allowed-host", "www.example.com", "--max-tunnels-per-client", "2")
+        gateway = stack.enter_context(Gateway(*flags, *more))
+        for _turn in range(2):
+            sock = stack.enter_context(gateway.tunnel("www.example.com:443"))
+            sock.setblocking(False)
+            sent = 0
+            with contextlib.suppress(BlockingIOError):
+                while sent < 64 << 20:
+                    sent += sock.send(bytes(1 << 20))
+            (tunnel,) = asked(gateway, "/tunnels?text={}:{}".format(*sock.getsockname()))["tunnels"]
+            asked(gateway, f"/kill?tunnel={tunnel['tunnel']}", "POST")
+            gateway.closed(tunnel=tunnel["tunnel"])
+        assert metrics(gateway)["ogw_tunnels_active"] == 0, "its account has it as over"
+        assert b": too-many-tunnels-for-client" in answer(gateway, "www.example.com:443")
+        released.set()
+        until(lambda: b" 200 " in answer(gateway, "www.example.com:443"))
+
+
+def answer(gateway, target):
+    sock, head = gateway.ask(target)
+    sock.close()
+    return head

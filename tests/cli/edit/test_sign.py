@@ -196,7 +196,10 @@ def test_a_passphrase_is_asked_for_or_stands_in_a_file_and_is_never_shown(tmp_pa
             ("https://h.example/a.txt?token=s3cret", "--key", "k"),
             "https://h.example/a.txt?(hidden) is a URL; name the file",
         ),
-        (("--check", "https://h.example/?token=s3cret", "--with", KEY_OF_THE_PAGE), "?(hidden) is a URL; name the file"),
+        (
+            ("--check", "https://h.example/?token=s3cret", "--with", KEY_OF_THE_PAGE),
+            "?(hidden) is a URL; name the file",
+        ),
         (("hosts.txt", "--key", "k", "--expires", "soon"), "18:00:00Z; a time from now on is written as 30d"),
         (("hosts.txt", "--key", "k", "--serial", "-1"), "'-1': it is not a whole number"),
         (("--check", "hosts.txt", "--with", "ed25519:x"), "is not a public key"),
