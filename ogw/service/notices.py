@@ -16,6 +16,7 @@ from ogw.report.events import Event
 from ogw.report.log import Log, timestamp
 from ogw.report.losses import ASTRAY, told_of_trouble
 from ogw.report.metrics import LINES_LOST, LOG_TROUBLE, MOST_DESCRIPTORS, MOST_TUNNELS
+from ogw.report.repeated import Repeated
 from ogw.report.standard import say
 from ogw.report.table import Table
 from ogw.service.admin.exposition import four_counters, passed
@@ -27,7 +28,6 @@ from ogw.service.log import place_of_log
 from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 
-REPEAT_SECONDS = 60.0  # what fails again and again is one line and a count
 MODE_SECONDS = 3600.0  # between two lines that say that the policy only reports
 LOG_SECONDS = 10.0  # between two lines on standard error about the log: a disk may be full every other moment
 TELL_SECONDS = 1.0  # between two tries to tell of lost log lines, which may not be taken yet
@@ -47,8 +47,7 @@ class Notices:
         self._log_trouble = ""  # that was told of on standard error
         self._log_told_at = -math.inf
         self._lasting = Lasting(log)
-        self._trouble = 0  # errors that were not told yet
-        self._trouble_told_at = -math.inf
+        self._trouble = Repeated()
 
     def say_started(self, sockets: Iterable[socket.socket], admin: Sockets) -> None:
         """All are ready.
@@ -147,12 +146,10 @@ class Notices:
 
     def tell_of_trouble(self, error: BaseException) -> None:
         """The system refused the supervisor something: one line, then a count a minute."""
-        self._trouble += 1
-        if time.monotonic() - self._trouble_told_at >= REPEAT_SECONDS:
-            message = f"{type(error).__name__}: {error} in the supervisor, which goes on; {self._trouble} times"
+        if count := self._trouble.times("trouble"):
+            message = f"{type(error).__name__}: {error} in the supervisor, which goes on; {count} times"
             trace = "".join(traceback.format_exception(error))
-            self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, count=self._trouble, traceback=trace)
-            self._trouble, self._trouble_told_at = 0, time.monotonic()
+            self._log.event(Event.ERROR, message, Reason.INTERNAL_ERROR.token, count=count, traceback=trace)
 
     def tell_of_start(self, child: Child, error: Optional[BaseException]) -> None:
         """A child could not be started, or, once that was told, it could."""

@@ -15,6 +15,7 @@ from typing import Any, Optional, Union
 from ogw.language.known import AUTO, ENGLISH
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.report.repeated import Repeated
 from ogw.report.table import Table
 from ogw.service.admin.app import App, Health
 from ogw.service.admin.encrypted import channel_of
@@ -80,10 +81,16 @@ def serve(channel: Channel, sockets: Sockets, table: Table, config: Config, log:
 
 
 def _reporter(log: Log) -> Callable[[Exception], None]:
+    """An error of ours may come with each request: it is told by its kind and its place."""
+    repeated = Repeated()
+
     def report(error: Exception) -> None:
-        told = "".join(traceback.format_exception(error))
-        message = f"{type(error).__name__}: {error} in the admin process; please report it"
-        log.event(Event.ERROR, message, traceback=told)
+        *_outer, innermost = traceback.extract_tb(error.__traceback__)
+        if count := repeated.times((type(error), innermost.filename, innermost.lineno)):
+            told = "".join(traceback.format_exception(error))
+            often = f" ({count} times since the last line)" if count > 1 else ""
+            message = f"{type(error).__name__}: {error} in the admin process{often}; please report it"
+            log.event(Event.ERROR, message, count=count if count > 1 else None, traceback=told)
 
     return report
 
