@@ -109,7 +109,7 @@ class _Verification:
         """What woke the greenlet: a half whose source is readable, the burst, or None: another policy judges it."""
         if word is self._burst:
             self._send_slowly()
-            return
+            word = None  # another policy may have judged it meanwhile
         if word is not None:
             handshake, is_up = self._handshake, word is self._up
             try:

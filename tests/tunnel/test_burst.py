@@ -14,7 +14,7 @@ from ogw.policy.decision import ALLOW, Reason
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.rules import parse_rules
-from ogw.policy.tls_rules import TlsRules
+from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.report.table import Table
 from ogw.tunnel.budget import Budget
 from ogw.tunnel.burst import Burst
@@ -278,6 +278,27 @@ def test_what_a_slow_peer_does_not_take_at_the_end_of_the_turn_follows_in_its_or
     assert read_exactly(one.upstream, len(long)) == long
     one.kill()
     assert one.duplex.up.copied == len(long)
+
+
+def test_what_another_policy_lets_pass_meanwhile_follows_as_well(going):
+    """Held is the beginning of a record; with rules that only report it passes at once."""
+    long, more = hello(b"www.example.com", extension(21, bytes(60_000))), b"\x16\x03\x03\x10\x00"
+    one = going(long + more)
+    before = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            before += one.ours_upstream.send(bytes(65536))
+    in_one_turn(one.greenlet.switch)
+    reporting = Policy(parse_rules("www.example.com", "here")[0], tls=TlsRules(Mode.REPORT))
+
+    def turn():
+        one.handshake.go_on_under(reporting, False)
+        one.greenlet.switch(None)
+
+    in_one_turn(turn)
+    assert read_exactly(one.upstream, before) == bytes(before)
+    assert read_exactly(one.upstream, len(long + more)) == long + more
+    one.kill()
 
 
 def test_a_client_that_comes_back_byte_by_byte_is_answered_as_one_that_says_all_at_once(going):
