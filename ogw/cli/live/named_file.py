@@ -69,6 +69,8 @@ def require_meant(meant: Meant, place: str, told: Optional[str]) -> None:
     reads = None if told is None else os.fsdecode(unquote_to_bytes(told))
     if reads is not None and os.path.realpath(reads) == os.path.realpath(meant.file):
         return
+    if reads == DEFAULT_FILE and meant.folder and not os.path.lexists(reads):
+        return  # it reads none, and the file that was named says where it is
     if meant.mistake:
         raise Wrong(meant.mistake)
     if reads is not None:
