@@ -47,6 +47,30 @@ def said(sock, most=65536):
     return data
 
 
+DEAR = {
+    "a line of digits without an end": b"GET http://" + b"9" * 16_000 + b" x\r\n\r\n",
+    "a method without an end": b"G" * 16_000 + b"\r\n\r\n",
+    "blanks in front of what no header has": b"GET / HTTP/1.1\r\nA: " + b" " * 16_000 + b"\0\r\n\r\n",
+    "words in front of what no header has": b"GET / HTTP/1.1\r\nA: " + b"a " * 8_000 + b"\0\r\n\r\n",
+    "a name of a header without an end": b"GET / HTTP/1.1\r\n" + b"A" * 16_000 + b"\r\n\r\n",
+    "slashes": b"GET " + b"/" * 16_000 + b" x\r\n\r\n",
+    "schemes": b"GET " + b"a://" * 4_000 + b" x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("door", ["admin-address", "health-address"])
+@pytest.mark.parametrize("request_", DEAR.values(), ids=DEAR)
+def test_no_request_is_dear_to_read(health, door, request_):
+    """The parser of the web server took 24 s for one, and answered nobody meanwhile."""
+    with Gateway(f"--{door}", health) as gateway, contextlib.ExitStack() as stack:
+        many = [stack.enter_context(connected(health)) for _number in range(5)]
+        for sock in many:
+            sock.sendall(request_)
+        assert ask(gateway, "/healthz", tcp=health)[0] == 200
+        for sock in many:
+            assert said(sock).startswith(b"HTTP/1.0 400 ")
+
+
 @pytest.mark.parametrize("door", ["admin-address", "health-address"])
 @pytest.mark.parametrize("first", SLOW.values(), ids=SLOW)
 def test_many_askers_leave_room_for_the_next_one(health, door, first):
