@@ -2,11 +2,13 @@
 
 import ipaddress
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from harness.growth import assert_linear
 from harness.pki import Authority
 
 from ogw.policy.identity import (
@@ -112,3 +114,13 @@ def test_who_could_come_in_now_may_be_there_still():
 def test_its_end_is_known():
     certificate = OWN.issue("till", ends=1)
     assert identity(certificate).until == pytest.approx(time.time() + 86400, abs=60)
+
+
+@pytest.mark.parametrize("read", [certificates_in, Revocations])
+@pytest.mark.parametrize("what", [b"CERTIFICATE", b"X509 CRL"])
+def test_the_time_for_blocks_that_only_begin_grows_with_their_number(read, what):
+    def work(count):
+        with suppress(ValueError):
+            read(b"-----BEGIN %s-----\n" % what * count)
+
+    assert_linear(work, 2000)

@@ -1,6 +1,9 @@
 """How an entry of relay-proxy is written: what is taken, what is refused and says what to do, and what never shows."""
 
+from contextlib import suppress
+
 import pytest
+from harness.growth import assert_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +140,13 @@ def test_any_text_is_an_entry_or_says_what_is_wrong(front, word, behind):
             else:
                 again = parse_relay_entry(str(entry))
                 assert (again.rules, again.stage, str(again)) == (entry.rules, entry.stage, str(entry))
+
+
+@pytest.mark.parametrize("piece", [" ", "\t", " for=a.example", ",a.example", ' note="x"', ", http://b"])
+def test_the_time_for_an_entry_grows_with_its_length(piece):
+    def work(count):
+        for one in split_relay_entries(f"http://a{piece * count}x"):
+            with suppress(ValueError):
+                parse_relay_entry(one)
+
+    assert_linear(work, 2000)

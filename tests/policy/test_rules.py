@@ -7,6 +7,7 @@ from datetime import UTC, timedelta, timezone
 from ipaddress import ip_network
 
 import pytest
+from harness.growth import assert_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -364,3 +365,8 @@ def test_any_text_gives_rules_and_mistakes_but_no_other_error(text):
     for rule in rules:
         assert one(str(rule)) == rule
     assert all("\n" not in mistake for mistake in mistakes)
+
+
+@pytest.mark.parametrize("piece", [" from=::", " to=10.0.0.1", " from=cn:a", " from=,", " note=x", ","])
+def test_the_time_for_a_rule_grows_with_its_length(piece):
+    assert_linear(lambda count: parse_rules("a.example" + piece * count, "x"), 2000)

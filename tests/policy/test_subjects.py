@@ -3,9 +3,11 @@
 import hashlib
 import string
 import subprocess
+from contextlib import suppress
 
 import pytest
 from harness.certificates import OIDS, certificate, name, with_common_names
+from harness.growth import assert_linear
 from harness.peers import peer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,3 +144,12 @@ def test_any_text_is_a_pattern_or_says_what_is_wrong(text):
         parse_subject(text)
     except ValueError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize("piece", ["CN=a,", "CN=a+", "CN=\\\\,", 'CN="a",', "CN=#0c0161,", "\\", " "])
+def test_the_time_for_a_subject_grows_with_its_length(piece):
+    def work(count):
+        with suppress(ValueError):
+            parse_pattern(piece * count + "CN=b")
+
+    assert_linear(work, 4000)

@@ -8,6 +8,7 @@ import lzma
 from itertools import zip_longest
 
 import pytest
+from harness.growth import assert_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -195,10 +196,19 @@ def test_a_count_that_is_none_is_one(count):
     assert one.count == 1
 
 
-@pytest.mark.parametrize("time", ["yesterday", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", 17, None, ""])
+@pytest.mark.parametrize("time", ["yesterday", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", 17, None, "",
+                                  "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])  # fmt: skip
 def test_a_time_that_is_none_is_left_out(time):
     (one,), _recording = read(json.dumps({"event": 105, "reason": "r", "client": "c", "time": time}))
     assert (one.first, one.last) == (None, None)
+
+
+@pytest.mark.parametrize("piece", [" status=a", " tunnel=", " client=1", " x", ' target="', "\\\\", " ", '"', ": "])
+def test_the_time_for_a_line_grows_with_its_length(piece):
+    def work(count):
+        list(read(f"OGW-105 x (r){piece * count} x client=1 target=b")[0])
+
+    assert_linear(work, 1000)
 
 
 NAMES = ["event", "log", "MESSAGE", "client", "x"]

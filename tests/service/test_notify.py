@@ -1,9 +1,12 @@
 """What systemd says to the gateway, and hears from it: numbers and paths that come from outside."""
 
+import os
 import socket
 
 import pytest
 from harness.gateway import Gateway
+
+from ogw.service.notify import notify
 
 
 @pytest.fixture
@@ -67,3 +70,10 @@ def _stat(pid):
 def test_nobody_who_listens_keeps_no_gateway_from_its_work(path):
     with Gateway(environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "100000"}) as gateway:
         assert gateway.stop() == 0
+
+
+def test_a_name_that_systemd_gave_a_descriptor_is_no_matter(heard, monkeypatch):
+    """Names of descriptors are bytes to it."""
+    monkeypatch.setenv("NOTIFY_SOCKET", heard.getsockname())
+    notify("FDSTOREREMOVE=1", "FDNAME=\udcff")
+    assert "FDNAME=\udcff" in os.fsdecode(heard.recv(4096))

@@ -15,6 +15,7 @@ import time
 import pytest
 from harness.commands import OGW, ROOT, clean
 from harness.edits import Edited
+from harness.growth import assert_linear
 from harness.peers import peer, root
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from ogw.settings import value_list
 from ogw.settings.editing import Editor, Outcome, edit
 from ogw.settings.ini.file import EditError, IniFile
 from ogw.settings.ini.text import IniText
-from ogw.settings.loader import load
+from ogw.settings.loader import ConfigError, load
 from ogw.settings.settings import SETTINGS
 from ogw.settings.value import meaning, split
 from ogw.settings.value_list import texts_of
@@ -418,3 +419,38 @@ def test_a_file_on_a_read_only_file_system_says_so(tmp_path):
             file.save(lambda _fresh: None)
     finally:
         subprocess.run([peer("umount"), "-l", tmp_path], check=True)
+
+
+def test_the_time_for_a_line_that_is_taken_apart_grows_with_its_length(tmp_path):
+    """Networks behind a rule that goes would be read as clients of the one before."""
+    path = tmp_path / "ogw.ini"
+
+    def work(count):
+        more = "".join(f", 10.2.{number >> 8}.{number & 255}" for number in range(count))
+        path.write_text(f"[ogw]\nallowed-host = a.example from=10.0.0.1, x.example{more}\n")
+        with IniFile(str(path)) as file:
+            editor = Editor(file.text, Outcome(str(path)))
+            assert editor.remove(SETTINGS["allowed-host"], "x.example")
+            editor.prepare()
+            assert len(values(str(file.text), "allowed-host")) == count + 1
+
+    assert_linear(work, 200)
+
+
+def test_the_time_for_settings_that_are_indented_grows_with_their_number(tmp_path):
+    def work(count):
+        path = tmp_path / "ogw.ini"
+        path.write_text("[ogw]\nallowed-host =\n" + "    a.example\n" * count + "    language = de\n" * count)
+        with pytest.raises(ConfigError, match="language is indented"):
+            load(["--config", str(path)], {})
+
+    assert_linear(work, 500)
+
+
+@pytest.mark.parametrize("act", ["set", "unset"])
+def test_a_key_that_stands_there_again_goes_as_well(tmp_path, act):
+    """Else the other value would be in force."""
+    file = Edited(tmp_path, "[ogw]\nallowed-host = a.example\nlisten-port = 8081\n# a\nlisten-port =\n    8082\n")
+    file.done("config", act, "listen-port", *(["8083"] if act == "set" else []))
+    left = "listen-port = 8083\n" if act == "set" else ""
+    assert file.text == f"[ogw]\nallowed-host = a.example\n{left}# a\n"

@@ -221,3 +221,10 @@ def test_a_file_with_nothing_in_it_or_with_mistakes_is(tmp_path, contents):
     file.write_text(contents)
     assert edit(str(file), lambda editor: editor.add(SETTINGS["allowed-host"], "a.example")).changed
     assert file.read_text().startswith(contents) and "[ogw]\n" in file.read_text()
+
+
+@pytest.mark.parametrize("setting", ["region", "data-collection-endpoint"])
+def test_a_sign_whose_lower_case_is_ascii_is_no_letter(setting):
+    """The sign for kelvin looks like a K, and is another host's."""
+    with pytest.raises(ConfigError, match=f"{setting}: "):
+        load(["--allowed-host", "a.example", f"--{setting}", "\u212aorea"], {})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogw.wire.body import Body
+from ogw.wire.body import LONGEST_LINE, Body
 
 LENGTH = [(b"content-length", b"5")]
 CHUNKED = [(b"transfer-encoding", b"Chunked")]
@@ -13,6 +13,7 @@ BODIES = {
     "no length": ([(b"content-length", b"0")], b""),
     "chunks": (CHUNKED, b"5;a=b\r\nhello\r\n0a\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"),
     "no chunk": (CHUNKED, b"0\r\n\r\n"),
+    "the longest line": (CHUNKED, b"1;" + b"a" * (LONGEST_LINE - 2) + b"\r\nx\r\n0\r\n\r\n"),
 }
 
 

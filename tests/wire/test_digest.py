@@ -107,6 +107,7 @@ ECHO = "Z2F0ZXdheTpwYXNzd29yZA"  # as a rogue proxy would say it that got it as 
         (f'Digest realm="r", nonce="n", opaque="{"o" * 5000}", qop="auth"', BadDigest, "an opaque of 5000"),
         ('Digest realm="r\x01", nonce="n", qop="auth"', BadDigest, "a control character in its realm"),
         ('Digest realm="r", nonce="n", qop="auth", algorithm=SHA3-256', UnknownAlgorithm, '"SHA3-256"; SHA-'),
+        ('Digest realm="r", nonce="n", qop="auth", algorithm=-sess', UnknownAlgorithm, "an algorithm that is not"),
         ('Digest realm="r", nonce="n", qop="auth-int"', UnknownQop, 'a qop "auth-int"; qop=auth is spoken'),
         (f'Digest realm="r", nonce="n", qop="auth", algorithm={ECHO}', UnknownAlgorithm, "an algorithm that is not"),
         (f'Digest realm="r", nonce="n", qop="{ECHO}"', UnknownQop, "a qop that is not known; qop=auth"),

@@ -141,6 +141,18 @@ STRANGERS = {
         partial(saying, answer("text/plain", b'{"a": "b", [}\n\xff')),
         "not metrics but something else",
     ),
+    "numbers beyond all": (
+        partial(
+            saying,
+            answer(
+                "text/plain",
+                b'ogw_build_info{version="1"} 1\nogw_tunnels_active{a="1"} 1e308\n'
+                b'ogw_tunnels_active{a="2"} 1e308\nogw_source_fetched_time_seconds 1e308\n'
+                b"ogw_admin_certificate_expiry_time_seconds 1e308\nogw_reload_time_seconds 1e-300\n",
+            ),
+        ),
+        "",
+    ),
     "another protocol": (partial(saying, b"SSH-2.0-OpenSSH_9.2\r\n"), "speaks no HTTP there"),
     "an end without a word": (lambda sock: read_head(sock), "speaks no HTTP there"),
     "a word before anybody asked": (lambda sock: sock.sendall(b"220 mail ESMTP\r\n"), "speaks no HTTP there"),
@@ -155,6 +167,8 @@ def test_each_stranger_has_a_sentence_of_its_own(stranger):
     behave, told = STRANGERS[stranger]
     with Server(behave) as server:
         assert told in why(f"http://{server.target}")
+        done = ogw("fleet", "status", "--timeout", "2", f"http://{server.target}")
+        assert done.returncode == 1 and done.stderr == ""
 
 
 def test_nobody_there_no_such_name_and_no_tls_have_theirs(pair):

@@ -196,3 +196,23 @@ def test_hostile_text_does_not_reach_the_terminal(tmp_path):
                 assert "\x1b]" not in said and "\x1b[2J" not in said, words
                 assert environment or "\x1b" not in said
                 assert words in ("drain", "tunnel kill x") or "evil" in said, words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "tunnels --target ?",
+        "tunnel kill ?",
+        "sources rollback ?",
+        "ready --off",
+        "allowed-host add a.example",
+    ],
+)
+def test_words_that_are_no_utf_8_are_told_about_as_any_others(tmp_path, words):
+    ini = tmp_path / "ogw.ini"
+    ini.write_text("[ogw]\nallowed-host = b.example\n")
+    with Gateway("--config", str(ini)) as gateway:
+        done = ogw(
+            *words.replace("?", "\udcff").split(), OGW_CONFIG=str(ini), OGW_RUN_DIR=gateway.run_dir, SUDO_USER="\udcff"
+        )
+        assert done.returncode in (0, 1, 2) and "OGW-400" not in done.stderr, done

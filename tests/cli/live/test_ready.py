@@ -15,6 +15,9 @@ from harness.peers import peer
 from harness.upstreams import Server
 from harness.waiting import PATIENCE, until
 
+from ogw.settings.ini.glance import glance
+from ogw.settings.loader import load
+
 
 def answer(*words, **environment):
     """The exit code, and what was said; a gateway of this machine in its usual place, /run/ogw, is hidden from it."""
@@ -161,3 +164,13 @@ def test_it_starts_quickly_since_it_is_called_every_second(named):
         *("ogw.cli.spoken", "ogw.cli.argparse_texts", "ogw.settings.ini", "ogw.settings.ini.glance"),
         *("ogw.language", "ogw.language.known", "ogw.language.messages", "ogw.language.wrapping"),
     }
+
+
+@pytest.mark.parametrize("before", [1 << 20, (1 << 20) - 40, (1 << 20) - 1], ids=["behind", "cut", "at the edge of"])
+def test_the_run_dir_of_a_large_file_is_found_as_a_gateway_finds_it(tmp_path, before):
+    path = tmp_path / "ogw.ini"
+    comment = "[ogw]\n# "
+    line = f"run-dir = {tmp_path}/a\n"
+    long = "\u00e4" * ((before - len(comment)) // 2)
+    path.write_text(f"{comment}{long}\n{line}allowed-host = a.example\n")
+    assert glance(str(path), "run-dir") == load(["--config", str(path)], {}).run_dir == f"{tmp_path}/a"

@@ -59,9 +59,10 @@ def script(tmp_path):
         codecs.BOM_UTF8 + SCRIPT.replace("\n", "\r\n").encode(),
         codecs.BOM_UTF16_LE + SCRIPT.replace("\n", "\r\n").encode("utf-16-le"),
         codecs.BOM_UTF16_BE + SCRIPT.encode("utf-16-be"),
+        SCRIPT.replace("\n", "\r").encode(),
         SCRIPT.rstrip().encode(),
     ],
-    ids=["utf-8", "utf-8 with a mark", "utf-16", "utf-16 the other way round", "no line end"],
+    ids=["utf-8", "utf-8 with a mark", "utf-16", "utf-16 the other way round", "an old Mac", "no line end"],
 )
 def test_a_whole_script_becomes_the_file_it_says_line_by_line(file, script, contents):
     script.write_bytes(contents)

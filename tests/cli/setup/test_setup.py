@@ -463,3 +463,11 @@ def test_a_password_is_taken_out_of_the_command_line(word):
         [sys.executable, "-c", script, "setup", word], capture_output=True, text=True, timeout=60, cwd=ROOT
     )
     assert "hidden" in done.stdout and "s3cret" not in done.stdout
+
+
+@pytest.mark.parametrize("port", ["\u00b2", "9" * 5000, "x", "-1"])
+def test_a_port_that_is_none_in_the_file_is_a_mistake_of_that(image, port):
+    ini(image).parent.mkdir(parents=True)
+    ini(image).write_text(f"[ogw]\nlisten-port = {port}\n")
+    done = ogw("setup", "--root", image, "--dry-run", "--yes", "--service", "no")
+    assert "OGW-400" not in done.stderr and done.returncode in (0, 1), done

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import re
 import time
 
 import pytest
@@ -89,6 +90,19 @@ def test_a_file_is_not_signed(tmp_path):
 # What may take its place.
 
 
+# What json.loads takes for numbers, and no calendar for times.
+TIMES = [b"1e300", b"1e999", b"NaN", b"-Infinity", b"-1e18", b"1e15", b'"nan"', b"-1", b"253402300800"]
+
+
+@pytest.mark.parametrize("told", TIMES)
+def test_a_copy_that_was_fetched_at_no_time_is_a_damaged_one(tmp_path, told):
+    keep(tmp_path, b"a.example\n")
+    path = pathlib.Path(place_of(str(tmp_path), URL))
+    path.write_bytes(re.sub(rb'"fetched": [^,]+', b'"fetched": ' + told, path.read_bytes()))
+    config = of(tmp_path)
+    assert hosts(config) == [] and warned(config, "its copy cannot be used: it is damaged")
+
+
 def verdict(body, serial, record=None, good=None, keys=(SIGNER.word,), signer=SIGNER, **more):
     signature = read_signature(signer.sign(body, serial, **more))
     try:
@@ -127,7 +141,8 @@ def test_what_was_rolled_back_is_held_whatever_its_serial(tmp_path):
     "data",
     [b"", b"{}", b"[]", b'{"serials": {"k": [-1, ""]}, "held": null}', b'{"serials": [], "held": null}',
      b'{"serials": {}, "held": 7}', b'{"serials": {"k": 1}, "held": null}', b"[" * 10_000, b"\xff",
-     b'{"serials": {}, "held": ["x", 1, "me"]}'],
+     b'{"serials": {}, "held": ["x", 1, "me"]}',
+     *(b'{"serials": {}, "held": ["%s", %s, "me"]}' % (b"0" * 64, time) for time in TIMES)],
 )  # fmt: skip
 def test_a_damaged_record_is_an_empty_one(tmp_path, data):
     keep(tmp_path, b"a.example\n")
