@@ -10,13 +10,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from ogw.language.messages import gettext as _
 from ogw.machine.files import read_file
 from ogw.settings.files import replace
 
 HEAD_SIZE = 1 << 14
+LAST_SECOND = 253_402_300_799.0  # 9999-12-31T23:59:59Z
 IN_FORCE, BEFORE, HELD = "", ".before", ".held"  # which copy: how the name of its file ends
 NEW, UNUSABLE = ".new-", ".unusable"  # how names begin or end that are no copies: half written, and set aside
 MOST_UNUSABLE = 10  # that are kept for whoever wants to know
@@ -80,12 +81,20 @@ def read_copy(state_dir: str, url: str, max_size: int, which: str = IN_FORCE) ->
     return copy
 
 
+def seconds(value: Any) -> float:
+    """A time that can be told: Unix seconds up to the year 9999. Raises ValueError or TypeError."""
+    told = float(value)
+    if not 0 <= told <= LAST_SECOND:
+        raise ValueError
+    return told
+
+
 def _copy(line: bytes, body: bytes) -> Optional[Copy]:
     """None where they do not belong together."""
     try:
         head = json.loads(line)
         signature = head.get("signature", "")  # versions before signatures did not have it
-        copy = Copy(head["url"], head["etag"], head["modified"], float(head["fetched"]), body, signature)
+        copy = Copy(head["url"], head["etag"], head["modified"], seconds(head["fetched"]), body, signature)
         whole = head["sha256"] == hashlib.sha256(body).hexdigest()
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

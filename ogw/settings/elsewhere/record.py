@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Optional
 
 from ogw.machine.files import read_file
-from ogw.settings.elsewhere.copies import place_of
+from ogw.settings.elsewhere.copies import place_of, seconds
 from ogw.settings.files import replace
 
 SUFFIX = ".record"
@@ -64,7 +64,7 @@ def read_record(state_dir: str, url: str) -> Record:
     try:
         told = json.loads(read_file(place_of(state_dir, url, SUFFIX), LARGEST))
         serials = {key: Seen(_whole(serial), _sha256(sha256)) for key, (serial, sha256) in told["serials"].items()}
-        held = told["held"] and Held(_sha256(told["held"][0]), float(told["held"][1]), str(told["held"][2]))
+        held = told["held"] and Held(_sha256(told["held"][0]), seconds(told["held"][1]), str(told["held"][2]))
         return Record(serials, held or None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
         return Record()
