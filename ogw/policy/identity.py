@@ -6,7 +6,6 @@ other authorities and revocation lists, which came later, say of it.
 
 import hashlib
 import math
-import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,9 +18,6 @@ from ogw.policy.subjects import read_by_others, shown
 
 MOST_NAMES = 64  # of a certificate; one that is beyond, or longer than a rule's can be, is nobody's name
 MOST_KEPT = 512  # identities, for clients that come again
-
-_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Issued(NamedTuple):
@@ -122,7 +118,7 @@ class Revocations:
         from cryptography import x509
 
         def read() -> list[Any]:
-            return [x509.load_pem_x509_crl(one) for one in _CRL.findall(data)] or [x509.load_der_x509_crl(data)]
+            return [x509.load_pem_x509_crl(one) for one in _blocks(data, b"X509 CRL")] or [x509.load_der_x509_crl(data)]
 
         self._lists: dict[bytes, list[Any]] = {}
         found = read_by_others(read)
@@ -158,7 +154,18 @@ def certificates_in(data: bytes) -> list[Any]:
     """Of a PEM file, in its order. Raises ValueError where one cannot be read."""
     from cryptography import x509
 
-    return read_by_others(lambda: [x509.load_pem_x509_certificate(one) for one in _CERTIFICATE.findall(data)])
+    return read_by_others(lambda: [x509.load_pem_x509_certificate(one) for one in _blocks(data, b"CERTIFICATE")])
+
+
+def _blocks(data: bytes, what: bytes) -> list[bytes]:
+    """Those of a PEM file; one without an end ends them all."""
+    begin, end = b"-----BEGIN " + what + b"-----", b"-----END " + what + b"-----"
+    found: list[bytes] = []
+    at = 0
+    while (begun := data.find(begin, at)) >= 0 and (ended := data.find(end, begun)) >= 0:
+        at = ended + len(end)
+        found.append(data[begun:at])
+    return found
 
 
 def fingerprints(certificate: Any) -> tuple[bytes, bytes]:

@@ -21,7 +21,7 @@ WORDS = {  # behind the URL; each rightly written
     "stage": "stage=canary",
     "note": 'note="why"',
 }
-_BEHIND = re.compile(rf"[ \t]+(?=(?:{'|'.join(WORDS)})=)")
+_BEHIND = re.compile(rf"(?<![ \t])[ \t]++(?=(?:{'|'.join(WORDS)})=)")
 _WORD = re.compile(r'(?:[^ \t"]|"[^"]*")+')
 _ENTRY = re.compile(r'(?:[^,"]|"[^"]*"|,(?![ \t]*[A-Za-z][A-Za-z0-9+.-]*://))+')
 

@@ -181,7 +181,8 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
             raise _Wrong(_("{name} is written {right}").format(name=name, right=ATTRIBUTES[name]))
         if name in values and name not in ("from", "to"):
             raise _Wrong(_("{name} is given twice").format(name=name))
-        if name in ("from", "to") and (right := several(attributes[number:])):
+        has_comma = "," in word or (attributes[number + 1 : number + 2] and attributes[number + 1][0] == ",")
+        if name in ("from", "to") and has_comma and (right := several(attributes[number:])):
             message = _("a comma separates rules, not clients or networks; right is {right}; where {other} is a rule "
                         "of its own, it stands in front of this one")  # fmt: skip
             other = right[1].partition("=")[2]
@@ -190,10 +191,11 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
     body, port = _split_port(pattern)
     clients = values.get("from", [])
     named = [text for text in clients if is_name(text)]
+    networks = [text for text in clients if not is_name(text)]
     return Rule(
         **_pattern(body),  # type: ignore[arg-type]
         port=port,
-        clients=_networks("from", [text for text in clients if text not in named]),
+        clients=_networks("from", networks),
         names=_names(named, denied),
         to=_networks("to", values.get("to", [])),
         until=_until(values["until"][0]) if "until" in values else None,

@@ -138,6 +138,7 @@ class _Spelling:
     def attributes(self) -> Iterator[tuple[str, str, str]]:
         """(name, value, what ended it) of each attribute."""
         text = self._text
+        length = len(text.rstrip(" \t"))
         while self._at < len(text):
             equals = text.find("=", self._at)
             if equals < 0:
@@ -152,7 +153,7 @@ class _Spelling:
             value = read()
             end = text[self._at : self._at + 1]
             self._at += 1
-            if end and not text[self._at :].strip(" \t"):
+            if end and self._at >= length:
                 raise ValueError(_("it ends with a separator"))
             yield name, value, end
 
@@ -238,7 +239,7 @@ class _Spelling:
                 return bytes.fromhex(pair[0] if pair else byte[1] if byte else "")
             if at + 1 == len(text) or text[at + 1] in _ESCAPED:
                 self._at += 2
-                return text[at + 1 :][:1].encode() or b" "  # of a space, the end of the line has taken it away
+                return text[at + 1 : at + 2].encode() or b" "  # of a space, the end of the line has taken it away
         self._at += 1
         return b"\\"
 

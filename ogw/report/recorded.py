@@ -12,7 +12,7 @@ import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BufferedReader
 from typing import Any, NamedTuple, Optional
 
@@ -72,7 +72,6 @@ _FIELD = re.compile(r' (client|client_subject|target|count)=("(?:[^"\\]|\\.)*"|[
 # What syslog and journalctl put in front: a time, the machine, and who says it there.
 _OF_MACHINE = re.compile(rf"(?:[A-Z][a-z]{{2}} [ 0-9][0-9] [0-9:]{{8}}|{_TIME.pattern}) ([A-Za-z0-9._-]+) [^ :]+: ")
 _GATEWAY = "gateway"  # beside the fields of a line
-_BEFORE_CLIENT = re.compile(r"(?: (?:status|tunnel)=[^ ]*)+\Z")
 _DECODER = json.JSONDecoder()
 
 
@@ -206,12 +205,21 @@ def _fields_of_text(line: str) -> Optional[dict[str, Any]]:
         Field.TIME: match[1],
         Field.EVENT: int(match[2]),
         Field.REASON: match[3] or "",
-        Field.MESSAGE: _BEFORE_CLIENT.sub("", rest[:begins].removeprefix(": ")),
+        Field.MESSAGE: _message(rest[:begins]),
         Field.CLIENT: named.get(Field.CLIENT),
         Field.CLIENT_SUBJECT: named.get(Field.CLIENT_SUBJECT) if at.get(Field.CLIENT_SUBJECT, 0) > begins else None,
         Field.TARGET: named.get(Field.TARGET) if at.get(Field.TARGET, 0) > begins else None,
         Field.COUNT: int(count) if count.isascii() and count.isdigit() and len(count) < 16 else 1,
     }
+
+
+def _message(text: str) -> str:
+    """Without the fields between it and the client."""
+    text = text.removeprefix(": ")
+    end = len(text)
+    while text.startswith((" status=", " tunnel="), begin := text.rfind(" ", 0, end)) and begin >= 0:
+        end = begin
+    return text[:end]
 
 
 def _record(fields: dict[str, Any], line: str) -> Recorded:
@@ -234,6 +242,8 @@ def _seconds(text: Any) -> Optional[float]:
     if not isinstance(text, str) or not _TIME.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
+        seconds = datetime.fromisoformat(text).timestamp()
+        datetime.fromtimestamp(seconds, UTC)  # at the ends of the calendar there is none
     except (ValueError, OverflowError):
         return None
+    return seconds

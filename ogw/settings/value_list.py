@@ -4,6 +4,7 @@ Thousands cost little more than one: what a text means is read once, values are 
 written into the text when somebody looks at it.
 """
 
+from bisect import bisect
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
@@ -101,10 +102,15 @@ class ValueList:
     def _line(self, values: list[str]) -> tuple[str, list[str]]:
         """A line for these, and those that need lines of their own: a network may be read as one more client of the
         rule before it."""
-        apart: list[str] = []
-        while split(self._setting, ", ".join(values)) != values:
-            apart.insert(0, values.pop())
-        return ", ".join(values), apart
+
+        def reads(count: int) -> bool:
+            return split(self._setting, ", ".join(values[:count])) == values[:count]
+
+        # What does not read back does so from some value on.
+        good = len(values) if reads(len(values)) else bisect(range(1, len(values)), False, key=lambda n: not reads(n))
+        while not reads(good):
+            good -= 1
+        return ", ".join(values[:good]), values[good:]
 
     def _take(self, text: str, meant: Any) -> None:
         self._meant.setdefault(text, []).append(meant)

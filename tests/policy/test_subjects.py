@@ -146,10 +146,10 @@ def test_any_text_is_a_pattern_or_says_what_is_wrong(text):
         assert str(error)
 
 
-@pytest.mark.parametrize("piece", ["CN=a,", "CN=a+", "CN=\\\\,", 'CN="a",', "CN=#0c0161,", "\\", " "])
+@pytest.mark.parametrize("piece", ["CN=a,", "CN=\\\\,"])
 def test_the_time_for_a_subject_grows_with_its_length(piece):
     def work(count):
         with suppress(ValueError):
             parse_pattern(piece * count + "CN=b")
 
-    assert_linear(work, 4000)
+    assert_linear(work, 20_000)

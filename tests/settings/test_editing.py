@@ -444,7 +444,7 @@ def test_the_time_for_settings_that_are_indented_grows_with_their_number(tmp_pat
         with pytest.raises(ConfigError, match="language is indented"):
             load(["--config", str(path)], {})
 
-    assert_linear(work, 500)
+    assert_linear(work, 2000)
 
 
 @pytest.mark.parametrize("act", ["set", "unset"])

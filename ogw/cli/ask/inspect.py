@@ -230,12 +230,11 @@ def _verdict(
     target = known or _UNKNOWN
     decision = policy.judge_target(target, address, None, names)
     handshake = Handshake(policy, target, address, decision.no_server_name, names)
-    left = {True: up, False: down}
+    data, at = {True: up, False: down}, {True: 0, False: 0}
     # One byte at a time, in turns: a recording does not say in which order the two directions went.
-    while not handshake.settled and left[handshake.awaits_client]:
-        turn = handshake.awaits_client
-        piece, left[turn] = left[turn][:1], left[turn][1:]
-        (handshake.client_said if turn else handshake.server_said)(piece)
+    while not handshake.settled and at[turn := handshake.awaits_client] < len(data[turn]):
+        at[turn] += 1
+        (handshake.client_said if turn else handshake.server_said)(data[turn][at[turn] - 1 : at[turn]])
     judged: dict[str, Any] = {
         "target": None if known is None else str(target),
         "target allowed": None if known is None else decision.allowed,

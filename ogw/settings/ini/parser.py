@@ -22,6 +22,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
 
     values    key -> (line number, text) of each of its values
     again     the same of a key that stands there again, which is a mistake
+    repeated  key -> numbers of the lines that it stands in again
     keys      key -> number of the line that it stands in
     sections  names
     indented  number of an indented line that looks like a setting of its own -> its key
@@ -33,6 +34,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         super().__init__()
         self.values: dict[str, list[tuple[int, str]]] = {}
         self.again: dict[str, list[tuple[int, str]]] = {}
+        self.repeated: dict[str, list[int]] = {}
         self.keys: dict[str, int] = {}
         self.sections: set[str] = set()
         self.indented: dict[int, str] = {}
@@ -57,10 +59,10 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
     def take_out_indented(self, is_setting: Callable[[str], bool]) -> None:
         """What is a setting of its own is no value of the list above it; that it is indented is a mistake."""
         for values in (*self.values.values(), *self.again.values()):
-            for line, text in tuple(values):
-                if (key := self.indented.get(line)) is not None and is_setting(key):
-                    values.remove((line, text))
-                    self._wrong(line, _indented(key))
+            taken = {line: key for line, _text in values if is_setting(key := self.indented.get(line, ""))}
+            for line, key in taken.items():
+                self._wrong(line, _indented(key))
+            values[:] = [(line, text) for line, text in values if line not in taken]
 
     def _read_line(self, number: int, line: str) -> None:
         text = line.strip()
@@ -125,6 +127,7 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
             self._wrong(
                 number, _("{key} stands in line {first} already; more values go below it").format(key=key, first=first)
             )
+            self.repeated.setdefault(key, []).append(number)
             self._list = self.again.setdefault(key, [])
             self._list += [(number, text)] if text else []
             return

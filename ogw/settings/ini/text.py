@@ -71,10 +71,9 @@ class IniText:
         self._settle()
         if key not in self._ini.keys:
             self._begin(key)
-        at = self._ini.keys[key]
-        for line, _text in reversed(self.texts(key)):
-            if line != at:
-                del self._lines[line - 1]
+        others = {line for line, _text in self.texts(key)} | self._lines_again(key)
+        for line in sorted(others - {self._ini.keys[key]}, reverse=True):
+            del self._lines[line - 1]
         self._read()
         at = self._ini.keys[key]
         self._set_behind_key(at, texts[0] if len(texts) == 1 else "")
@@ -121,9 +120,14 @@ class IniText:
         lines: set[int] = set()
         for name in self._keys_of(key):
             lines |= {self._ini.keys[name], *(line for line, _text in self._ini.values[name])}
+            lines |= self._lines_again(name)
         for line in sorted(lines, reverse=True):
             del self._lines[line - 1]
         self._read()
+
+    def _lines_again(self, key: str) -> frozenset[int]:
+        """Those of a key that stands there again, which is a mistake, and of its values there."""
+        return frozenset({*self._ini.repeated.get(key, ()), *(line for line, _text in self._ini.again.get(key, ()))})
 
     def __contains__(self, key: str) -> bool:
         self._settle()
