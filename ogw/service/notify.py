@@ -26,7 +26,7 @@ def notify(*lines: str, descriptors: Sequence[int] = (), seconds: float = 0.0) -
             sock.settimeout(seconds)
             sock.connect(address)  # else it would not be waited for that there is room
             handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
-            sock.sendmsg(["\n".join(lines).encode()], handed)
+            sock.sendmsg([os.fsencode("\n".join(lines))], handed)
     except OSError:
         pass
 

@@ -219,14 +219,14 @@ def guid(text: str) -> str:
 def region_name(text: str) -> str:
     """A cloud's region: westeurope; "West Europe" is the same."""
     name = text.replace(" ", "").lower()
-    if not _REGION.match(name):
+    if not _REGION.match(name) or not text.isascii():  # of some signs the lower case is ASCII
         raise ValueError(_("it is not the name of a region, such as westeurope"))
     return name
 
 
 def labels(text: str) -> str:
     """The first one to three labels of a host's name, in lower case: my-endpoint, or my-endpoint.westeurope-1."""
-    if not _LABELS.match(text.lower()):
+    if not _LABELS.match(text.lower()) or not text.isascii():
         raise ValueError(
             _("it is not the first part of a host's name, such as my-endpoint or my-endpoint.westeurope-1")
         )

@@ -46,7 +46,7 @@ class Body:
             if not self._is_chunked:
                 return data
             line, newline, data = (self._line + data).partition(b"\r\n")
-            if len(line) > LONGEST_LINE:
+            if len(line if newline else line.removesuffix(b"\r")) > LONGEST_LINE:
                 raise ValueError("a line that is too long")
             if not newline:
                 self._line = line

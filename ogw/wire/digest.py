@@ -180,7 +180,7 @@ def _in_quotes(raw: bytes) -> bytes:
 
 
 def _base(algorithm: str) -> str:
-    return algorithm.lower().removesuffix("-sess") or "md5"
+    return algorithm.lower().removesuffix("-sess") if algorithm else "md5"
 
 
 def _shown(text: str) -> str:

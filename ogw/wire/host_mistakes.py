@@ -21,7 +21,7 @@ _HOST_MISTAKES = {
 
 def host_mistake(error: ValueError, text: str = "") -> str:
     """What `parse_host` raised, as a sentence in the reader's language; what is right instead of a `text` as it is."""
-    return target_mistake(text) or _(_HOST_MISTAKES[str(error)])
+    return target_mistake(text) or _(_HOST_MISTAKES.get(str(error), _HOST_MISTAKES["is not a valid host name"]))
 
 
 def a_label(text: str) -> str:

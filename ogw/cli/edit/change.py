@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from types import MappingProxyType
 from typing import Any, Optional
-from urllib.parse import urlencode
 
 from ogw.cli.edit.others import Own, in_force, told_of_others, told_of_own, warnings_in_force
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, UNWRITTEN, Failed, Wrong
-from ogw.cli.live.gateway import SECONDS, Gateway, file_of, flags_of, gateway_of
+from ogw.cli.live.gateway import SECONDS, Gateway, file_of, flags_of, gateway_of, query_of
 from ogw.cli.live.named_file import ReadsAnother
 from ogw.cli.live.orders import RELOAD_SECONDS, tell_of_reload
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_run_dir
@@ -189,7 +188,7 @@ def _tell_gateway(
 
 def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:
     """Raises NoGateway."""
-    query = urlencode({"file": os.fsencode(outcome.path), "reload": int(reload)})
+    query = query_of(file=outcome.path, reload=int(reload))
     body = json.dumps(_event(outcome)).encode() if outcome.changed else None
     return gateway.ask(f"/changed?{query}", Changed, "POST", RELOAD_SECONDS if reload else SECONDS, body)
 

@@ -238,8 +238,9 @@ class _Samples:
         return next((text[:80] for text in found), None)
 
     def count(self, name: str, **labels: str) -> Optional[int]:
-        found = list(self._values(name, labels))
-        return int(sum(found)) if found else None
+        """The sum; None where there is none, or none that is finite."""
+        total = sum(found := list(self._values(name, labels)))
+        return int(total) if found and math.isfinite(total) else None
 
     def age(self, name: str, now: float) -> Optional[float]:
         """Seconds since then, by the clock over there, of several the longest ago; None for never."""

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 from typing import Any, NamedTuple, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from urllib.parse import urlencode
 
 from ogw import __version__
 from ogw.cli.exits import Wrong
@@ -36,6 +37,11 @@ class _Answer(NamedTuple):
 def gateway_of(asked: argparse.Namespace) -> "Gateway":
     """The running gateway that is meant: by --run-dir, OGW_RUN_DIR, or the run-dir of its file. Raises Wrong."""
     return Gateway(meant_by(asked.config, asked.run_dir))
+
+
+def query_of(**words: object) -> str:
+    """A query that says these; words of a command line and of variables may be no UTF-8."""
+    return urlencode({name: os.fsencode(word) if isinstance(word, str) else word for name, word in words.items()})
 
 
 def flags_of(asked: argparse.Namespace) -> str:

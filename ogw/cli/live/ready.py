@@ -187,14 +187,12 @@ def _shown(said: bytes) -> str:
 
 def _take(asked: argparse.Namespace) -> int:
     """Out, or back. Raises NoGateway or Wrong."""
-    from urllib.parse import urlencode
-
-    from ogw.cli.live.gateway import flags_of, gateway_of
+    from ogw.cli.live.gateway import flags_of, gateway_of, query_of
     from ogw.cli.screen import clean
     from ogw.cli.who import who
     from ogw.service.admin.shapes import Taken
 
-    path = f"/take-{'out' if asked.off else 'back'}?{urlencode({'by': who()})}"
+    path = f"/take-{'out' if asked.off else 'back'}?{query_of(by=who())}"
     answer: Taken = clean(gateway_of(asked).ask(path, Taken, "POST"))
     if answer["why"]:
         print(f"ogw: {answer['why']}", file=sys.stderr)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ogw.cli.configuration import load_or_tell
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed
-from ogw.cli.live.gateway import Gateway, flags_of, gateway_of
+from ogw.cli.live.gateway import Gateway, flags_of, gateway_of, query_of
 from ogw.cli.live.orders import RELOAD_SECONDS
 from ogw.cli.live.sockets import NotRunning, add_gateway
 from ogw.cli.parser import Parser, parser_of
@@ -178,9 +178,7 @@ def _roll_back(asked: argparse.Namespace) -> int:
 
 def _tell(gateway: Gateway, asked: argparse.Namespace) -> RolledBack:
     """Raises NoGateway or Failed."""
-    from urllib.parse import urlencode
-
-    query = urlencode({"source": asked.url, "undo": int(asked.undo), "by": who()})
+    query = query_of(source=asked.url, undo=int(asked.undo), by=who())
     answer: RolledBack = clean(gateway.ask(f"/roll-back?{query}", RolledBack, "POST", RELOAD_SECONDS))
     if answer["why"]:
         raise Failed(answer["why"])

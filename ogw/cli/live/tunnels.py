@@ -3,12 +3,11 @@
 import argparse
 import json
 import sys
-from urllib.parse import quote, urlencode
 
 from rich.text import Text
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK
-from ogw.cli.live.gateway import flags_of, gateway_of
+from ogw.cli.live.gateway import flags_of, gateway_of, query_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import WARN, clean, console_of, duration, show, size, table
@@ -56,7 +55,7 @@ def _list_parser() -> Parser:
 
 
 def _list(asked: argparse.Namespace) -> int:
-    query = urlencode({"client": asked.client or "", "target": asked.target or "", "most": asked.most})
+    query = query_of(client=asked.client or "", target=asked.target or "", most=asked.most)
     answer = gateway_of(asked).ask(f"/tunnels?{query}", Tunnels)
     if asked.json:
         print(json.dumps(answer, indent=2))
@@ -85,7 +84,7 @@ def _kill_parser() -> Parser:
 def _kill(asked: argparse.Namespace) -> int:
     gateway, code = gateway_of(asked), OK
     for tunnel in asked.ids:
-        answer = gateway.ask(f"/kill?tunnel={quote(tunnel, safe='')}", Killed, "POST")
+        answer = gateway.ask(f"/kill?{query_of(tunnel=tunnel)}", Killed, "POST")
         if answer["killed"]:
             print(_("killed {tunnel}").format(tunnel=tunnel))
         else:

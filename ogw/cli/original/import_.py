@@ -113,4 +113,4 @@ def text_of(name: str) -> str:
         ) from None
     if len(text) > MOST or "\0" in text:
         raise Failed(_("{path}: not a script of cmdlets").format(path=name))
-    return text.replace("\r\n", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -15,6 +15,7 @@ from ogw.settings.ini.source import read_ini
 from ogw.settings.ini.text import IniText
 from ogw.settings.settings import SETTINGS
 from ogw.settings.usual import DEFAULT_FILE
+from ogw.settings.value import meaning_or_none
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Place:
     @property
     def port(self) -> int:
         """The one of the INI file as it is."""
-        text = (self.texts("listen-port") or [SETTINGS["listen-port"].default])[0]
-        return int(text) if text.isdigit() else 0
+        setting = SETTINGS["listen-port"]
+        port = meaning_or_none(setting, (self.texts(setting.name) or [setting.default])[0])
+        return port if isinstance(port, int) else 0
 
 
 def place_of(root: str, firewall: Optional[Firewall]) -> Place:

@@ -5,7 +5,7 @@ from io import StringIO
 
 from ogw.machine.files import read_file
 
-MOST = 1 << 20  # bytes of a file that are looked at
+MOST = 64 << 20  # bytes of a file that are looked at: all that whoever reads it whole takes (file.py)
 
 
 def glance(path: str, name: str) -> str:
