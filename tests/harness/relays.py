@@ -124,7 +124,17 @@ class Squid(Proxy):
             new.replace(path)
 
     def command(self):
-        return [peer("squid"), "-N", "-f", str(self.folder / "squid.conf")]
+        return [peer("squid"), "-N", "-n", self._service, "-f", str(self.folder / "squid.conf")]
+
+    @property
+    def _service(self):
+        """What its shared memory is called: that of another squid on the machine may be another user's."""
+        return "ogw" + "".join(filter(str.isalnum, self.folder.name))
+
+    def stop(self):
+        super().stop()
+        for path in pathlib.Path("/dev/shm").glob(f"{self._service}-*"):
+            path.unlink(missing_ok=True)
 
 
 class Tinyproxy(Proxy):

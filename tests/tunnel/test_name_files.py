@@ -128,7 +128,7 @@ def test_servers_and_options_are_read(tmp_path, text, servers, rotate, only_tcp)
     assert read_resolv_conf(str(file)) == ResolvConf([(server, 53) for server in servers], rotate, only_tcp)
 
 
-def resolver_of(path, monkeypatch, timeout=20.0):
+def resolver_of(path, monkeypatch, timeout=8.0):
     monkeypatch.setattr(resolve, "RESOLV_CONF", str(path))
     return Resolver([], timeout, Hosts("/dev/null"))
 
