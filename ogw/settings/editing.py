@@ -243,6 +243,7 @@ class Editor:
         if before == values and setting.name in self._text:
             self._outcome.said.append(_("{name} has that value already").format(name=setting.name))
             return False
+        before += self._text.texts_again(setting.name)
         self._text.set(setting.name, values)
         self._replaced(setting, before, values)
         return True
@@ -253,6 +254,7 @@ class Editor:
         if setting.name not in self._text:
             self._outcome.said.append(_("{name} is not set in the file").format(name=setting.name))
             return False
+        before += self._text.texts_again(setting.name)
         self._text.unset(setting.name)
         self._replaced(setting, before, ())
         return True

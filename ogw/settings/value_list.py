@@ -97,7 +97,7 @@ class ValueList:
         for one in apart:
             self._text.add(self._setting.name, one)
         if not self._text.texts(self._setting.name):
-            self._text.unset(self._setting.name)
+            self._text.unset(self._setting.name, again=False)
 
     def _line(self, values: list[str]) -> tuple[str, list[str]]:
         """A line for these, and those that need lines of their own: a network may be read as one more client of the

@@ -451,6 +451,14 @@ def test_the_time_for_settings_that_are_indented_grows_with_their_number(tmp_pat
 def test_a_key_that_stands_there_again_goes_as_well(tmp_path, act):
     """Else the other value would be in force."""
     file = Edited(tmp_path, "[ogw]\nallowed-host = a.example\nlisten-port = 8081\n# a\nlisten-port =\n    8082\n")
-    file.done("config", act, "listen-port", *(["8083"] if act == "set" else []))
+    told = file.done("config", act, "listen-port", *(["8083"] if act == "set" else []))
+    assert "- listen-port 8081\n- listen-port 8082\n" in told
     left = "listen-port = 8083\n" if act == "set" else ""
     assert file.text == f"[ogw]\nallowed-host = a.example\n{left}# a\n"
+
+
+def test_the_last_value_of_a_list_goes_and_the_same_key_further_below_stays(tmp_path):
+    """Whoever takes one denied host out does not allow others."""
+    file = Edited(tmp_path, "[ogw]\ndenied-host = a.com\n# x\ndenied-host =\n    b.com\n    c.com\n")
+    file.done("config", "remove", "denied-host", "a.com")
+    assert file.text == "[ogw]\n# x\ndenied-host =\n    b.com\n    c.com\n"

@@ -43,6 +43,17 @@ def gateway_of_file(config: Optional[str], folder: str = "") -> Meant:
     return Meant("", path, _not_known(mistakes[0]) if mistakes else "")
 
 
+def _is_not_there(path: str) -> bool:
+    """Known, and not only hidden from this user."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def gateway_of_config(config: Config) -> Meant:
     """The gateway with this configuration: one that reads another file is meant where --run-dir names it, or no file
     was named."""
@@ -69,7 +80,7 @@ def require_meant(meant: Meant, place: str, told: Optional[str]) -> None:
     reads = None if told is None else os.fsdecode(unquote_to_bytes(told))
     if reads is not None and os.path.realpath(reads) == os.path.realpath(meant.file):
         return
-    if reads == DEFAULT_FILE and meant.folder and not os.path.lexists(reads):
+    if reads == DEFAULT_FILE and meant.folder and _is_not_there(reads):
         return  # it reads none, and the file that was named says where it is
     if meant.mistake:
         raise Wrong(meant.mistake)

@@ -30,12 +30,14 @@ LARGEST_HEAD, LARGEST_BODY = 1 << 14, 1 << 16
 # As waitress has them, whose own expressions take a time for what they do not match that grows with its square.
 _FIRST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ [^ \r\n]++(?: HTTP/[0-9]\.[0-9])?")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_BLANKS = re.compile(rb"(?<![ \t\r\n])[ \t\r\n]{100}")  # in front of a value, over lines that are folded, too
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
     def parse_header(self, header_plus: bytes) -> None:
         """Of a request, with its first line. Raises ParsingError, which is answered with a 400."""
-        if _FIRST_LINE.fullmatch(header_plus.partition(b"\r\n")[0].rstrip()) is None or _CONTROL.search(header_plus):
+        first_line = header_plus.partition(b"\r\n")[0].rstrip()
+        if not _FIRST_LINE.fullmatch(first_line) or _CONTROL.search(header_plus) or _BLANKS.search(header_plus):
             raise ParsingError("it is no request")
         try:
             super().parse_header(header_plus)

@@ -73,21 +73,22 @@ def told_of(good: GoodCopy) -> Kept:
 
 
 def read_good_copy(
-    url: str, state_dir: str, max_size: int, keys: Collection[str], which: str = IN_FORCE
+    url: str, state_dir: str, max_size: int, keys: Collection[str], which: str = IN_FORCE, with_rules: bool = True
 ) -> Optional[GoodCopy]:
     """The copy of a URL's list, and what is in it; None where there is none. Raises BadCopy or OSError.
 
     Whatever is wrong with it: it is a file of our own making, and must not stop a gateway that could do without.
     An expired signature is no fault of a copy.
 
-    keys  allowed-host-source-key: those that may have signed it; without any, nobody looks at signatures
+    keys        allowed-host-source-key: those that may have signed it; without any, nobody looks at signatures
+    with_rules  else they are not read, which may take seconds
     """
     try:
         copy = read_copy(state_dir, url, max_size, which)
         if copy is None:
             return None
         signature = _signature_of(copy, url, keys) if keys else None
-        return GoodCopy(copy, read_list(copy.body, shown_url(url), max_size), signature)
+        return GoodCopy(copy, read_list(copy.body, shown_url(url), max_size) if with_rules else (), signature)
     except OSError:
         raise
     except Distrusted as error:

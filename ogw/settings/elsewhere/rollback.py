@@ -34,9 +34,9 @@ class Lists:
         self._shown = shown_url(url)
 
     def can_roll_back(self) -> bool:
-        """Whether a rollback would bring a list back."""
+        """Whether a rollback would bring a list back, as far as that is seen at once: its rules are not read."""
         try:
-            self._now_and_before()
+            self._now_and_before(with_rules=False)
         except (CannotRollBack, OSError):
             return False
         return True
@@ -71,25 +71,25 @@ class Lists:
         write_record(self._state_dir, self._url, record._replace(held=None))
         return told_of(held)
 
-    def _now_and_before(self) -> tuple[Optional[GoodCopy], GoodCopy]:
+    def _now_and_before(self, with_rules: bool = True) -> tuple[Optional[GoodCopy], GoodCopy]:
         """What is in force, None where that cannot be used; and what a rollback brings back."""
-        now, why = self._in_force()
+        now, why = self._in_force(with_rules)
         if now is None:
-            return None, self._read(BEFORE, why)
+            return None, self._read(BEFORE, why, with_rules)
         held = read_record(self._state_dir, self._url).held
         if held is not None and held.sha256 != sha256_of(now.copy.body):
             told = _("it was rolled back at {time} by {by} already; of the lists before that none is kept")
             raise self._cannot(told.format(time=time_text(int(held.since)), by=held.by))
         none = _("no list before the one of now is kept")
-        before = self._read(BEFORE, none)
+        before = self._read(BEFORE, none, with_rules)
         if before.copy.body == now.copy.body:  # a download that was to replace it was cut short
             raise self._cannot(none)
         return now, before
 
-    def _in_force(self) -> tuple[Optional[GoodCopy], str]:
+    def _in_force(self, with_rules: bool = True) -> tuple[Optional[GoodCopy], str]:
         """Where it is None, the other is why."""
         try:
-            now = read_good_copy(self._url, self._state_dir, self._max_size, self._keys)
+            now = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, IN_FORCE, with_rules)
         except BadCopy as bad:
             return None, _("the list in force cannot be used: {why}").format(why=bad)
         return now, "" if now is not None else _("there is no list of it yet")
@@ -99,9 +99,9 @@ class Lists:
         with suppress(FileNotFoundError):
             set_aside(self._state_dir, self._url)
 
-    def _read(self, which: str, missing: str) -> GoodCopy:
+    def _read(self, which: str, missing: str, with_rules: bool = True) -> GoodCopy:
         try:
-            found = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, which)
+            found = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, which, with_rules)
         except BadCopy as bad:
             told = {
                 BEFORE: _("the list before it cannot be used: {why}"),

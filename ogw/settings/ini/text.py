@@ -42,6 +42,11 @@ class IniText:
         self._settle()
         return [(line, text) for line, text in self._ini.values.get(self._key_of(key), []) if text]
 
+    def texts_again(self, key: str) -> list[str]:
+        """The same of a key that stands there again, which is a mistake."""
+        self._settle()
+        return [text for name in self._keys_of(key) for _line, text in self._ini.again.get(name, ())]
+
     @property
     def is_foreign(self) -> bool:
         """Something stands in it, and no section of ours: it is the file of somebody else, or no INI file."""
@@ -114,13 +119,16 @@ class IniText:
         else:
             del self._lines[line - 1]
 
-    def unset(self, key: str) -> None:
-        """Take the key and its values away; comments between them stay."""
+    def unset(self, key: str, again: bool = True) -> None:
+        """Take the key and its values away; comments between them stay.
+
+        again  and where it stands there again; else that is in force from then on
+        """
         self._settle()
         lines: set[int] = set()
         for name in self._keys_of(key):
             lines |= {self._ini.keys[name], *(line for line, _text in self._ini.values[name])}
-            lines |= self._lines_again(name)
+            lines |= self._lines_again(name) if again else frozenset()
         for line in sorted(lines, reverse=True):
             del self._lines[line - 1]
         self._read()

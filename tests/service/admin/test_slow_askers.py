@@ -51,6 +51,8 @@ DEAR = {
     "a line of digits without an end": b"GET http://" + b"9" * 16_000 + b" x\r\n\r\n",
     "a method without an end": b"G" * 16_000 + b"\r\n\r\n",
     "blanks in front of what no header has": b"GET / HTTP/1.1\r\nA: " + b" " * 16_000 + b"\0\r\n\r\n",
+    "blanks in front of a value": b"GET / HTTP/1.1\r\nA:" + b"\t " * 8_000 + b"b\r\n\r\n",
+    "folded lines in front of a value": b"GET / HTTP/1.1\r\nA:" + b" \r\n" * 5_000 + b" b\r\n\r\n",
     "words in front of what no header has": b"GET / HTTP/1.1\r\nA: " + b"a " * 8_000 + b"\0\r\n\r\n",
     "a name of a header without an end": b"GET / HTTP/1.1\r\n" + b"A" * 16_000 + b"\r\n\r\n",
     "slashes": b"GET " + b"/" * 16_000 + b" x\r\n\r\n",
