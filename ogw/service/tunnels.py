@@ -92,7 +92,8 @@ class Tunnels:
         self._trials.follow(self._relays)
         log.policy = self._shared.policy.hash
         self._open: set[Tunnel] = set()
-        self._lingering: dict[Tunnel, None] = {}  # those of them that were refused, the oldest first
+        # Those of them that were refused, the oldest first; and whether limits still count it, as one that sends.
+        self._lingering: dict[Tunnel, bool] = {}
         self._sending = 0  # of those that are over, whose legs in TLS are not closed yet
         self._made = 0
         self._sweeper: Any = None
@@ -179,24 +180,33 @@ class Tunnels:
             tunnel.run()
         finally:
             self._open.discard(tunnel)
-            if self._lingering.pop(tunnel, tunnel) is tunnel:  # else the limits do not count it any more
-                if not tunnel.still_sends(self._has_sent):
-                    self._row.closed(tunnel.network, tunnel.client_ip)
-                else:
-                    # It has its account; what holds descriptors still counts for the limits.
-                    self._row.ended()
-                    self._sending += 1
+            counts = self._lingering.pop(tunnel, None)
+            if counts is None and tunnel.still_sends(self._has_sent):
+                self._sends(tunnel)
+            elif counts is None:
+                self._row.closed(tunnel.network, tunnel.client_ip)
+            elif counts and not tunnel.still_sends(self._has_sent):
+                self._has_sent(tunnel)
             if not self._open:
                 self.empty.set()
+
+    def _sends(self, tunnel: Tunnel) -> None:
+        """It has its account; what holds descriptors still counts for the limits."""
+        self._row.ended()
+        self._sending += 1
 
     def _has_sent(self, tunnel: Tunnel) -> None:
         self._sending -= 1
         self._row.left(tunnel.network, tunnel.client_ip)
 
     def _lingers(self, tunnel: Tunnel) -> None:
-        """It was refused, and holds its socket only for its client to read the answer: no limit counts it any more."""
-        self._lingering[tunnel] = None
-        self._row.closed(tunnel.network, tunnel.client_ip)
+        """It was refused, and holds its socket only for its client to read the answer: no limit counts it any more, but
+        where it has been connected to a relay proxy in TLS."""
+        self._lingering[tunnel] = counts = tunnel.relay_leg is not None
+        if counts:
+            self._sends(tunnel)
+        else:
+            self._row.closed(tunnel.network, tunnel.client_ip)
 
     def spare_sockets(self) -> int:
         """How many may be held for a while by who has no tunnel yet, or any more: that none can need, up to a limit."""

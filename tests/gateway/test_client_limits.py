@@ -139,7 +139,10 @@ def test_who_was_refused_and_stays_is_dropped_after_a_moment():
             until(lambda: gateway.descriptors() <= before, seconds=20)  # two seconds are meant
 
 
-def test_a_tunnel_whose_leg_to_a_relay_proxy_still_sends_counts_as_it_holds_descriptors(authority, authority_file):
+@pytest.mark.parametrize("ends", ["by an order", "in its handshake"])
+def test_a_tunnel_whose_leg_to_a_relay_proxy_still_sends_counts_as_it_holds_descriptors(
+    authority, authority_file, ends
+):
     """A target that takes nothing is enough for that, and whoever asks for it again and again."""
     released = threading.Event()
     context = serving(authority, NAME, version="1.3")
@@ -157,19 +160,24 @@ def test_a_tunnel_whose_leg_to_a_relay_proxy_still_sends_counts_as_it_holds_desc
         relay = stack.enter_context(Server(serve, port=PORT))
         dns = stack.enter_context(Dns({NAME: [relay.host]}))
         flags = (*dns.flags, "--relay-proxy", f"https://{NAME}:{PORT}", "--relay-proxy-ca-file", authority_file)
-        more = ("--allowed-host", "www.example.com", "--max-tunnels-per-client", "2")
-        gateway = stack.enter_context(Gateway(*flags, *more))
+        more = ("--allowed-host", "www.example.com", "--max-tunnels-per-client", "2", "--handshake-timeout", "2s")
+        rules = "enforce" if ends == "in its handshake" else "off"
+        gateway = stack.enter_context(Gateway(*flags, *more, tls_rules=rules))
         for _turn in range(2):
             sock = stack.enter_context(gateway.tunnel("www.example.com:443"))
+            client = "{}:{}".format(*sock.getsockname())
+            sock.sendall(hello(b"www.example.com"))
             sock.setblocking(False)
-            sent = 0
-            with contextlib.suppress(BlockingIOError):
+            sent, records = 0, b"\x17\x03\x03\x40\x00" + bytes(16384)  # of a session that goes on behind its hello
+            with contextlib.suppress(OSError):
                 while sent < 64 << 20:
-                    sent += sock.send(bytes(1 << 20))
-            (tunnel,) = asked(gateway, "/tunnels?text={}:{}".format(*sock.getsockname()))["tunnels"]
-            asked(gateway, f"/kill?tunnel={tunnel['tunnel']}", "POST")
-            gateway.closed(tunnel=tunnel["tunnel"])
-        assert metrics(gateway)["ogw_tunnels_active"] == 0, "its account has it as over"
+                    sent += sock.send(records[sent % len(records) :])
+            if ends == "by an order":
+                (tunnel,) = asked(gateway, f"/tunnels?text={client}")["tunnels"]
+                asked(gateway, f"/kill?tunnel={tunnel['tunnel']}", "POST")
+            gateway.closed(client=client)
+            sock.close()
+        until(lambda: metrics(gateway)["ogw_tunnels_active"] == 0)
         assert b": too-many-tunnels-for-client" in answer(gateway, "www.example.com:443")
         released.set()
         until(lambda: b" 200 " in answer(gateway, "www.example.com:443"))
