@@ -52,7 +52,7 @@ class InForce:
         self._slots = table.slots
         self._slots.claim(map(str, config.ways.proxies))
         self._limits = limits
-        self.config = self._before = config
+        self.config = self._before = self._first = config
         self._by_hand = False
         self.mistakes: Sequence[str] = ()
         self.tried = Tried()
@@ -67,6 +67,11 @@ class InForce:
         """Where each setting has its values from, for the same."""
         shown = {name: [list(given) for given in rows] for name, rows in self.config.origins.items()}
         return {"settings": shown, "warnings": self.config.warnings}
+
+    @property
+    def awaits_restart(self) -> list[str]:
+        """The names of the settings that have other values than at the start, which a restart takes alone."""
+        return [name for name in changes(self._first, self.config) if SETTINGS[name].restart]
 
     def read(self, again: Callable[[Config], Config]) -> Config:
         """The configuration, read anew, for workers to build. They count its relay proxies in slots that are theirs."""
@@ -103,10 +108,9 @@ class InForce:
             old_policy=old,
             changed=changed,
         )
-        for name in changed:
-            if SETTINGS[name].restart:
-                message = f"{name} changed; that needs a restart of the gateway"
-                self._log.event(Event.INFORMATION, message, level=logging.WARNING)
+        for name in self.awaits_restart:
+            message = f"{name} changed; that needs a restart of the gateway"
+            self._log.event(Event.INFORMATION, message, level=logging.WARNING)
         for warning in self.config.warnings:
             self._log.event(Event.INFORMATION, warning, level=logging.WARNING)
 

@@ -72,6 +72,7 @@ from ogw.service.signals import SIGNALS
 from ogw.service.signs import Signs
 from ogw.service.standing import Standing
 from ogw.service.wishes import Wish, Wishes
+from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.tunnel.attempt import keep_alive
 
@@ -153,6 +154,7 @@ class Supervisor:
             self._wishes,
             self._ending,
             doors.admin,
+            flags_of(config, folder_of(config, os.environ)),
         )
         self._generations = Generations(parts, program, predecessor, self._retire, self._speak)
         self._is_stopped = False
@@ -444,6 +446,7 @@ class Supervisor:
         self._standing.tell(self._in_force.mistakes)
         notify("READY=1")
         answer = {"mistakes": mistakes, "changed": changed, "policy": self._log.policy}
+        answer["restart"] = self._in_force.awaits_restart
         for wish in wishes:
             if wish.question is not None:
                 self._questions.reply(wish.question, answer)

@@ -10,7 +10,7 @@ from ogw.policy.names import NOBODY, Names
 from ogw.policy.recheck import Session, recheck
 from ogw.wire.connect import Target
 
-ENDS_SPREAD = 60.0  # seconds over which tunnels end that rest on one rule: their clients all come again
+ENDS_SPREAD = 45.0  # seconds over which tunnels end that rest on one rule: their clients all come again
 
 
 class Grounds:

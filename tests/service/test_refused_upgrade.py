@@ -17,6 +17,7 @@ def test_a_third_is_refused_until_what_the_first_has_left_is_over_or_is_ended(up
         gateway.upgrade()
         done = ogw("upgrade", "--run-dir", gateway.run_dir)
         assert done.returncode == 1 and f"process {gateway.pids[0]}) still drains" in done.stderr, done
+        assert f"`ogw upgrade --now --run-dir {gateway.run_dir}` ends what it has" in done.stderr
         assert "nothing was upgraded" in done.stderr and "ogw upgrade --now" in done.stderr
         gateway.send(signal.SIGUSR2)
         assert "still drains" in gateway.failed(2)

@@ -10,6 +10,7 @@ import ssl
 import sys
 import tarfile
 import time
+from contextlib import suppress
 from importlib import metadata
 from typing import Any, Optional
 
@@ -59,11 +60,17 @@ def write_bundle(path: str, report: dict[str, Any], config: Optional[Config], ru
         except NoGateway as error:
             files["metrics.txt"] = f"{error}\n"
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            _pack(file, files)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Failed(_("{path} is there already; name another file").format(path=path)) from None
     except OSError as error:
+        raise Failed(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _pack(file, files)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(path)  # half of one is of no use
         raise Failed(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
 
 

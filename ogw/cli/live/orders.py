@@ -78,9 +78,9 @@ def tell_of_reload(answer: Reloaded) -> int:
     if changed:
         told = _("reloaded, changed: {names}; policy {policy}")
     print(told.format(names=", ".join(changed), policy=answer["policy"]))
-    for name in changed:
-        if name in SETTINGS and SETTINGS[name].restart:
-            print(_("ogw: {name} changed; that needs a restart of the gateway").format(name=name), file=sys.stderr)
+    # A gateway of before tells only what changed.
+    for name in answer.get("restart", [one for one in changed if one in SETTINGS and SETTINGS[one].restart]):
+        print(_("ogw: {name} changed; that needs a restart of the gateway").format(name=name), file=sys.stderr)
     return OK
 
 

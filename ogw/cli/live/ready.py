@@ -106,8 +106,9 @@ def _asked(asked: argparse.Namespace) -> _Answer:
     """Raises TimeoutError, NoGateway or Wrong."""
     meant = meant_by(asked.config, asked.run_dir)
     encrypted: list[str] = []
-    # One whose run-dir was named has a socket there.
-    also = nowhere if meant.folder else lambda: _addresses(asked, encrypted)
+    # One whose run-dir was typed, or is in a variable, has a socket there; that of a file may be closed to this user.
+    is_given = asked.run_dir or os.environ.get("OGW_RUN_DIR", "")
+    also = nowhere if is_given else lambda: _addresses(asked, encrypted)
     place, sock = connect(meant, os.environ, SECONDS, also)
     try:
         with sock if place not in encrypted else _in_tls(sock) as sock:

@@ -60,7 +60,12 @@ class Orders:
         except TimeoutError:
             told = f"the reload goes on after {RELOAD_SECONDS:g} s; the log tells what comes of it (event 109 or 401)"
             return {"mistakes": [told], "changed": [], "policy": self._views.policy, "running": True}
-        return {"mistakes": answer["mistakes"], "changed": answer["changed"], "policy": answer["policy"]}
+        return {
+            "mistakes": answer["mistakes"],
+            "changed": answer["changed"],
+            "policy": answer["policy"],
+            "restart": answer.get("restart", []),
+        }
 
     def roll_back(self, source: str, undo: bool, by: str) -> Response:
         """A list that is kept of a URL, or undo that; a reload takes it."""

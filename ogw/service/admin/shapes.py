@@ -138,12 +138,14 @@ class Reloaded(TypedDict):
     mistakes  why nothing was reloaded; none where it was
     changed   names of the settings that have other values now
     policy    the hash of the policy in force
+    restart   names of the settings that have other values than at the start, which a restart takes alone
     running   it goes on, and nobody waits for it any more; the mistake says so
     """
 
     mistakes: list[str]
     changed: list[str]
     policy: str
+    restart: NotRequired[list[str]]
     running: NotRequired[bool]
 
 

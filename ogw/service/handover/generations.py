@@ -26,7 +26,10 @@ STARTS = "the gateway is starting; ask again once it serves"
 
 
 class Parts(NamedTuple):
-    """Of a supervisor: those that a handover concerns, too."""
+    """Of a supervisor: those that a handover concerns, too.
+
+    flags  by which a command means this gateway
+    """
 
     selector: selectors.BaseSelector
     log: Log
@@ -38,6 +41,7 @@ class Parts(NamedTuple):
     wishes: Wishes
     ending: Ending
     admin_sockets: Sockets
+    flags: str
 
 
 class Generations:
@@ -59,6 +63,7 @@ class Generations:
         self._ending = parts.ending
         self._retires = retires
         self._why_never = why_never(os.environ)
+        self._flags = parts.flags
         self._retirement = Retirement(
             parts.log,
             parts.table,
@@ -159,7 +164,7 @@ class Generations:
         if self._succession is not None and self.has_predecessor and not ends_predecessor:
             return (
                 f"the predecessor (process {self._succession.pid}) still drains, and there may be one at a time; `ogw "
-                "tunnels` lists what is open, `ogw upgrade --now` ends what it has first"
+                f"tunnels{self._flags}` lists what is open, `ogw upgrade --now{self._flags}` ends what it has first"
             )
         return ""
 

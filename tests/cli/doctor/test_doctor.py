@@ -21,11 +21,12 @@ from harness.commands import OGW, ROOT, clean, ogw
 from harness.dns import NXDOMAIN, SILENT, Dns
 from harness.gateway import Gateway, address
 from harness.netns import Namespace
+from harness.peers import peer
 from harness.relays import Squid, playing
 from harness.terminal import Terminal
 from harness.tls import TlsServer
 from harness.upstreams import Server, echo, server_context, swallow
-from harness.waiting import until
+from harness.waiting import PATIENCE, until
 
 from ogw.cli.doctor.bundle import without_secrets
 from ogw.cli.doctor.reach import Outside
@@ -543,3 +544,11 @@ def test_what_others_log_shows_no_name_of_a_domain_or_of_kerberos():
 def test_a_host_that_is_not_ascii_is_told_with_the_name_that_clients_ask_for():
     done = ogw("doctor", "--host", "b\u00fccher.example:8443")
     assert done.returncode == 2 and "its A-label form is xn--bcher-kva.example" in done.stderr
+
+
+def test_of_a_bundle_that_does_not_fit_on_the_disk_nothing_is_left(tmp_path):
+    (tmp_path / "ogw.ini").write_text("[ogw]\nallowed-host = 192.0.2.1\n")
+    few = [peer("prlimit"), "--fsize=100", *OGW, "doctor", "--config", tmp_path / "ogw.ini"]
+    done = subprocess.run([*few, "--timeout", "1", "--bundle", tmp_path / "b.tgz"], cwd=ROOT, env=clean(),
+                          capture_output=True, text=True, timeout=60 * PATIENCE)  # fmt: skip
+    assert "b.tgz cannot be written: File too large" in done.stderr and not (tmp_path / "b.tgz").exists(), done

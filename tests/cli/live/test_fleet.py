@@ -283,3 +283,11 @@ def test_a_certificate_is_verified_with_the_systems_authorities_by_default(tmp_p
     with Gateway(*ALLOW, "--admin-address", host, *Issued(tmp_path, authority, host).flags):
         assert "the certificate is not trusted" in why(f"https://{host}")
     assert ssl.create_default_context().verify_mode is ssl.CERT_REQUIRED
+
+
+def test_a_certificate_of_other_names_is_said_to_be_that(tmp_path, authority, authority_file):
+    """No authority helps."""
+    host = address()
+    with Gateway(*ALLOW, "--admin-address", host, *Issued(tmp_path, authority, "other.example.com").flags):
+        told = why(f"https://{host}", "--ca", authority_file)
+        assert "IP address mismatch" in told and "--ca" not in told and told[-1] == "'"

@@ -218,6 +218,11 @@ def test_reload_says_what_changed_or_every_mistake(tmp_path):
         policy = gateway.wait_for(event=109, changed=["allowed-host", "admin-page"])["policy"]
         assert (done.returncode, done.stdout) == (0, f"reloaded, changed: allowed-host, admin-page; policy {policy}\n")
         assert done.stderr == "ogw: admin-page changed; that needs a restart of the gateway\n"
+        done = asked(gateway, "reload")
+        assert done.stdout.startswith("reloaded, nothing changed; ") and "admin-page changed; that" in done.stderr
+        file.write_text("[ogw]\nallowed-host = www.example.org\n")
+        done = asked(gateway, "reload")
+        assert done.stdout.startswith("reloaded, changed: admin-page; ") and done.stderr == "", "as at the start"
         file.write_text("[ogw]\nallowed-host = *\nhead-timeout = x\n")
         done = asked(gateway, "reload")
         assert (done.returncode, done.stdout) == (1, "")

@@ -174,3 +174,13 @@ def test_the_run_dir_of_a_large_file_is_found_as_a_gateway_finds_it(tmp_path, be
     long = "\u00e4" * ((before - len(comment)) // 2)
     path.write_text(f"{comment}{long}\n{line}allowed-host = a.example\n")
     assert glance(str(path), "run-dir") == load(["--config", str(path)], {}).run_dir == f"{tmp_path}/a"
+
+
+def test_where_the_socket_of_the_files_run_dir_cannot_be_opened_its_addresses_are_asked(tmp_path):
+    """As of whoever checks health as another user."""
+    place = f"{address()}:9181"
+    file = tmp_path / "ogw.ini"
+    file.write_text(f"[ogw]\nrun-dir = {tmp_path}/none\nadmin-address =\nhealth-address = {place}\n")
+    with Gateway(*ALLOW, "--health-address", place):
+        assert answer("--config", file)[0] == 0
+        assert answer("--config", file, "--run-dir", tmp_path)[0] == 3, "this one has a socket, or is none"
