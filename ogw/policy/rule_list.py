@@ -6,7 +6,6 @@ target of what was meant as a client: it stays in its rule, which is then wrong,
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from ogw.policy.names import is_name
 
@@ -81,17 +80,16 @@ def _goes_on(value: str, more: re.Match[str]) -> bool:
     return not blanks and is_name(value) and _HOST.match(word) is not None
 
 
-def several(words: Sequence[str]) -> list[str]:
+def several(words: Sequence[str], at: int) -> list[str]:
     """Of an attribute that commas give several values, each as it is to be written: from=A, from=B; else [].
 
-    words  those of a rule, from that attribute on
+    words  those of a rule; it stands at this place among them
     """
-    name = words[0].partition("=")[0]
-    whole = words[0]
-    for before, word in pairwise(words):
-        if not before.endswith(",") and word[0] != ",":
-            break
-        whole += word
+    name = words[at].partition("=")[0]
+    end = at + 1
+    while end < len(words) and (words[end - 1].endswith(",") or words[end][0] == ","):
+        end += 1
+    whole = "".join(words[at:end])
     text = whole.partition("=")[2]
     if not is_name(text):
         text = text.replace('"', "")

@@ -181,8 +181,7 @@ def _rule(item: str, source: str, denied: bool) -> Rule:
             raise _Wrong(_("{name} is written {right}").format(name=name, right=ATTRIBUTES[name]))
         if name in values and name not in ("from", "to"):
             raise _Wrong(_("{name} is given twice").format(name=name))
-        has_comma = "," in word or (attributes[number + 1 : number + 2] and attributes[number + 1][0] == ",")
-        if name in ("from", "to") and has_comma and (right := several(attributes[number:])):
+        if name in ("from", "to") and (right := several(attributes, number)):
             message = _("a comma separates rules, not clients or networks; right is {right}; where {other} is a rule "
                         "of its own, it stands in front of this one")  # fmt: skip
             other = right[1].partition("=")[2]

@@ -21,4 +21,4 @@ class Repeated:
         if time.monotonic() < self._next.get(what, 0.0):
             return 0
         self._next[what] = time.monotonic() + self._seconds
-        return self._untold.pop(what, 0)
+        return self._untold.pop(what)

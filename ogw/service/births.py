@@ -43,8 +43,8 @@ class Births:
         admin_sockets: Sockets,
     ) -> None:
         self._in_force = in_force
-        self._first = first = in_force.config  # what needs a restart stays as it is here
-        self._flags = flags_of(first, folder_of(first, os.environ))
+        first = in_force.first
+        self.flags = flags_of(first, folder_of(first, os.environ))
         self._log = log
         self._table = table
         self._limits = limits
@@ -66,18 +66,18 @@ class Births:
         report_uncaught_errors(log)
         config, table = self._in_force.config, self._table
         tunnels = Tunnels(
-            config, log, table, child.row, self._limits, self._via, self._own, self._flags, self._in_force.tried
+            config, log, table, child.row, self._limits, self._via, self._own, self.flags, self._in_force.tried
         )
         # A reload may have taken the certificate away with the place, which needs a restart and is here still.
-        terms = terms_of(config) or terms_of(self._first)
-        return Worker(log, child.sockets, channel, tunnels, self.opens, self._first.listen_tls, terms).serve()
+        terms = terms_of(config) or terms_of(self._in_force.first)
+        return Worker(log, child.sockets, channel, tunnels, self.opens, self._in_force.first.listen_tls, terms).serve()
 
     def be_admin(self, _child: Child, channel: Channel) -> int:
         """Until the supervisor is gone; the exit code."""
         log = self._log.in_child(self._table.admin.cells)
         report_uncaught_errors(log)
-        return admin.serve(channel, self._admin_sockets, self._table, self._first, log)
+        return admin.serve(channel, self._admin_sockets, self._table, self._in_force.first, log)
 
     def fail(self, name: str, error: BaseException) -> None:
         """It ends by this error."""
-        tell_of_failure(self._first, name, error)
+        tell_of_failure(self._in_force.first, name, error)

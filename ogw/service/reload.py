@@ -42,6 +42,7 @@ class InForce:
     """The configuration in force, of which the log and the table tell.
 
     config    whoever is started begins with it
+    first     the one of the start: what needs a restart stays as it is here
     mistakes  why the last reload was refused; none where it was taken
     tried     what became of credentials for relay proxies
     """
@@ -52,7 +53,7 @@ class InForce:
         self._slots = table.slots
         self._slots.claim(map(str, config.ways.proxies))
         self._limits = limits
-        self.config = self._before = self._first = config
+        self.config = self.first = self._before = config
         self._by_hand = False
         self.mistakes: Sequence[str] = ()
         self.tried = Tried()
@@ -71,7 +72,7 @@ class InForce:
     @property
     def awaits_restart(self) -> list[str]:
         """The names of the settings that have other values than at the start, which a restart takes alone."""
-        return [name for name in changes(self._first, self.config) if SETTINGS[name].restart]
+        return [name for name in changes(self.first, self.config) if SETTINGS[name].restart]
 
     def read(self, again: Callable[[Config], Config]) -> Config:
         """The configuration, read anew, for workers to build. They count its relay proxies in slots that are theirs."""

@@ -144,8 +144,8 @@ def _read(config: Config, source: str) -> _Known:
 
 def _row(config: Config, source: str, one: _Known) -> SourceStatus:
     kept, held, now = one.kept, one.held, time.time()
-    given = next((one for one in config.given_by("allowed-host-source")[1] if one.value == source), None)
-    is_there = given is not None and (kept is not None or not is_url(source))
+    given = next((given for given in config.given_by("allowed-host-source")[1] if given.value == source), None)
+    is_there = kept is not None or not is_url(source)
     return {
         "source": shown_url(source),
         "rules": len(of_stage(given.rules, config.stage)) if given is not None and is_there else None,
@@ -164,10 +164,10 @@ def _row(config: Config, source: str, one: _Known) -> SourceStatus:
 
 
 def _can_roll_back(config: Config, url: str, one: _Known) -> bool:
-    """Read whole from the files, but only where those are others than the last time: this is asked again and again."""
+    """By the files, where those are others than the last time: this is asked again and again."""
     places = (place_of(config.state_dir, url, which) for which in (IN_FORCE, BEFORE))
     files = (config.allowed_host_source_key, config.source_max_size, *map(look, places))
     if one.offer[0] != files:
-        lists = Lists(config.state_dir, url, config.source_max_size, config.allowed_host_source_key)
+        lists = Lists(config.state_dir, url, config.source_max_size, config.allowed_host_source_key, with_rules=False)
         one.offer = files, lists.can_roll_back()
     return one.offer[1]

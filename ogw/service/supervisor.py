@@ -72,7 +72,6 @@ from ogw.service.signals import SIGNALS
 from ogw.service.signs import Signs
 from ogw.service.standing import Standing
 from ogw.service.wishes import Wish, Wishes
-from ogw.settings.named import flags_of, folder_of
 from ogw.settings.settings import Config
 from ogw.tunnel.attempt import keep_alive
 
@@ -154,7 +153,6 @@ class Supervisor:
             self._wishes,
             self._ending,
             doors.admin,
-            flags_of(config, folder_of(config, os.environ)),
         )
         self._generations = Generations(parts, program, predecessor, self._retire, self._speak)
         self._is_stopped = False
@@ -445,8 +443,8 @@ class Supervisor:
             self._refresh.ask_now()
         self._standing.tell(self._in_force.mistakes)
         notify("READY=1")
-        answer = {"mistakes": mistakes, "changed": changed, "policy": self._log.policy}
-        answer["restart"] = self._in_force.awaits_restart
+        restart = self._in_force.awaits_restart
+        answer = {"mistakes": mistakes, "changed": changed, "policy": self._log.policy, "restart": restart}
         for wish in wishes:
             if wish.question is not None:
                 self._questions.reply(wish.question, answer)

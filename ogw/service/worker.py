@@ -18,6 +18,7 @@ from ogw.policy.decision import Reason
 from ogw.policy.hosts import Policy
 from ogw.report.events import Event
 from ogw.report.log import Log
+from ogw.report.repeated import Repeated
 from ogw.report.uncaught import report_uncaught_errors
 from ogw.service.control import Channel, MessageTooLarge
 from ogw.service.handshakes import Handshakes, Terms, terms_of
@@ -59,7 +60,6 @@ END_SECONDS = 3.0  # what tunnels that are told to end at a drain have for it
 ORPHAN_SECONDS = 5.0  # what they have to finish when the supervisor is dead
 CLOSED_SECONDS = 1.0  # what the supervisor has to close its copies of the listening sockets
 LONGEST_MISTAKE = 1000  # characters
-REPEAT_SECONDS = 60.0  # a limit that stays reached is one line and a count
 
 
 class Worker:
@@ -105,8 +105,7 @@ class Worker:
         self._opens = opens
         self._lasts: Optional[float] = None  # seconds that tunnels have, instead of drain-timeout: it has a successor
         self._until = math.inf  # by the monotonic clock, that they have in a drain
-        self._shortages = 0  # of descriptors, that were not told yet
-        self._shortage_told_at = -math.inf
+        self._shortages = Repeated()  # of descriptors
         self._room: Any = None
         self._control: Any = None
 
@@ -262,17 +261,14 @@ class Worker:
         for introductions in self._introductions:
             introductions.end(Reason.NO_DESCRIPTORS, f"{error.strerror}: no PROXY header is waited for")
         self._handshakes.end(Reason.CLIENT_TLS_TOO_MANY, f"{error.strerror}: no TLS handshake is waited for")
-        self._shortages += 1
-        if time.monotonic() - self._shortage_told_at < REPEAT_SECONDS:
-            return
-        self._log.event(
-            Event.LIMIT_REACHED,
-            f"{error.strerror}: clients wait in the queue; raise the limit of open files (LimitNOFILE=), "
-            "or lower max-tunnels",
-            Reason.NO_DESCRIPTORS.token,
-            count=self._shortages,
-        )
-        self._shortages, self._shortage_told_at = 0, time.monotonic()
+        if count := self._shortages.times(Reason.NO_DESCRIPTORS):
+            self._log.event(
+                Event.LIMIT_REACHED,
+                f"{error.strerror}: clients wait in the queue; raise the limit of open files (LimitNOFILE=), "
+                "or lower max-tunnels",
+                Reason.NO_DESCRIPTORS.token,
+                count=count,
+            )
 
     # The end.
 

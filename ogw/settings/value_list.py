@@ -5,6 +5,7 @@ written into the text when somebody looks at it.
 """
 
 from bisect import bisect
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
@@ -27,11 +28,12 @@ class ValueList:
         self._setting, self._text = setting, text
         self._instead: dict[str, str] = {}  # text -> what is to stand in its place; "" for nothing
         self._fresh: set[str] = set()  # that is to stand somewhere, and stands nowhere yet
-        self._meant: dict[str, list[Any]] = {}  # text -> what it means, None where it is wrong: once for each of them
+        self._count: Counter[str] = Counter()
+        self._meant: dict[str, Any] = {}  # text -> what it means; None where it is wrong
         self._like: dict[Any, dict[str, Any]] = {}  # what is meant, whatever its end -> text -> what that means
         self._of_pattern: dict[str, dict[str, Any]] = {}  # a rule's pattern -> text -> what that means
         for one in texts_of(setting, text):
-            self._take(one, self._meant[one][0] if one in self._meant else meaning_or_none(setting, one))
+            self._take(one, self._meant[one] if one in self._meant else meaning_or_none(setting, one))
 
     def __iter__(self) -> Iterator[str]:
         """The texts, each of them once."""
@@ -39,7 +41,7 @@ class ValueList:
 
     def count(self, text: str) -> int:
         """How often it stands there."""
-        return len(self._meant.get(text, ()))
+        return self._count[text]
 
     def like(self, meant: Any) -> dict[str, Any]:
         """Texts of those that mean this, and what each means; a rule is found whatever its end."""
@@ -65,9 +67,9 @@ class ValueList:
             self.settle()
         for text in texts:
             self._instead[text] = fresh
-            there = self._meant.pop(text)[0]
-            for found in self._indexes(there):
+            for found in self._indexes(self._meant.pop(text)):
                 del found[text]
+            del self._count[text]
         if fresh:
             self._fresh.add(fresh)
             self._take(fresh, meant)
@@ -113,7 +115,8 @@ class ValueList:
         return ", ".join(values[:good]), values[good:]
 
     def _take(self, text: str, meant: Any) -> None:
-        self._meant.setdefault(text, []).append(meant)
+        self._count[text] += 1
+        self._meant[text] = meant
         for found in self._indexes(meant):
             found[text] = meant
 

@@ -6,7 +6,7 @@ Whoever uses the other end, the dial, the handshake watched inside the tunnel, t
 import _socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Optional
 
 import gevent
@@ -274,6 +274,19 @@ class Leg:
             sock.shutdown(_socket.SHUT_WR)
         except OSError:
             pass
+
+
+def await_all(legs: Iterable[Optional[Leg]], tell: Callable[[], object]) -> bool:
+    """Whether any of them is open still; `tell` is called when the last one closes."""
+    open_ones = [leg for leg in legs if leg is not None and not leg.is_closed]
+
+    def one_is_closed() -> None:
+        if all(leg.is_closed for leg in open_ones):
+            tell()
+
+    for leg in open_ones:
+        leg.closed.append(one_is_closed)
+    return bool(open_ones)
 
 
 def _send(sock: _socket.socket, data: bytes, reads: Readiness) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Optional
 from ogw.policy.decision import Reason
 from ogw.policy.identity import Authorities, Identity
 from ogw.policy.names import NOBODY, named
-from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.encrypted import Leg, await_all
 from ogw.tunnel.introduced import Introduced
 from ogw.tunnel.shared import Shared
 from ogw.tunnel.tunnel import Tunnel
@@ -58,7 +58,7 @@ class OverTls(Introduced):
             self.leg.end()
 
     def still_sends(self, closed: Callable[[Tunnel], object]) -> bool:
-        return self._when_closed([self.leg, self.relay_leg], closed)
+        return await_all([self.leg, self.relay_leg], lambda: closed(self))
 
     def policy_changed(self, recheck_open: bool) -> None:
         """The client must be one that could come in now, too."""

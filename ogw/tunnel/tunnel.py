@@ -3,7 +3,7 @@
 import _socket
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Optional
 
 from gevent.hub import get_hub
@@ -17,7 +17,7 @@ from ogw.policy.tls_rules import Mode
 from ogw.report.events import Event
 from ogw.report.log import Account
 from ogw.tunnel.duplex import ENDED_IN_ORDER, Duplex, is_timeout
-from ogw.tunnel.encrypted import Leg
+from ogw.tunnel.encrypted import Leg, await_all
 from ogw.tunnel.grounds import Grounds
 from ogw.tunnel.head import read_head, target_of
 from ogw.tunnel.linger import Cut, half_close_and_drop, pass_reset_on
@@ -137,18 +137,7 @@ class Tunnel:
     def still_sends(self, closed: Callable[["Tunnel"], object]) -> bool:
         """A leg in TLS is still open, once it has run: for some seconds at the most, and `closed` is told when that is
         over. False: nothing is."""
-        return self.relay_leg is not None and self._when_closed([self.relay_leg], closed)
-
-    def _when_closed(self, legs: Iterable[Optional[Leg]], closed: Callable[["Tunnel"], object]) -> bool:
-        open_ones = [leg for leg in legs if leg is not None and not leg.is_closed]
-
-        def one_is() -> None:
-            if all(leg.is_closed for leg in open_ones):
-                closed(self)
-
-        for leg in open_ones:
-            leg.closed.append(one_is)
-        return bool(open_ones)
+        return self.relay_leg is not None and await_all([self.relay_leg], lambda: closed(self))
 
     def end(self, reason: Reason) -> None:
         """Ask this tunnel to end, from anywhere. It returns at once; the tunnel closes what it owns."""

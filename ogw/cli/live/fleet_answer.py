@@ -18,7 +18,7 @@ from ogw.wire.date import date_of
 LARGEST = 4 << 20  # bytes of an answer
 PIECE = 1 << 16
 PORT = 9180  # of a URL that names none
-_OF_ANOTHER = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH: no authority helps
+_WRONG_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH: no authority helps
 SCHEMES = ("http", "https")
 
 
@@ -111,7 +111,7 @@ def ask_member(gateway: str, token: str, context: ssl.SSLContext, seconds: float
         return silent(gateway, told.format(seconds=seconds))
     except ssl.SSLCertVerificationError as error:
         told = _("the certificate is not trusted: {why}; name its authority with --ca FILE")
-        if error.verify_code in _OF_ANOTHER:
+        if error.verify_code in _WRONG_NAME:
             told = _("the TLS handshake failed: {why}")
         return silent(gateway, told.format(why=error.verify_message.rstrip(".")))
     except ssl.SSLError as error:

@@ -37,9 +37,10 @@ def letting_it_read(answers: Answers, place: Place, config: Optional[Config]) ->
     config  what will be configured; None where that has a mistake
     """
     keytab = named_file(answers, place, KEYTAB.name)
-    files = [place.ini, *([keytab] if _is_ours(keytab, place) else [])]
-    if config is None or os.path.basename(config.relay_proxy_password_file) == kept.NAME:  # else it goes, or is unused
-        files.insert(1, place.password_file)
+    # A password's file that is not configured goes, or nobody needs it.
+    keeps = config is None or os.path.basename(config.relay_proxy_password_file) == kept.NAME
+    ours = ((place.password_file, keeps), (keytab, _is_ours(keytab, place)))
+    files = [place.ini, *(path for path, is_needed in ours if is_needed)]
     inside = [path.removeprefix(place.root) for path in files if os.path.exists(path)]
     if place.ini.removeprefix(place.root) not in inside:
         inside.insert(0, DEFAULT_FILE)

@@ -26,10 +26,7 @@ STARTS = "the gateway is starting; ask again once it serves"
 
 
 class Parts(NamedTuple):
-    """Of a supervisor: those that a handover concerns, too.
-
-    flags  by which a command means this gateway
-    """
+    """Of a supervisor: those that a handover concerns, too."""
 
     selector: selectors.BaseSelector
     log: Log
@@ -41,7 +38,6 @@ class Parts(NamedTuple):
     wishes: Wishes
     ending: Ending
     admin_sockets: Sockets
-    flags: str
 
 
 class Generations:
@@ -63,7 +59,7 @@ class Generations:
         self._ending = parts.ending
         self._retires = retires
         self._why_never = why_never(os.environ)
-        self._flags = parts.flags
+        self._flags = parts.births.flags
         self._retirement = Retirement(
             parts.log,
             parts.table,

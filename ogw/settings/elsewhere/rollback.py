@@ -26,17 +26,19 @@ class CannotRollBack(Exception):
 class Lists:
     """Those that are kept of a URL.
 
-    keys  allowed-host-source-key: what they did not sign comes back by no rollback either
+    keys        allowed-host-source-key: what they did not sign comes back by no rollback either
+    with_rules  else the rules of a list are not read, which may take seconds
     """
 
-    def __init__(self, state_dir: str, url: str, max_size: int, keys: Collection[str]) -> None:
+    def __init__(self, state_dir: str, url: str, max_size: int, keys: Collection[str], with_rules: bool = True) -> None:
         self._state_dir, self._url, self._max_size, self._keys = state_dir, url, max_size, keys
+        self._with_rules = with_rules
         self._shown = shown_url(url)
 
     def can_roll_back(self) -> bool:
-        """Whether a rollback would bring a list back, as far as that is seen at once: its rules are not read."""
+        """Whether a rollback would bring a list back."""
         try:
-            self._now_and_before(with_rules=False)
+            self._now_and_before()
         except (CannotRollBack, OSError):
             return False
         return True
@@ -71,25 +73,25 @@ class Lists:
         write_record(self._state_dir, self._url, record._replace(held=None))
         return told_of(held)
 
-    def _now_and_before(self, with_rules: bool = True) -> tuple[Optional[GoodCopy], GoodCopy]:
+    def _now_and_before(self) -> tuple[Optional[GoodCopy], GoodCopy]:
         """What is in force, None where that cannot be used; and what a rollback brings back."""
-        now, why = self._in_force(with_rules)
+        now, why = self._in_force()
         if now is None:
-            return None, self._read(BEFORE, why, with_rules)
+            return None, self._read(BEFORE, why)
         held = read_record(self._state_dir, self._url).held
         if held is not None and held.sha256 != sha256_of(now.copy.body):
             told = _("it was rolled back at {time} by {by} already; of the lists before that none is kept")
             raise self._cannot(told.format(time=time_text(int(held.since)), by=held.by))
         none = _("no list before the one of now is kept")
-        before = self._read(BEFORE, none, with_rules)
+        before = self._read(BEFORE, none)
         if before.copy.body == now.copy.body:  # a download that was to replace it was cut short
             raise self._cannot(none)
         return now, before
 
-    def _in_force(self, with_rules: bool = True) -> tuple[Optional[GoodCopy], str]:
+    def _in_force(self) -> tuple[Optional[GoodCopy], str]:
         """Where it is None, the other is why."""
         try:
-            now = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, IN_FORCE, with_rules)
+            now = self._copy(IN_FORCE)
         except BadCopy as bad:
             return None, _("the list in force cannot be used: {why}").format(why=bad)
         return now, "" if now is not None else _("there is no list of it yet")
@@ -99,9 +101,9 @@ class Lists:
         with suppress(FileNotFoundError):
             set_aside(self._state_dir, self._url)
 
-    def _read(self, which: str, missing: str, with_rules: bool = True) -> GoodCopy:
+    def _read(self, which: str, missing: str) -> GoodCopy:
         try:
-            found = read_good_copy(self._url, self._state_dir, self._max_size, self._keys, which, with_rules)
+            found = self._copy(which)
         except BadCopy as bad:
             told = {
                 BEFORE: _("the list before it cannot be used: {why}"),
@@ -111,6 +113,9 @@ class Lists:
         if found is None:
             raise self._cannot(missing)
         return found
+
+    def _copy(self, which: str) -> Optional[GoodCopy]:
+        return read_good_copy(self._url, self._state_dir, self._max_size, self._keys, which, self._with_rules)
 
     def _place(self, which: str) -> str:
         return place_of(self._state_dir, self._url, which)
