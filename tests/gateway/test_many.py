@@ -13,14 +13,21 @@ from harness.gateway import ALLOW, Gateway, address
 from harness.waiting import until
 
 EACH = 4500  # tunnels of one holder; each costs it a descriptor
-# Both ends of the idle tunnels are held by processes of their own: one process has too few descriptors.
+# Both ends of the idle tunnels are held by processes of their own: one process has too few descriptors. Each is at an
+# address of its own, or the kernel would search so long for a port of the clients among them that these came singly,
+# and a gateway that has one in a turn does more for each. Bound without a port (ip(7)), which connect then chooses.
 HOLD = """
 import resource, socket, sys
+IP_BIND_ADDRESS_NO_PORT = 24
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-place, target, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+own, place, target, count = *sys.argv[1:4], int(sys.argv[4])
 held = []
 for number in range(count):
-    sock = socket.create_connection((place, 8080), 60)
+    sock = socket.socket()
+    sock.settimeout(60)
+    sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    sock.bind((own, 0))
+    sock.connect((place, 8080))
     sock.sendall(f"CONNECT {target} HTTP/1.1\\r\\n\\r\\n".encode())
     assert sock.recv(100).startswith(b"HTTP/1.1 200 "), number
     held.append(sock)
@@ -99,7 +106,7 @@ def test_nine_thousand_idle_tunnels_in_each_worker(workers, holders):
             assert server.stdout.readline() == "serves\n"
             (alone,) = cost_of_a_setup(target, gateway)
             before = gateway.memory()
-            held = [started(HOLD, gateway.address, target, str(EACH)) for _turn in range(holders)]
+            held = [started(HOLD, address(), gateway.address, target, str(EACH)) for _turn in range(holders)]
             for holder in held:
                 assert holder.stdout.readline() == "held\n"
             each = (gateway.memory() - before) / (EACH * holders)
