@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, Optional
@@ -19,10 +18,10 @@ from ogw.settings.admin_files import check_admin
 from ogw.settings.checks import check_start, check_together
 from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.copies import default_state_dir
-from ogw.settings.ini.parser import IniParser
+from ogw.settings.ini.parser import IniParser, has_comment
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
-from ogw.settings.mistakes import Mistakes
+from ogw.settings.mistakes import Mistakes, behind_value, named
 from ogw.settings.password_file import read_password, read_values
 from ogw.settings.renames import RENAMES, name_now
 from ogw.settings.setting import (
@@ -124,6 +123,7 @@ class _Loader:
         self._path = ""  # of the INI file
         self._file = ""  # the same, absolute; "" for the default one
         self._file_seen: gather.Seen = ()  # what it looked like just before it was read
+        self._commented: list[tuple[str, str]] = []  # where it has a comment behind a value, and what is told of that
 
     def load(self, to_start: bool) -> Config:
         flags = self._from_flags()
@@ -147,14 +147,10 @@ class _Loader:
         if to_start:
             check_start(values, self._mistakes)
         if self._mistakes.told:
-            raise ConfigError(sorted(self._mistakes.told, key=self._line_of))
+            raise ConfigError(self._mistakes.in_order(self._path, {where for where, _told in self._commented}))
+        self._warnings += [behind_value(told) for _where, told in self._commented]
         more = {**elsewhere, **guarded}
         return Config(**values, **more, origins=origins, warnings=tuple(self._warnings), file=self._file)
-
-    def _line_of(self, mistake: str) -> int:
-        """The line of the INI file that a mistake begins with; 0 for one of another source."""
-        found = re.match(r":([0-9]+): ", mistake.removeprefix(self._path))
-        return int(found[1]) if found else 0
 
     # One source at a time.
 
@@ -233,15 +229,18 @@ class _Loader:
             told = _("there is no setting {key}").format(key=_short(ascii(key)))
             at_lines.append((line, with_hint(told, self._near(key, "") if number < MOST_TOLD else [])))
         self._mistakes.told += [f"{path}:{line}: {sentence}" for line, sentence in sorted(at_lines)]
-        self._warn_of_blanks(path, ini)
+        self._look_around_values(path, ini)
         for key, values in ini.again.items():
             if name_now(key) in SETTINGS and SETTINGS[name_now(key)].listed:
                 ini.values[key] += values
         return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
 
-    def _warn_of_blanks(self, path: str, ini: IniParser) -> None:
+    def _look_around_values(self, path: str, ini: IniParser) -> None:
         for key, values in ini.values.items():
             setting = SETTINGS.get(name_now(key))
+            if setting is not None and not setting.secret:
+                lines = [(f"{path}:{line}", text) for line, text in values if has_comment(text)]
+                self._commented += [(at, f"{at}: {key}: {_short(ascii(quoted(setting, text)))}") for at, text in lines]
             if setting is None or not setting.secret:
                 continue
             told = _("{where}: {key}: the blanks around its value are cut off; if it has them, put it into {better}")
@@ -271,7 +270,7 @@ class _Loader:
         if found and others:
             told = _("{what} is the old name of {name}, which {other} gives, too; leave the old one out")
             self._mistakes.wrong.add(new)
-            self._mistakes.add(told.format(what=_named(found[0], old), name=new, other=others[0]))
+            self._mistakes.add(told.format(what=named(found[0], old), name=new, other=others[0]))
             return
         for source, given in zip(sources, by_old_name, strict=True):
             source[new] = given or source.get(new, [])
@@ -282,7 +281,7 @@ class _Loader:
         renamed = RENAMES[old]
         new = source.replace(flag_of(old), flag_of(renamed.new)).replace(variable_of(old), variable_of(renamed.new))
         return _("{what} is called {new} since version {version}; its old name is taken until {until} at least").format(
-            what=_named(source, old),
+            what=named(source, old),
             new=new if new != source else renamed.new,
             version=renamed.version,
             until=renamed.until,
@@ -399,11 +398,6 @@ def _beside(given: Given, path: str) -> str:
     """A path that the INI file names; a relative one is meant from its folder, not from wherever somebody is."""
     file, colon, _line = given.source.rpartition(":")
     return os.path.join(os.path.dirname(os.path.abspath(file)), path) if colon else path
-
-
-def _named(source: str, name: str) -> str:
-    """Where a setting is given, with its name where that does not say it."""
-    return source if source.startswith(("--", PREFIX)) else f"{source}: {name}"
 
 
 def _file_variables() -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.settings.setting import DEFAULT, PREFIX
 
 _OUTSIDE = re.compile(r"""('[^']*'|"[^"]*")|[0-9]+""")  # of quotes: a number
@@ -33,8 +34,7 @@ class Mistakes:
     def at(self, source: str, name: str, sentence: str) -> None:
         """One of what stands there for a setting."""
         self.wrong.add(name)
-        named = source.startswith(("--", PREFIX))  # a flag or a variable says itself which setting it is
-        self.told.append(f"{source}: {sentence}" if named else f"{source}: {name}: {sentence}")
+        self.told.append(f"{named(source, name)}: {sentence}")
 
     def of(self, name: str, sentence: str, value: Any = None) -> None:
         """One of a setting, or of this value of it."""
@@ -46,6 +46,16 @@ class Mistakes:
         source = self._source(name, value)
         self.told.append(sentence if source == DEFAULT or source.startswith("--") else f"{source}: {sentence}")
 
+    def in_order(self, path: str, commented: Collection[str]) -> list[str]:
+        """All of them, in the order of the lines of the INI file; those of other sources first.
+
+        commented  lines of it with something like a comment behind a value, each as in /etc/ogw/ogw.ini:12
+        """
+        begin = re.compile(rf"{re.escape(path)}:([0-9]+)(?=: )")
+        found = [(begin.match(told), told) for told in self.told]
+        found.sort(key=lambda one: int(one[0][1]) if one[0] else 0)
+        return [behind_value(told) if at and at[0] in commented else told for at, told in found]
+
     def is_given(self, name: str) -> bool:
         """Somebody set it."""
         return self._source(name, None) != DEFAULT
@@ -56,6 +66,16 @@ class Mistakes:
             if found is None or value is None or one == value:
                 found = source
         return found or DEFAULT
+
+
+def named(source: str, name: str) -> str:
+    """Where a setting is given, with its name where that does not say it, as a flag or a variable does."""
+    return source if source.startswith(("--", PREFIX)) else f"{source}: {name}"
+
+
+def behind_value(told: str) -> str:
+    """A sentence of a value that has something like a comment behind it, with that."""
+    return _("{mistake}; a comment stands in a line of its own, not behind a value").format(mistake=told)
 
 
 def those_new(mistakes: Sequence[str], old: Sequence[str]) -> list[str]:

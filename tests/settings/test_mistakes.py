@@ -228,3 +228,53 @@ def test_a_sign_whose_lower_case_is_ascii_is_no_letter(setting):
     """The sign for kelvin looks like a K, and is another host's."""
     with pytest.raises(ConfigError, match=f"{setting}: "):
         load(["--allowed-host", "a.example", f"--{setting}", "\u212aorea"], {})
+
+
+COMMENT = "; a comment stands in a line of its own, not behind a value"
+
+
+@pytest.mark.parametrize("mark", ["#", ";"])
+@pytest.mark.parametrize(
+    "value",
+    ["listen-port = 8081", "allowed-host = a.example", "tls-rules = report", "relay-proxy = http://p.example:1",
+     "allowed-client = 10.0.0.0/8", "idle-timeout =", "allowed-host = a.example\n    b.example"],
+)  # fmt: skip
+def test_a_comment_behind_a_value_is_told_as_one(tmp_path, value, mark):
+    found = mistakes(tmp_path, f"allowed-target-network = x\n{value} {mark} why\ndial-timeout = y\n")
+    line = 3 + value.count("\n")
+    assert [(number, said.endswith(COMMENT)) for number, said in found] == [(2, False), (line, True), (line + 1, False)]
+
+
+@pytest.mark.parametrize("value", ["log-file = {0}/ogw.log # why", "run-dir = {0} ;why"])
+def test_a_comment_that_becomes_part_of_a_value_is_warned_of(tmp_path, value):
+    file = tmp_path / "gw.ini"
+    file.write_text(f"[ogw]\nallowed-host = a.example\n{value.format(tmp_path)}\n")
+    name, _equals, text = value.format(tmp_path).partition(" = ")
+    assert load(["--config", str(file)], {}).warnings == (f"{file}:3: {name}: '{text}'{COMMENT}",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['allowed-host = a.example note="why; # or not"', "allowed-host = a.example\n# why\n    ; why\n    b.example",
+     "relay-proxy = http://p.example:1\nrelay-proxy-username = a #b\nrelay-proxy-password = c ;d",
+     "log-file = {0}/ogw#1;2.log"],
+)  # fmt: skip
+def test_what_is_no_comment_is_not_taken_for_one(tmp_path, text):
+    file = tmp_path / "gw.ini"
+    file.write_text(
+        f"[ogw]\nallowed-host = x.example\n{text.format(tmp_path)}\n".replace(
+            "allowed-host = x.example\nallowed", "allowed"
+        )
+    )
+    assert not [told for told in load(["--config", str(file)], {}).warnings if "comment" in told]
+
+
+def test_an_entry_of_a_relay_proxy_that_has_ended_is_warned_of():
+    ended = "http://a.example:1 for=x.example,y.example until=2020-01-01T00:00:00Z"
+    later = "http://b.example:1 for=x.example until=2099-01-01T00:00:00Z"
+    other = "http://c.example:1 for=x.example until=2020-01-01T00:00:00Z stage=canary"
+    flags = [word for entry in (ended, later, other) for word in ("--relay-proxy", entry)]
+    load_it = lambda *more: load(["--allowed-host", "x.example", *flags, *more], {}).warnings  # noqa: E731
+    (told,) = load_it()
+    assert told.startswith(f"--relay-proxy: {ended} ended at 2020-01-01T00:00:00Z: no target goes that way")
+    assert len(load_it("--stage", "canary")) == 2

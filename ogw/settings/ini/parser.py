@@ -14,6 +14,8 @@ SECTION = "ogw"
 HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
 # What no key begins with, or has in it, as values of lists do; CN= and the like begin a subject.
 _NO_KEY = re.compile(r"[\s\[#;]|\Z|[^=]*[.:*/@]|[A-Z]{1,3}[ \t]*\Z")
+_QUOTED = re.compile(r'"[^"]*"')
+_COMMENT = re.compile(r"(?:\A|\s)[#;]")
 _SETTING = re.compile(r"([a-z]+(?:-[a-z0-9]+)*)[ \t]*=")
 
 
@@ -151,6 +153,11 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
 
     def _wrong(self, number: int, sentence: str) -> None:
         self.mistakes.append((number, sentence))
+
+
+def has_comment(text: str) -> bool:
+    """Whether a value has something behind it that is a comment in other files; here, it is a part of the value."""
+    return _COMMENT.search(_QUOTED.sub("", text)) is not None
 
 
 def _indented(key: str) -> str:
