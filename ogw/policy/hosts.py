@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 
 from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import ALLOW, Decision, Reason
-from ogw.policy.index import HostIndex, holds, parse_client
+from ogw.policy.index import HostIndex, holds, obstacle, parse_client
 from ogw.policy.names import NOBODY, Names, shown
 from ogw.policy.networks import Network, Networks
 from ogw.policy.rules import Rule, of_stage, time_text
@@ -21,8 +21,8 @@ class Match(NamedTuple):
     """A rule whose pattern covers a target's host.
 
     denies    it is one of the denied hosts
-    obstacle  why it does not hold for a request: "port", "until", "from", or "stage" where the gateway is of another
-              one; "" where it holds
+    obstacle  why it does not hold for a request, as index.py has it, or "stage" where the gateway is of another one;
+              "" where it holds
     """
 
     rule: Rule
@@ -163,9 +163,9 @@ class Policy:
         clock = time.time if now is None else lambda: now
         denied, allowed = self._denied.find(target, in_any_form=True), self._allowed.find_allowing(target)
         return [
-            *(Match(rule, True, _obstacle(rule, rule.port in (None, target.port), client, clock)) for rule in denied),
+            *(Match(rule, True, obstacle(rule, rule.port in (None, target.port), client, clock)) for rule in denied),
             *(
-                Match(rule, False, _obstacle(rule, self._port_fits(rule, target.port), client, clock, names))
+                Match(rule, False, obstacle(rule, self._port_fits(rule, target.port), client, clock, names))
                 for rule in allowed
             ),
             *(Match(rule, True, "stage") for rule in self._denied_elsewhere.find(target, in_any_form=True)),
@@ -229,14 +229,6 @@ def _union(rules: list[Rule]) -> Decision:
     to = tuple(dict.fromkeys(network for rule in more for network in rule.to))
     until = min((rule.until for rule in more if rule.until is not None), default=math.inf)
     return Decision(True, Reason.ALLOWED, "", to, any(rule.no_server_name for rule in more), until=until)
-
-
-def _obstacle(rule: Rule, port_fits: bool, client: str, clock: Callable[[], float], names: Names = NOBODY) -> str:
-    if not port_fits:
-        return "port"
-    if rule.until is not None and clock() >= rule.until:
-        return "until"
-    return "" if holds(rule, client, clock, names) else "from"
 
 
 def _hash(allowed: Iterable[Rule], denied: Iterable[Rule], *lists: Sequence[object]) -> str:

@@ -108,6 +108,15 @@ def holds(rule: Rule, client: str, clock: Callable[[], float], names: Names = NO
     return any(address in network for network in rule.clients)
 
 
+def obstacle(rule: Rule, port_fits: bool, client: str, clock: Callable[[], float], names: Names = NOBODY) -> str:
+    """Why a rule whose pattern covers a target does not hold for a request: "port", "until", "from"; "": it does."""
+    if not port_fits:
+        return "port"
+    if rule.until is not None and clock() >= rule.until:
+        return "until"
+    return "" if holds(rule, client, clock, names) else "from"
+
+
 @lru_cache(maxsize=4096)
 def parse_client(client: str) -> Address:
     """The address of a peer from its text; an interface behind % is left out, and IPv4 is IPv4 in any form."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Optional
 
-from ogw.policy.index import HostIndex, holds
+from ogw.policy.index import HostIndex, holds, obstacle
 from ogw.policy.relay_entry import RelayEntry
 from ogw.policy.rules import Rule
 from ogw.wire.connect import Target
@@ -63,6 +63,16 @@ class Ways:
         """The entries that name it, and by which rule."""
         found = ((entry, _naming(index, target, client, clock)) for entry, _, index in self._entries)
         return [(entry, rule) for entry, rule in found if rule is not None]
+
+    def passing_by(self, target: Target, client: str, clock: Clock = time.time) -> list[tuple[RelayEntry, Rule, str]]:
+        """Entries with a rule that covers it, of which none holds: the first such rule, and what its obstacle is."""
+        found = []
+        for entry, _, index in self._entries:
+            covering = index.find(target, in_any_form=True)
+            obstacles = [obstacle(rule, rule.port in (None, target.port), client, clock) for rule in covering]
+            if obstacles and all(obstacles):
+                found.append((entry, covering[0], obstacles[0]))
+        return found
 
     def named_for(self, place: int) -> list[str]:
         """The host rules of the targets that this relay proxy is for; none where it is for any."""

@@ -14,7 +14,7 @@ from ogw.report.sinks import Syslog
 from ogw.settings import run_dir
 from ogw.settings.listen_tls import check_listen_tls, require_tls
 from ogw.settings.listening import EVERYWHERE, NO_SUCH_FAMILY, advice, require_bindable
-from ogw.settings.mistakes import Mistakes
+from ogw.settings.mistakes import Mistakes, named
 from ogw.settings.password_file import is_open_to_all, read_password
 from ogw.settings.relay_kerberos import check_kerberos
 from ogw.settings.setting import one_a_line
@@ -271,10 +271,21 @@ def _check_relay_proxy(values: dict[str, Any], mistakes: Mistakes, warnings: lis
     relays = [entry.proxy for entry in values["relay_proxy"] or ()]
     if user not in (None, none) and any(one.speaks_socks and one.credentials is None for one in relays):
         _check_login(user, values["relay_proxy_password"], given, mistakes)
+    _warn_of_ended(values, warnings)
     if not values["relay_proxy"] and (user != none or values["relay_proxy_bypass"]):
         warnings.append(_("relay-proxy is empty: the other settings of relay proxies do nothing"))
     if any(not one.speaks_socks and one.credentials is None for one in relays):
         _warn_of_halves(values, mistakes, warnings)
+
+
+def _warn_of_ended(values: dict[str, Any], warnings: list[str]) -> None:
+    """Entries that name targets, but until a time that is over."""
+    told = _("{where}: {entry} ended at {time}: no target goes that way any more; take it out, or set a later end")
+    for entry in values["relay_proxy"] or ():
+        until = entry.rules[0].until if entry.rules and entry.stage in ("", values["stage"]) else None
+        if until is not None and until <= time.time():
+            where = named(entry.source, "relay-proxy")
+            warnings.append(told.format(where=where, entry=entry, time=time_text(until)))
 
 
 def _warn_of_halves(values: dict[str, Any], mistakes: Mistakes, warnings: list[str]) -> None:

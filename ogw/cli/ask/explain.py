@@ -161,23 +161,30 @@ def _screen(answer: dict[str, Any]) -> list[RenderableType]:
     return [*parts, facts]
 
 
-def _rule(rule: dict[str, Any]) -> list[Any]:
-    obstacles = {
+def _obstacle(word: str) -> str:
+    return {
         "port": _("is for another port"),
         "until": _("has ended"),
         "from": _("is for other clients"),
         "stage": _("is for gateways of another stage"),
-    }
+    }[word]
+
+
+def _rule(rule: dict[str, Any]) -> list[Any]:
     if rule["decides"]:
         note = (_("decides"), GOOD if rule["list"] == "allowed-host" else BAD)
     elif rule["holds"]:
         note = (_("would allow it"), DIM) if rule["list"] == "allowed-host" else (_("denies it, too"), BAD)
     else:
-        note = (obstacles[rule["obstacle"]], WARN)
+        note = (_obstacle(rule["obstacle"]), WARN)
     return [f"{rule['list']} = {rule['rule']}", "  ", note, (f"  {rule['source']}", DIM)]
 
 
 def _way(way: dict[str, Any]) -> list[Any]:
+    passing_by: list[Any] = []
+    for one in way["passing_by"]:
+        passing_by += [f"  relay-proxy = {one['relay_proxy']} for={one['rule']}  ", (_obstacle(one["obstacle"]), WARN)]
+        passing_by.append((f"  {one['source']}", DIM))
     if way["through"] == "relay proxy":
         note = _("the relay proxy looks the name up itself, where the address guard does not see it")
         if way["resolved_here"]:
@@ -186,10 +193,11 @@ def _way(way: dict[str, Any]) -> list[Any]:
         return [
             _("through the relay proxy {proxies}").format(proxies=either(way["relay_proxies"])),
             *((f"  {told}  {source}", DIM) for told, source in by),
+            *passing_by,
             (f"  {note}", DIM),
         ]
     if way["not_named"]:
-        return [_("directly: no entry of relay-proxy names the target, and none is for all targets")]
+        return [_("directly: no entry of relay-proxy names the target, and none is for all targets"), *passing_by]
     if way["bypass"] is None:
         return [_("directly to the target")]
     message = _("directly, not through a relay proxy: relay-proxy-bypass = {rule}")

@@ -56,8 +56,8 @@ class Explainer:
         rules     every rule that matches the host: list, rule, source, holds, decides, obstacle
         way       None where it is refused before that, else: through ("straight" or "relay proxy"), relay_proxies in
                   the order in which they are asked, named_by (entries that name it, each with its rule; none where
-                  general ones take it), not_named (straight, since no entry names it and none is general), bypass (the
-                  rule), resolved_here
+                  general ones take it), passing_by (entries that would name it, but for the obstacle of their rule),
+                  not_named (straight, since no entry names it and none is general), bypass (the rule), resolved_here
         addresses each that would be tried, and some that would not, with what is said of it
         more_addresses  how many others there are
         tls       what will be asked of the session; None where there is none
@@ -156,6 +156,10 @@ class Explainer:
             "relay_proxies": [str(ways.proxies[place]) for place in (*way.named, *way.general)],
             "named_by": [
                 {"relay_proxy": str(entry.proxy), "rule": str(rule), "source": entry.source} for entry, rule in naming
+            ],
+            "passing_by": [
+                {"relay_proxy": str(entry.proxy), "rule": str(rule), "source": entry.source, "obstacle": obstacle}
+                for entry, rule, obstacle in (() if bypass else ways.passing_by(target, client, clock))
             ],
             "not_named": straight and bool(ways.proxies) and bypass is None,
             "bypass": None if bypass is None else {"rule": str(bypass), "source": bypass.source},

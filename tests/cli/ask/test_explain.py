@@ -445,6 +445,7 @@ def test_it_says_which_way_it_goes(relayed, relay):
         "through": "relay proxy",
         "relay_proxies": [f"http://{relay.target}"],
         "named_by": [],
+        "passing_by": [],
         "not_named": False,
         "bypass": None,
         "resolved_here": False,
@@ -452,9 +453,39 @@ def test_it_says_which_way_it_goes(relayed, relay):
     assert told["addresses"] == []
     told = json.loads(explain(relayed, "near.example.com", "--client", NEAR, "--json").stdout)
     bypass = {"rule": "near.example.com from=127.50.0.0/16", "source": "--relay-proxy-bypass"}
-    straight = {"through": "straight", "relay_proxies": [], "named_by": [], "not_named": False}
+    straight = {"through": "straight", "relay_proxies": [], "named_by": [], "passing_by": [], "not_named": False}
     assert told["way"] == {**straight, "bypass": bypass, "resolved_here": True}
     assert [one["allowed"] for one in told["addresses"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("words", "obstacle", "said"),
+    [
+        ("for=x.example,y.example until=2020-01-01T00:00:00Z", "until", "has ended"),
+        ("for=x.example from=10.0.0.0/8", "from", "is for other clients"),
+        ("for=x.example:8443", "port", "is for another port"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--relay-proxy", "http://g.example:1")])
+def test_it_says_which_entry_would_name_the_target_and_why_it_does_not(words, obstacle, said, more):
+    flags = ("--allowed-host", "x.example", "--relay-proxy", f"http://a.example:3128 {words}", *more)
+    (told,) = json.loads(ogw("explain", "x.example", *flags, "--json").stdout)["way"]["passing_by"]
+    assert (told["relay_proxy"], told["source"], told["obstacle"]) == (
+        "http://a.example:3128",
+        "--relay-proxy",
+        obstacle,
+    )
+    shown = " ".join(ogw("explain", "x.example", *flags).stdout.split())
+    assert f"relay-proxy = http://a.example:3128 for={told['rule']} {said} --relay-proxy" in shown
+    for beside in (("--relay-proxy-bypass", "x.example"), ("--relay-proxy", "http://a.example:3128 for=z.example")):
+        way = json.loads(ogw("explain", "x.example", *flags, *beside, "--json").stdout)["way"]
+        assert len(way["passing_by"]) == (0 if "--relay-proxy-bypass" in beside else 1)
+
+
+def test_a_rule_of_an_entry_that_holds_leaves_nothing_to_say_of_its_others():
+    flags = ("--allowed-host", "x.example", "--relay-proxy", "http://a.example:3128 for=x.example:8443,.x.example")
+    way = json.loads(ogw("explain", "x.example", *flags, "--json").stdout)["way"]
+    assert (len(way["named_by"]), way["passing_by"]) == (1, [])
 
 
 def test_it_says_which_entry_names_the_target():
