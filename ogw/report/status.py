@@ -279,6 +279,7 @@ class Status(WorkersPart):
     policy           the hash of the policy in force, as in every line of the log
     policy_mode      whether the policy is enforced
     reload_refused   the last reload, if it was refused; None once one was taken
+    awaits_restart   settings that changed since the start, and that only a restart takes
     listen           host:port of each door, as the settings name them
     listen_tls       of those of them where clients speak TLS; None where they do nowhere
     listen_absent    those of them whose address the machine does not have now: no client reaches them there
@@ -310,6 +311,7 @@ class Status(WorkersPart):
     policy: str
     policy_mode: NotRequired[PolicyMode]
     reload_refused: NotRequired[Optional[RefusedReload]]
+    awaits_restart: NotRequired[list[str]]
     listen: list[str]
     listen_tls: NotRequired[Optional[ListenTls]]
     listen_absent: NotRequired[list[str]]

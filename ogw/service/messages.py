@@ -118,8 +118,8 @@ class ShowSources(NamedTuple):
     """How the lists from elsewhere stand: {"sources"}, each as in report/status.py"""
 
 
-class ShowMistakes(NamedTuple):
-    """Why the last reload was refused: {"mistakes", "count"}; the first of them, and how many there are"""
+class ShowReload(NamedTuple):
+    """The last reload: {"mistakes", "count", "restart"}; the first of so many, and the settings that await a restart"""
 
 
 class ShowConfig(NamedTuple):
@@ -137,7 +137,7 @@ Question = Union[
     NoteChange,
     RollBack,
     ShowSources,
-    ShowMistakes,
+    ShowReload,
     ShowConfig,
 ]
 
@@ -339,7 +339,7 @@ QUESTIONS: Mapping[str, type[Question]] = {
     "changed": NoteChange,
     "roll back": RollBack,
     "sources": ShowSources,
-    "mistakes": ShowMistakes,
+    "last reload": ShowReload,
     "config": ShowConfig,
 }
 _NAMES: Mapping[type, tuple[str, str]] = {

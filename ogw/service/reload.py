@@ -59,10 +59,10 @@ class InForce:
         self.tried = Tried()
         self._publish()
 
-    def shown_mistakes(self) -> dict[str, Any]:
-        """The first of them, and how many there are, for the admin process."""
+    def shown_reload(self) -> dict[str, Any]:
+        """The first of them, how many there are, and what awaits a restart, for the admin process."""
         first = [mistake[:LONGEST_MISTAKE] for mistake in self.mistakes[:MOST_MISTAKES]]
-        return {"mistakes": first, "count": len(self.mistakes)}
+        return {"mistakes": first, "count": len(self.mistakes), "restart": self.awaits_restart}
 
     def shown_settings(self) -> dict[str, Any]:
         """Where each setting has its values from, for the same."""

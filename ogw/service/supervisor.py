@@ -55,7 +55,7 @@ from ogw.service.messages import (
     RollBack,
     Saying,
     ShowConfig,
-    ShowMistakes,
+    ShowReload,
     ShowSources,
     TakeBack,
     Taken,
@@ -347,8 +347,8 @@ class Supervisor:
                     self._wishes.add(Wish(by_hand=True, question=number))
             case ShowSources():
                 reply({"sources": self._refresh.sources.rows() if self._refresh is not None else []})
-            case ShowMistakes():
-                reply(self._in_force.shown_mistakes())
+            case ShowReload():
+                reply(self._in_force.shown_reload())
             case ShowConfig():
                 reply(self._in_force.shown_settings())
             case _:

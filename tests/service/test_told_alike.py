@@ -56,6 +56,27 @@ def warned_of(gateway, *flags):
     return [one["what"] for one in findings_of(gateway, *flags) if one["state"] in ("warning", "problem")]
 
 
+def test_what_awaits_a_restart_stands_everywhere_until_it_is_as_at_the_start(ini):
+    with Gateway("--config", str(ini)) as gateway:
+        before = ini.read_text()
+        assert asked(gateway, "/status")["awaits_restart"] == []
+        changed = f"{before}drain-timeout = 5m\nlog-format = text\nadmin-page = yes\n"
+        assert reload_of(gateway, ini, changed) == 200
+        names = "admin-page, log-format"
+        for _turn in range(2):
+            assert sorted(asked(gateway, "/status")["awaits_restart"]) == names.split(", ")
+            (sentence,) = asked(gateway, "/status")["attention"]
+            assert "after a restart" in sentence and all(name in sentence for name in names.split(", "))
+            for words in (("status",), TOP):
+                assert "in force after a restart: " in screen_of(gateway, *words)
+            assert any(sentence in one for one in warned_of(gateway, "--config", str(ini)))
+            assert reload_of(gateway, ini, WRONG) == 409  # which leaves it so
+            assert reload_of(gateway, ini, changed) == 200
+        assert reload_of(gateway, ini, before) == 200
+        assert asked(gateway, "/status")["awaits_restart"] == [] and asked(gateway, "/status")["attention"] == []
+        assert "after a restart" not in screen_of(gateway)
+
+
 def test_a_refused_reload_stands_everywhere_until_the_next_good_one(ini):
     with Gateway("--config", str(ini)) as gateway:
         assert asked(gateway, "/status")["reload_refused"] is None

@@ -130,6 +130,13 @@ def out_line(status: Status) -> str:
     return told.format(time=moment(out), flags=status.get("flags", "")) if out else ""
 
 
+def restart_line(status: Status) -> str:
+    """The settings that only a restart takes; "" where there are none."""
+    names = status.get("awaits_restart")
+    told = _("changed since the start, and in force after a restart: {names}")
+    return told.format(names=", ".join(names)) if names else ""
+
+
 def screen(status: Status) -> list[RenderableType]:
     """All of it, for a clean status."""
     parts: list[RenderableType] = [headline(status)]
@@ -139,6 +146,8 @@ def screen(status: Status) -> list[RenderableType]:
         parts.append(Text(told, style=f"{BOLD} {WARN}"))
     if refused := status.get("reload_refused"):
         parts += _refused_reload(status, refused)
+    if told := restart_line(status):
+        parts.append(Text(told, style=f"{BOLD} {WARN}"))
     parts += [_facts(status), Text(), _workers(status)]
     if status["workers_missing"]:
         told = ngettext("{number} worker did not answer in time; what it knows is missing below",

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ogw.cli.live.rates import Counter, Rates
-from ogw.cli.live.status import name_of, out_line, predecessor, refused_reload
+from ogw.cli.live.status import name_of, out_line, predecessor, refused_reload, restart_line
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, duration, indented, plain, size, table
 from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
@@ -46,8 +46,9 @@ def screen(status: Status, rates: Rates, note: str, width: int, height: Optional
     """
     left = 10_000 if height is None else height
     head: list[RenderableType] = [_headline(status, note), *_refused_reload(status, width, left // 4)]
-    if told := out_line(status):
-        head.append(Text(told, style=WARN))
+    for told in (out_line(status), restart_line(status)):
+        if told:
+            head.append(Text(told, style=WARN))
     if before := status.get("predecessor"):
         head.append(Text(predecessor(before), style=WARN))
     head += [_totals(status), Text(), _rates(rates), Text()]

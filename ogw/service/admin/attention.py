@@ -35,6 +35,9 @@ def attention(status: Status) -> list[str]:
         told.append(text.format(time=out, command=f"ogw ready --on{flags}"))
     if refused := status.get("reload_refused"):
         told.append(_of_reload(refused["time"], refused["mistakes"], refused["count"], f"ogw check{flags}"))
+    if names := status.get("awaits_restart"):
+        text = _("Changed since the start of the gateway, and in force after a restart: {names}.")
+        told.append(text.format(names=", ".join(names)))
     told += _of_certificates(status)
     told += _of_admin_files(status)
     if (absent := status.get("listen_absent")) and not status.get("listen_freebind"):

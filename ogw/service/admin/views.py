@@ -50,7 +50,7 @@ from ogw.service.messages import (
     Overview,
     Question,
     ShowConfig,
-    ShowMistakes,
+    ShowReload,
     ShowSources,
 )
 from ogw.settings.elsewhere.source import is_url
@@ -60,7 +60,7 @@ from ogw.settings.usual import DEFAULT_FILE
 from ogw.wire.place import place
 
 MOST_OPEN = 20  # tunnels of the page, which asks again and again
-NO_MISTAKES: dict[str, Any] = {"mistakes": [], "count": 0}
+NO_RELOAD: dict[str, Any] = {"mistakes": [], "count": 0, "restart": []}
 MISTAKES_SECONDS = 1.0  # a command that asks for the status waits for the workers' part, too
 FRESH_SECONDS = 1.0  # several people who look at the page cost the workers one question
 
@@ -97,7 +97,7 @@ class Views:
         threading.Thread(target=self._history.run, name="history", daemon=True).start()
         self._lock = threading.Lock()
         self._overview: tuple[float, WorkersPart] = (float("-inf"), overview([], 0))
-        self._mistakes: tuple[int, dict[str, Any]] = (0, NO_MISTAKES)  # of which refused reload, by their count
+        self._reload: tuple[int, dict[str, Any]] = (0, NO_RELOAD)  # how which one went, by their count
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics, in the format that a scraper accepts: the text, its media type."""
@@ -140,6 +140,7 @@ class Views:
             "policy": self.policy,
             "policy_mode": self._policy_mode(),
             "reload_refused": self._reload_refused(),
+            "awaits_restart": self._last_reload()["restart"],
             "listen": self.listen,
             "listen_tls": self._listen_tls(),
             "listen_absent": self.absent(),
@@ -240,17 +241,19 @@ class Views:
         refused = metrics.RELOAD_REFUSED.unix(cells)
         if not refused:
             return None
-        told, age = self._mistakes_of(cells[metrics.RELOADS_REFUSED]), metrics.RELOAD_REFUSED.seconds_ago(cells)
+        told, age = self._last_reload(), metrics.RELOAD_REFUSED.seconds_ago(cells)
         return {"time": timestamp(refused), "age": round(age, 1), "mistakes": told["mistakes"], "count": told["count"]}
 
-    def _mistakes_of(self, number: int) -> dict[str, Any]:
-        """Those of the refused reload of this number, which is asked about once."""
-        if self._mistakes[0] != number:
+    def _last_reload(self) -> dict[str, Any]:
+        """How it went, taken or refused, which is asked about once."""
+        cells = self._table.gateway.cells
+        number = cells[metrics.RELOADS_TAKEN] + cells[metrics.RELOADS_REFUSED]
+        if self._reload[0] != number:
             try:
-                self._mistakes = number, self._supervisor.ask(ShowMistakes(), MISTAKES_SECONDS)
-            except OSError:  # the supervisor is busy with the next reload: who asks again may hear them
-                return NO_MISTAKES
-        return self._mistakes[1]
+                self._reload = number, self._supervisor.ask(ShowReload(), MISTAKES_SECONDS)
+            except OSError:  # the supervisor is busy with the next reload: who asks again may hear it
+                return NO_RELOAD
+        return self._reload[1]
 
     def _sources(self) -> list[SourceStatus]:
         """The lists of URLs."""
