@@ -9,6 +9,7 @@ from typing import Any, Optional
 from gevent.server import StreamServer
 
 from ogw.language.messages import gettext as _
+from ogw.settings import named
 from ogw.settings.listening import NO_SUCH_FAMILY, advice, family_of, let_be_absent
 from ogw.settings.settings import Config
 from ogw.tunnel.attempt import keep_alive
@@ -36,6 +37,7 @@ def listen(
     later: bool = False,
     freebind: bool = False,
     setting: str = "listen-port",
+    flags: str = "",
 ) -> socket.socket:
     """A listening socket. What tunnels' client sockets need is set here, since accepted sockets inherit it.
 
@@ -45,6 +47,7 @@ def listen(
     later     bind only: whoever serves it opens the queue
     freebind  the machine need not have the address
     setting   the name of the one that says the port
+    flags     by which commands mean the INI file
 
     Raises ListenError; its __cause__ is the OSError.
     """
@@ -68,7 +71,7 @@ def listen(
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise _cannot_listen(host, port, advice(error, port, setting)) from error
+        raise _cannot_listen(host, port, advice(error, port, setting, flags)) from error
     return sock
 
 
@@ -102,9 +105,8 @@ def listen_everywhere(
             here = [sock for sock in given if sock.getsockname()[:2] == (host, port)]
             if not here:
                 try:
-                    listen(
-                        host, port, 0, probe=True, freebind=freebind, setting=config.port_setting(host, port)
-                    ).close()
+                    setting, flags = config.port_setting(host, port), named.flags(config.file)
+                    listen(host, port, 0, probe=True, freebind=freebind, setting=setting, flags=flags).close()
                 except ListenError as error:
                     cause = error.__cause__
                     if not (config.listen_is_default and isinstance(cause, OSError) and cause.errno in NO_SUCH_FAMILY):

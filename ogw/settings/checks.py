@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple, Optional
 
 from ogw.language.messages import gettext as _
+from ogw.language.phrases import with_hint
 from ogw.policy.rules import of_stage, time_text
 from ogw.report.sinks import Syslog
 from ogw.settings import run_dir
@@ -67,9 +68,12 @@ def check_together(
         mistakes.near("syslog", _("log-file and syslog: only one of them can be set"))
 
 
-def check_start(values: dict[str, Any], mistakes: Mistakes) -> None:
-    """The same of what a start needs, and a gateway that runs does not. Nothing is made or written."""
-    _check_places(values, mistakes)
+def check_start(values: dict[str, Any], mistakes: Mistakes, flags: str) -> None:
+    """The same of what a start needs, and a gateway that runs does not. Nothing is made or written.
+
+    flags  by which commands mean the INI file
+    """
+    _check_places(values, mistakes, flags)
     require_tls(values, mistakes)
     if values["log_file"] and (why := why_not_written(values["log_file"])):
         mistakes.of("log-file", f"{values['log_file']}: {why}")
@@ -162,7 +166,7 @@ def _give_way(values: dict[str, Any], mistakes: Mistakes, taken: list[_Place], w
             return
 
 
-def _check_places(values: dict[str, Any], mistakes: Mistakes) -> None:
+def _check_places(values: dict[str, Any], mistakes: Mistakes, flags: str) -> None:
     """Whether this user of this machine could listen there at all."""
     for name, host, port, value in _places(values, mistakes):
         if port is None or name in mistakes.wrong:
@@ -174,11 +178,22 @@ def _check_places(values: dict[str, Any], mistakes: Mistakes) -> None:
             if error.errno in NO_SUCH_FAMILY and not mistakes.is_given(name):
                 continue  # a family that the kernel has switched off is left out where nobody asked for it
             says = "listen-port" if for_clients and value.port is None else name
-            told = _("cannot listen on {place}: {why}").format(place=place(host, port), why=advice(error, port, says))
+            why = advice(error, port, says, flags)
+            near = _near(host) if error.errno == errno.EADDRNOTAVAIL else []
+            told = with_hint(_("cannot listen on {place}: {why}").format(place=place(host, port), why=why), near)
             if error.errno != errno.EACCES or value[1] is not None:
                 mistakes.near(name, f"{name}: {told}", value)
             elif "listen-port" not in mistakes.wrong:  # of several addresses: it is one mistake
                 mistakes.of("listen-port", told)
+
+
+def _near(host: str) -> list[str]:
+    """What may be meant by an IPv6 address that ends as if a port stood behind it."""
+    address, _colon, port = host.rpartition(":")
+    try:
+        return [place(address, int(port))] if ip_address(address).version == 6 and 0 < int(port) < 65536 else []
+    except ValueError:
+        return []
 
 
 def _is_nobodys(host: str) -> bool:

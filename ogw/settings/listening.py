@@ -43,10 +43,11 @@ def require_bindable(host: str, port: int, freebind: bool = False) -> None:
                 raise
 
 
-def advice(error: OSError, port: int, setting: str = "listen-port") -> str:
+def advice(error: OSError, port: int, setting: str = "listen-port", flags: str = "") -> str:
     """Why an address cannot be listened on, and what to do.
 
     setting  the name of the one that says the port
+    flags    by which commands mean the INI file
     """
     if error.errno == errno.EADDRINUSE:
         told = _("port {port} is in use, perhaps by another gateway; stop that one or choose another port ({setting})")
@@ -60,8 +61,10 @@ def advice(error: OSError, port: int, setting: str = "listen-port") -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         if setting not in FOR_CLIENTS:
             return _("this machine does not have that address; see `ip address` for those it has")
-        return _(
+        told = _(
             "this machine does not have that address; see `ip address` for those it has, or, where it gets it later, "
-            "as the backup of a pair does, let it wait: `ogw config set listen-freebind yes` (or --listen-freebind yes)"
+            "as the backup of a pair does, let it wait: `ogw config set{flags} listen-freebind yes` (or "
+            "--listen-freebind yes)"
         )
+        return told.format(flags=flags)
     return f"{error.strerror}"

@@ -22,6 +22,7 @@ from ogw.settings.ini.parser import IniParser, has_comment
 from ogw.settings.ini.source import Unreadable, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.mistakes import Mistakes, behind_value, named
+from ogw.settings.named import flags as named_flags
 from ogw.settings.password_file import read_password, read_values
 from ogw.settings.renames import RENAMES, name_now
 from ogw.settings.setting import (
@@ -145,7 +146,7 @@ class _Loader:
         check_together(values, self._mistakes, self._warnings, self._before)
         guarded = check_admin(values, self._mistakes, self._warnings)
         if to_start:
-            check_start(values, self._mistakes)
+            check_start(values, self._mistakes, named_flags(self._file))
         if self._mistakes.told:
             raise ConfigError(self._mistakes.in_order(self._path, {where for where, _told in self._commented}))
         self._warnings += [behind_value(told) for _where, told in self._commented]

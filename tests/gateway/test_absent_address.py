@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -85,14 +86,29 @@ def test_without_it_the_start_fails_with_what_to_do(absent):
 
 def test_what_the_sentence_says_can_be_pasted(tmp_path, absent):
     ini = tmp_path / "ogw.ini"
-    ini.write_text("[ogw]\n")
+    ini.write_text(f"[ogw]\nlisten-address = {absent}\n")
     named = ("--config", str(ini))
-    assert "listen-freebind" in ogw("config", "set", *named, "listen-address", absent).stderr
-    assert ogw("config", "set", *named, "listen-freebind", "yes").returncode == 0
+    told = [ogw("check", *named).stderr, ogw("doctor", *named, "--timeout", "1").stdout]
+    ini.write_text("[ogw]\n")
+    told.append(ogw("config", "set", *named, "listen-address", absent).stderr)
+    pasted = [re.search("`ogw (config set [^`]*)`", " ".join(text.split()))[1] for text in told]
+    assert set(pasted) == {f"config set --config {ini} listen-freebind yes"}
+    assert ogw(*pasted[0].split()).returncode == 0
     assert ogw("config", "set", *named, "listen-address", absent).returncode == 0
     assert ogw("check", *named).returncode == 0
     done = ogw("config", "set", *named, "listen-freebind", "no")
     assert done.returncode != 0 and "does not have that address" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("2001:db8::1:8080", "[2001:db8::1]:8080"), ("::1:8443", "[::1]:8443"), ("2001:db8::1:fe", ""),
+     ("1:2:3:4:5:6:7:8080", "")],
+)  # fmt: skip
+def test_a_port_behind_a_bare_ipv6_address_is_told(typed, meant):
+    done = ogw("check", "--listen-address", typed)
+    assert done.returncode == 2 and "does not have that address" in done.stderr
+    assert f"did you mean {meant}?" in done.stderr if meant else "did you mean" not in done.stderr
 
 
 def test_no_other_address_may_be_absent(absent):

@@ -27,6 +27,7 @@ from ogw.settings import run_dir
 from ogw.settings.checks import why_not_written
 from ogw.settings.elsewhere.source import is_url
 from ogw.settings.listening import NO_SUCH_FAMILY
+from ogw.settings.named import flags
 from ogw.settings.renewal import SOON, soon_over
 from ogw.settings.settings import SETTINGS, Config
 from ogw.tunnel.ports import RANGE_FILE
@@ -88,16 +89,17 @@ def of_listeners(config: Config, running: Optional[Status]) -> list[Finding]:
     for host, port in config.listen:
         taken = running is not None and place(host, port) in running["listen"]
         setting = config.port_setting(host, port)
-        found.append(_listener("listen", host, port, taken, config.listen_is_default, setting, freebind))
+        found.append(_listener(config, "listen", host, port, taken, config.listen_is_default, setting))
     found += [_absent(one, freebind) for one in absent_places(config) if freebind or running is not None]
     if config.admin_address is not None:
         host, port = config.admin_address
         taken = running is not None and running["admin"] == place(host, port)
-        found.append(_listener("admin", host, port, taken, config.is_default("admin-address"), "admin-address"))
+        is_default = config.is_default("admin-address")
+        found.append(_listener(config, "admin", host, port, taken, is_default, "admin-address"))
     if config.health_address is not None:
         host, port = config.health_address
         taken = running is not None and running.get("health") == place(host, port)
-        found.append(_listener("health", host, port, taken, False, "health-address"))
+        found.append(_listener(config, "health", host, port, taken, False, "health-address"))
     return found
 
 
@@ -131,14 +133,13 @@ def _absent(where: str, freebind: bool) -> Finding:
     return problem("listen", where, what, _("`ip address` shows the addresses that this machine has"))
 
 
-def _listener(
-    area: str, host: str, port: int, taken: bool, is_default: bool, setting: str, freebind: bool = False
-) -> Finding:
-    where = place(host, port)
+def _listener(config: Config, area: str, host: str, port: int, taken: bool, is_default: bool, setting: str) -> Finding:
+    where, alone, named = place(host, port), area != "listen", flags(config.file)
+    freebind = config.listen_freebind == "yes" and not alone
     if taken:
         return ok(area, where, _("the running gateway listens there"))
     try:
-        listen(host, port, 0, probe=True, alone=area != "listen", freebind=freebind, setting=setting).close()
+        listen(host, port, 0, probe=True, alone=alone, freebind=freebind, setting=setting, flags=named).close()
     except ListenError as error:
         what, _semicolon, do = str(error).partition("; ")
         cause = error.__cause__
