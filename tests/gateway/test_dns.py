@@ -198,7 +198,7 @@ def test_a_server_that_changes_letters_is_understood_all_the_same(change, over_t
     ):
         began = time.monotonic()
         gateway.tunnel("a.example:8443").close()
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 15
 
 
 def test_an_answer_to_another_question_is_not_taken():

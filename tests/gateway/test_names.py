@@ -64,7 +64,7 @@ def test_a_server_that_is_silent_on_one_family_does_not_delay_the_other(silent):
     ):
         began = time.monotonic()
         gateway.tunnel(f"a.example:{upstream.port}").close()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert gateway.closed()["upstream"] == upstream.target
 
 
@@ -231,7 +231,7 @@ def test_all_addresses_are_tried_and_a_silent_one_holds_up_little():
                 break
         began = time.monotonic()
         gateway.tunnel("a.example:8443").close()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         gateway.tunnel("b.example:8443").close()
         assert gateway.closed(target="b.example:8443")["upstream"] == upstream.target
         for filler in fillers:
