@@ -80,6 +80,12 @@ class Ways:
             return []
         return [rule.text for entry, by, _ in self._entries if by == place for rule in entry.rules]
 
+    def is_over(self, proxy: RelayProxy, clock: Clock = time.time) -> bool:
+        """Whether it is for targets that entries name, and all of these have ended."""
+        rules = [rule for entry, _by, _index in self._entries if entry.proxy == proxy for rule in entry.rules]
+        is_general = self.proxies.index(proxy) in self._all.general
+        return not is_general and all(rule.until is not None and rule.until <= clock() for rule in rules)
+
     def may_lead(self, place: int, target: Target) -> bool:
         """Whether tunnels of some client to the target go through this relay proxy, before any other."""
         if self._bypass is not None and _covering(self._bypass, target):

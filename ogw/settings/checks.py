@@ -146,6 +146,8 @@ def _check_listen(values: dict[str, Any], mistakes: Mistakes, warnings: list[str
             told = _("{place} and {other} of {name} overlap; leave one of them out, or give it another port")
             mistakes.of(name, told.format(place=place(host, port), other=place(its_host, its_port), name=other), value)
             break
+    if mistakes.is_given("listen-port") and all(one.port is not None for one in values["listen_address"]):
+        warnings.append(_("listen-port does nothing: each listen-address has a port of its own"))
     if values["listen_freebind"] == "yes" and {one.host for one in values["listen_address"]} <= EVERYWHERE:
         warnings.append(_("listen-freebind does nothing: it is for a listen-address of its own, such as 10.1.0.100"))
     _give_way(values, mistakes, taken, warnings)

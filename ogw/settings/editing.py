@@ -370,10 +370,12 @@ class _DryRun(Exception):
 def _checked(
     path: str, shown: str, environment: Mapping[str, str] = MappingProxyType({}), to_start: bool = False
 ) -> tuple[Optional[Config], Sequence[str]]:
-    """The configuration of this file, or its mistakes, which are told of the path `shown`."""
+    """The configuration of this file, or its mistakes; they and its warnings are told of the path `shown`."""
     there = path if os.path.exists(path) else os.devnull
     try:
-        return load(["--config", there], environment, to_start=to_start), ()
+        config = load(["--config", there], environment, to_start=to_start)
+        told = tuple(warning.replace(path, shown) for warning in config.warnings)
+        return replace(config, warnings=told), ()
     except ConfigError as error:
         return None, [mistake.replace(path, shown) for mistake in error.mistakes]
 

@@ -19,7 +19,7 @@ from ogw.settings.checks import check_start, check_together
 from ogw.settings.elsewhere import gather
 from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser, has_comment
-from ogw.settings.ini.source import Unreadable, ini_text, require_path
+from ogw.settings.ini.source import Unreadable, absolute, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
 from ogw.settings.mistakes import Mistakes, behind_value, named
 from ogw.settings.named import flags as named_flags
@@ -211,7 +211,7 @@ class _Loader:
     def _from_file(self, asked: Optional[Given]) -> dict[str, list[Given]]:
         try:
             path = require_path(asked, DEFAULT_FILE) if asked else DEFAULT_FILE
-            self._file = os.path.abspath(path) if path != DEFAULT_FILE else ""
+            self._file = absolute(path) if path != DEFAULT_FILE else ""
             self._file_seen = (gather.look(self._file or DEFAULT_FILE),)
             contents = ini_text(path, asked.source if asked else "", self._before)
         except Unreadable as unreadable:
@@ -237,12 +237,15 @@ class _Loader:
         return {key: [Given(f"{path}:{line}", text) for line, text in values] for key, values in ini.values.items()}
 
     def _look_around_values(self, path: str, ini: IniParser) -> None:
-        for key, values in ini.values.items():
+        for key, values in (*ini.values.items(), *ini.again.items()):
             setting = SETTINGS.get(name_now(key))
-            if setting is not None and not setting.secret:
-                lines = [(f"{path}:{line}", text) for line, text in values if has_comment(text)]
-                self._commented += [(at, f"{at}: {key}: {_short(ascii(quoted(setting, text)))}") for at, text in lines]
-            if setting is None or not setting.secret:
+            if setting is None:
+                continue
+            lines = [(f"{path}:{line}", text) for line, text in values if has_comment(text)]
+            for at, text in lines if setting is not SETTINGS["relay-proxy-password"] else ():
+                said = HIDDEN if setting.secret else _short(ascii(quoted(setting, text)))
+                self._commented.append((at, f"{at}: {key}: {said}"))
+            if not setting.secret:
                 continue
             told = _("{where}: {key}: the blanks around its value are cut off; if it has them, put it into {better}")
             better = setting.better or setting.variable

@@ -16,6 +16,7 @@ from ogw.tunnel.mailbox import ClientWatch, Mailbox
 from ogw.tunnel.relays import Relays
 from ogw.tunnel.upstream import DialError, Upstream
 from ogw.wire.connect import Target
+from ogw.wire.place import place
 
 
 class Dialer:
@@ -134,5 +135,5 @@ class Dialer:
     ) -> Decision:
         decision = self._policy.judge_address(address, port, client_ip, to, now)
         if decision.allowed and self.is_own(address, port):
-            return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{address}:{port} is this gateway itself")
+            return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{place(address, port)} is this gateway itself")
         return decision

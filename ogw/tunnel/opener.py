@@ -22,6 +22,7 @@ from ogw.tunnel.password import PasswordSource
 from ogw.tunnel.relay import Relay
 from ogw.tunnel.upstream import DialError, UnknownName, Upstream
 from ogw.wire.connect import Target
+from ogw.wire.place import place
 from ogw.wire.protocols import begins_tls
 from ogw.wire.relay_proxy import Credentials, RelayProxy
 
@@ -121,7 +122,7 @@ class Opener:
     def _judge(self, proxy: RelayProxy, address: str) -> Decision:
         """The address guard leaves the operator's own choice alone, unless it is a loop."""
         if self._own.hold(address, proxy.target.port):
-            return Decision(False, Reason.RELAY_LOOP, f"{address}:{proxy.target.port} is this gateway itself")
+            return Decision(False, Reason.RELAY_LOOP, f"{place(address, proxy.target.port)} is this gateway itself")
         return ALLOW
 
     def _encrypt(self, relay: Relay, sock: _socket.socket, began: float) -> tuple[Leg, _socket.socket]:

@@ -1,9 +1,11 @@
 """Every mistake of a configuration is told in one pass, once, with where it stands."""
 
 import ipaddress
+import subprocess
+import sys
 
 import pytest
-from harness.commands import ogw
+from harness.commands import ROOT, clean, ogw
 
 from ogw.settings.editing import edit
 from ogw.settings.ini.file import EditError
@@ -245,7 +247,7 @@ def test_a_comment_behind_a_value_is_told_as_one(tmp_path, value, mark):
     assert [(number, said.endswith(COMMENT)) for number, said in found] == [(2, False), (line, True), (line + 1, False)]
 
 
-@pytest.mark.parametrize("value", ["log-file = {0}/ogw.log # why", "run-dir = {0} ;why"])
+@pytest.mark.parametrize("value", ["log-file = {0}/ogw.log # why", "run-dir = {0} ; why"])
 def test_a_comment_that_becomes_part_of_a_value_is_warned_of(tmp_path, value):
     file = tmp_path / "gw.ini"
     file.write_text(f"[ogw]\nallowed-host = a.example\n{value.format(tmp_path)}\n")
@@ -257,7 +259,8 @@ def test_a_comment_that_becomes_part_of_a_value_is_warned_of(tmp_path, value):
     "text",
     ['allowed-host = a.example note="why; # or not"', "allowed-host = a.example\n# why\n    ; why\n    b.example",
      "relay-proxy = http://p.example:1\nrelay-proxy-username = a #b\nrelay-proxy-password = c ;d",
-     "log-file = {0}/ogw#1;2.log"],
+     "relay-proxy = http://p.example:1\nrelay-proxy-password = c ; d\nrelay-proxy-username = e",
+     "allowed-client-certificate = CN=Till #7", "log-file = {0}/ogw#1;2.log"],
 )  # fmt: skip
 def test_what_is_no_comment_is_not_taken_for_one(tmp_path, text):
     file = tmp_path / "gw.ini"
@@ -278,3 +281,37 @@ def test_an_entry_of_a_relay_proxy_that_has_ended_is_warned_of():
     (told,) = load_it()
     assert told.startswith(f"--relay-proxy: {ended} ended at 2020-01-01T00:00:00Z: no target goes that way")
     assert len(load_it("--stage", "canary")) == 2
+
+
+def test_a_comment_behind_a_user_name_is_warned_of_without_the_name(tmp_path):
+    file = tmp_path / "gw.ini"
+    text = "relay-proxy = http://p.example:1\nrelay-proxy-username = joe # why\nrelay-proxy-password = x"
+    file.write_text(f"[ogw]\nallowed-host = a.example\n{text}\n")
+    (told,) = [one for one in load(["--config", str(file)], {}).warnings if "comment" in one]
+    assert told == f"{file}:4: relay-proxy-username: (hidden){COMMENT}"
+
+
+def test_a_comment_behind_a_value_of_a_key_that_stands_twice_is_told(tmp_path):
+    found = mistakes(tmp_path, "allowed-host = a.example\nallowed-host = b.example # why\n")
+    assert [said.endswith(COMMENT) for _line, said in found] == [True, True]
+
+
+def test_a_port_that_nobody_listens_on_is_warned_of():
+    flags = ["--allowed-host", "x.example", "--listen-port", "9000", "--listen-address"]
+    (told,) = load([*flags, "127.0.0.1:8081"], {}).warnings
+    assert told.startswith("listen-port does nothing: ")
+    assert load([*flags, "127.0.0.1:8081, 127.0.0.2"], {}).warnings == ()
+
+
+def test_a_relative_path_in_a_folder_that_is_gone_is_told(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    for command in ("check", "run", "explain"):
+        gone.mkdir(exist_ok=True)
+        words = [sys.executable, "-c", script, "-m", "ogw", command, "--config", "gw.ini"]
+        words += ["x.example"] if command == "explain" else []
+        done = subprocess.run(
+            words, cwd=gone, env=clean(PYTHONPATH=str(ROOT)), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2 and "gw.ini: No such file or directory" in done.stderr, done

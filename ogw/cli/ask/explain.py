@@ -193,8 +193,8 @@ def _way(way: dict[str, Any]) -> list[Any]:
         return [
             _("through the relay proxy {proxies}").format(proxies=either(way["relay_proxies"])),
             *((f"  {told}  {source}", DIM) for told, source in by),
-            *passing_by,
             (f"  {note}", DIM),
+            *passing_by,
         ]
     if way["not_named"]:
         return [_("directly: no entry of relay-proxy names the target, and none is for all targets"), *passing_by]

@@ -14,6 +14,7 @@ from ogw.cli.words import client_address, name_of_client
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
 from ogw.language.messages import pgettext
+from ogw.machine.files import shown
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
 from ogw.policy.names import Names
@@ -41,6 +42,8 @@ from ogw.wire.tls import (
 
 USAGE = "ogw inspect FILE|- [--target HOST[:PORT]] [--json] [FLAGS]"
 LARGEST_FILE = 1 << 20
+# What files of packets begin with: pcap in either order of bytes, in micro- or nanoseconds, and pcapng.
+CAPTURES = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a")
 NO_TARGET = N_("no target is known; name it with --target")
 _UNKNOWN = Target("the target", 443)  # no host that there could be, so that no rule has it; messages show it as words
 
@@ -115,11 +118,17 @@ def run(asked: argparse.Namespace) -> int:
 def _read(path: str) -> bytes:
     try:
         if path == "-":
-            return sys.stdin.buffer.read(LARGEST_FILE)
-        with open(path, "rb") as file:
-            return file.read(LARGEST_FILE)
+            data = sys.stdin.buffer.read(LARGEST_FILE)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(LARGEST_FILE)
     except OSError as error:
         raise Wrong(f"{path}: {error.strerror}") from None
+    if data.startswith(CAPTURES):
+        told = _("{path}: it is a capture of packets, and not what one side of a connection sent; save that, as "
+                 "Wireshark does with Follow, TCP Stream, Raw")  # fmt: skip
+        raise Wrong(told.format(path=shown(path)))
+    return data
 
 
 def _client_bytes(data: bytes) -> tuple[bytes, Optional[Target]]:

@@ -38,6 +38,8 @@ class RelayProxies:
         target = self._targets[proxy]
         if target is None:
             what = _("there is no single host to ask this relay proxy for; name one: --host HOST")
+            if self._config.ways.is_over(proxy):
+                return [warning(AREA, str(proxy), _("its entry has ended: no target goes that way any more"), "")]
             return [untested(AREA, str(proxy), what)]
         asked = Asked(proxy, target, ask(self._config, proxy, target))
         if asked.wants:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from types import MappingProxyType
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ogw.cli.edit.others import Own, in_force, told_of_others, told_of_own, warnings_in_force
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, UNWRITTEN, Failed, Wrong
@@ -171,7 +171,7 @@ def _tell_gateway(
         sentences += [*_made(outcome), *_overridden(outcome)]
     try:
         answer = _answer(gateway_of(asked), outcome, asked.reload)
-    except NoGateway as trouble:
+    except (NoGateway, Wrong) as trouble:
         sentences += _without_gateway(outcome, asked.reload, trouble)
         return NO_GATEWAY if asked.reload else OK, None, None
     own = answer.get("own")
@@ -193,14 +193,17 @@ def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:
     return gateway.ask(f"/changed?{query}", Changed, "POST", RELOAD_SECONDS if reload else SECONDS, body)
 
 
-def _without_gateway(outcome: Outcome, reload: bool, trouble: NoGateway) -> list[str]:
-    """What there is to say; a change is logged."""
+def _without_gateway(outcome: Outcome, reload: bool, trouble: Union[NoGateway, Wrong]) -> list[str]:
+    """What there is to say; a change is logged.
+
+    trouble  none answers, or the file does not say which one is meant
+    """
     told = []
     if outcome.changed and not _log(outcome):
         told.append(_("no log has a line of this change: no gateway runs, and there is neither a log-file nor a "
                       "log of the system"))  # fmt: skip
     start = [_("the service is not running; start it with: systemctl start ogw")] if _waits(outcome) else []
-    if not reload and not isinstance(trouble, ReadsAnother):
+    if not reload and not isinstance(trouble, (ReadsAnother, Wrong)):
         how = _("{path} was changed; no running gateway was found: the change takes effect when one starts")
         return [*told, how.format(path=outcome.path), *start]
     if outcome.changed:

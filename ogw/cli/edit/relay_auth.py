@@ -84,7 +84,8 @@ def about(auth: str, encrypted: bool) -> str:
 def maybe_of_windows() -> str:
     """Of a user name with a domain, while nobody knows what the relay proxy offers."""
     return _("a user name with a domain, as Windows has them, mostly needs NTLM or Kerberos: if the relay proxy "
-             "answers 407, name the scheme (--auth ntlm), or set the relay proxy anew when it is up")  # fmt: skip
+             "answers 407, name the scheme (relay-proxy-auth = ntlm), or set the relay proxy anew when it is "
+             "up")  # fmt: skip
 
 
 def what_is_missing(offered: Sequence[str], has: Means) -> str:

@@ -168,6 +168,8 @@ def _list(asked: argparse.Namespace) -> bytes:
     place = shown(asked.list)
     try:
         body = read_file(asked.list, asked.max_size)
+        if b"PRIVATE KEY-----" in body:
+            raise Failed(_("{place}: it is a private key, and no list").format(place=place))
         rules = read_list(body, place, asked.max_size)
         prove(rules, place)
     except OSError as error:

@@ -30,6 +30,7 @@ from ogw.settings.editing import Editor
 from ogw.settings.setting import Setting, shown_as
 from ogw.settings.settings import SETTINGS
 from ogw.settings.value import split
+from ogw.wire.url import shown_url
 
 SERVICE = "OMSGatewayService"
 KEYS = {"listenport": ("ListenPort", SETTINGS["listen-port"])}  # of its configuration
@@ -37,7 +38,7 @@ SWITCHES = ("Force", "Confirm", "Verbose", "WhatIf")  # of any cmdlet; only the 
 # What scripts have beside the original's own, for people or for PowerShell itself.
 IDLE = ("Import-Module", "Get-Module", "Remove-Module", "Get-Command", "Get-Help", "Get-Service", "Set-ExecutionPolicy",
         "Write-Host", "Write-Output", "Clear-Host")  # fmt: skip
-VALUED = ("ErrorAction", "WarningAction")  # of any, too, with a value
+VALUED = ("ErrorAction", "EA", "WarningAction", "WA")  # of any, too, with a value; and their short names
 _PARAMETER = re.compile(r"[-\u2013-\u2015]([A-Za-z?][A-Za-z]*)(?:(:)(.*))?\Z", re.DOTALL)  # PowerShell takes any dash
 _SWITCHED = {"": True, "$true": True, "$false": False}
 
@@ -170,10 +171,13 @@ def _list(name: str, words: str, parameter: str) -> list[Cmdlet]:
             print(*split(setting, text), sep="\n")
         return OK
 
+    def told(act: str) -> Callable[[Call], list[str]]:
+        return lambda call: [name, act, shown_url(call.get(parameter))]
+
     return [
-        Cmdlet(f"Add-OMSGateway{words}", (f"{parameter}!",), lambda call: [name, "add", call.get(parameter)],
+        Cmdlet(f"Add-OMSGateway{words}", (f"{parameter}!",), told("add"),
                change=lambda call, editor, _path: editor.add(setting, call.get(parameter)) or True),
-        Cmdlet(f"Remove-OMSGateway{words}", (f"{parameter}!",), lambda call: [name, "remove", call.get(parameter)],
+        Cmdlet(f"Remove-OMSGateway{words}", (f"{parameter}!",), told("remove"),
                change=lambda call, editor, _path: editor.remove(setting, call.get(parameter))),
         Cmdlet(f"Get-OMSGateway{words}", (), lambda _call: [name, "list"], show=show),
     ]  # fmt: skip

@@ -41,9 +41,8 @@ def ask(answers: Answers, place: Place, service: Optional[str], firewall: Option
 
 def _ask_port(answers: Answers, place: Place) -> None:
     setting = SETTINGS["listen-port"]
-    default = (place.texts("listen-port") or [setting.default])[0]
     answers.values["listen-port"] = [
-        ask_checked(_("TCP port to listen on, 1-65535"), default, lambda text: meaning(setting, text))
+        ask_checked(_("TCP port to listen on, 1-65535"), str(place.port), lambda text: meaning(setting, text))
     ]
 
 

@@ -52,10 +52,10 @@ class Place:
 
     @property
     def port(self) -> int:
-        """The one of the INI file as it is."""
+        """The one of the INI file as it is; where that is none, the usual one."""
         setting = SETTINGS["listen-port"]
         port = meaning_or_none(setting, (self.texts(setting.name) or [setting.default])[0])
-        return port if isinstance(port, int) else 0
+        return port if isinstance(port, int) else int(setting.default)
 
 
 def place_of(root: str, firewall: Optional[Firewall]) -> Place:

@@ -15,6 +15,7 @@ from ogw.cli.setup.user import letting_it_read, letting_it_read_keytab, making_u
 from ogw.language.messages import gettext as _
 from ogw.settings import password_file as kept
 from ogw.settings.editing import Outcome, edit
+from ogw.settings.ini.file import EditError
 
 
 def plan(answers: Answers, place: Place) -> list[Step]:
@@ -24,9 +25,12 @@ def plan(answers: Answers, place: Place) -> list[Step]:
     if answers.service:
         steps.append(making_user(place))
     outcome = preview(answers, place)
+    if outcome.remaining:
+        raise EditError("\n".join(outcome.remaining))
     steps.append(_ini(answers, place, outcome))
     if answers.service:
-        steps += [letting_it_read(answers, place, outcome.config), *letting_it_read_keytab(answers, place)]
+        steps += letting_it_read(answers, place, outcome.config, outcome.changed)
+        steps += letting_it_read_keytab(answers, place)
         steps += _beside_packaged(place, new) if is_packaged(answers.program, place.root) else [
             _unit(answers, place, new)]  # fmt: skip
     if answers.firewall:

@@ -280,7 +280,7 @@ def _carry_out(asked: argparse.Namespace, answers: Answers, place: Place, silent
         print(f"  {step.name}", *(f"      {line}" for line in step.by_hand), sep="\n")
     if not answers.service:
         start = ["ogw", "run", *(["--config", place.ini] if place.root else [])]
-        print(_("Start the gateway with: {command}").format(command=" ".join(start)))
+        print(_("Start the gateway with: {command}").format(command=shlex.join(start)))
     elif not systemd_runs() and not place.root:
         print(_("systemd does not run here; start the gateway with: ogw run"))
     return OK
@@ -290,7 +290,7 @@ def _perform(todo: Sequence[Step], asked: argparse.Namespace) -> None:
     failed = perform(todo)
     if failed is None:
         return
-    root = f" --root {asked.root}" if asked.root else ""
+    root = f" --root {shlex.quote(asked.root)}" if asked.root else ""
     if asked.uninstall:
         again = _("correct this; `ogw setup --uninstall{root}` then goes on").format(root=root)
     else:

@@ -31,10 +31,11 @@ def has_user() -> bool:
     return True
 
 
-def letting_it_read(answers: Answers, place: Place, config: Optional[Config]) -> Step:
+def letting_it_read(answers: Answers, place: Place, config: Optional[Config], writes: bool) -> list[Step]:
     """A service that cannot read its configuration would go on without it, and deny everything.
 
     config  what will be configured; None where that has a mistake
+    writes  the INI file is written before
     """
     keytab = named_file(answers, place, KEYTAB.name)
     # A password's file that is not configured goes, or nobody needs it.
@@ -42,10 +43,12 @@ def letting_it_read(answers: Answers, place: Place, config: Optional[Config]) ->
     ours = ((place.password_file, keeps), (keytab, _is_ours(keytab, place)))
     files = [place.ini, *(path for path, is_needed in ours if is_needed)]
     inside = [path.removeprefix(place.root) for path in files if os.path.exists(path)]
-    if place.ini.removeprefix(place.root) not in inside:
+    if writes and place.ini.removeprefix(place.root) not in inside:
         inside.insert(0, DEFAULT_FILE)
     if answers.password is not None and place.password_file.removeprefix(place.root) not in inside:
         inside.append(place.password_file.removeprefix(place.root))
+    if not inside:
+        return []
 
     def is_so() -> bool:
         return all(_reads(path) for path in inside if os.path.exists(path)) and os.path.exists(inside[0])
@@ -59,12 +62,8 @@ def letting_it_read(answers: Answers, place: Place, config: Optional[Config]) ->
                 os.chmod(path, mode | 0o040)
 
     by_hand = (place.by_hand("chgrp", USER, *inside), place.by_hand("chmod", "g+r", *inside))
-    return Step(
-        _("let {user} read {files}").format(user=USER, files=every(inside)),
-        is_so if not place.root else lambda: False,
-        None if place.root else do,
-        by_hand,
-    )
+    name = _("let {user} read {files}").format(user=USER, files=every(inside))
+    return [Step(name, is_so if not place.root else lambda: False, None if place.root else do, by_hand)]
 
 
 def letting_it_read_keytab(answers: Answers, place: Place) -> list[Step]:

@@ -15,7 +15,7 @@ HEADER = re.compile(r"\[([^\]]*)\]\s*\Z")
 # What no key begins with, or has in it, as values of lists do; CN= and the like begin a subject.
 _NO_KEY = re.compile(r"[\s\[#;]|\Z|[^=]*[.:*/@]|[A-Z]{1,3}[ \t]*\Z")
 _QUOTED = re.compile(r'"[^"]*"')
-_COMMENT = re.compile(r"(?:\A|\s)[#;]")
+_COMMENT = re.compile(r"(?:\A|\s)[#;]+(?:\s|\Z)")  # "Till #7" is none
 _SETTING = re.compile(r"([a-z]+(?:-[a-z0-9]+)*)[ \t]*=")
 
 
@@ -126,9 +126,8 @@ class IniParser(ConfigFileParser):  # type: ignore[misc]
         self._is_told, self._strays = False, 0
         if key in self.values:
             first = self.values[key][0][0]
-            self._wrong(
-                number, _("{key} stands in line {first} already; more values go below it").format(key=key, first=first)
-            )
+            told = _("{key} stands in line {first} already; more values of a list go below it")
+            self._wrong(number, told.format(key=key, first=first))
             self.repeated.setdefault(key, []).append(number)
             self._list = self.again.setdefault(key, [])
             self._list += [(number, text)] if text else []

@@ -47,6 +47,14 @@ def require_path(asked: Given, default: str) -> str:
     return asked.text
 
 
+def absolute(path: str) -> str:
+    """Raises Unreadable where the path begins in a folder that is gone."""
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise Unreadable(f"{path}: {error.strerror}") from None
+
+
 def ini_text(path: str, asked: str, before: Optional[Config] = None) -> Optional[str]:
     """What stands in the file; None where there is none, and need not be. Raises Unreadable.
 

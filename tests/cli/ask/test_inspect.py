@@ -153,3 +153,12 @@ def test_a_wrong_question_is_answered_with_what_is_wrong(words, message):
 def test_where_the_rules_only_report_it_says_that_it_would_pass():
     _code, said, _errors = inspect(HANDSHAKES / "openssl-1.0.up", "--tls-rules", "report")
     assert "rejected (tls-version" in said and "the gateway would let the session pass" in said
+
+
+@pytest.mark.parametrize("begin", ["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a"])
+def test_a_capture_of_packets_is_told_as_one(tmp_path, begin):
+    capture = tmp_path / "p.pcap"
+    capture.write_bytes(bytes.fromhex(begin) + bytes(100))
+    for words in ((capture,), ("--client", HANDSHAKES / f"{RECORDED[0]}.up", "--server", capture)):
+        code, _said, errors = inspect(*words)
+        assert code == 2 and "it is a capture of packets" in errors and "Follow, TCP Stream, Raw" in errors

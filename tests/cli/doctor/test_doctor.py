@@ -552,3 +552,10 @@ def test_of_a_bundle_that_does_not_fit_on_the_disk_nothing_is_left(tmp_path):
     done = subprocess.run([*few, "--timeout", "1", "--bundle", tmp_path / "b.tgz"], cwd=ROOT, env=clean(),
                           capture_output=True, text=True, timeout=60 * PATIENCE)  # fmt: skip
     assert "b.tgz cannot be written: File too large" in done.stderr and not (tmp_path / "b.tgz").exists(), done
+
+
+def test_an_entry_of_a_relay_proxy_that_has_ended_is_told_as_that():
+    entry = f"http://{address()}:3128 for=www.example.com until=2020-01-01T00:00:00Z"
+    done = ogw("doctor", "--json", "--allowed-host", "www.example.com", "--relay-proxy", entry, "--timeout", "1")
+    (found,) = [one for one in json.loads(done.stdout)["findings"] if one["area"] == "relay proxy"]
+    assert (found["state"], "has ended" in found["what"]) == ("warning", True)

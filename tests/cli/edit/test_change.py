@@ -9,7 +9,7 @@ import shlex
 import subprocess
 
 import pytest
-from harness.commands import OGW, ROOT, clean
+from harness.commands import OGW, ROOT, clean, ogw
 from harness.edits import Edited
 from harness.gateway import Gateway, read_exactly
 from harness.upstreams import Server, echo
@@ -266,3 +266,27 @@ def test_a_password_among_values_is_wiped_from_the_process_command_line(file, wo
         assert b"5ecret" not in shown.read_bytes()
         process.kill()
     os.close(folder)
+
+
+OLD = "relay-proxy = http://p.example:3128 for=a.example until=2020-01-01T00:00:00Z\n"
+
+
+def test_a_warning_of_a_change_names_the_file_and_old_ones_are_not_told_again(file):
+    file.write(f"[ogw]\nallowed-host = a.example\n{OLD}")
+    assert file.told("allowed-host", "add", "b.example").count("ended at") == 0
+    file.write("[ogw]\nallowed-host = a.example\n")
+    told = file.told("config", "add", "relay-proxy", OLD.partition(" = ")[2].strip())
+    assert f"{file.path}:3: relay-proxy: http://p.example:3128 for=a.example" in told and ".ogw-edit" not in told
+
+
+@pytest.mark.parametrize("wrong", ["listen-port = 8080\nlisten-port = 8081\n", "[foo]\n", "stray\n"])
+@pytest.mark.parametrize(("reload", "code"), [((), 0), (("--reload",), 3)])
+def test_a_change_of_a_file_that_does_not_say_which_gateway_is_meant_is_told_as_made(tmp_path, wrong, reload, code):
+    ini = tmp_path / "ogw.ini"
+    ini.write_text(f"[ogw]\nallowed-host = a.example\nlog-file = {tmp_path}/ogw.log\n{wrong}")
+    done = ogw("allowed-host", "add", "b.example", "--config", str(ini), *reload)
+    assert done.returncode == code and "    b.example\n" in ini.read_text(), done
+    assert f"{ini} was changed" in done.stderr and "it is not known which gateway is meant" in done.stderr
+    done = ogw("allowed-host", "add", "c.example", "--json", "--config", str(ini), *reload)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["changed"], told["added"]) == (code, True, ["allowed-host c.example"]), told

@@ -216,3 +216,10 @@ def test_a_signature_that_cannot_be_written_leaves_none_behind(tmp_path, hosts, 
     done = ogw("sign", hosts, "--key", key[0])
     assert done.returncode == 1 and "Is a directory" in done.stderr
     until(lambda: sorted(one.name for one in tmp_path.iterdir()) == ["hosts.txt", "hosts.txt.sig", "lists.key"])
+
+
+def test_a_private_key_is_no_list_and_is_not_shown(key):
+    path, signer = key
+    done = ogw("sign", str(path), "--key", str(path))
+    assert done.returncode == 1 and "it is a private key, and no list" in done.stderr
+    assert not any(line in done.stderr for line in signer.pem.decode().splitlines())

@@ -231,3 +231,14 @@ def test_each_has_help(file):
     shown = file.done("Add-OMSGatewayAllowedHost", "-?")
     assert shown.startswith("usage: ogw Add-OMSGatewayAllowedHost -Host HOST [--config FILE]")
     assert file.done("help", "Set-OMSGatewayRelayProxy").startswith("usage: ogw Set-OMSGatewayRelayProxy -Address")
+
+
+def test_a_password_in_a_host_is_not_shown(tmp_path):
+    done = Edited(tmp_path, "[ogw]\n").run("Add-OMSGatewayAllowedHost", "http://u:hunter2@p.example/")
+    assert done.returncode and "hunter2" not in done.stdout + done.stderr, done
+
+
+def test_short_names_of_what_any_cmdlet_takes(tmp_path):
+    file = Edited(tmp_path, "[ogw]\n")
+    file.done("Add-OMSGatewayAllowedHost", "-Host", "a.example", "-ea", "SilentlyContinue", "-WA", "0")
+    assert "allowed-host = a.example\n" in file.text

@@ -190,7 +190,7 @@ def test_ctrl_c_in_the_middle_changes_nothing(image):
 
 
 def test_what_is_to_be_done_by_hand_for_an_image_is_done_in_the_image(image):
-    done = ogw("setup", "--yes", "--root", image)
+    done = ogw("setup", "--yes", "--root", image, "--listen-port", "8081")
     *inside, enabling = re.findall("(?m)^ {6}(.*)", done.stdout.split("To be done by hand:\n")[1])
     words = [f"chroot {image} {word} " for word in ("useradd", "chgrp", "chmod")]
     assert [line.startswith(word) for line, word in zip(inside, words, strict=True)] == [True] * 3
@@ -471,3 +471,28 @@ def test_a_port_that_is_none_in_the_file_is_a_mistake_of_that(image, port):
     ini(image).write_text(f"[ogw]\nlisten-port = {port}\n")
     done = ogw("setup", "--root", image, "--dry-run", "--yes", "--service", "no")
     assert "OGW-400" not in done.stderr and done.returncode in (0, 1), done
+
+
+def test_a_file_with_mistakes_is_told_of_and_nothing_is_done(image):
+    ini(image).parent.mkdir(parents=True)
+    ini(image).write_text("[ogw]\nlisten-port = 8081 # x\nfoo = 1\n")
+    before = state(image)
+    done = ogw("setup", "--yes", "--root", str(image), "--program", "/bin/true", "--allowed-host", "www.example.com")
+    assert done.returncode == 1 and state(image) == before, done
+    assert "listen-port: '8081 # x': it is not a whole number" in done.stderr and "no setting 'foo'" in done.stderr
+    child = dialogue(image)
+    answer(child, "1-65535 [8080]", "")
+    child.expect_exact("Presets")
+    child.close(force=True)
+
+
+def test_without_a_file_nobody_is_told_to_let_it_be_read(image):
+    done = ogw("setup", "--yes", "--root", str(image), "--program", "/bin/true")
+    assert done.returncode == 0 and not ini(image).exists() and "chgrp" not in done.stdout, done
+
+
+def test_paths_with_blanks_can_be_pasted(tmp_path):
+    root = tmp_path / "an image"
+    root.mkdir()
+    done = ogw("setup", "--yes", "--root", str(root), "--service", "no", "--allowed-host", "www.example.com")
+    assert f"ogw run --config '{ini(root)}'" in done.stdout, done
