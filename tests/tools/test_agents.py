@@ -28,7 +28,7 @@ def agents(*words, before=()):
 
 def test_it_needs_nothing_but_how_many():
     done = agents(*FEW, "--seconds", "3s")
-    assert done.returncode == 0, done
+    assert done.returncode == 0, done.stdout
     for line in (
         r"gateway: of this clone, 1 worker, with TLS rules and log",
         r"TLS server: agents\.ogw\.example:8443, of this tool",

@@ -12,6 +12,7 @@ import gevent
 import pytest
 from gevent.hub import get_hub
 from harness.dns import LAME, SERVFAIL, SILENT, A, Dns
+from harness.waiting import PATIENCE
 
 from ogw.policy.decision import Reason
 from ogw.tunnel import nameserver
@@ -30,7 +31,7 @@ def errors(monkeypatch):
 
 
 def until_done(lookup):
-    with gevent.Timeout(20):
+    with gevent.Timeout(20 * PATIENCE):
         while not lookup.done:
             gevent.sleep(0.01)
 
@@ -118,7 +119,7 @@ def test_a_server_that_answers_late_is_heard_although_it_was_asked_again(errors)
         resolver = Resolver([server.getsockname()], 2)
         lookup = resolver.look_up("a.example")
         queries = []
-        with gevent.Timeout(20):
+        with gevent.Timeout(20 * PATIENCE):
             while len(queries) < 4:  # each family twice
                 with contextlib.suppress(BlockingIOError):
                     queries.append(server.recvfrom(4096))
