@@ -3,10 +3,11 @@
 import argparse
 import json
 import sys
+from contextlib import suppress
 
 from ogw.cli.exits import FAILED, NO_GATEWAY, OK, UNWRITTEN
 from ogw.cli.live.gateway import Gateway, flags_of, gateway_of
-from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
+from ogw.cli.live.sockets import NO_GATEWAY_MEANS, NoGateway, add_gateway
 from ogw.cli.live.status import headline
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
@@ -112,7 +113,8 @@ def _drain(asked: argparse.Namespace) -> int:
     if not drains:
         serves_on = gateway.value("/drain", "POST").get("serves_on", 0.0)
     if asked.now:
-        gateway.value("/drain", "POST")
+        with suppress(NoGateway):  # one that had nothing open ended after the first
+            gateway.value("/drain", "POST")
         told = ngettext("the gateway ends now; it had {number} tunnel open",
                         "the gateway ends now; it had {number} tunnels open", number)  # fmt: skip
     elif drains:

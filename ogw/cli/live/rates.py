@@ -7,6 +7,7 @@ from ogw.report.status import Status
 
 Counter = Literal["allowed", "refused", "tls_rejections", "errors", "bytes_up", "bytes_down"]
 Rates = dict[Counter, float]  # a second
+ANSWER_SECONDS = 5.0  # within which one comes, mostly
 COUNTERS: tuple[Counter, ...] = get_args(Counter)
 
 
@@ -25,7 +26,10 @@ def was_restarted(before: Sample, now: Sample) -> bool:
         return True
     workers, others = ({worker["pid"] for worker in status["workers"]} - {0} for status in (old, new))
     if workers and others and not workers & others and old["worker_deaths"] == new["worker_deaths"]:
-        return True
+        # An upgrade has others, too; there the time goes on, but for how long answers take.
+        missing = old["uptime"] + now.at - before.at - new["uptime"]
+        if missing > min(ANSWER_SECONDS, old["uptime"]):
+            return True
     return any(new["counters"][name] < old["counters"][name] for name in COUNTERS)
 
 

@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+from contextlib import suppress
+from ipaddress import IPv6Address
 
 from rich.text import Text
 
@@ -87,6 +89,10 @@ def _kill(asked: argparse.Namespace) -> int:
         answer = gateway.ask(f"/kill?{query_of(tunnel=tunnel)}", Killed, "POST")
         if answer["killed"]:
             print(_("killed {tunnel}").format(tunnel=tunnel))
+        elif missing := answer.get("workers_missing", 0):
+            told = _missing(missing)
+            print(f"ogw: {ascii(tunnel)[1:-1]}: {told}", file=sys.stderr)
+            code = FAILED
         else:
             told = _("ogw: {tunnel} is no open tunnel; `ogw tunnels{flags}` lists them")
             print(told.format(tunnel=ascii(tunnel)[1:-1], flags=flags_of(asked)), file=sys.stderr)
@@ -130,15 +136,21 @@ def _show(answer: Tunnels) -> None:
     elif not rows:
         show(Text(_("no tunnel is open, or none that was asked for")))
     if missing := answer["workers_missing"]:
-        told = ngettext("{number} worker did not answer in time; its tunnels are missing",
-                        "{number} workers did not answer in time; their tunnels are missing", missing)  # fmt: skip
-        print(f"ogw: {told.format(number=missing)}", file=sys.stderr)
+        print(f"ogw: {_missing(missing)}", file=sys.stderr)
+
+
+def _missing(number: int) -> str:
+    told = ngettext("{number} worker did not answer in time; its tunnels are missing",
+                    "{number} workers did not answer in time; their tunnels are missing", number)  # fmt: skip
+    return told.format(number=number)
 
 
 # Words of the command line.
 
 
 def _target(text: str) -> str:
+    with suppress(ValueError):
+        return f"[{IPv6Address(text)}]"
     host, colon, port = text.rpartition(":")
     if colon and not text.endswith("]") and not (port.isascii() and port.isdigit() and host):
         raise argparse.ArgumentTypeError(_("{text} is no HOST or HOST:PORT").format(text=ascii(text)))

@@ -29,7 +29,8 @@ class Orders:
     def kill(self, tunnel: str) -> Response:
         """End the tunnel with this id."""
         asked = self._supervisor.ask(KillTunnel(tunnel))
-        answer: Killed = {"killed": any(one["killed"] for one in asked["answers"])}
+        killed = any(one["killed"] for one in asked["answers"])
+        answer: Killed = {"killed": killed, "workers_missing": 0 if killed else asked["missing"]}
         return json_of(answer, 200 if answer["killed"] else 404)
 
     def take(self, order: Union[TakeOut, TakeBack]) -> Response:

@@ -192,9 +192,13 @@ class Changed(TypedDict):
 
 
 class Killed(TypedDict):
-    """POST /kill?tunnel=; 404 where no tunnel with this id is open."""
+    """POST /kill?tunnel=; 404 where no tunnel with this id is open.
+
+    workers_missing  workers that did not answer in time: it may be theirs, and then ends later
+    """
 
     killed: bool
+    workers_missing: NotRequired[int]
 
 
 class Sources(TypedDict):

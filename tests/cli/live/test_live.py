@@ -106,6 +106,8 @@ def test_a_worker_that_hangs_is_said_to_be_missing(gateway, upstream):
         assert "1 worker did not answer in time" in asked(gateway, "status").stdout
         done = asked(gateway, "tunnels")
         assert done.returncode == 0 and "ogw: 1 worker did not answer in time" in done.stderr
+        done = asked(gateway, "tunnel", "kill", "abc-1")
+        assert done.returncode == 1 and "ogw: abc-1: 1 worker did not answer in time" in done.stderr
     finally:
         os.kill(gateway.workers[0], signal.SIGCONT)
     sock.close()
@@ -253,6 +255,25 @@ def test_drain_stops_the_gateway_and_a_second_one_cuts_nothing(gateway, upstream
     assert gateway.process.wait(15) == 0
     assert gateway.closed(target=upstream.target)["reason"] == "drained"
     sock.close()
+
+
+def test_a_gateway_that_ends_before_it_is_told_to_end_at_once_did_as_it_was_told():
+    for _turn in range(4):
+        with Gateway("--allowed-host", "www.example.org") as gateway:
+            done = asked(gateway, "drain", "--now")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout == "the gateway ends now; it had 0 tunnels open\n"
+            assert gateway.process.wait(15) == 0
+
+
+def test_a_bare_ipv6_address_is_a_host():
+    with Server(echo, host="::1") as upstream, Gateway(
+        "--allowed-host", f"[::1]:{upstream.port}", "--allowed-target-network", "::1"
+    ) as gateway:  # fmt: skip
+        with gateway.tunnel(upstream.target):
+            for typed in ("::1", "[::1]", upstream.target, "0:0::1"):
+                done = asked(gateway, "tunnels", "--target", typed, "--json")
+                assert json.loads(done.stdout)["total"] == 1, typed
 
 
 def test_while_a_gateway_that_drains_still_serves_nobody_says_that_it_does_not(upstream):
