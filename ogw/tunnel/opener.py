@@ -27,6 +27,7 @@ from ogw.wire.protocols import begins_tls
 from ogw.wire.relay_proxy import Credentials, RelayProxy
 
 MOST_PASSWORDS = 3  # that a tunnel tries, each read since the one before was refused
+IN_HANDSHAKE = "in its TLS handshake"  # where in the conversation it closes
 
 
 class Opener:
@@ -139,6 +140,9 @@ class Opener:
             leg.close()
             what = f"is not to be trusted: {error.verify_message} (relay-proxy-ca-file)"
             raise failure(Reason.RELAY_UNTRUSTED, proxy, what, at_fault=True) from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # a FIN may be either (OP_IGNORE_UNEXPECTED_EOF)
+            leg.close()
+            raise closed(relay, began, IN_HANDSHAKE, None, _without_tls(relay, leg.heard)) from None
         except ssl.SSLError as error:
             leg.close()
             what = f"does not speak TLS as it should: {error.reason or error.strerror}"
@@ -151,8 +155,7 @@ class Opener:
             if error.errno in NO_DESCRIPTORS:  # for its plain end, or no memory for what it says
                 why = f"relay proxy {proxy}: {error.strerror}: raise the limit of open files"
                 raise DialError(Reason.NO_DESCRIPTORS, why) from None
-            where, hint = "in its TLS handshake", _without_tls(relay, leg.heard)
-            raise closed(relay, began, where, error, hint) from None
+            raise closed(relay, began, IN_HANDSHAKE, error, _without_tls(relay, leg.heard)) from None
         except BaseException:
             leg.close()
             raise
