@@ -370,6 +370,8 @@ class Tunnel:
     def _close_upstream(self, upstream: Upstream, reason: Optional[Reason]) -> None:
         try:
             if reason is Reason.CLIENT_RESET:
+                if upstream.leg is not None:
+                    upstream.leg.breaks_off = True
                 pass_reset_on(upstream.socket)
             elif reason is Reason.UPSTREAM_RESET:
                 pass_reset_on(self.client)

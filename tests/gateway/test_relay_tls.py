@@ -1,5 +1,6 @@
 """A relay proxy that is spoken to in TLS: how it ends, and how the gateway does."""
 
+import ssl
 import threading
 
 import pytest
@@ -87,3 +88,33 @@ def test_one_that_ends_a_handshake_before_it_answered_anybody_rests(authority, a
         assert b": relay-closed\r\n" in head
         assert "it rests" in gateway.wait_for(event=403, reason="relay-closed")["message"]
         gateway.wait_for(event=100, message=f"relay proxy https://{relay.host}:{PORT} answers again")
+
+
+def test_a_reset_of_a_client_is_no_orderly_end_for_the_relay(authority, authority_file):
+    """It would take an upload that was cut for a whole one."""
+    said, ended = b"u" * 1000, []
+
+    def play(secure):
+        secure.sendall(read_exactly(secure, len(said))[:1])
+        try:
+            ended.append(secure.recv(1))
+        except (ssl.SSLEOFError, ConnectionResetError):
+            ended.append("torn")
+
+    with Relay(authority, play) as relay, through(relay, authority_file) as gateway:
+        sock = gateway.tunnel(TARGET)
+        sock.sendall(said)
+        assert read_exactly(sock, 1) == said[:1]
+        reset(sock)
+        assert gateway.closed()["reason"] == "client-reset"
+        until(lambda: ended)
+        assert ended == ["torn"]
+
+
+def test_an_end_of_a_client_is_an_orderly_one_for_the_relay(authority, authority_file):
+    ended = []
+    with Relay(authority, lambda secure: ended.append(secure.recv(1))) as relay:
+        with through(relay, authority_file) as gateway:
+            gateway.tunnel(TARGET).close()
+            until(lambda: ended)
+    assert ended == [b""]
