@@ -56,7 +56,8 @@ def why_failed(error: OSError) -> Refused:
         invalid = Reason.CLIENT_TLS_CERTIFICATE_INVALID, "its certificate does not do"
         reason, told = _OF_CERTIFICATE.get(error.verify_code, invalid)
         return Refused(reason, f"{told}: {error.verify_message}")
-    if isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError):
+    # A FIN is the second of these where the context has OP_IGNORE_UNEXPECTED_EOF, as Python's have.
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(error, ssl.SSLError):
         why = "" if isinstance(error, ssl.SSLError) else f": {error.strerror}"
         return Refused(Reason.CLIENT_TLS_CLOSED, f"the client closed in the middle of its TLS handshake{why}")
     said = error.reason or ""

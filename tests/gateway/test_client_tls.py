@@ -251,14 +251,24 @@ def test_who_says_nothing_is_closed_in_silence(hasty):
     assert not [one for one in hasty.lines if one.get("client") == name and one["level"] != "debug"]
 
 
-@pytest.mark.parametrize("resets", [False, True])
-def test_a_client_that_leaves_in_the_middle_of_it_leaves_nothing_behind(gateway, resets):
-    sock = gateway.raw()
-    name = "{}:{}".format(*sock.getsockname())
-    sock.sendall(hello(gateway))
-    assert sock.recv(1)
-    (reset if resets else socket.socket.close)(sock)
-    assert gateway.wait_for(event=114, client=name)["reason"] == "client-tls-closed"
+def end(sock):
+    """A close with something unread would be a reset."""
+    sock.shutdown(socket.SHUT_WR)
+
+
+def say_goodbye(sock):
+    sock.sendall(b"\x15\x03\x03\x00\x02\x01\x00")  # close_notify
+    end(sock)
+
+
+@pytest.mark.parametrize(("leaves", "size"), [(end, 60), (end, None), (say_goodbye, None), (reset, None)])
+def test_a_client_that_leaves_in_the_middle_of_it_is_told_of_as_one(gateway, leaves, size):
+    with gateway.raw() as sock:
+        name = "{}:{}".format(*sock.getsockname())
+        sock.sendall(hello(gateway)[:size])
+        assert size is not None or sock.recv(1)
+        leaves(sock)
+        assert gateway.wait_for(event=114, client=name)["reason"] == "client-tls-closed"
 
 
 def test_all_that_failed_has_given_back_what_it_held(gateway, till, upstream):
