@@ -1,5 +1,6 @@
 """Step 3 of the path, its other way: a relay proxy is asked for a tunnel over HTTP, with CONNECT."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,6 +38,7 @@ MAY_WANT_TLS = "it may want TLS"
 ASK_FOR_TLS = (400, 426)  # what servers of https answer to plain HTTP, if they answer
 MOST_TRIPS = 3  # with one password
 MOST_BODY = 64 * 1024  # of a 407, in bytes, that is read to use its connection again; another one costs less than more
+BODY_SECONDS = 1.0  # that it is waited for, at most, where another connection will do
 MOST_APART = 240  # seconds between two clocks; Kerberos is content with 300, and a Date may be a little old
 PATIENCE = 4  # a tunnel is the only one that tries credentials for this part of dial-timeout
 
@@ -190,13 +192,14 @@ class _Asking:
     def _pass_over(self, body: Body, more: bytes) -> bool:
         """Whether the connection can be used behind this."""
         assert self._conversation is not None
-        passed = 0
+        passed, seconds = 0, min(BODY_SECONDS, self._conversation.left / 2)
+        until = math.inf if self._trying.must_stay else time.monotonic() + seconds
         try:
             while (rest := body.feed(more)) is None:
                 passed += len(more)
                 if passed + body.least > MOST_BODY:
                     return False
-                more = self._conversation.hear()
+                more = self._conversation.hear(until)
                 if not more:
                     return False
         except ValueError:

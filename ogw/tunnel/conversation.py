@@ -1,5 +1,6 @@
 """Step 3 of the path, its other way: one connection to a relay proxy, until it has opened the tunnel, or has not."""
 
+import math
 import time
 from typing import Any, Optional
 
@@ -61,12 +62,16 @@ class Conversation:
                 self._error = error
                 return
 
-    def hear(self) -> bytes:
-        """What comes next; b"" at its end, of which `ended` tells more. Raises NotOpened or ClientGone."""
+    def hear(self, until: float = math.inf) -> bytes:
+        """What comes next; b"" at its end, of which `ended` tells more. Raises NotOpened or ClientGone.
+
+        until  by the monotonic clock, where it is waited for less long than the limit says: b"" then, too
+        """
         self._readable.start(self._mailbox.tell, self._readable)
         try:
             while True:
-                self._wait_for(self._readable)
+                if not self._wait_for(self._readable, until):
+                    return b""
                 try:
                     more = self._socket.recv(RECEIVE_SIZE)
                 except BlockingIOError:
@@ -106,10 +111,14 @@ class Conversation:
             writable.stop()
             writable.close()
 
-    def _wait_for(self, watcher: Any) -> None:
+    def _wait_for(self, watcher: Any, until: float = math.inf) -> bool:
+        """False where `until` came first."""
         try:
-            with Deadline(self._until - time.monotonic()):
+            with Deadline(min(self._until, until) - time.monotonic()):
                 while self._mailbox.wait() is not watcher:
                     pass
         except Expired:
+            if until < self._until:
+                return False
             raise silent(self.relay, self._seconds, self._asked) from None
+        return True

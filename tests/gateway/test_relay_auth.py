@@ -121,6 +121,9 @@ def test_the_body_of_a_407_is_passed_over_and_its_connection_used_again(fields, 
         (["Content-Length: 5", "Connection: close"], b"hello", [1]),
         (["Content-Length: 5"], b"hello", [1]),  # it says nothing of that
         (["Content-Length: 5"], b"hel", [1]),
+        (["Content-Length: 5"], b"hel", []),  # and the rest never comes
+        (["Content-Length: 5"], b"", []),
+        (["Transfer-Encoding: chunked"], b"5\r\nhello\r\n", []),
         (["Content-Length: 900000000000"], b"hello", []),
         (["Transfer-Encoding: chunked"], b"5\r\nhello\r\nnonsense\r\n", []),
         (["Content-Length: 5"], b"hello and what nobody asked for", []),
