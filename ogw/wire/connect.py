@@ -235,16 +235,18 @@ class ResponseReader(Lines):
     """Reads one answer of a relay proxy, piece by piece.
 
     Strict in its status line, its size and where it ends; its other lines open nothing and close nothing, so they may
-    be as odd as they like: what is no header line is left out, and what continues one is another of its name.
+    be as odd as they like: what is no header line is left out, with what continues it; what continues a header is of
+    its value, behind a blank (obs-fold, RFC 9112, section 5.2).
     """
 
-    __slots__ = ("_headers", "_phrase", "_status")
+    __slots__ = ("_headers", "_phrase", "_pieces", "_status")
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self._status = 0
         self._phrase = ""
-        self._headers: Fields = []
+        self._headers: list[tuple[bytes, list[bytes]]] = []  # values in the pieces that they are folded in
+        self._pieces: list[bytes] = []  # of the line before; nobody's where that is no header
 
     def feed(self, more: bytes) -> Optional[Response]:
         """What came next; the answer once its head is complete. Raises BadResponse, TlsAnswer or HeadTooLarge."""
@@ -258,7 +260,8 @@ class ResponseReader(Lines):
                     raise BadResponse(instead_of_answer(line) or "not an HTTP/1 status line" + beginning(line))
                 self._status, self._phrase = int(parts[1]), _phrase(parts[2])
             elif not line:
-                return Response(self._status, self._phrase, self._headers, self.rest)
+                headers = [(name, b" ".join(pieces).strip(b" ")) for name, pieces in self._headers]
+                return Response(self._status, self._phrase, headers, self.rest)
             elif line.isspace():
                 raise BadResponse("a line of white space, which may be the end of the head or not")
             else:
@@ -269,12 +272,13 @@ class ResponseReader(Lines):
 
     def _take(self, line: bytes) -> None:
         """A header line, or what stands in its place."""
+        if line[0] in b" \t":
+            self._pieces.append(line.strip(b" \t"))
+            return
         name, colon, value = line.partition(b":")
-        if line[0] in b" \t":  # it continues the one before it (obs-fold, RFC 9112, section 5.2)
-            name, colon, value = self._headers[-1][0] if self._headers else b"", b":", line
-        name = name.rstrip(b" \t")
+        name, self._pieces = name.rstrip(b" \t"), [value.strip(b" \t")]
         if colon and _NAME_OF_FIELD.match(name):
-            self._headers.append((name.lower(), value.strip(b" \t")))
+            self._headers.append((name.lower(), self._pieces))
 
     def end_of_line(self, end: int) -> int:
         line = _ANY_LINE if self._status else LINE

@@ -313,6 +313,12 @@ def test_every_bad_challenge_has_its_reason(case):
         assert len(relay.heads) == 1
 
 
+def test_a_challenge_that_is_folded_is_answered():
+    with Relay(who(GOOD.replace(", ", ",\r\n\t"))) as relay, through(relay, "digest") as gateway:
+        opens(gateway)
+        assert judged(relay.sent(1))
+
+
 def test_of_several_digests_the_strongest_is_answered():
     weak, unknown = GOOD.replace("SHA-256", "MD5"), GOOD.replace("SHA-256", "SHA3")
     with Relay(who(weak, unknown, GOOD)) as relay, through(relay, "digest") as gateway:

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from harness.cuts import every_way
+from harness.growth import assert_linear
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -266,8 +267,14 @@ def test_a_bad_response_is_one_error(data):
 ODD_LINES = {
     "a bare line feed": (b"A: b\nC: d\r\n", [(b"a", b"b"), (b"c", b"d")]),
     "a bare line feed at the end": (b"A: b\n", [(b"a", b"b")]),
-    "a line that is continued": (b"A: b\r\n  c\r\n\td\r\n", [(b"a", b"b"), (b"a", b"c"), (b"a", b"d")]),
+    "a line that is continued": (b"A: b \r\n  c: d\r\n\te\t\r\nF: g\r\n", [(b"a", b"b c: d e"), (b"f", b"g")]),
+    "a line that is continued from its colon on": (b"A:\r\n b\r\n", [(b"a", b"b")]),
+    "a line that continues none of the headers": (
+        b"A: b\r\nrubbish\r\n c\r\n d: e\r\nF: g\r\n",
+        [(b"a", b"b"), (b"f", b"g")],
+    ),
     "a first line that continues nothing": (b" b\r\nC: d\r\n", [(b"c", b"d")]),
+    "many lines that continue one": (b"a: b\r\n" + b" c\r\n" * 3000, [(b"a", b"b" + b" c" * 3000)]),
     "blanks before the colon": (b"Via \t: x\r\n", [(b"via", b"x")]),
     "no colon": (b"rubbish\r\nA: b\r\n", [(b"a", b"b")]),
     "a status line again": (b"HTTP/1.1 200 OK\r\n", []),
@@ -289,6 +296,12 @@ def test_an_answer_may_have_odd_lines(case):
     assert (got.status, got.rest) == (200, b"\x16rest\n")
     assert headers is None or got.headers == headers
     assert read_response(whole[:-2], LIMIT * 2) is None
+
+
+def test_lines_that_continue_one_take_no_long():
+    assert_linear(
+        lambda size: read_response(b"HTTP/1.1 200 OK\r\nA: b\r\n" + b" c\r\n" * size + b"\r\n", 1 << 20), 20_000
+    )
 
 
 @pytest.mark.parametrize(
