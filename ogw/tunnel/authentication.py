@@ -10,7 +10,7 @@ from ogw.tunnel.relay import Relay
 from ogw.tunnel.tried import Tried, Turn, WasRefused
 from ogw.wire.challenges import Challenge, challenges_of
 from ogw.wire.connect import Fields, Target
-from ogw.wire.digest import strength
+from ogw.wire.digest import can_be_answered, strength
 from ogw.wire.relay_proxy import Credentials, offered
 
 WITHHELD = (
@@ -116,14 +116,15 @@ class Authentication:
     def choose(
         self, relay: Relay, known: Optional[Credentials], headers: Fields, current: Optional[Scheme]
     ) -> tuple[Scheme, Challenge]:
-        """What to answer of a 407: in an exchange that has begun with that, else with the best. Raises AuthFailed."""
+        """What to answer of a 407: in an exchange that has begun with that, else with the best of those that can be
+        answered (RFC 7616, section 3.3). Where none can be, it is the best that tells why. Raises AuthFailed."""
         challenges = challenges_of(headers)
         pairs = [(scheme, one) for one in challenges for scheme in self._schemes if scheme.name == one.scheme]
         usable = [pair for pair in pairs if not pair[0].lacks(relay, known)]
         going_on = [pair for pair in usable if pair[0] is current]
         if not usable:
             raise self._nothing_to_choose(relay, known, [pair[0] for pair in pairs], offered(headers))
-        return max(going_on or usable, key=lambda pair: (pair[0].rank, strength(pair[1])))
+        return max(going_on or usable, key=lambda pair: (can_be_answered(pair[1]), pair[0].rank, strength(pair[1])))
 
     def count(self, scheme: str, result: str) -> None:
         """That the one of this name came to this."""

@@ -90,6 +90,16 @@ def strength(challenge: Challenge) -> int:
     return _STRENGTH.get(_base(challenge.params.get("algorithm", "")), 0) if challenge.scheme == "digest" else 0
 
 
+def can_be_answered(challenge: Challenge) -> bool:
+    """False for a Digest of which `demand_of` would raise."""
+    if challenge.scheme == "digest":
+        try:
+            demand_of(challenge)
+        except BadDigest:
+            return False
+    return True
+
+
 def demand_of(challenge: Challenge) -> Demand:
     """Raises BadDigest."""
     params = challenge.params

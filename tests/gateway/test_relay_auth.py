@@ -8,7 +8,7 @@ import pytest
 from harness.admin import asked, metrics
 from harness.gateway import Gateway, read_all, read_exactly
 from harness.relays import PORT
-from harness.upstreams import Server, echo
+from harness.upstreams import Server, echo, server_context
 from harness.waiting import until
 
 from ogw.wire.challenges import challenges_of
@@ -30,12 +30,14 @@ def who(*challenges, fields=("Content-Length: 0",), body=b""):
 class Relay(Server):
     """Says what `said` has for each request in its turn, on whatever connection it comes; then it opens them all.
 
+    authority    of its certificate, where it speaks TLS
     heads        those that it got, each with the number of its connection
     connections  how many there were
     """
 
-    def __init__(self, *said, closes=()):
-        super().__init__(self._play, port=PORT)
+    def __init__(self, *said, closes=(), authority=None):
+        super().__init__(self._play if authority is None else self._play_in_tls, port=PORT)
+        self._context = None if authority is None else server_context(authority, self.host)
         self.said, self.closes, self.heads, self.connections = list(said), closes, [], 0
 
     def _play(self, connection):
@@ -51,9 +53,13 @@ class Relay(Server):
             if len(self.heads) in self.closes:
                 return
 
+    def _play_in_tls(self, connection):
+        with self._context.wrap_socket(connection, server_side=True) as secure:
+            self._play(secure)
+
     @property
     def url(self):
-        return f"http://{self.host}:{PORT}"
+        return f"http{'' if self._context is None else 's'}://{self.host}:{PORT}"
 
     def sent(self, turn):
         """The credentials of a request; None without."""
@@ -326,6 +332,21 @@ def test_of_several_digests_the_strongest_is_answered():
         assert judged(relay.sent(1))
 
 
+# What cannot be answered stands beside what can be.
+UNANSWERABLE = {
+    "a stronger one with another qop": GOOD.replace('"auth"', '"auth-int"').replace("SHA-256", "SHA-512-256"),
+    "one without a qop (RFC 2069)": GOOD.replace(', qop="auth"', ""),
+    "one without a nonce": 'Digest realm="r", qop="auth", algorithm=SHA-256',
+}
+
+
+@pytest.mark.parametrize("case", UNANSWERABLE)
+def test_of_several_digests_one_that_can_be_answered_is(case):
+    with Relay(who(UNANSWERABLE[case], GOOD)) as relay, through(relay, "digest") as gateway:
+        opens(gateway)
+        assert judged(relay.sent(1))
+
+
 # auto
 
 
@@ -345,6 +366,21 @@ def test_auto_never_sends_a_password_in_clear():
         assert ": relay-auth-not-offered\r\n" in refused(gateway)
         assert "Basic is sent only to https://" in gateway.wait_for(event=404)["message"]
         assert [relay.sent(turn) for turn in range(len(relay.heads))] == [None]
+
+
+@pytest.mark.parametrize("case", UNANSWERABLE)
+def test_auto_tells_what_is_wrong_with_a_digest_where_basic_would_be_sent_in_clear(case):
+    with Relay(who(UNANSWERABLE[case], "Basic realm=x")) as relay, through(relay, "auto") as gateway:
+        assert ": relay-auth-" in refused(gateway)
+        assert "wants Digest" in gateway.wait_for(event=404)["message"]
+        assert [relay.sent(turn) for turn in range(len(relay.heads))] == [None]
+
+
+def test_auto_takes_basic_of_an_encrypted_one_whose_digest_cannot_be_answered(authority, authority_file):
+    with Relay(who(*UNANSWERABLE.values(), "Basic realm=x"), authority=authority) as relay:
+        with through(relay, "auto", ["--relay-proxy-ca-file", authority_file]) as gateway:
+            opens(gateway)
+            assert [relay.sent(turn) for turn in range(len(relay.heads))] == [None, BASIC]
 
 
 def test_auto_sends_nothing_to_one_that_wants_nothing():
