@@ -5,6 +5,7 @@ from typing import NamedTuple, Optional
 from urllib.parse import unquote
 
 from ogw.language.messages import gettext as _
+from ogw.wire.challenges import challenges_of
 from ogw.wire.connect import Fields, Target, basic_credentials, parse_host
 from ogw.wire.host_mistakes import host_mistake
 from ogw.wire.socks5 import require_login
@@ -23,11 +24,11 @@ _SEPARATOR_BEHIND_PASSWORDS = re.compile(r",\s*(?=(?:https?|socks5h?)://)|\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # The registered ones (RFC 9110, section 16.4.1) and those of practice. Another word may be anything, even our password.
-SCHEMES = {
-    *("basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "kerberos", "mutual", "negotiate", "ntlm"),
-    *("oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "vapid"),
-}
-_SCHEME = re.compile(rb"(?:\A|,)[ \t]*([A-Za-z][A-Za-z0-9-]*)(?=[ \t]|,|\Z)")  # RFC 9110, section 11.6.1
+_SCHEMES = (
+    *("Basic", "Bearer", "Concealed", "Digest", "DPoP", "GNAP", "HOBA", "Kerberos", "Mutual", "Negotiate", "NTLM"),
+    *("OAuth", "PrivateToken", "SCRAM-SHA-1", "SCRAM-SHA-256", "vapid"),
+)
+_NAMES = {name.lower(): name for name in _SCHEMES}
 
 
 class Secret:
@@ -148,11 +149,6 @@ def without_credentials(text: str) -> str:
 
 
 def offered(headers: Fields) -> list[str]:
-    """The authentication schemes that an answer offers, in order (RFC 9110, section 11.7.1)."""
-    schemes: dict[str, None] = {}
-    for name, value in headers:
-        if name == b"proxy-authenticate":
-            for scheme in _SCHEME.findall(value):
-                name = scheme.decode("ascii")
-                schemes.setdefault(name if name.lower() in SCHEMES else "another")
-    return list(schemes)[:10]
+    """The authentication schemes that an answer offers, in order (RFC 9110, section 11.7.1), as they are registered."""
+    names = (_NAMES.get(challenge.scheme, "another") for challenge in challenges_of(headers))
+    return list(dict.fromkeys(names))[:10]

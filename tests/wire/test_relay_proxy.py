@@ -145,6 +145,11 @@ def test_a_password_whose_host_was_forgotten_is_not_shown_as_a_port(text, shown)
         ([b"NTLM", b"Negotiate"], ["NTLM", "Negotiate"]),
         ([b'Negotiate, NTLM, Basic realm="a", charset="UTF-8"'], ["Negotiate", "NTLM", "Basic"]),
         ([b'Digest realm="a", qop="auth", nonce="b"'], ["Digest"]),
+        ([b'Basic realm="with your card, Digest or NTLM, Negotiate too"'], ["Basic"]),
+        (
+            [b"NTLM TlRMTVNTUAACAAAA==, NEGOTIATE", b"basic realm=x, ScRaM-sha-1 a=b"],
+            ["NTLM", "Negotiate", "Basic", "SCRAM-SHA-1"],
+        ),
         ([b""], []),
         ([b"\xff\xfe"], []),
     ],

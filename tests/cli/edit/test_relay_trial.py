@@ -70,6 +70,14 @@ def test_of_several_ways_the_best_is_taken(file, password):
     assert len(proxy.shown) == 1 and proxy.shown[0].startswith("Digest ")
 
 
+def test_words_of_a_realm_are_no_schemes(file, password):
+    """Whoever set what it does not offer would be refused from then on."""
+    with Offering('Basic realm="With your card, Digest or NTLM, Negotiate too"', takes="gateway:5ecret") as proxy:
+        told = file.told("relay-proxy", "set", proxy.url, "--username", "gateway", "--password-file", password)
+    assert f"{proxy.url} wants credentials, and offers Basic" in told and "opens a tunnel" in told
+    assert "relay-proxy-auth" not in file.text
+
+
 def test_a_way_that_is_named_is_taken_whatever_is_offered(file, password):
     with Offering("Negotiate") as proxy:
         words = (proxy.url, "--auth", "digest", "--username", "gateway", "--password-file", password)
