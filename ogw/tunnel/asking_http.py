@@ -210,7 +210,7 @@ class _Asking:
         """The next request goes over another. Raises AuthFailed where it must not."""
         if self._trying.must_stay:
             what = "does not keep the connection, on which all messages of this scheme must be"
-            raise AuthFailed(Reason.RELAY_CONNECTION_CHANGED, what)
+            raise AuthFailed(Reason.RELAY_CONNECTION_CHANGED, what, go_on=True)
         self._close()
 
     def _close(self) -> None:

@@ -60,7 +60,7 @@ class NtlmExchange:
         if self._is_proved:
             raise AuthFailed(Reason.RELAY_REFUSED, NOT_ACCEPTED, refused=True)
         if not challenge.token68:
-            raise AuthFailed(Reason.RELAY_CONNECTION_CHANGED, CHANGED)
+            raise AuthFailed(Reason.RELAY_CONNECTION_CHANGED, CHANGED, go_on=True)
         self._is_proved = True
         return _header(self._proof(challenge.token68))
 

@@ -1,6 +1,7 @@
 """Out through a squid that wants NTLM, where a real winbindd judges, and through relay proxies that break it."""
 
 import base64
+import re
 import threading
 
 import pytest
@@ -143,10 +144,29 @@ class Breaking(Server):
     def _play(self, connection):
         while head := read_head(connection):
             self.heads.append(head)
-            lines = [b"HTTP/1.1 407 No", b"Proxy-Authenticate: NTLM" + self.said, b"Content-Length: 0", b"", b""]
-            connection.sendall(b"\r\n".join(lines))
+            connection.sendall(self._asking())
             if self.closes:
                 return
+
+    def _asking(self):
+        lines = [b"HTTP/1.1 407 No", b"Proxy-Authenticate: NTLM" + self.said, b"Content-Length: 0", b"", b""]
+        return b"\r\n".join(lines)
+
+
+class Opening(Breaking):
+    """Answers the second message on a connection with a tunnel."""
+
+    def _play(self, connection):
+        self.heads.append(read_head(connection))
+        connection.sendall(self._asking())
+        self.heads.append(read_head(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        echo(connection)
+
+    def proved(self, turn):
+        """Whether that message was the one with the proof of the password ([MS-NLMP], section 2.2.1.3)."""
+        sent = re.search(rb"^Proxy-Authorization: NTLM (.+?)\r$", self.heads[turn], re.MULTILINE)
+        return base64.b64decode(sent[1])[8] == 3
 
 
 def coded(message):
@@ -173,6 +193,15 @@ def test_every_way_to_break_it_has_its_reason(file):
             assert f": {reason}\r\n" in refused(gateway, TARGET), case
             assert len(relay.heads) <= 2, case
         assert ": relay-auth-withheld\r\n" in refused(gateway, TARGET)
+
+
+@pytest.mark.parametrize("case", ["it forgets the first message", "it closes behind the challenge"])
+def test_one_that_does_not_keep_its_connection_is_passed_by(file, case):
+    said, closes, _reason = CASES[case]
+    with Breaking(said, closes) as relay, Opening(coded(CHALLENGE)) as second:
+        with ntlm(relay.place, file, "--relay-proxy", f"http://{second.place}") as gateway:
+            talks(gateway, TARGET)
+            assert relay.heads and [second.proved(turn) for turn in range(len(second.heads))] == [False, True]
 
 
 def test_it_is_named_weak_at_every_start(file):
