@@ -28,6 +28,7 @@ from ogw.tunnel.leg_failure import HANDSHAKE, REVOKED_OR_NOT, not_tls, why_faile
 from ogw.tunnel.loop import READ, Deadline, Expired
 from ogw.tunnel.over_tls import OverTls, Trust
 from ogw.tunnel.refusal import Refused
+from ogw.wire.protocols import is_settled
 
 RECEIVE_SIZE = 16 * 1024
 # A context remembers sessions up to TLS 1.2, which clients may take up again; that cannot be switched off in Python.
@@ -105,6 +106,11 @@ class _Handshake:
         self.accepted = accepted
         self.greenlet: Any = None
 
+    @property
+    def is_no_tls(self) -> bool:
+        """It is none, whatever follows."""
+        return self.heard[:1] not in (b"", HANDSHAKE)
+
 
 class Handshakes:
     """Those of one worker, and the legs that came of them.
@@ -166,8 +172,10 @@ class Handshakes:
         identity: Optional[Identity] = None
         try:
             with Deadline(one.accepted + self._head_timeout - time.monotonic()):
-                one.heard = one.heard or _first_bytes(one.client)
-                if one.heard and one.heard[0] != HANDSHAKE:
+                one.heard = one.heard or _hear(one.client)
+                if one.is_no_tls:
+                    while not is_settled(one.heard) and (more := _hear(one.client)):
+                        one.heard += more
                     raise not_tls(one.heard, one.address[0])
                 if one.heard:
                     terms = self._terms
@@ -178,10 +186,9 @@ class Handshakes:
                     if terms.authorities is not None:
                         identity = _identity(leg, known.chains, terms.authorities)
         except Expired:
-            seconds = f"{self._head_timeout:g} s"
-            refused = Refused(
-                Reason.CLIENT_TLS_TIMEOUT, f"its TLS handshake was not done after {seconds} (head-timeout)"
-            )
+            detail = f"its TLS handshake was not done after {self._head_timeout:g} s (head-timeout)"
+            late = Refused(Reason.CLIENT_TLS_TIMEOUT, detail)
+            refused = not_tls(one.heard, one.address[0]) if one.is_no_tls else late
         except GaveWay as gave_way:
             refused = gave_way.refused
         except Refused as told:
@@ -254,8 +261,8 @@ class Unanswered(Introduced):
         return b""
 
 
-def _first_bytes(client: _socket.socket) -> bytes:
-    """What the client says first; b"" where it leaves, or is gone."""
+def _hear(client: _socket.socket) -> bytes:
+    """What the client says next; b"" where it leaves, or is gone."""
     readable = get_hub().loop.io(client.fileno(), READ)
     try:
         while True:

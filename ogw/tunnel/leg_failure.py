@@ -4,9 +4,9 @@ import ssl
 
 from ogw.policy.decision import Reason
 from ogw.tunnel.refusal import Refused
-from ogw.wire.protocols import begins_proxy_header, instead_of_request
+from ogw.wire.protocols import begins_proxy_header, who_begins_so
 
-HANDSHAKE = 0x16  # the first byte of a TLS handshake
+HANDSHAKE = b"\x16"  # the first byte of a TLS handshake
 REVOKED_OR_NOT = "whether its certificate is revoked cannot be known (listen-client-crl)"
 
 # What OpenSSL says of a certificate (openssl/x509_vfy.h).
@@ -35,15 +35,18 @@ _CIPHERS = (
 
 
 def not_tls(heard: bytes, ip: str) -> Refused:
-    """What a client began with is no TLS handshake."""
+    """What a client began with is no TLS handshake; `heard` is enough to say what it is, or all that came."""
     if begins_proxy_header(heard):
         detail = (
             f"a PROXY header, and none is believed from {ip}: if that is a load balancer of yours, set proxy-protocol "
             f"= required and proxy-protocol-from = {ip}"
         )
         return Refused(Reason.PROXY_HEADER_NOT_ALLOWED, detail)
-    if instead := instead_of_request(heard):
-        return Refused(Reason.CLIENT_TLS_MALFORMED, f"no TLS handshake; as a proxy it would be {instead}")
+    if who := who_begins_so(heard):
+        detail = (
+            f"{who} instead of a TLS handshake: at a tls:// address a client must speak TLS to its proxy (https://)"
+        )
+        return Refused(Reason.CLIENT_TLS_MALFORMED, detail)
     if heard[:1].isalpha() and heard[:1].isupper():
         detail = "plain HTTP at a tls:// address: the client must be given the proxy as https://, or another port"
         return Refused(Reason.CLIENT_TLS_PLAIN_HTTP, detail)

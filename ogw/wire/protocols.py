@@ -86,6 +86,7 @@ _OF_SERVERS: tuple[tuple[bytes, str], ...] = (
 )
 _CLIENTS = [(re.compile(sign, re.DOTALL), who, do) for sign, who, do in _OF_CLIENTS]
 _PROXY_HEADER = re.compile(rb"PROXY |\r\n\r\n\x00")
+_MAY_BE_MORE = re.compile(rb"\r(?:\n(?:\r\n?)?)?|[\t -~\x80-\xff]{0,%d}" % (LONGEST_SIGN - 1))
 _SERVERS = [(re.compile(sign, re.DOTALL), who) for sign, who in _OF_SERVERS]
 
 # What libraries of TLS fetch beside a session (RFC 5280, sections 4.2.1.13 and 4.2.2.1; RFC 6960, appendix A), and the
@@ -127,6 +128,16 @@ def instead_of_request(data: bytes) -> str:
         if sign.match(data, 0, LONGEST_SIGN):
             return f"{who} instead of an HTTP request: {do}"
     return ""
+
+
+def who_begins_so(data: bytes) -> str:
+    """Who does, or what, as "an SSH client"; "" for what is not known."""
+    return next((who for sign, who, _do in _CLIENTS if sign.match(data, 0, LONGEST_SIGN)), "")
+
+
+def is_settled(data: bytes) -> bool:
+    """Whether it is enough to say who begins so: nothing that may come behind it changes that."""
+    return _MAY_BE_MORE.fullmatch(data) is None
 
 
 def instead_of_connect(target: bytes) -> str:

@@ -2,13 +2,12 @@
 
 import os
 import pathlib
-import socket
-import time
 
 import pytest
 from harness.gateway import Gateway, read_head
 from harness.relays import PORT, playing
 from harness.upstreams import Server
+from harness.waiting import until
 
 NAME = "www.bench.example"
 CLIENTS, BYTES = 20, 100
@@ -25,30 +24,18 @@ def cpu(gateway):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def has_taken(gateway, seconds=20):
-    """Wait until the worker has nothing left to read."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        table = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
-        local = socket.inet_aton(gateway.address)[::-1].hex().upper() + ":1F90"
-        queues = [columns[4] for columns in map(str.split, table) if columns[1] == local]
-        if all(queue.endswith(":00000000") for queue in queues):
-            return
-    raise AssertionError("it does not read")
-
-
 def cost_of_dripping(gateway, start):
     """Seconds of CPU for so many bytes, one at a time, behind this beginning."""
     socks = [gateway.connect() for _turn in range(CLIENTS)]
     try:
         for sock in socks:
             sock.sendall(START + start)
-        has_taken(gateway)
+        until(gateway.has_taken)
         before = cpu(gateway)
         for _turn in range(BYTES):
             for sock in socks:
                 sock.sendall(b"y")
-            has_taken(gateway)  # or it would read several at once
+            until(gateway.has_taken)  # or it would read several at once
         return cpu(gateway) - before
     finally:
         for sock in socks:

@@ -231,6 +231,12 @@ class Gateway:
         self._since[place(*sock.getsockname()[:2])] = since
         return sock
 
+    def has_taken(self, port=8080):
+        """Whether it has read all that its clients said."""
+        local = f"{socket.inet_aton(self.address)[::-1].hex().upper()}:{port:04X}"
+        table = map(str.split, pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return all(columns[4].endswith(":00000000") for columns in table if columns[1] == local)
+
     def ask(self, target, version="1.1", rest=b""):
         """A tunnel: (socket, answer's head and what came behind it)."""
         sock = self.connect()

@@ -4,6 +4,7 @@ import pytest
 from harness.cuts import every_way, piecewise
 
 from ogw.wire.connect import BadRequest, HeadError, NotConnect, ProxyHeader, RequestReader, read_request
+from ogw.wire.protocols import LONGEST_SIGN, begins_proxy_header, is_settled, who_begins_so
 
 LIMIT = 16 * 1024
 SECRET = b"s3cretpassw0rd"
@@ -83,6 +84,17 @@ def test_it_is_named_whole_and_cut_anywhere(case):
         if known and cut >= known:
             told = detail_at_the_end(data[:cut])
             assert name in told and SECRET.decode() not in told
+
+
+@pytest.mark.parametrize("case", SPOKEN)
+def test_who_it_is_stays_so_once_that_is_settled(case):
+    data, name, _do, known = SPOKEN[case]
+    settled = [data[:size] for size in range(len(data) + 1) if is_settled(data[:size])]
+    assert settled and len(settled[0]) <= LONGEST_SIGN
+    assert {(who_begins_so(one), begins_proxy_header(one)) for one in settled} == {
+        (who_begins_so(data), begins_proxy_header(data))
+    }
+    assert not known or name in who_begins_so(data)
 
 
 def test_a_request_that_is_cut_is_nothing_else():
