@@ -85,7 +85,7 @@ EVENTS = {
     114: Advice(
         N_(
             "At a `tls://` address a client's TLS handshake with the gateway failed, or there was no handshake. For "
-            "most causes the client gets a TLS alert; it never gets an HTTP answer."
+            "most causes the client gets a TLS alert."
         ),
         N_("look at the reason; `openssl s_client -connect GATEWAY:PORT` shows the handshake from that client's side"),
     ),
