@@ -86,6 +86,9 @@ class Explainer:
         decision = self.policy.judge_target(target, client, at, names)
         empty["rules"] = _rules(matches, decision)
         if not decision.allowed:
+            if target.address is not None and self._dialer.is_own(target.host, target.port):
+                detail = f"{target} is this gateway itself, to which no rule leads"
+                decision = decision._replace(detail=detail)
             return {**answer, **self._answer(decision, client, str(target), at, names=names), **empty}
         survey = self._dialer.survey(target, decision.to, client, _clock(at))
         ending = self.policy.dead_end(target, client, decision, at)

@@ -609,3 +609,12 @@ def test_it_is_asked_for_a_client_by_its_name(tmp_path):
     assert done.returncode == 2 and "cn:till-17 or san:till-17.example.com" in done.stderr
     done = ogw("explain", "new.example.com", "--config", file)
     assert "is for gateways of another stage" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("target", ["127.0.0.5:8080", "[::ffff:127.0.0.5]:8080"])
+def test_no_rule_is_named_for_the_gateway_itself(target):
+    shown = " ".join(ogw("explain", target, "--listen-address", "127.0.0.5").stdout.split())
+    assert "is this gateway itself, to which no rule leads" in shown and "would allow it" not in shown
+    assert "would allow it" in " ".join(
+        ogw("explain", "localhost:8080", "--listen-address", "127.0.0.5").stdout.split()
+    )
