@@ -1,8 +1,11 @@
 """What a gateway's admin process says, over its socket or its TCP address."""
 
+import contextlib
 import http.client
 import json
 import socket
+
+from harness.waiting import PATIENCE
 
 
 class _Local(http.client.HTTPConnection):
@@ -30,6 +33,21 @@ def ask(gateway, path, method="GET", tcp=None, headers=None, body=None, tls=None
         return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def asking(gateway, path, method="POST"):
+    """A question to the socket that was sent; called, it waits for the answer: (status, headers, body)."""
+    connection = _Local(f"{gateway.run_dir}/admin.sock")
+
+    def answer():
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+
+    with contextlib.closing(connection):
+        connection.request(method, path)
+        connection.sock.settimeout(60 * PATIENCE)
+        yield answer
 
 
 def asked(gateway, path, method="GET", body=None):

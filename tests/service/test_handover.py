@@ -1,6 +1,7 @@
 """An upgrade: a successor takes over, and no client notices."""
 
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -8,7 +9,7 @@ import socket
 import threading
 
 import pytest
-from harness.admin import ask, asked, metrics
+from harness.admin import ask, asked, asking, metrics
 from harness.clients import Steady
 from harness.commands import ogw
 from harness.gateway import ALLOW
@@ -158,13 +159,18 @@ def test_a_stop_while_the_successor_starts_is_a_stop(upstream):
         until(lambda: not is_alive(successor))
 
 
+SLOW = """
+import ogw.service.start as s, time
+run = s.run
+s.run = lambda *given: (time.sleep(1 if SUCCESSOR else 0), run(*given))[1]
+"""
+
+
 def test_a_reload_that_is_wished_for_meanwhile_is_made_by_the_successor(upstream, tmp_path):
     ini = tmp_path / "ogw.ini"
     write = "[ogw]\nallowed-host = {}\nallowed-target-network = 127.0.0.0/8\n".format
     ini.write_text(write("127.0.0.0/8"))
-    slow = "import ogw.service.start as s, time\nrun = s.run\n"
-    slow += "s.run = lambda *given: (time.sleep(1 if SUCCESSOR else 0), run(*given))[1]"
-    with Upgraded("--config", str(ini), program=program(slow)) as gateway:
+    with Upgraded("--config", str(ini), program=program(SLOW)) as gateway:
         gateway.send(signal.SIGUSR2)
         gateway.successor()
         ini.write_text(write("192.0.2.1"))
@@ -174,6 +180,24 @@ def test_a_reload_that_is_wished_for_meanwhile_is_made_by_the_successor(upstream
         refused, head = gateway.ask(upstream.target)
         refused.close()
         assert b"host-not-allowed" in head
+
+
+def test_what_an_admin_process_that_died_had_asked_is_not_answered_to_the_next_one(tmp_path):
+    """Of each it is the first question, and both wait for a successor, which goes on once the flag is there."""
+    flag = tmp_path / "goes on"
+    waits = f"import time\nwhile SUCCESSOR and not os.path.exists({str(flag)!r}): time.sleep(0.01)"
+    with Upgraded(*ALLOW, program=program(waits)) as gateway:
+        with asking(gateway, "/upgrade?now=0"):
+            gateway.successor()
+            first = gateway.admin
+            os.kill(first, signal.SIGKILL)
+            until(lambda: gateway.admin not in (0, first))
+        with asking(gateway, "/reload") as answer:
+            asked(gateway, "/config")  # an answer of the supervisor, which has heard the other question by then
+            flag.touch()
+            gateway.follow()
+            _status, _headers, body = answer()
+            assert body[:1] == b"{" and "mistakes" in json.loads(body), gateway.events(400)
 
 
 DIES = """

@@ -8,6 +8,7 @@ import logging
 import select
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, Optional, Union
@@ -102,7 +103,8 @@ class ChannelAsker(Asker):
         self._channel = channel
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple[threading.Event, list[Union[Reply, NoReply]]]] = {}
-        self._last = 0
+        # More than any process before this one has used: the answers to what it asked are not for us.
+        self._last = time.monotonic_ns()
         self._leaves = False
 
     def ask(self, question: Question, seconds: float = 5.0) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_what_is_asked_while_it_gets_ready_is_said_once(busy):
         heard = supervise(ours, 4)
         for thread in threads:
             thread.join()
-        assert sorted(given) == [1, 2, 3, 4]
-        assert heard == {Ready(): 1, **{AskSupervisor(number, ShowSources()): 1 for number in (1, 2, 3, 4)}}
+        assert len(set(given)) == 4
+        assert heard == {Ready(): 1, **{AskSupervisor(number, ShowSources()): 1 for number in given}}
         ours.close()
         theirs.close()
