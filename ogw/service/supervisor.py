@@ -218,7 +218,7 @@ class Supervisor:
         time.sleep(REST_SECONDS)
 
     def _is_over(self) -> bool:
-        return bool(self._failed) or self._ending.is_over(self._generations.has_predecessor)
+        return bool(self._failed) or self._ending.is_over(self._generations.waits)
 
     @property
     def _failed(self) -> str:
@@ -328,7 +328,7 @@ class Supervisor:
             case ReloadNow() if self._draining:
                 reply({"mistakes": [DRAINS], "changed": [], "policy": self._log.policy})
             case ReloadNow():
-                self._wishes.add(Wish(by_hand=True, question=number))
+                self._wishes.add(Wish(by_hand=True, reply=reply))
             case DrainNow():
                 self._stop()
                 reply({"serves_on": self._readiness.serves_on})
@@ -344,7 +344,7 @@ class Supervisor:
                 if why := DRAINS if self._refresh is None else self._refresh.roll_back(source, undo, by):
                     reply({"why": why})
                 else:
-                    self._wishes.add(Wish(by_hand=True, question=number))
+                    self._wishes.add(Wish(by_hand=True, reply=reply))
             case ShowSources():
                 reply({"sources": self._refresh.sources.rows() if self._refresh is not None else []})
             case ShowReload():
@@ -446,5 +446,5 @@ class Supervisor:
         restart = self._in_force.awaits_restart
         answer = {"mistakes": mistakes, "changed": changed, "policy": self._log.policy, "restart": restart}
         for wish in wishes:
-            if wish.question is not None:
-                self._questions.reply(wish.question, answer)
+            if wish.reply is not None:
+                wish.reply(answer)

@@ -15,6 +15,7 @@ from ogw.service.child import Child
 from ogw.service.children import Children
 from ogw.service.control import MessageTooLarge
 from ogw.service.messages import Prepared, Taken
+from ogw.service.questions import Replies
 from ogw.service.reload import Reload
 from ogw.settings.loader import ConfigError
 from ogw.settings.settings import Config
@@ -24,12 +25,12 @@ NO_MEMORY = "there is no memory"
 
 class Wish(NamedTuple):
     """
-    by_hand   somebody wants everything fresh, lists from elsewhere, too
-    question  the number of the question that is to be answered; None for none
+    by_hand  somebody wants everything fresh, lists from elsewhere, too
+    reply    called with what came of it, as ReloadNow is answered; None where nobody asked
     """
 
     by_hand: bool = False
-    question: Optional[int] = None
+    reply: Optional[Replies] = None
 
 
 class Wishes:

@@ -165,6 +165,8 @@ def _roll_back(asked: argparse.Namespace) -> int:
         return _change_files(asked)
     for mistake in done["mistakes"]:
         print(f"ogw: {mistake}", file=sys.stderr)
+    if done.get("running"):
+        return FAILED
     if done["mistakes"]:
         told = _(
             "ogw: the list was changed, but the reload that takes it was refused; correct that, then run "

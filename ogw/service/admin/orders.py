@@ -74,8 +74,10 @@ class Orders:
             asked = self._supervisor.ask(RollBack(source, undo, by[:LONGEST_CHANGE]), RELOAD_SECONDS)
         except TimeoutError:
             told = f"the reload goes on after {RELOAD_SECONDS:g} s; the log tells what comes of it (event 109 or 401)"
-            asked = {"mistakes": [told]}
+            asked = {"mistakes": [told], "running": True}
         answer: RolledBack = {"why": asked.get("why", ""), "mistakes": asked.get("mistakes", [])}
+        if "running" in asked:
+            answer["running"] = True
         return json_of(answer, 409 if answer["why"] or answer["mistakes"] else 200)
 
     def changed(self, file: str, body: bytes, reload: bool) -> Response:

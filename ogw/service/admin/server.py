@@ -23,7 +23,7 @@ MOST_CONNECTIONS = 100
 MOST_ASKED = 32  # requests of a connection that are not answered yet: who asks on and reads nothing holds a thread
 TURN_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what an answer has to be taken
-LEAVE_SECONDS = 2.0  # what a connection has at the end
+LEAVE_SECONDS = 2.0  # what a connection has at the end, to ask or to take its answer
 LARGEST_HEAD, LARGEST_BODY = 1 << 14, 1 << 16
 
 
@@ -78,6 +78,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         return bool(self.requests)
 
     @property
+    def is_thought_about(self) -> bool:
+        """And that has no answer yet."""
+        return self.is_answered and not self.total_outbufs_len
+
+    @property
     def is_idle(self) -> bool:
         """It has had an answer, and has not begun its next request."""
         return self.said_something and self.request is None
@@ -121,6 +126,8 @@ class _Patient:
         self.socket.close()  # type: ignore[attr-defined]
         while self.active_channels and time.monotonic() < until:
             for channel in tuple(self.active_channels.values()):
+                if channel.is_thought_about:  # a question has its own limit
+                    until = time.monotonic() + LEAVE_SECONDS
                 if channel.is_idle and not channel.is_answered and not channel.total_outbufs_len:
                     channel.handle_close()
             wasyncore.loop(timeout=TURN_SECONDS / 10, use_poll=True, map=self._map, count=1)  # type: ignore[attr-defined]

@@ -212,7 +212,9 @@ class RolledBack(TypedDict):
 
     why       it could not be; "" where the files are changed
     mistakes  why the reload that takes them was refused
+    running   it goes on, as in Reloaded
     """
 
     why: str
     mistakes: list[str]
+    running: NotRequired[bool]

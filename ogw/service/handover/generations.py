@@ -19,7 +19,7 @@ from ogw.service.handover.retirement import Retirement
 from ogw.service.handover.succession import Succession
 from ogw.service.handover.successor import Successor
 from ogw.service.questions import Questions
-from ogw.service.wishes import Wish, Wishes
+from ogw.service.wishes import Wishes
 
 DRAINS = "the gateway is draining"
 STARTS = "the gateway is starting; ask again once it serves"
@@ -85,7 +85,7 @@ class Generations:
                 parts.deaths,
                 parts.questions,
                 parts.admin_sockets,
-                lambda: parts.wishes.add(Wish(by_hand=True)),
+                parts.wishes.add,
                 speaks,
             )
 
@@ -110,6 +110,11 @@ class Generations:
         return self._succession is not None and not self.on_trial and self._succession.is_shared
 
     @property
+    def waits(self) -> bool:
+        """There is somebody without whose word this process does not end, unless its time is over."""
+        return self.has_predecessor or self._retirement.waits
+
+    @property
     def may_reload(self) -> bool:
         """No other process is just reading the configuration as it will be."""
         return not (self.on_trial or self._handover.is_running)
@@ -131,12 +136,13 @@ class Generations:
 
     def next_times(self) -> list[float]:
         before = [self._succession.next_time()] if self._succession is not None else []
-        return [*before, *self._handover.next_time()]
+        return [*before, *self._handover.next_time(), self._retirement.next_time()]
 
     def work(self, now: float) -> None:
         if self._succession is not None:
             self._succession.work(now)
         self._handover.work(now, self._wishes.running is None and not self.has_predecessor)
+        self._retirement.work(now)
 
     def upgrade(self, has_begun: bool, question: Optional[int] = None, ends_predecessor: bool = False) -> None:
         """Somebody wants a successor; the question of this number is answered once there is one, or none.

@@ -2,7 +2,8 @@
 
     predecessor -> successor   Offer, Go, Yours, ReloadToo         until the successor serves
     successor -> predecessor   Ready, Unable, Serving
-    successor -> predecessor   Asked, Stop, EndNow, ReloadToo      until the predecessor is gone
+    successor -> predecessor   Asked, Stop, EndNow, ReloadToo,     until the predecessor is gone
+                               Reloaded
     predecessor -> successor   Told, Ended
 
 They may be of different versions. What one of them does not know it does not hear; what both must understand alike has
@@ -96,8 +97,17 @@ class EndNow(NamedTuple):
 class ReloadToo(NamedTuple):
     """To the predecessor: the configuration changed, read it, for those tunnels that are open; or keep your own.
 
-    To the successor: somebody wished for a reload while it read the configuration; read it again.
+    To the successor: somebody wished for a reload while it read the configuration; read it again. Answered by Reloaded.
     """
+
+
+class Reloaded(NamedTuple):
+    """To the predecessor, whose admin process is asked for it yet: what came of the reload that it has handed on."""
+
+    mistakes: list[str]
+    changed: list[str]
+    policy: str
+    restart: list[str]
 
 
 class Ended(NamedTuple):
@@ -106,7 +116,7 @@ class Ended(NamedTuple):
     cut: int
 
 
-Message = Union[Offer, Ready, Unable, Go, Serving, Yours, Asked, Told, Stop, EndNow, ReloadToo, Ended]
+Message = Union[Offer, Ready, Unable, Go, Serving, Yours, Asked, Told, Stop, EndNow, ReloadToo, Reloaded, Ended]
 
 MESSAGES: Mapping[str, type[Message]] = {
     "offer": Offer,
@@ -120,6 +130,7 @@ MESSAGES: Mapping[str, type[Message]] = {
     "stop": Stop,
     "end now": EndNow,
     "reload too": ReloadToo,
+    "reloaded": Reloaded,
     "ended": Ended,
 }
 _NAMES: Mapping[type, str] = {kind: name for name, kind in MESSAGES.items()}

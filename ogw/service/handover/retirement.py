@@ -1,6 +1,8 @@
 """What a supervisor does beside being one once its successor serves: it drains, answers the successor, and obeys it."""
 
+import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
@@ -19,6 +21,7 @@ from ogw.service.handover.messages import (
     EndNow,
     Message,
     Offer,
+    Reloaded,
     ReloadToo,
     Stop,
     Told,
@@ -28,10 +31,11 @@ from ogw.service.handover.program import keep_silent
 from ogw.service.handover.successor import Successor
 from ogw.service.messages import End, Leave, Retire, question_of
 from ogw.service.notify import notify
-from ogw.service.questions import EARLIER_SECONDS, Questions
+from ogw.service.questions import EARLIER_SECONDS, Questions, Replies
 from ogw.service.wishes import Wish, Wishes
 
 MAINPID_SECONDS = 2.0  # that the one line is tried to be told which the service cannot do without
+HANDED_ON_SECONDS = 60.0  # that a reload is awaited of the successor: no longer than whoever asked for it waits here
 UPGRADED = "the gateway was upgraded meanwhile; ask again"
 
 
@@ -57,7 +61,21 @@ class Retirement:
         self._wishes = wishes
         self._ending = ending
         self._admin_sockets = admin_sockets
+        self._handed_on: list[Replies] = []  # to the successor: whom its answer is for
+        self._until = math.inf
         self.successor: Optional[Successor] = None
+
+    @property
+    def waits(self) -> bool:
+        """For what comes of a reload that was handed on."""
+        return bool(self._handed_on)
+
+    def next_time(self) -> float:
+        return self._until
+
+    def work(self, now: float) -> None:
+        if self._handed_on and not (self.is_told and now < self._until):
+            self._answer_handed_on({"mistakes": [UPGRADED], "changed": [], "policy": self._log.policy})
 
     @property
     def is_told(self) -> bool:
@@ -114,6 +132,8 @@ class Retirement:
                 self._children.tell_workers(End())
             case ReloadToo():
                 self._wishes.add(Wish())
+            case Reloaded():
+                self._answer_handed_on(message._asdict())
 
     def stop(self, seconds: float) -> None:
         """Tunnels have only so long from now on."""
@@ -142,12 +162,15 @@ class Retirement:
     def _hand_on_wishes(self) -> None:
         """Reloads that waited for the end of the handover: the successor has read the configuration, perhaps before."""
         waiting = self._wishes.take_back()
-        answer = {"mistakes": [UPGRADED], "changed": [], "policy": self._log.policy}
-        for wish in waiting:
-            if wish.question is not None:
-                self._questions.reply(wish.question, answer)
+        self._handed_on = [wish.reply for wish in waiting if wish.reply is not None]
+        self._until = time.monotonic() + HANDED_ON_SECONDS if self._handed_on else math.inf
         if waiting:
             self._say(ReloadToo())
+
+    def _answer_handed_on(self, answer: dict[str, Any]) -> None:
+        for reply in self._handed_on:
+            reply(answer)
+        self._handed_on, self._until = [], math.inf
 
     def _answer(self, number: int, question: dict[str, Any]) -> None:
         try:

@@ -9,7 +9,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +32,7 @@ from ogw.service.admin.sockets import Sockets
 from ogw.service.births import Births
 from ogw.service.child import send_signal
 from ogw.service.children import Children
+from ogw.service.control import MessageTooLarge
 from ogw.service.deaths import Deaths
 from ogw.service.handover.messages import (
     Asked,
@@ -40,6 +41,7 @@ from ogw.service.handover.messages import (
     Go,
     Message,
     Ready,
+    Reloaded,
     ReloadToo,
     Serving,
     Stop,
@@ -52,6 +54,7 @@ from ogw.service.messages import ForWorkers, Open
 from ogw.service.notify import notify
 from ogw.service.questions import PREDECESSOR as ASKED
 from ogw.service.questions import Questions
+from ogw.service.wishes import Wish
 
 # Every cell's name, for a predecessor or a successor of another version.
 CELLS = {
@@ -74,7 +77,7 @@ class Succession:
 
     on_trial  the predecessor has not heard that it serves, and would go on without it
     failed    why there is nothing to take over any more; "" while there is
-    wished    called where somebody wished for a reload meanwhile
+    wished    called with a reload that somebody wished for meanwhile
     speaks    called when systemd hears this process
     """
 
@@ -89,7 +92,7 @@ class Succession:
         deaths: Deaths,
         questions: Questions,
         admin_sockets: Sockets,
-        wished: Callable[[], None],
+        wished: Callable[[Wish], None],
         speaks: Callable[[], None],
     ) -> None:
         self._predecessor = predecessor
@@ -176,7 +179,7 @@ class Succession:
                 self._state[PREDECESSOR_UNTIL] = int(time.monotonic() + seconds)
                 self._speak()
             case ReloadToo():
-                self._wished()
+                self._wished(Wish(by_hand=True, reply=self._tell_of_reload))
             case Told(number, answer):
                 self._questions.predecessor_answered(number, answer)
             case Ended(cut):
@@ -205,6 +208,10 @@ class Succession:
 
     def _ask(self, number: int, question: ForWorkers) -> None:
         self._predecessor.say(Asked(number, messages.packed(question)))
+
+    def _tell_of_reload(self, answer: Mapping[str, Any]) -> None:
+        with suppress(MessageTooLarge):  # whoever asked is told that it goes on, and that the log has the rest
+            self._predecessor.say(Reloaded(*(answer[name] for name in Reloaded._fields)))
 
     def _speak(self) -> None:
         """Systemd knows us by now."""
