@@ -38,6 +38,10 @@ class Deaths:
         self.cut += cut
         self._drained.add(worker)
 
+    def predecessor_cut(self, cut: int) -> None:
+        """It is gone, and has cut so many of its tunnels: they are told at our end if that is near, and not later."""
+        self.cut += 0 if self._children.replaces else cut
+
     def mourn(self, child: Child, pid: int, was_ready: bool, given_up_after: float) -> None:
         """
         given_up_after  seconds of silence, where it hung and was killed

@@ -125,6 +125,21 @@ def test_a_reload_is_for_both(upstream, tmp_path):
             until(lambda: len([one for one in gateway.events(108) if one["reason"] == "not-allowed-after-reload"]) == 2)
 
 
+def test_a_stop_tells_of_what_was_cut_while_it_went_on_and_not_of_upgrades_before(upstream):
+    with Upgraded(*ALLOW, "--upgrade-drain-timeout", "300ms", "--drain-timeout", "300ms") as gateway:
+        for turn in range(2):
+            with gateway.tunnel(upstream.target) as sock:
+                gateway.upgrade()
+                assert sock.recv(1) == b""
+            gateway.wait_for_end_of(gateway.pids[-2])
+            ended = f"the predecessor (process {gateway.pids[-2]}) has drained; 1 tunnels were cut"
+            assert gateway.wait_for(event=100, message=ended)["count"] == 1, turn
+        with gateway.tunnel(upstream.target) as sock:
+            assert gateway.stop() == 0
+            assert sock.recv(1) == b""
+    assert gateway.wait_for(event=102)["count"] == 1
+
+
 def test_the_time_of_the_predecessors_tunnels_ends(upstream):
     with Upgraded(*ALLOW, "--upgrade-drain-timeout", "300ms") as gateway, gateway.tunnel(upstream.target) as sock:
         gateway.upgrade()

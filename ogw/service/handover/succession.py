@@ -184,7 +184,7 @@ class Succession:
                 self._questions.predecessor_answered(number, answer)
             case Ended(cut):
                 self._said_farewell = True
-                self._deaths.cut += cut
+                self._deaths.predecessor_cut(cut)
 
     def _open(self) -> None:
         self._opens = self._births.opens = True
