@@ -233,8 +233,8 @@ class Supervisor:
             self._log.event(Event.WRONG_CONFIGURATION, failed)
             say(f"ogw: OGW-401 {failed}", sys.stderr)
         self._ending.see_all_leave()
+        self._generations.leave(failed)
         cut = self._deaths.cut
-        self._generations.leave(failed, cut)
         if not (self._generations.on_trial or self._generations.is_retired):
             self._log.event(Event.SERVICE_STOPPED, f"ogw stopped; {cut} tunnels were cut", count=cut)
         try:

@@ -208,6 +208,20 @@ def test_a_predecessor_that_hangs_is_killed_where_it_is_to_end(upstream):
         gateway.tunnel(upstream.target).close()
 
 
+def test_a_predecessor_that_hangs_does_not_outlive_a_stop(upstream):
+    code = "import ogw.service.ending as e\ne.STRAGGLER_SECONDS = e.LEAVE_SECONDS = e.END_SECONDS = 0.3"
+    with Upgraded(*ALLOW, program=program(code)) as gateway, gateway.tunnel(upstream.target) as sock:
+        gateway.upgrade()
+        hangs = gateway.pids[0]
+        os.kill(hangs, signal.SIGSTOP)
+        assert ogw("drain", "--now", "--run-dir", gateway.run_dir).returncode == 0
+        until(lambda: not is_alive(gateway.pid))
+        assert not is_alive(hangs)
+        gateway.wait_for(event=100, message=f"the predecessor (process {hangs}) does not end, and is killed")
+        assert gateway.wait_for(event=102)["count"] == 1
+        assert sock.recv(1) == b"", "its workers end by themselves"
+
+
 def test_a_successor_that_is_killed_leaves_the_predecessors_tunnels_their_time(upstream):
     """Without a service manager nobody serves then; who stops the predecessor is heard again."""
     with Upgraded(*ALLOW, "--drain-timeout", "300ms") as gateway, gateway.tunnel(upstream.target) as sock:

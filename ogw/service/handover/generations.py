@@ -57,6 +57,7 @@ class Generations:
     ) -> None:
         self._wishes = parts.wishes
         self._ending = parts.ending
+        self._deaths = parts.deaths
         self._retires = retires
         self._why_never = why_never(os.environ)
         self._flags = parts.births.flags
@@ -193,13 +194,18 @@ class Generations:
         """What the successor wished for is done, or cannot be."""
         self._retirement.reloaded(mistakes)
 
-    def leave(self, why: str, cut: int) -> None:
-        """This supervisor ends."""
+    def leave(self, why: str) -> None:
+        """This supervisor ends.
+
+        why  it cannot go on; "" where it was to end
+        """
         self._handover.give_up("the gateway ends")
         if self.on_trial and self._succession is not None:
             self._succession.refuse(why or "it was told to stop")
+        elif self._succession is not None and not why:
+            self._succession.outlive()
         if self.is_retired:
-            self._retirement.end(cut)
+            self._retirement.end(self._deaths.cut)
 
     def leave_behind(self) -> None:
         """In a child."""

@@ -4,6 +4,7 @@ On trial its workers are there and accept nobody, until the predecessor lets the
 then the predecessor closes its own and drains, and is asked and told what concerns the whole gateway.
 """
 
+import logging
 import math
 import os
 import selectors
@@ -162,6 +163,14 @@ class Succession:
         """Its tunnels go; one that hangs is killed."""
         self._predecessor.say(EndNow())
         self._kill_at = min(self._kill_at, time.monotonic() + END_NOW_SECONDS)
+
+    def outlive(self) -> None:
+        """We end, the gateway with us, and the predecessor had its time: one that is there yet hangs, and is killed."""
+        if self._predecessor.is_there:
+            message = f"the predecessor (process {self.pid}) does not end, and is killed"
+            self._log.event(Event.INFORMATION, message, level=logging.WARNING)
+            self._deaths.predecessor_cut(self._table.predecessor.tunnels if self._table.predecessor is not None else 0)
+            send_signal(self.pid, signal.SIGKILL)
 
     def reload(self) -> None:
         """The configuration that is in force is another one."""
