@@ -76,7 +76,7 @@ class Readiness:
         configuration alone, where one looks for the reason.
         """
         is_out = isinstance(order, TakeOut)
-        why = UPGRADED if hands_over else DRAINS if drains and not is_out else ""
+        why = UPGRADED if hands_over else DRAINS if drains else ""
         since = TAKEN_OUT.unix(self._state)
         if not why and bool(since) != is_out:
             if is_out:

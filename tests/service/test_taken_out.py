@@ -99,12 +99,15 @@ def test_while_the_doors_change_hands_it_is_refused_instead_of_lost():
         assert gateway.stop() == 0
 
 
-def test_a_gateway_that_drains_is_not_taken_back(upstream):
+def test_a_gateway_that_drains_is_neither_taken_out_nor_back(upstream):
+    """Its door is closed, and it does not come back."""
     with Gateway(*ALLOW) as gateway, gateway.tunnel(upstream.target):
         gateway.process.terminate()
         gateway.wait_for(event=110)
-        assert ready(gateway, "--on") == (1, "ogw: the gateway is draining")
+        for word in ("--off", "--on", "--off"):
+            assert ready(gateway, word) == (1, "ogw: the gateway is draining")
         assert ready(gateway) == (1, "not ready: draining")
+    assert not [line for line in gateway.lines if line["message"].startswith("taken ")]
 
 
 def test_only_the_local_socket_takes_the_order():
