@@ -91,6 +91,8 @@ class UpgradeNow(NamedTuple):
     """Hand over to a successor, as SIGUSR2 does; answered once it serves, or not: {"why", "pid", "version", "tunnels"}
 
     now  what the upgrade before has left open is ended first, instead of refusing another
+
+    And "flags", where commands mean the successor by others than before.
     """
 
     now: bool

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import threading
@@ -125,6 +126,19 @@ def test_the_command_upgrades_and_tells_of_the_tunnels_that_stay(upstream):
         gateway.wait_for_end_of(gateway.pids[0])
         assert asked(gateway, "/status")["predecessor"] is None
         assert ask(gateway, "/readyz")[0] == 200
+
+
+def test_where_run_dir_changes_the_advice_names_the_new_one(upstream, tmp_path):
+    ini, first, second = (tmp_path / name for name in ("ogw.ini", "first", "second one"))
+    write = "[ogw]\nallowed-host = 127.0.0.0/8\nallowed-target-network = 127.0.0.0/8\nrun-dir = {}\n".format
+    ini.write_text(write(first))
+    with Upgraded("--config", str(ini), leaves=("run-dir",)) as gateway, gateway.tunnel(upstream.target):
+        ini.write_text(write(second))
+        done = ogw("upgrade", "--run-dir", first)
+        gateway.follow()
+        advice = done.stdout.partition("`")[2].partition("`")[0]
+        assert advice == f"ogw tunnels --config {ini} --run-dir '{second}'", done
+        until(lambda: upstream.target in ogw(*shlex.split(advice)[1:]).stdout)
 
 
 def test_a_signal_to_the_whole_group_is_one_upgrade_and_no_worker_minds(upstream):

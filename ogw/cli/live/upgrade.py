@@ -58,5 +58,5 @@ def run(asked: argparse.Namespace) -> int:
         told = ngettext("{number} tunnel stays with the old process until its end; `ogw tunnels{flags}` shows it",
                         "{number} tunnels stay with the old process until their end; `ogw tunnels{flags}` shows them",
                         answer["tunnels"])  # fmt: skip
-        print(told.format(number=count(answer["tunnels"]), flags=flags_of(asked)))
+        print(told.format(number=count(answer["tunnels"]), flags=answer.get("flags", flags_of(asked))))
     return OK

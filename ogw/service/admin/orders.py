@@ -48,6 +48,8 @@ class Orders:
             told = f"it goes on after {UPGRADE_SECONDS:g} s; the log tells what comes of it (event 113 or 406)"
             asked = {"why": told, "version": "", "pid": 0, "tunnels": 0}
         answer: Upgraded = {name: asked[name] for name in ("why", "version", "pid", "tunnels")}  # type: ignore[assignment]
+        if "flags" in asked:
+            answer["flags"] = asked["flags"]
         return json_of(answer, 409 if answer["why"] else 200)
 
     def reload(self) -> Response:

@@ -167,12 +167,14 @@ class Upgraded(TypedDict):
     version  of the successor
     pid      its process id
     tunnels  open ones that stay with the predecessor until their end
+    flags    by which commands mean the successor, where they are others than before
     """
 
     why: str
     version: str
     pid: int
     tunnels: int
+    flags: NotRequired[str]
 
 
 class Changed(TypedDict):

@@ -72,7 +72,7 @@ class Generations:
         )
         self._handover = Handover(
             parts.selector, parts.log, program, self._retirement.offer, self._retire, parts.questions.reply,
-            self._retirement.heard,
+            self._retirement.heard, self._flags,
         )  # fmt: skip
         self._succession: Optional[Succession] = None
         if predecessor is not None:

@@ -33,6 +33,7 @@ class Handover:
     served     called with the successor that serves
     reply      answers the question of this number
     heard      called with what the successor says from then on
+    flags      by which commands mean this gateway
     successor  that is on its way, or serves; None for none
     """
 
@@ -45,6 +46,7 @@ class Handover:
         served: Callable[[Successor], None],
         reply: Callable[[int, dict[str, Any]], None],
         heard: Callable[[Message], None],
+        flags: str,
     ) -> None:
         self._selector = selector
         self._log = log
@@ -53,6 +55,7 @@ class Handover:
         self._served = served
         self._reply = reply
         self._heard = heard
+        self._flags = flags
         self._wished = False
         self._asked: list[int] = []  # the questions that wait for it
         self.successor: Optional[Successor] = None
@@ -117,8 +120,11 @@ class Handover:
     def answer(self, tunnels: int) -> None:
         """Whoever asked for it: the successor serves, and so many tunnels stay here to their end."""
         assert self.successor is not None
+        answer = _answer("", self.successor.pid, self.successor.version, tunnels)
+        if self.successor.flags not in (None, self._flags):
+            answer["flags"] = self.successor.flags
         for question in self._asked:
-            self._reply(question, _answer("", self.successor.pid, self.successor.version, tunnels))
+            self._reply(question, answer)
         self._asked.clear()
 
     def _failed(self, why: str) -> None:

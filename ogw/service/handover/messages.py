@@ -1,7 +1,7 @@
 """What a supervisor and its successor say to each other, over a channel like those of their children.
 
     predecessor -> successor   Offer, Go, Yours, ReloadToo         until the successor serves
-    successor -> predecessor   Ready, Unable, Serving
+    successor -> predecessor   Ready, Unable, Called, Serving
     successor -> predecessor   Asked, Stop, EndNow, ReloadToo,     until the predecessor is gone
                                Reloaded
     predecessor -> successor   Told, Ended
@@ -55,6 +55,12 @@ class Unable(NamedTuple):
 
 class Go(NamedTuple):
     """Open the doors. The predecessor's are open, too, until it hears Serving."""
+
+
+class Called(NamedTuple):
+    """By these flags commands mean it, as in /status: run-dir may be another one now."""
+
+    flags: str
 
 
 class Serving(NamedTuple):
@@ -116,13 +122,14 @@ class Ended(NamedTuple):
     cut: int
 
 
-Message = Union[Offer, Ready, Unable, Go, Serving, Yours, Asked, Told, Stop, EndNow, ReloadToo, Reloaded, Ended]
+Message = Union[Offer, Ready, Unable, Go, Called, Serving, Yours, Asked, Told, Stop, EndNow, ReloadToo, Reloaded, Ended]
 
 MESSAGES: Mapping[str, type[Message]] = {
     "offer": Offer,
     "ready": Ready,
     "unable": Unable,
     "go": Go,
+    "called": Called,
     "serving": Serving,
     "yours": Yours,
     "asked": Asked,

@@ -37,6 +37,7 @@ from ogw.service.control import MessageTooLarge
 from ogw.service.deaths import Deaths
 from ogw.service.handover.messages import (
     Asked,
+    Called,
     Ended,
     EndNow,
     Go,
@@ -206,6 +207,7 @@ class Succession:
         self.on_trial = False
         self._table.go_on()
         self._children.admin.start_at = 0.0
+        self._predecessor.say(Called(self._births.flags))
         self._predecessor.say(Serving())
         self._state[PREDECESSOR] = self.pid
         self._questions.predecessor = self._ask

@@ -15,7 +15,7 @@ from typing import Optional
 
 from ogw.service.control import Channel, MessageTooLarge
 from ogw.service.handover.link import Link
-from ogw.service.handover.messages import Go, Message, Offer, Ready, Serving, Unable
+from ogw.service.handover.messages import Called, Go, Message, Offer, Ready, Serving, Unable
 from ogw.service.handover.program import Program
 
 READY_SECONDS = 90.0  # what the successor has until it is ready: to read long lists and start its workers
@@ -28,6 +28,7 @@ class Successor:
 
     pid      its process id; 0 until it is started
     version  what it says that it is
+    flags    by which commands mean it; None while it does not say
     goes     it was told to open the doors
     serves   it does, and this is the predecessor
     is_over  there will be none
@@ -58,6 +59,7 @@ class Successor:
         self.link: Optional[Link] = None
         self.pid = 0
         self.version = ""
+        self.flags: Optional[str] = None
         self.serves = False
 
     def start(self, program: Program, offer: Offer) -> None:
@@ -111,6 +113,8 @@ class Successor:
                     return
                 self._until = time.monotonic() + GO_SECONDS
                 self._say(Go())
+            case Called(flags):
+                self.flags = flags
             case Unable(why):
                 self.fail(why)
             case Serving() if self.goes:
