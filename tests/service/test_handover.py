@@ -141,6 +141,22 @@ def test_where_run_dir_changes_the_advice_names_the_new_one(upstream, tmp_path):
         until(lambda: upstream.target in ogw(*shlex.split(advice)[1:]).stdout)
 
 
+@pytest.mark.parametrize("what", ["the socket", "the folder", "what is another file now"])
+def test_a_socket_that_was_removed_is_there_again_after_an_upgrade(tmp_path, what):
+    folder = tmp_path / "run"
+    with Upgraded(*ALLOW, "--run-dir", str(folder)) as gateway:
+        gateway.run_dir = folder
+        (folder / "admin.sock").unlink()
+        if what == "the folder":
+            folder.rmdir()
+        elif what == "what is another file now":
+            (folder / "admin.sock").touch()
+        gateway.upgrade()
+        until(lambda: ogw("ready", "--run-dir", folder).returncode == 0)
+        assert gateway.stop() == 0
+        assert not (folder / "admin.sock").exists()
+
+
 def test_a_signal_to_the_whole_group_is_one_upgrade_and_no_worker_minds(upstream):
     with Upgraded(*ALLOW, workers=2) as gateway, gateway.tunnel(upstream.target) as sock:
         os.killpg(gateway.pid, signal.SIGUSR2)

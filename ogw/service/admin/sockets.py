@@ -1,5 +1,6 @@
 """Where the admin process is asked: TCP sockets for metrics and for health, and a unix socket for the commands."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -70,7 +71,7 @@ def open_sockets(config: Config, given: Mapping[str, socket.socket] = MappingPro
     """Raises ListenError. What nobody asked for is a warning where it cannot be had: the gateway serves without it.
 
     given  the predecessor's, by their names; those that listen where one is wanted are taken
-    path   where the local one of them is
+    path   where the local one of them was opened
     """
     sockets = Sockets()
     if config.admin_address is not None:
@@ -89,7 +90,7 @@ def open_sockets(config: Config, given: Mapping[str, socket.socket] = MappingPro
             sockets.close()
             raise ListenError(f"health-address: {error}") from None
     folder = config.run_dir or run_dir.default_run_dirs(os.environ)[0]
-    if "unix" in given and path == os.path.join(folder, run_dir.SOCKET):
+    if "unix" in given and path == os.path.join(folder, run_dir.SOCKET) and _is_listened_at(path):
         sockets.unix, sockets.path = given["unix"], path
         return sockets
     try:
@@ -106,6 +107,13 @@ def open_sockets(config: Config, given: Mapping[str, socket.socket] = MappingPro
 def _at(address: tuple[str, int], given: Iterable[socket.socket]) -> Optional[socket.socket]:
     """The one that listens there already."""
     return next((sock for sock in given if sock.getsockname()[:2] == address), None)
+
+
+def _is_listened_at(path: str) -> bool:
+    """A socket does not notice that its file was removed, or the folder, and nobody who looks there finds it then."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        return sock.connect_ex(path) in (0, errno.EAGAIN)  # the queue of a busy one may be full
 
 
 def _open_unix(sockets: Sockets, folder: str) -> None:
