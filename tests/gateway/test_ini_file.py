@@ -9,7 +9,7 @@ import sys
 import pytest
 from harness.commands import clean
 from harness.gateway import ROOT, Gateway
-from harness.peers import peer, root
+from harness.peers import peer, root, without_privileges
 
 FLAGS = ("--allowed-host", "127.0.0.0/8", "--allowed-target-network", "127.0.0.0/8")
 # The gateway and its commands with another default file, so that a test needs neither root nor this machine's /etc.
@@ -20,12 +20,6 @@ loader.DEFAULT_FILE = sys.argv[1]
 from ogw.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
-
-
-def without_privileges():
-    """What to put in front of a command, so that modes of files hold for it."""
-    drop = ("--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
-    return [peer("setpriv"), *drop] if os.geteuid() == 0 else []
 
 
 def gone(path):

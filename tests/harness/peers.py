@@ -22,6 +22,12 @@ def root():
         without("needs root")
 
 
+def without_privileges():
+    """What to put in front of a command, so that modes of files hold for it."""
+    drop = ("--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+    return [peer("setpriv"), *drop] if os.geteuid() == 0 else []
+
+
 def without(reason):
     """Skip the test that calls it; in CI, where everything must be there, fail it."""
     if os.environ.get("CI") == "true":

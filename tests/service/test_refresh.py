@@ -11,6 +11,7 @@ import trustme
 from harness.admin import ask
 from harness.gateway import Gateway, address, read_exactly
 from harness.lists import ListServer, say
+from harness.peers import without_privileges
 from harness.relays import Squid, Tinyproxy
 from harness.waiting import until
 
@@ -320,6 +321,19 @@ def test_a_broken_file_keeps_the_policy_is_told_once_and_a_mended_one_is_taken(s
     told = [line["message"] for line in gateway.events(401)]
     assert len(told) == 2, "each mistake once: a file that does not change is not read again"
     assert all(f"{path}:{number}: host rule" in line for number, line in zip((2, 3), told, strict=True))
+
+
+def test_a_file_that_was_made_readable_is_taken(start, upstream, tmp_path):
+    path, fresh = tmp_path / "hosts.txt", tmp_path / "fresh"
+    path.write_text("b.example\n")
+    with start("--allowed-host-source", str(path), command=without_privileges()) as gateway:
+        fresh.write_text(f"{upstream.host}\n")
+        fresh.chmod(0)
+        fresh.rename(path)
+        assert "Permission denied" in gateway.wait_for(event=401)["message"]
+        path.chmod(0o600)
+        gateway.wait_for(event=109)
+        assert status(gateway, upstream.target) == 200
 
 
 def test_files_that_come_and_go_in_a_folder_and_the_agents_are_seen(start, tmp_path):

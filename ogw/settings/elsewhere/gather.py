@@ -179,9 +179,11 @@ def _files(files_of: Any, place: str) -> list[str]:
 
 
 def look(path: str) -> tuple[Any, ...]:
-    """The same of one file."""
+    """The same of one file, and of who may read it: one that is made readable is another one."""
     try:
         status = os.stat(path)
     except OSError:
         return path, None
-    return path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    # A mode stays as it is where a list of access control, an owner or a label is changed; st_ctime does not.
+    who = status.st_mode, status.st_ctime_ns
+    return path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, *who

@@ -139,6 +139,21 @@ def test_tokens_are_rotated_without_a_restart(place, tokens):
         assert asked(gateway, "/status")["admin_files_refused"] == []
 
 
+def test_tokens_are_taken_once_the_mode_of_their_file_is_right(place, tokens):
+    with Gateway("--admin-address", place, "--admin-token-file", str(tokens)) as gateway:
+
+        def status():
+            return ask(gateway, "/metrics", tcp=place, headers={"Authorization": f"Bearer {OTHER}"})[0]
+
+        fresh = tokens.with_name("fresh")
+        fresh.write_text(f"{OTHER}\n")
+        fresh.chmod(0o644)
+        fresh.rename(tokens)
+        assert "chmod o-r it" in gateway.wait_for(event=401)["message"] and status() == 401
+        tokens.chmod(0o600)
+        until(lambda: status() == 200)
+
+
 WRONG_TOKENS = {
     "no token in it": (b"\n \n", 0o600),
     "line 2: a token needs 16 characters at least": (TOKEN.encode() + b"\nshort\n", 0o600),

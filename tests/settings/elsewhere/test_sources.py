@@ -297,5 +297,7 @@ def test_what_the_files_look_like_changes_with_each_of_them(tmp_path):
         assert changed()
         path.write_text("xy")
         assert changed() and not changed()
+        path.chmod(0o600)
+        assert changed() and not changed()
         path.unlink()
         assert changed()
