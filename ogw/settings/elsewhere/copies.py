@@ -148,10 +148,14 @@ def write_copy(state_dir: str, copy: Copy, keeps_before: bool = False) -> None:
     if not os.access(place, os.R_OK):
         with suppress(OSError):
             os.unlink(place)  # such as root's, who ran the gateway once: its owner would be kept
-    if keeps_before:
-        also_as(place, place_of(state_dir, copy.url, BEFORE))
     data = json.dumps(head).encode() + b"\n" + copy.body
-    replace(place, data, mode=0o600, most=0o600, name=(NEW, ""))
+
+    def keep_before(_fresh: str) -> None:
+        if keeps_before:
+            also_as(place, place_of(state_dir, copy.url, BEFORE))
+
+    # Not before the new one is on the disk: where that is full, the two that are kept stay what they are.
+    replace(place, data, mode=0o600, most=0o600, name=(NEW, ""), check=keep_before)
 
 
 def also_as(place: str, other: str) -> None:

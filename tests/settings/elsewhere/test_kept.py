@@ -1,16 +1,18 @@
 """Copies at the start: whose signature counts, what a rollback changes, and what is remembered beside them."""
 
+import contextlib
 import errno
 import os
 import pathlib
 import re
+import resource
 import time
 
 import pytest
 from harness.signing import Signer
 
 from ogw.settings.elsewhere.admission import Verdict, judge
-from ogw.settings.elsewhere.copies import BEFORE, HELD, Copy, also_as, place_of, read_copy, write_copy
+from ogw.settings.elsewhere.copies import BEFORE, HELD, NEW, Copy, also_as, place_of, read_copy, write_copy
 from ogw.settings.elsewhere.kept import read_good_copy
 from ogw.settings.elsewhere.record import SUFFIX, Held, Record, Seen, read_record, write_record
 from ogw.settings.elsewhere.rollback import CannotRollBack, Lists
@@ -203,7 +205,7 @@ def test_a_rollback_that_was_cut_short_goes_on(tmp_path):
 
 @pytest.mark.parametrize("keys", [(), (SIGNER.word,)], ids=["unsigned", "signed"])
 def test_nothing_is_rolled_back_to_the_list_of_now(tmp_path, keys):
-    """The list of now is named as the one before it first: then the disk was full, or the download was killed."""
+    """The list of now is named as the one before it first: then the download was killed."""
     keep(tmp_path, b"bad.example\n", 1)
     also_as(place_of(str(tmp_path), URL), place_of(str(tmp_path), URL, BEFORE))
     lists = Lists(str(tmp_path), URL, 1000, keys)
@@ -285,6 +287,27 @@ def test_a_file_system_without_second_names_keeps_the_list_before_too(tmp_path, 
     Lists(str(tmp_path), URL, 1000, [SIGNER.word]).roll_back("me")
     assert (body(tmp_path), body(tmp_path, HELD)) == (b"good.example\n", b"bad.example\n")
     assert os.stat(place_of(str(tmp_path), URL, HELD)).st_mode & 0o777 == 0o600
+
+
+@contextlib.contextmanager
+def room_for(size):
+    """No file can be made larger, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_list_for_which_there_is_no_room_leaves_both_that_are_kept(tmp_path):
+    keep(tmp_path, b"good.example\n", 1)
+    keep(tmp_path, b"bad.example\n", 2, before=True)
+    with room_for(1 << 14), pytest.raises(OSError, match="File too large"):
+        keep(tmp_path, b"more.example\n" * 2000, 3, before=True)
+    assert (body(tmp_path), body(tmp_path, BEFORE)) == (b"bad.example\n", b"good.example\n")
+    assert not [path for path in (tmp_path / "lists").iterdir() if path.name.startswith(NEW)]
+    assert Lists(str(tmp_path), URL, 1000, [SIGNER.word]).roll_back("me").serial == 1
 
 
 def test_no_rollback_leads_to_what_is_not_trusted(tmp_path):
