@@ -17,9 +17,10 @@ from ogw.service.download import download
 from ogw.service.intake import Result, unpacked
 from ogw.service.sources import Sources
 from ogw.settings.elsewhere import gather
+from ogw.settings.elsewhere.kept import Kept
 from ogw.settings.elsewhere.rollback import CannotRollBack, Lists
 from ogw.settings.elsewhere.source import is_url, meant, not_one
-from ogw.settings.settings import Config
+from ogw.settings.settings import SETTINGS, Config
 from ogw.settings.usual import DEFAULT_FILE
 from ogw.tunnel.tried import Tried
 from ogw.wire.url import shown_url
@@ -31,6 +32,10 @@ FIRST_RETRY = 10.0  # after a failure; it doubles up to source-refresh
 TELL_SECONDS = 3600.0  # between lines about a list that cannot be reached
 MOST_SAID = 1 << 16  # bytes that a download says
 JITTER = 0.1  # of source-refresh: many gateways must not ask at the same moment
+
+# What a download is made with, by how the names of these settings begin: with other values it is made anew.
+_MADE_WITH = ("allowed_host_source_key", "source_", "state_dir", "stage", "dns_", "dial_timeout", "relay_proxy")
+MADE_WITH = tuple(one.attribute for one in SETTINGS.values() if one.attribute.startswith(_MADE_WITH))
 
 StartAside = Callable[[str, Callable[[int], None]], Aside]
 
@@ -46,6 +51,7 @@ class _Source:
     def __init__(self, due: float) -> None:
         self.due = due
         self.running: Optional[_Running] = None
+        self.again = False  # to be asked once more when what is running has ended: it may have asked too early
         self.failures = 0
         self.untold = 0
         self.told_at = 0.0
@@ -53,6 +59,9 @@ class _Source:
 
     def next_time(self) -> float:
         return self.running.until if self.running is not None else self.due
+
+    def ask_now(self) -> None:
+        self.due, self.again = time.monotonic(), self.running is not None
 
 
 class Refresh:
@@ -71,17 +80,26 @@ class Refresh:
         self._sources: dict[str, _Source] = {}
         self._next_look = 0.0
         self.sources = Sources(log, cells)
+        self._config = config
         self.take(config)
 
     def take(self, config: Config) -> None:
-        """A configuration is in force: new URLs are due at once, files are as they were when it was read."""
+        """A configuration is in force: files are as they were when it was read.
+
+        URLs that are new, or have no list in force now, are due at once, and all of them where it asks in another way.
+        """
         now = time.monotonic()
-        self._config = config
+        before, self._config = self._config, config
         urls = [source for source in config.allowed_host_source if is_url(source)]
         for url in self._sources.keys() - set(urls):
             self._kill(self._sources.pop(url))
+        differs = any(getattr(before, name) != getattr(config, name) for name in MADE_WITH)
         for url in urls:
-            self._sources.setdefault(url, _Source(now))
+            source = self._sources.setdefault(url, _Source(now))
+            if differs:
+                self._kill(source)  # it may be about to keep what is not to be taken any more
+            if differs or _is_missed(source, before.kept.get(url), config.kept.get(url)):
+                source.ask_now()
         self.sources.take(config)
         self._taken = self._seen = config.seen
         self._next_look = now + LOOK_SECONDS
@@ -91,7 +109,7 @@ class Refresh:
     def ask_now(self) -> None:
         """Somebody wants everything fresh."""
         for source in self._sources.values():
-            source.due = time.monotonic()
+            source.ask_now()
 
     def next_time(self) -> Optional[float]:
         """When there is something to do; None for never."""
@@ -125,6 +143,8 @@ class Refresh:
                 if result is not None:
                     source.running = None
                     changed |= self._take_result(url, source, result, now)
+                    if source.again:
+                        source.due, source.again = now, False
             if source.running is None and now >= source.due:
                 self._start(url, source, now)
         return changed | self._look(now)
@@ -196,7 +216,7 @@ class Refresh:
     def _kill(self, source: _Source) -> None:
         if source.running is not None:
             source.running.child.kill()
-            source.running = None
+            source.running, source.again = None, False
 
     # Rollbacks.
 
@@ -238,6 +258,14 @@ class Refresh:
             return False
         self._taken = self._seen  # what is broken is not read again before it changes again
         return True
+
+
+def _is_missed(source: _Source, before: Optional[Kept], kept: Optional[Kept]) -> bool:
+    """Nothing of it is in force any more, or it could not be had, and this reload may have mended why.
+
+    Not so one that came a moment ago and cannot be read: asking, reloading and asking again would never end.
+    """
+    return kept is None and (before is not None or source.failures > 0)
 
 
 def _say(out: int, result: Result) -> None:
