@@ -133,8 +133,11 @@ class Refresh:
         """The INI file, where it is watched."""
         return [self._config.file or DEFAULT_FILE] if self._config.reload_on_change == "yes" else []
 
-    def work(self, now: float) -> bool:
-        """Start what is due, end what hangs, hear what ended; whether a reload would find something new."""
+    def work(self, now: float, reloads: bool = False) -> bool:
+        """Start what is due, end what hangs, hear what ended; whether a reload would find something new.
+
+        reloads  one is running: it takes what was kept before it began
+        """
         changed = False
         self.sources.work(now)
         for url, source in self._sources.items():
@@ -142,7 +145,8 @@ class Refresh:
                 result = self._collect(source.running, now)
                 if result is not None:
                     source.running = None
-                    changed |= self._take_result(url, source, result, now)
+                    is_another = self._take_result(url, source, result, now)
+                    changed |= is_another and (result.changed or not reloads)
                     if source.again:
                         source.due, source.again = now, False
             if source.running is None and now >= source.due:
@@ -178,8 +182,9 @@ class Refresh:
         return Result("the download failed: it hung, and was killed", rules=-1)
 
     def _take_result(self, url: str, source: _Source, result: Result, now: float) -> bool:
+        """Whether another list is kept than the one in force."""
         refresh, shown = self._config.source_refresh, shown_url(url)
-        self.sources.came(url, result)
+        is_another = self.sources.came(url, result)
         if result.aside:
             self._log.event(Event.SOURCE_UNREACHABLE, f"{shown}: {result.aside}", source=shown, count=1)
         if result.why:
@@ -211,7 +216,7 @@ class Refresh:
             rules_added=result.added,
             rules_removed=result.removed,
         )
-        return result.changed
+        return is_another
 
     def _kill(self, source: _Source) -> None:
         if source.running is not None:

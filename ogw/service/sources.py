@@ -67,18 +67,20 @@ class Sources:
         self._next_look = 0.0
         self._publish()
 
-    def came(self, url: str, result: Result) -> None:
-        """Of a download."""
-        one = self._known[url]
+    def came(self, url: str, result: Result) -> bool:
+        """Of a download; whether what is kept now is another list than the one in force, which a reload is to take."""
+        one, kept = self._known[url], result.kept
         if result.why and not one.failing:
             one.failing_since = time.time()
         one.failing = result.why
-        if result.kept is not None:
+        if kept is not None:
             one.held = read_record(self._config.state_dir, url).held  # another list may have ended it
-        if result.kept is not None and one.kept is not None and not result.changed:
-            one.kept = result.kept
+        is_in_force = kept is not None and one.kept is not None and kept.sha256 == one.kept.sha256
+        if is_in_force:
+            one.kept = kept
             self._next_look = 0.0  # it may have been signed anew, for a shorter time
         self._publish()
+        return kept is not None and not is_in_force
 
     def rows(self) -> list[SourceStatus]:
         """All that allowed-host-source names, in its order."""

@@ -204,7 +204,7 @@ class Supervisor:
             self._answer(*self._unanswered.pop(0))
         # A reload begins after everything that may wish for one, so that all of it is granted by one; and goes on after
         # the deaths, so that nobody is waited for who is gone.
-        if self._refresh is not None and self._refresh.work(time.monotonic()):
+        if self._refresh is not None and self._refresh.work(time.monotonic(), self._wishes.running is not None):
             self._wishes.add(Wish())
         self._generations.work(time.monotonic())
         if self._generations.may_reload:

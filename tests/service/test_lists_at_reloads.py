@@ -1,9 +1,9 @@
-"""Lists from a server while the gateway reloads: what is asked for anew."""
+"""Lists from a server while the gateway reloads: what is asked for anew, and what is told to be in force."""
 
 import threading
 
 import pytest
-from harness.admin import ask
+from harness.admin import ask, metrics
 from harness.gateway import Gateway
 from harness.lists import ListServer, say
 from harness.signing import Signer
@@ -81,6 +81,9 @@ def held(server):
 
 def reload(gateway):
     assert ask(gateway, "/reload", "POST")[0] == 200
+
+
+# Asked for anew.
 
 
 def test_a_list_that_a_new_key_puts_out_of_force_is_asked_for_at_once(start, server, ini):
@@ -162,3 +165,25 @@ def test_a_download_that_is_on_a_way_which_changes_is_ended_and_begun_on_the_new
             until(lambda: asked)
             write(ini, *lines, f"relay-proxy-bypass = {server.host}")
             until(lambda: allows(gateway, GOOD))
+
+
+# Told to be in force.
+
+
+def test_a_list_that_a_refused_reload_did_not_take_is_not_told_as_in_force_and_is_taken_later(start, server, ini):
+    def serial():
+        return metrics(gateway)['ogw_source_serial{source="1"}']
+
+    lines = ("source-refresh = 1s", keys(SIGNER))
+    put(server, GOOD, 1)
+    with start(*lines, watched="no") as gateway:
+        until(lambda: allows(gateway, GOOD))
+        write(ini, *lines, "denied-host = *.com", watched="no")
+        put(server, BETTER, 2)
+        gateway.wait_for(event=401)
+        seen = len(server.asked_for_list)
+        until(lambda: len(server.asked_for_list) >= seen + 2)  # what came of the first of them is known
+        assert serial() == 1 and allows(gateway, GOOD) and not allows(gateway, BETTER)
+        write(ini, *lines, watched="no")
+        until(lambda: allows(gateway, BETTER))
+        until(lambda: serial() == 2)

@@ -9,6 +9,7 @@ import pytest
 from harness.admin import ask
 from harness.commands import ogw
 from harness.gateway import ALLOW, Gateway, read_exactly
+from harness.lists import ListServer
 from harness.load import Load
 from harness.waiting import until
 
@@ -98,6 +99,20 @@ def test_what_is_wished_for_meanwhile_is_one_more_reload_and_each_gets_its_answe
         done = ogw("reload", "--run-dir", gateway.run_dir)
         assert (done.returncode, gateway.counts[109]) == (0, 3), done.stderr
         assert "reloaded, nothing changed" in done.stdout
+
+
+def test_a_list_that_a_slow_reload_takes_is_not_wished_for_at_each_refresh(authority, authority_file, tmp_path):
+    with ListServer(authority) as server:
+        flags = ("--allowed-host-source", server.url, "--source-refresh", "1s")
+        environment = {"SSL_CERT_FILE": authority_file}
+        with Gateway(*ALLOW, *flags, environment=environment, program=waiting(tmp_path)) as gateway:
+            until(lambda: (tmp_path / "waits-0").exists())
+            until(lambda: len(server.heads) >= 3)
+            go(tmp_path, 0)
+            gateway.wait_for(event=109)
+            seen = len(server.heads)
+            until(lambda: len(server.heads) >= seen + 2)
+            assert not (tmp_path / "waits-1").exists()
 
 
 def test_who_asked_is_told_that_a_reload_goes_on(tmp_path):
