@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ogw.cli.edit.change import add_config, add_flags, add_replace, adding, codes, make
-from ogw.cli.exits import FAILED, OK, Wrong
+from ogw.cli.exits import FAILED, OK, Failed, Wrong
 from ogw.cli.live.gateway import file_of
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import clean
@@ -196,10 +196,14 @@ def _path_parser() -> Parser:
 def _path(asked: argparse.Namespace) -> int:
     path = file_of(asked)
     print(clean(path))
-    if os.path.exists(path):
-        return OK
-    print(_("ogw: the file does not exist yet; the first change makes it"), file=sys.stderr)
-    return FAILED
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        print(_("ogw: the file does not exist yet; the first change makes it"), file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        raise Failed(f"{clean(path)}: {error.strerror}") from None
+    return OK
 
 
 def values_of(setting: Setting, words: list[str]) -> list[str]:

@@ -39,6 +39,10 @@ def test_add_and_remove_work_on_single_values_of_a_line(file):
 def test_path_says_which_file_it_is(file):
     assert file.done("config", "path") == f"{file.path}\n"
     assert "does not exist yet" in file.told("config", "path", "--config", file.folder / "no.ini", code=1)
+    loop = file.folder / "loop.ini"
+    loop.symlink_to(loop)
+    told = file.told("config", "path", "--config", loop, code=1)
+    assert f"{loop}: Too many levels of symbolic links" in told and "does not exist yet" not in told
 
 
 @pytest.mark.parametrize(
