@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import time
 
 from ogw.cli.configuration import load_or_tell
 from ogw.cli.edit.change import add_config, add_flags, add_replace, adding, codes, make
@@ -13,6 +14,7 @@ from ogw.cli.screen import clean
 from ogw.cli.words import offer
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text
+from ogw.policy.rules import of_stage
 from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS
 from ogw.settings.value import split
@@ -159,14 +161,16 @@ def _in_force(setting: Setting, asked: argparse.Namespace) -> "list[tuple[str, s
     config = load_or_tell([] if asked.config is None else ["--config", asked.config])
     if config is None:
         return None
+    if setting.read is None:
+        sourced = config.sourced_hosts if setting.name == "allowed-host" else ()
+        rules = of_stage((*getattr(config, setting.attribute), *sourced), config.stage)
+        return [(str(rule), rule.source) for rule in rules if rule.until is None or rule.until > time.time()]
     rows = [
         (one, given.source)
         for given in config.origins[setting.name]
         for one in split(setting, given.text)
         if given.text
     ]
-    sourced = config.sourced_hosts if setting.name == "allowed-host" else ()
-    rows += [(str(one), one.source) for one in sourced]
     if setting.name == "allowed-client-certificate" and rows:  # the agents' are added to a list, and begin none
         source = "agent-config " + ", ".join(config.agent_config)
         rows += [(one.common_name, source) for one in config.agent_certificates]

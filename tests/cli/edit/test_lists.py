@@ -107,6 +107,18 @@ def test_without_a_gateway_reload_exits_with_3_and_the_change_is_in_the_log_file
     assert "b.example" in file.text
 
 
+def test_all_that_is_in_force_is_shown_and_no_rule_that_ended_or_is_of_another_stage(file):
+    rules = ["a.example", "b.example until=2020-01-01T00:00:00Z", "c.example stage=canary", 'd.example note="x, y"']
+    for name in ("allowed-host", "denied-host"):
+        file.write(f"[ogw]\nstage = pilot\n{name} =\n" + "".join(f"    {rule}\n" for rule in rules))
+        told = json.loads(file.done(name, "list", "--all", "--json"))
+        assert told == [
+            {"value": rules[0], "source": f"{file.path}:4"},
+            {"value": rules[3], "source": f"{file.path}:7"},
+        ]
+        assert [one["value"] for one in json.loads(file.done(name, "list", "--json"))] == rules
+
+
 WORKSPACE = "01234567-89ab-cdef-0123-456789abcdef"
 
 
