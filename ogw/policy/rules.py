@@ -159,6 +159,11 @@ def of_stage(rules: Iterable[Rule], stage: str) -> list[Rule]:
     return [rule for rule in rules if rule.stage in ("", stage)]
 
 
+def alive(rules: Iterable[Rule], stage: str, now: float) -> list[Rule]:
+    """Those of them that have not ended; `now` in Unix seconds."""
+    return [rule for rule in of_stage(rules, stage) if rule.until is None or now < rule.until]
+
+
 def _rule(item: str, source: str, denied: bool) -> Rule:
     if item.count('"') % 2:
         raise _Wrong(_('a quote is not closed; right is note="some text"'))

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
 from ogw.language.phrases import every
-from ogw.policy.rules import of_stage
+from ogw.policy.rules import alive
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.settings import run_dir
 from ogw.settings.elsewhere.source import is_url
@@ -62,10 +63,11 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def rules_of(config: Config) -> dict[str, int]:
-    """How many rules are taken, by list; those of lists from elsewhere count, too. left-out: of other stages."""
+    """How many rules are in force, by list; those of lists from elsewhere count, too. left-out: of other stages."""
+    now = time.time()
     rules = {
-        "allowed-host": len(of_stage((*config.allowed_host, *config.sourced_hosts), config.stage)),
-        "denied-host": len(of_stage(config.denied_host, config.stage)),
+        "allowed-host": len(alive((*config.allowed_host, *config.sourced_hosts), config.stage, now)),
+        "denied-host": len(alive(config.denied_host, config.stage, now)),
     }
     return rules | ({"left-out": len(config.left_out)} if config.left_out else {})
 

@@ -14,7 +14,7 @@ from ogw.cli.screen import clean
 from ogw.cli.words import offer
 from ogw.language.messages import gettext as _
 from ogw.policy.names import is_name, name_text
-from ogw.policy.rules import of_stage
+from ogw.policy.rules import alive
 from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS
 from ogw.settings.value import split
@@ -163,8 +163,8 @@ def _in_force(setting: Setting, asked: argparse.Namespace) -> "list[tuple[str, s
         return None
     if setting.read is None:
         sourced = config.sourced_hosts if setting.name == "allowed-host" else ()
-        rules = of_stage((*getattr(config, setting.attribute), *sourced), config.stage)
-        return [(str(rule), rule.source) for rule in rules if rule.until is None or rule.until > time.time()]
+        rules = alive((*getattr(config, setting.attribute), *sourced), config.stage, time.time())
+        return [(str(rule), rule.source) for rule in rules]
     rows = [
         (one, given.source)
         for given in config.origins[setting.name]

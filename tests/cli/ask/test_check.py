@@ -280,3 +280,9 @@ def test_a_name_that_nobody_can_show_is_a_mistake(file):
     done = ogw("check", "--config", file)
     assert done.returncode == 2
     assert f"ogw: {file}:2: host rule 'www.example.com from=cn:till-17': from=cn:till-17 names clients" in done.stderr
+
+
+def test_rules_that_have_ended_are_not_counted():
+    rules = "a.example, b.example until=2020-01-01T00:00:00Z, c.example until=2099-01-01T00:00:00Z"
+    done = ogw("check", "--allowed-host", rules, "--denied-host", "d.example until=2020-01-01T00:00:00Z")
+    assert (done.returncode, done.stdout.partition(";")[0]) == (0, "fine: 2 allowed hosts")
