@@ -114,9 +114,9 @@ def test_a_changed_address_is_listened_on_and_the_old_one_is_closed_with_an_even
     service.crash()
     service.becomes("ActiveState", "active")
     assert service.passes(TARGET, port=8081)
+    until(lambda: kept(service) == 1)  # until systemd has heard of it, it has the socket, too
     with pytest.raises(ConnectionRefusedError):
         service.connect(8080)
-    until(lambda: kept(service) == 1)
     told = [line["message"] for line in service.lines(event=100, level="warning") if "systemd kept" in line["message"]]
     assert len(told) == 2
     for place in ("0.0.0.0:8080", "[::]:8080"):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, Optional
 
+from ogw.language.messages import gettext as _
 from ogw.policy.decision import Decision
 from ogw.policy.hosts import Match
 from ogw.policy.names import NOBODY, Names
@@ -87,8 +88,8 @@ class Explainer:
         empty["rules"] = _rules(matches, decision)
         if not decision.allowed:
             if target.address is not None and self._dialer.is_own(target.host, target.port):
-                detail = f"{target} is this gateway itself, to which no rule leads"
-                decision = decision._replace(detail=detail)
+                told = _("{target} is this gateway itself, to which no rule leads")
+                decision = decision._replace(detail=told.format(target=target))
             return {**answer, **self._answer(decision, client, str(target), at, names=names), **empty}
         survey = self._dialer.survey(target, decision.to, client, _clock(at))
         ending = self.policy.dead_end(target, client, decision, at)
