@@ -160,7 +160,7 @@ def of_stage(rules: Iterable[Rule], stage: str) -> list[Rule]:
 
 
 def alive(rules: Iterable[Rule], stage: str, now: float) -> list[Rule]:
-    """Those of them that have not ended; `now` in Unix seconds."""
+    """Those of this stage that have not ended; `now` in Unix seconds."""
     return [rule for rule in of_stage(rules, stage) if rule.until is None or now < rule.until]
 
 

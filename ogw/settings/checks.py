@@ -15,7 +15,7 @@ from ogw.report.sinks import Syslog
 from ogw.settings import run_dir
 from ogw.settings.listen_tls import check_listen_tls, require_tls
 from ogw.settings.listening import EVERYWHERE, NO_SUCH_FAMILY, advice, require_bindable
-from ogw.settings.mistakes import Mistakes, named
+from ogw.settings.mistakes import Mistakes, given_at
 from ogw.settings.password_file import is_open_to_all, read_password
 from ogw.settings.relay_kerberos import check_kerberos
 from ogw.settings.setting import one_a_line
@@ -301,7 +301,7 @@ def _warn_of_ended(values: dict[str, Any], warnings: list[str]) -> None:
     for entry in values["relay_proxy"] or ():
         until = entry.rules[0].until if entry.rules and entry.stage in ("", values["stage"]) else None
         if until is not None and until <= time.time():
-            where = named(entry.source, "relay-proxy")
+            where = given_at(entry.source, "relay-proxy")
             warnings.append(told.format(where=where, entry=entry, time=time_text(until)))
 
 

@@ -21,7 +21,7 @@ from ogw.settings.elsewhere.copies import default_state_dir
 from ogw.settings.ini.parser import IniParser, has_comment
 from ogw.settings.ini.source import Unreadable, absolute, ini_text, require_path
 from ogw.settings.kinds import require_printable, require_short, require_utf_8
-from ogw.settings.mistakes import Mistakes, behind_value, named
+from ogw.settings.mistakes import Mistakes, behind_value, given_at
 from ogw.settings.named import flags as named_flags
 from ogw.settings.password_file import read_password, read_values
 from ogw.settings.renames import RENAMES, name_now
@@ -274,7 +274,7 @@ class _Loader:
         if found and others:
             told = _("{what} is the old name of {name}, which {other} gives, too; leave the old one out")
             self._mistakes.wrong.add(new)
-            self._mistakes.add(told.format(what=named(found[0], old), name=new, other=others[0]))
+            self._mistakes.add(told.format(what=given_at(found[0], old), name=new, other=others[0]))
             return
         for source, given in zip(sources, by_old_name, strict=True):
             source[new] = given or source.get(new, [])
@@ -285,7 +285,7 @@ class _Loader:
         renamed = RENAMES[old]
         new = source.replace(flag_of(old), flag_of(renamed.new)).replace(variable_of(old), variable_of(renamed.new))
         return _("{what} is called {new} since version {version}; its old name is taken until {until} at least").format(
-            what=named(source, old),
+            what=given_at(source, old),
             new=new if new != source else renamed.new,
             version=renamed.version,
             until=renamed.until,

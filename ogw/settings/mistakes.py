@@ -34,7 +34,7 @@ class Mistakes:
     def at(self, source: str, name: str, sentence: str) -> None:
         """One of what stands there for a setting."""
         self.wrong.add(name)
-        self.told.append(f"{named(source, name)}: {sentence}")
+        self.told.append(f"{given_at(source, name)}: {sentence}")
 
     def of(self, name: str, sentence: str, value: Any = None) -> None:
         """One of a setting, or of this value of it."""
@@ -68,7 +68,7 @@ class Mistakes:
         return found or DEFAULT
 
 
-def named(source: str, name: str) -> str:
+def given_at(source: str, name: str) -> str:
     """Where a setting is given, with its name where that does not say it, as a flag or a variable does."""
     return source if source.startswith(("--", PREFIX)) else f"{source}: {name}"
 

@@ -37,9 +37,9 @@ class RelayProxies:
     def ask(self, proxy: RelayProxy) -> list[Finding]:
         target = self._targets[proxy]
         if target is None:
-            what = _("there is no single host to ask this relay proxy for; name one: --host HOST")
             if self._config.ways.is_over(proxy):
                 return [warning(AREA, str(proxy), _("its entry has ended: no target goes that way any more"), "")]
+            what = _("there is no single host to ask this relay proxy for; name one: --host HOST")
             return [untested(AREA, str(proxy), what)]
         asked = Asked(proxy, target, ask(self._config, proxy, target))
         if asked.wants:

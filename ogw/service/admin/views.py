@@ -129,6 +129,7 @@ class Views:
         cells = self._table.gateway.cells
         asked = self._asked()  # first: the workers then count what open tunnels copied
         started, out = metrics.STARTED.unix(cells), metrics.TAKEN_OUT.unix(cells)
+        reload = self._last_reload()
         status: Status = {
             "version": __version__,
             "machine": socket.gethostname(),
@@ -139,8 +140,8 @@ class Views:
             "uptime": round(metrics.STARTED.seconds_ago(cells), 1),
             "policy": self.policy,
             "policy_mode": self._policy_mode(),
-            "reload_refused": self._reload_refused(),
-            "awaits_restart": self._last_reload()["restart"],
+            "reload_refused": self._reload_refused(reload),
+            "awaits_restart": reload["restart"],
             "listen": self.listen,
             "listen_tls": self._listen_tls(),
             "listen_absent": self.absent(),
@@ -236,12 +237,12 @@ class Views:
         until = reports_until(self._table)
         return {"mode": "report" if until else "enforce", "until": timestamp(until) if until else None}
 
-    def _reload_refused(self) -> Optional[RefusedReload]:
+    def _reload_refused(self, told: dict[str, Any]) -> Optional[RefusedReload]:
         cells = self._table.gateway.cells
         refused = metrics.RELOAD_REFUSED.unix(cells)
         if not refused:
             return None
-        told, age = self._last_reload(), metrics.RELOAD_REFUSED.seconds_ago(cells)
+        age = metrics.RELOAD_REFUSED.seconds_ago(cells)
         return {"time": timestamp(refused), "age": round(age, 1), "mistakes": told["mistakes"], "count": told["count"]}
 
     def _last_reload(self) -> dict[str, Any]:
