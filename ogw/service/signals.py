@@ -8,7 +8,7 @@ import signal
 import socket
 from typing import Any, Optional
 
-STOP = (signal.SIGTERM, signal.SIGINT)
+STOP = (signal.SIGINT, signal.SIGTERM)  # in this order: until then Ctrl-C is an exception of Python's own
 HEARD = (*STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)  # the most urgent first
 MOST_STOPS = 2  # the second means at once, and no further one means more
 
