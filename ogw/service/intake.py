@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, Optional
 
@@ -105,9 +106,13 @@ def _replace(url: str, new: GoodCopy, config: Config, good: Optional[GoodCopy], 
     """Keep it instead of the good copy, which is kept as the one before it."""
     changed = good is None or good.copy.body != new.copy.body
     now = after(new.copy.body, new.signature, good, record, config.allowed_host_source_key)
-    # The record first: with the copy alone, an old list could come back that is younger than the one before it.
-    _remember(url, now, config)
-    _keep(url, new.copy, config, keeps_before=changed and good is not None)
+
+    def remember() -> None:
+        _remember(url, now, config)
+
+    # The record first: with the copy alone, an old list could come back that is younger than the one before it. But
+    # not before the copy is on the disk: where that is full, what was rolled back stays held.
+    _keep(url, new.copy, config, keeps_before=changed and good is not None, first=remember)
     if record.held is not None and now.held is None:
         with suppress(OSError):
             os.unlink(place_of(config.state_dir, url, HELD))
@@ -116,9 +121,11 @@ def _replace(url: str, new: GoodCopy, config: Config, good: Optional[GoodCopy], 
     return Result("", changed, len(new.rules), added, removed, kept=told_of(new))
 
 
-def _keep(url: str, copy: Copy, config: Config, keeps_before: bool = False) -> None:
+def _keep(
+    url: str, copy: Copy, config: Config, keeps_before: bool = False, first: Callable[[], object] = lambda: None
+) -> None:
     try:
-        write_copy(config.state_dir, copy, keeps_before)
+        write_copy(config.state_dir, copy, keeps_before, first)
     except OSError as error:
         raise _cannot_keep(error, config) from None
 

@@ -125,10 +125,13 @@ def _with_times(folder: str, wanted: Callable[[str], bool]) -> list[tuple[float,
     return found
 
 
-def write_copy(state_dir: str, copy: Copy, keeps_before: bool = False) -> None:
-    """Put it there in one step, for its owner alone. Raises OSError.
+def write_copy(
+    state_dir: str, copy: Copy, keeps_before: bool = False, first: Callable[[], object] = lambda: None
+) -> None:
+    """Put it there in one step, for its owner alone. Raises OSError, or what `first` raises.
 
     keeps_before  what is in force stays, as the copy before it
+    first         done once the copy is on the disk, and before it takes its place
     """
     place = place_of(state_dir, copy.url)
     folder = os.path.dirname(place)
@@ -151,6 +154,7 @@ def write_copy(state_dir: str, copy: Copy, keeps_before: bool = False) -> None:
     data = json.dumps(head).encode() + b"\n" + copy.body
 
     def keep_before(_fresh: str) -> None:
+        first()
         if keeps_before:
             also_as(place, place_of(state_dir, copy.url, BEFORE))
 
