@@ -47,7 +47,7 @@ def test_what_tls_costs_is_measured_beside_the_same_without(tmp_path):
     done = run("--only", "ogw", "--tls")
     assert done.returncode == 0 and "Traceback" not in done.stderr, done
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()][2:]
-    assert [re.sub(r" [0-9].*", "", row[0]) for row in rows] == ["ogw", "ogw (tls://)"]
+    assert [re.sub(r" [0-9].*", "", row[0]) for row in rows] == ["ogw", "ogw (tls://)"], done.stderr
     assert all(re.fullmatch(r"[0-9,.e-]+", cell) for row in rows for cell in row[1:-1]), rows
 
 
