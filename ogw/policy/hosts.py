@@ -11,7 +11,7 @@ from ogw.policy.addresses import AddressGuard
 from ogw.policy.decision import ALLOW, Decision, Reason
 from ogw.policy.index import HostIndex, holds, obstacle, parse_client
 from ogw.policy.names import NOBODY, Names, shown
-from ogw.policy.networks import Network, Networks
+from ogw.policy.networks import Network, Networks, merged
 from ogw.policy.rules import Rule, of_stage, time_text
 from ogw.policy.tls_rules import Mode, TlsRules
 from ogw.wire.connect import Target
@@ -66,7 +66,7 @@ class Policy:
         self.guard = AddressGuard(target_networks)
         self.tls = tls or TlsRules()
         self._report_until = report_until
-        lists: list[Sequence[object]] = [sorted(ports), sorted(map(str, clients)), sorted(map(str, target_networks))]
+        lists: list[Sequence[object]] = [sorted(self.ports), merged(clients), merged(target_networks)]
         lists.append(self.tls.texts())
         if report_until is not None:
             lists.append(["report", report_until])
@@ -176,6 +176,11 @@ class Policy:
         """What a rule for it has at its end, lest it open tunnels that no session can pass."""
         return " no-server-name" if self.needs_no_server_name(target) else ""
 
+    def _to(self, target: Target) -> str:
+        """What the rule of an address has to have where the guard would refuse it."""
+        is_free = target.address is None or self.guard.judge(target.host).allowed
+        return "" if is_free else f" to={target.host}"
+
     def _port_fits(self, rule: Rule, port: int) -> bool:
         return port in self.ports if rule.port is None else rule.port == port
 
@@ -186,8 +191,7 @@ class Policy:
         if not rules:
             near = self._allowed.just_above(target)
             wanted = target.host if target.port in self.ports else str(target)
-            to = "" if target.address is None or self.guard.judge(target.host).allowed else f" to={target.host}"
-            hint = f"allowed-host = {wanted}{to}{self._nameless(target)} would allow it"
+            hint = f"allowed-host = {wanted}{self._to(target)}{self._nameless(target)} would allow it"
             if near is not None:
                 hint = f"{near} ({near.source}) covers only names below it; .{near.name} would cover both"
             for rule in self._allowed_elsewhere.find_allowing(target)[:1]:
@@ -205,9 +209,10 @@ class Policy:
                     False,
                     Reason.PORT_NOT_ALLOWED,
                     f"port {target.port} of {target.host} is not allowed, only {allowed}; "
-                    f"allowed-host = {target}{self._nameless(target)} would allow it",
+                    f"allowed-host = {target}{self._to(target)}{self._nameless(target)} would allow it",
                 )
-        rule = rules[0]
+        over = {one.until: one for one in rules if one.until is not None and holds(one, client, lambda: 0.0, names)}
+        rule = over[max(over)] if over else rules[0]  # of several, the one that it rested on last
         if rule.until is not None and clock() >= rule.until:
             why = f"its rule {rule} ({rule.source}) ended at {time_text(rule.until)}"
         else:

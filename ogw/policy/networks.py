@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from typing import Generic, TypeVar, Union
 
 from ogw.language.messages import gettext as _
@@ -36,6 +36,14 @@ class Networks(Generic[Value]):
             if of_version == version:
                 values.extend(numbers.get(number >> shift, ()))
         return values
+
+
+def merged(networks: Iterable[Network]) -> list[str]:
+    """All that is in them, as the fewest networks: the same texts, however it was written."""
+    networks = set(networks)
+    four = (network for network in networks if isinstance(network, IPv4Network))
+    six = (network for network in networks if isinstance(network, IPv6Network))
+    return sorted(map(str, (*collapse_addresses(four), *collapse_addresses(six))))
 
 
 def parse_network(text: str) -> Network:

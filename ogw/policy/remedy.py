@@ -12,7 +12,7 @@ from ogw.policy.hosts import Match, Policy
 from ogw.policy.index import parse_client
 from ogw.policy.names import NOBODY, Names, name_text, writable
 from ogw.policy.networks import Network
-from ogw.policy.rules import Rule
+from ogw.policy.rules import Rule, time_text
 from ogw.wire.connect import BadTarget, Target, parse_target
 
 MOST_NETWORKS = 4  # in a command
@@ -133,6 +133,8 @@ def _rule_for(policy: Policy, asked: Asked, target: Target, addresses: Sequence[
     words += [f"from={_who(asked)}"] if _is_of_clients(matches, alive) else []
     words += [f"to={_text(network)}" for network in (() if alive else to)]
     words += [f"to={address}" for address in refused[:MOST_NETWORKS]]
+    ends = [rule.until for rule in alive if rule.until is not None]
+    words += [f"until={time_text(max(ends))}"] if ends and len(ends) == len(alive) else []  # what ends goes on to end
     needs_it = is_missed or (nameless and not alive) or (policy.needs_no_server_name(target) and not nameless)
     words += ["no-server-name"] if needs_it else []
     return " ".join(words)

@@ -264,7 +264,7 @@ def _split_port(pattern: str) -> tuple[str, Optional[int]]:
         raise _Wrong(_("a rule names a host, not a URL; leave out the part before // and any path"))
     if pattern[:1] == "[":
         body, bracket, port = pattern[1:].partition("]")
-        if not bracket or (port and port[0] != ":"):
+        if not bracket or ":" not in body or (port and port[0] != ":"):
             raise _Wrong(_("an IPv6 address with a port is written [2001:db8::1]:8443"))
         port = port[1:] if port else None  # type: ignore[assignment]
     elif pattern.count(":") == 1:
@@ -274,7 +274,8 @@ def _split_port(pattern: str) -> tuple[str, Optional[int]]:
     if port is None:
         return body, None
     if not _PORT.match(port) or int(port) > 65535:
-        raise _Wrong(_("the port is a number from 1 to 65535, as in {body}:8443").format(body=_shown(body)[1:-1]))
+        told = _("the port is a number from 1 to 65535, as in {body}:8443")
+        raise _Wrong(told.format(body=in_brackets(_shown(body)[1:-1])))
     return body, int(port)
 
 

@@ -1,5 +1,8 @@
 """What is wrong with the name or address of a host, for people; connect.parse_host has the words of the log."""
 
+import re
+import unicodedata
+
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
 from ogw.wire.connect import LONGEST_NAME, parse_host
@@ -18,6 +21,12 @@ _HOST_MISTAKES = {
     "is not a valid host name": N_("the host is not a valid host name"),
 }
 
+_DOT = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490, section 3.1
+# Letters that were others in IDNA 2003, which Python has, and are themselves in IDNA 2008, which clients speak
+# (RFC 5894, section 7.2): the name that they were may be somebody else's.
+_OWN_LETTERS = {"\u00df": "s", "\u03c2": "\u03c3"}
+_UNKNOWN = re.compile("[\u1e9e\u200c\u200d]")  # disputed, or allowed in some places only
+
 
 def host_mistake(error: ValueError, text: str = "") -> str:
     """What `parse_host` raised, as a sentence in the reader's language; what is right instead of a `text` as it is."""
@@ -26,13 +35,23 @@ def host_mistake(error: ValueError, text: str = "") -> str:
 
 def a_label(text: str) -> str:
     """The form of a name that is not ASCII in which clients ask for it; "" of any other text, or where it has none."""
-    if text.isascii() or len(text) > LONGEST_NAME:
+    if text.isascii() or len(text) > LONGEST_NAME or _UNKNOWN.search(text):
         return ""
     try:
-        name, address = parse_host(text.encode("idna"))
+        name, address = parse_host(b".".join(map(_to_ascii, _DOT.split(text))))
     except ValueError:  # UnicodeError is one
         return ""
     return name if address is None else ""
+
+
+def _to_ascii(label: str) -> bytes:
+    """Raises ValueError."""
+    if not any(letter in label for letter in _OWN_LETTERS):
+        return label.encode("idna")
+    for letter, other in _OWN_LETTERS.items():
+        label.replace(letter, other).encode("idna")  # is the rest allowed?
+    folded = "".join(character.lower() for character in unicodedata.normalize("NFKC", label))
+    return b"xn--" + unicodedata.normalize("NFC", folded).encode("punycode")
 
 
 def target_mistake(typed: str) -> str:

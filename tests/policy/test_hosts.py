@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -75,7 +76,7 @@ def test_443_is_the_only_port_unless_a_rule_names_another():
     assert judge("a.example, a.example:8443", "a.example:8443").allowed
     assert judge("a.example:8443", "a.example:443").reason is Reason.PORT_NOT_ALLOWED
     assert judge("a.example", "a.example:444", ports=(443, 444)).allowed
-    assert "allowed-host = [2001:db8::1]:444 no-" in judge("2001:db8::1", "[2001:db8::1]:444").detail
+    assert "allowed-host = [2001:db8::1]:444 to=2001:db8::1 no-" in judge("2001:db8::1", "[2001:db8::1]:444").detail
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,13 @@ def test_until_ends_a_rule_at_its_second():
     assert judge("a.example", "a.example:443", denied=rule, now=1801418400.0).allowed
 
 
+def test_of_several_rules_that_ended_the_last_one_is_told():
+    ends = [f"a.example until=2027-01-31T18:00:{second:02}Z" for second in (29, 54, 40)]
+    end = datetime.fromisoformat("2027-01-31T18:00:54+00:00").timestamp()
+    told = judge(f"a.example from=10.9.0.0/16 until=2027-02-01T00:00:00Z, {', '.join(ends)}", "a.example:443", now=end)
+    assert "ended at 2027-01-31T18:00:54Z" in told.detail
+
+
 def test_the_clock_of_the_machine_ends_a_rule():
     target = parse_target(b"a.example:443")
     assert not Policy(rules("a.example until=2020-01-01T00:00:00Z")).judge_target(target, "10.0.0.1").allowed
@@ -165,6 +173,17 @@ def test_the_hash_names_what_is_allowed_not_how_it_is_written():
     ]
     assert len({one.hash, *(other.hash for other in others)}) == 7
     assert len(one.hash) == 8
+
+
+def test_the_hash_does_not_count_what_is_given_twice_or_within_another():
+    def hash_of(clients, ports):
+        networks = [ip_network(text) for text in clients]
+        return Policy(rules("a.example"), ports=ports, clients=networks, target_networks=networks).hash
+
+    assert hash_of(["10.0.0.0/8", "fd00::/8"], [443]) == hash_of(
+        ["fd00::/8", "10.1.0.0/16", "10.0.0.0/8", "10.0.0.0/8", "fd00::7/128"], [443, 443]
+    )
+    assert hash_of(["10.0.0.0/8"], [443]) != hash_of(["10.0.0.0/9"], [443])
 
 
 # A naive reading of the rules, straight from their definition.

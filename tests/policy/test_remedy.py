@@ -10,6 +10,7 @@ from ogw.policy.rules import parse_rules
 from ogw.wire.connect import parse_target
 
 ENDED = "until=2020-01-01T00:00:00Z"
+ENDS, SOONER = "until=2098-01-01T00:00:00Z", "until=2097-01-01T00:00:00Z"
 
 
 def command(reason, target, allowed="", denied="", client="198.51.100.9", addresses=(), flags=""):
@@ -67,6 +68,10 @@ def test_a_client_is_told_as_the_settings_take_it(client, shown):
         ("a.example from=198.51.100.0/24", "", ["10.1.2.3"],
          "ogw allowed-host add 'a.example from=198.51.100.9 to=10.1.2.3' --reload"),
         (f"a.example, a.example to=10.0.0.0/8 {ENDED}", "", ["10.1.2.3"],
+         "ogw allowed-host add 'a.example to=10.1.2.3' --reload"),
+        (f"a.example {ENDS}, a.example {SOONER}", "", ["10.1.2.3"],
+         f"ogw allowed-host add 'a.example to=10.1.2.3 {ENDS}' --reload"),
+        (f"a.example {ENDS}, a.example", "", ["10.1.2.3"],
          "ogw allowed-host add 'a.example to=10.1.2.3' --reload"),
     ],
 )  # fmt: skip
