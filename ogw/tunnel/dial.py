@@ -111,11 +111,6 @@ class Dialer:
         """The gateway itself listens there."""
         return self._own.hold(address, port)
 
-    def told_of_own(self, target: Target) -> str:
-        """Why no rule leads there, of an address where the gateway itself listens; "" for any other target."""
-        is_own = target.address is not None and self.is_own(target.host, target.port)
-        return f"{_itself(target.host, target.port)}, to which no rule leads" if is_own else ""
-
     def survey(
         self, target: Target, to: tuple[Any, ...], client_ip: str, clock: Callable[[], float] = time.time
     ) -> Survey:
@@ -139,9 +134,5 @@ class Dialer:
         self, port: int, to: tuple[Any, ...], client_ip: str, address: str, now: Optional[float] = None
     ) -> Decision:
         if self.is_own(address, port):  # first, since no rule that another refusal would name helps
-            return Decision(False, Reason.ADDRESS_NOT_ALLOWED, _itself(address, port))
+            return Decision(False, Reason.ADDRESS_NOT_ALLOWED, f"{place(address, port)} is this gateway itself")
         return self._policy.judge_address(address, port, client_ip, to, now)
-
-
-def _itself(address: str, port: int) -> str:
-    return f"{place(address, port)} is this gateway itself"

@@ -263,7 +263,7 @@ class Tunnel:
             raise Refused(Reason.DRAINING, "the gateway is draining")
         decision = shared.policy.judge_target(request.target, self.client_ip, None, self.names)
         if not decision.allowed:
-            raise Refused(decision.reason, shared.dialer.told_of_own(request.target) or decision.detail)
+            raise Refused(decision.reason, decision.detail)
         self._rest_on(decision)
 
     # 3. Reach it.
