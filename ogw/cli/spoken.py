@@ -1,6 +1,7 @@
 """The language of a command: the setting `language`, else that of the locale, as far as the terminal can show it.
 
-The gateway itself speaks English, as what it says is for the log; and so do answers as JSON, which programs read.
+The gateway itself speaks English, as what it says is for the log; and so do answers as JSON, which programs read, and
+the doctor when it packs what it found for whoever helps from afar.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,8 @@ LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")  # locale(7): the first that is not e
 
 def spoken(words: Sequence[str], environment: Mapping[str, str], encoding: str) -> str:
     """For this command line, on an output of this encoding (LANGUAGES)."""
-    is_for_programs = words[:1] == ["run"] or "--json" in words
-    if is_for_programs and not any(word in HELPS for word in words):
+    is_for_others = words[:1] == ["run"] or "--json" in words or any(word.startswith("--bundle") for word in words)
+    if is_for_others and not any(word in HELPS for word in words):
         return ENGLISH
     language = _set(words, environment) or _of_locale(environment)
     return language if shows(encoding, language) else ENGLISH

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ogw.language.messages import gettext as _
 from ogw.policy.index import parse_client
-from ogw.policy.names import parse_name
+from ogw.policy.names import name_of_word
 from ogw.settings.setting import Setting
 
 
@@ -23,7 +23,7 @@ def client_address(text: str) -> str:
 def name_of_client(text: str) -> str:
     """A word of the command line as a name of a client's certificate: cn:till-17."""
     try:
-        return parse_name(text)
+        return name_of_word(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!a}: {error}") from None
 

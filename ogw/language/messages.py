@@ -58,22 +58,27 @@ def speaking(language: str) -> Iterator[None]:
 
 
 def language() -> str:
-    """The one that is spoken here (known.LANGUAGES)."""
+    """The one that is spoken here (known.LANGUAGES): English, where the one asked for has no catalog."""
+    asked = _asked()
+    return ENGLISH if isinstance(_catalog(asked), _English) else asked
+
+
+def _asked() -> str:
     return _of_this_answer.get() or _of_process
 
 
 def gettext(message: str) -> str:
-    return _catalog(language()).gettext(message)
+    return _catalog(_asked()).gettext(message)
 
 
 def ngettext(one: str, many: str, number: int) -> str:
     """The form for so many; the number itself is filled in by who asks."""
-    return _catalog(language()).ngettext(one, many, number)
+    return _catalog(_asked()).ngettext(one, many, number)
 
 
 def pgettext(context: str, message: str) -> str:
     """Of a message with several meanings, or one that would not be understood alone: `context` says which."""
-    return _catalog(language()).pgettext(context, message)
+    return _catalog(_asked()).pgettext(context, message)
 
 
 def gettext_noop(message: str) -> str:

@@ -45,6 +45,21 @@ def parse_name(text: str) -> str:
     return f"{kind}:{value}"
 
 
+def name_of_word(text: str) -> str:
+    """A word of a command line as a name: quotes around it, or around its value, are left out; others are its own.
+
+    Raises ValueError, as parse_name does.
+    """
+    word = _unquoted(text)
+    kind, colon, value = word.partition(":")
+    parse_name(word)
+    return f"{kind}{colon}{_unquoted(value)}"
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
 def name_text(name: str) -> str:
     """The same, in quotes where it could not be read without."""
     return f'"{name}"' if " " in name or "," in name else name

@@ -20,6 +20,8 @@ def why(cause: int) -> str:
         return "they were not taken as fast as they came"
     if cause == DIED:
         return "they were in a process that died"
+    if cause == errno.ENXIO:
+        return "nobody reads the pipe"
     return os.strerror(cause) if cause else ""
 
 

@@ -42,9 +42,9 @@ def search_command(config: Config, word: str) -> str:
     word  an id, or another that needs no quotes
     """
     if config.log_file:
-        return f"zgrep -h {word} {shlex.quote(os.path.abspath(config.log_file))}*"  # renamed and packed ones, too
+        return f"zgrep -h -w {word} {shlex.quote(os.path.abspath(config.log_file))}*"  # renamed and packed ones, too
     if not config.syslog and sys.stdout is not None and is_journal(sys.stdout.fileno()):
-        return f"journalctl{_unit()} | grep {word}"
+        return f"journalctl{_unit()} | grep -w {word}"
     return ""
 
 

@@ -243,9 +243,9 @@ class Refresh:
         except OSError as error:
             return f"{error.filename or config.state_dir}: {error.strerror}"
         what = (
-            "the rollback is undone: what was rolled back is in force again"
+            "the rollback is undone: the next reload, which begins now, takes what was rolled back"
             if undo
-            else "the list before it is in force again"
+            else "the next reload, which begins now, takes the list before it"
         )
         told = f"{shown_url(url)}: {what}, which was fetched at {timestamp(kept.fetched)}"
         self._log.event(Event.SOURCE_ROLLED_BACK, told, source=shown_url(url), count=kept.rules, by=by)

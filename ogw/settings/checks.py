@@ -90,6 +90,8 @@ def why_not_written(path: str) -> str:
     """Why no log can be appended to the file; "" where it can."""
     if os.path.basename(path) in ("", ".", ".."):
         return _("it is the name of a folder; name a file in it")
+    if path == "-":
+        return _("it would be a file of that name; an empty log-file is standard output")
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opened and closed it would end what a reader reads
             return "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)

@@ -12,7 +12,7 @@ from translating.faults import faults
 from translating.glossary import glossary, parsed
 from translating.messages import ROOT, template
 
-from ogw.language import messages
+from ogw.language import conventions, messages
 
 TERMS = {"gateway", "relay proxy", "allowed host", "client certificate", "tunnel", "host rule"}
 LARGEST = 2 << 20  # bytes that the wheel may grow by
@@ -147,5 +147,6 @@ def test_a_catalog_that_was_not_compiled_is_english(monkeypatch, tmp_path):
     try:
         with messages.speaking("de"):
             assert messages.gettext("What to do:") == "What to do:"
+            assert messages.language() == "en" and conventions.count(19536) == "19,536"
     finally:
         messages._catalog.cache_clear()

@@ -55,5 +55,8 @@ def test_the_gateway_and_answers_as_json_speak_english_and_their_help_does_not()
     environment = {"OGW_LANGUAGE": "de"}
     assert spoken(["run", "--allowed-host", "a.example"], environment, "utf-8") == "en"
     assert spoken(["check", "--json"], environment, "utf-8") == "en"
+    assert spoken(["doctor", "--bundle", "b.tgz"], environment, "utf-8") == "en"
+    assert spoken(["doctor", "--bundle=b.tgz"], environment, "utf-8") == "en"
+    assert spoken(["doctor"], environment, "utf-8") == "de"
     assert spoken(["check", "--json", "--help"], environment, "utf-8") == "de"
     assert spoken(["run", "--help"], environment, "utf-8") == "de"

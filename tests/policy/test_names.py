@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ogw.policy.decision import Reason
 from ogw.policy.handshake import Handshake
 from ogw.policy.hosts import Policy
-from ogw.policy.names import NOBODY, parse_name, shown
+from ogw.policy.names import NOBODY, name_of_word, parse_name, shown
 from ogw.policy.recheck import Session, recheck
 from ogw.policy.rules import parse_rules
 from ogw.policy.tls_rules import TlsRules
@@ -163,3 +163,11 @@ def test_matches_show_those_of_other_stages():
         ("www.example.com stage=pilot", True, "stage"),
         ("www.example.com stage=canary", False, "stage"),
     ]
+
+
+def test_quotes_around_a_word_are_left_out_and_those_in_a_name_are_its_own():
+    words = ["cn:ab", '"cn:ab"', 'cn:"ab"', 'cn:a"b', '"cn:a"b"']
+    assert [*map(name_of_word, words)] == ["cn:ab", "cn:ab", "cn:ab", 'cn:a"b', 'cn:a"b']
+    for wrong in ("", '"', "ab", '"ab"', "cn:", 'cn:""'):
+        with pytest.raises(ValueError, match="is written cn:till-17"):
+            name_of_word(wrong)

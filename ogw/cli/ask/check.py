@@ -16,7 +16,7 @@ from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext
 from ogw.language.phrases import every
-from ogw.policy.rules import alive
+from ogw.policy.rules import alive, time_text
 from ogw.service.limits import StartError, limits_of, workers_of
 from ogw.settings import run_dir
 from ogw.settings.elsewhere.source import is_url
@@ -52,7 +52,7 @@ def run(asked: argparse.Namespace) -> int:
     except StartError as error:
         answer["mistakes"] = [str(error)]
     else:
-        warnings = [*config.warnings, *_missing(config)]
+        warnings = [*config.warnings, *_reporting(config), *_missing(config)]
         answer |= {"warnings": warnings, "policy": config.policy.hash, "rules": rules_of(config)}
         answer |= {"stages": sorted({rule.stage for rule in config.left_out})} if config.left_out else {}
     if asked.json:
@@ -70,6 +70,14 @@ def rules_of(config: Config) -> dict[str, int]:
         "denied-host": len(alive(config.denied_host, config.stage, now)),
     }
     return rules | ({"left-out": len(config.left_out)} if config.left_out else {})
+
+
+def _reporting(config: Config) -> Iterator[str]:
+    """A gateway tells of it every hour."""
+    until = config.reports_until
+    if until is not None and until > time.time():
+        told = _("policy-mode = report: until {until} what no rule allows is only logged, and passes")
+        yield told.format(until=time_text(until))
 
 
 def _missing(config: Config) -> Iterator[str]:

@@ -94,6 +94,8 @@ def run(asked: argparse.Namespace) -> int:
             raise Wrong(_("name the client's bytes: FILE, - for standard input, or --client FILE"))
         if asked.server and not asked.client:
             raise Wrong(_("--server needs --client: the server's bytes mean nothing without the client's"))
+        if asked.client == asked.server == "-":
+            raise Wrong(_("standard input, -, is one file: name another for the client or the server"))
         policy = load(asked.flags, os.environ).policy
         up, target = _client_bytes(_read(asked.file or asked.client))
         down = _server_bytes(_read(asked.server)) if asked.server else b""
@@ -109,7 +111,7 @@ def run(asked: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2))
     else:
         _print(answer)
-    return FAILED if judged["verdict"] in ("rejected", "ended") else OK
+    return OK if judged["verdict"] not in ("rejected", "ended") or _passes(judged) else FAILED
 
 
 # What was recorded.
@@ -268,6 +270,11 @@ def _verdict(
     return judged
 
 
+def _passes(judged: dict[str, Any]) -> bool:
+    """Whatever the verdict is."""
+    return bool(judged["tls-rules"] != "enforce")
+
+
 def _as_dict(seen: Seen) -> dict[str, Any]:
     facts = {name: value for name, value in seen.facts.items() if name != "raw names"}
     return {"messages": seen.messages, **facts, "error": seen.error}
@@ -284,7 +291,7 @@ def _print(answer: dict[str, Any]) -> None:
     print(f"verdict: {answer['verdict']}{event}{detail}")
     if answer["subject"]:
         print(f"subject: {answer['subject']}")
-    if answer["tls-rules"] != "enforce":
+    if _passes(answer):
         note = _("tls-rules is {mode}: the gateway would let the session pass").format(mode=answer["tls-rules"])
         print(f"note:    {note}")
 

@@ -15,14 +15,12 @@ from importlib import metadata
 from typing import Any, Optional
 
 from ogw import __version__
-from ogw.cli.exits import Failed
+from ogw.cli.exits import Failed, Wrong
 from ogw.cli.live.gateway import Gateway
-from ogw.cli.live.named_file import gateway_of_config
-from ogw.cli.live.sockets import Meant, NoGateway
+from ogw.cli.live.sockets import NoGateway
 from ogw.language.messages import gettext as _
 from ogw.machine.files import require_file
 from ogw.report.log import timestamp
-from ogw.report.status import Status
 from ogw.service.limits import cores
 from ogw.settings.settings import SETTINGS, Config
 from ogw.wire.relay_proxy import HIDDEN, Credentials
@@ -40,25 +38,23 @@ TOKEN = re.compile(
 )
 
 
-def write_bundle(path: str, report: dict[str, Any], config: Optional[Config], running: Optional[Status]) -> None:
+def write_bundle(path: str, report: dict[str, Any], config: Optional[Config], gateway: Gateway) -> None:
     """A .tar.gz that only its owner may read. Raises Failed.
 
     report   what the doctor found
-    config   None where it is wrong
-    running  what the gateway says of itself; None where none runs
+    config   None where it is wrong: then nobody knows what must not be in the log that others see
+    gateway  the one that is meant, if it runs
     """
     files = {"about.json": _json(about()), "limits.json": _json(limits()), "doctor.json": _json(report)}
     if config is not None:
         files["configuration.json"] = _json(configuration(config))
         if config.log_file:
             files["log.txt"] = without_secrets(_last_lines(config.log_file), config)
-    if running is not None:
-        files["status.json"] = _json(running)
-        try:
-            gateway = Gateway(gateway_of_config(config) if config is not None else Meant(""))
-            files["metrics.txt"] = gateway.text("/metrics")
-        except NoGateway as error:
-            files["metrics.txt"] = f"{error}\n"
+    with suppress(NoGateway, Wrong):  # the findings say why
+        files["status.json"] = _json(gateway.status())
+        files["metrics.txt"] = gateway.text("/metrics")
+    if path == "-":
+        raise Failed(_("--bundle: name a file; nothing is packed to standard output"))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -25,15 +25,17 @@ from ogw.cli.doctor.machine import (
     of_gateway,
     of_limits,
     of_listeners,
-    running_status,
+    status_of,
 )
 from ogw.cli.doctor.reach import Outside, wanted_host, wanted_of
 from ogw.cli.exits import FAILED, OK, WRONG, Failed
+from ogw.cli.live.gateway import Gateway
+from ogw.cli.live.meant import meant_by
+from ogw.cli.live.named_file import gateway_of_config
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
-from ogw.report.status import Status
 from ogw.settings.loader import ConfigError, load
 from ogw.settings.named import flags
 from ogw.settings.settings import Config
@@ -77,17 +79,13 @@ def parser() -> Parser:
 
 def run(asked: argparse.Namespace) -> int:
     config: Optional[Config] = None
-    running: Optional[Status] = None
     file = configuration_file(asked.flags)
     try:
         config = load(asked.flags, os.environ)
     except ConfigError as error:
-        do = _("correct the mistake; `ogw check{flags}` tells of it, too").format(
-            flags=flags(file if file != DEFAULT_FILE else "")
-        )
-        found = [problem("configuration", "", mistake, do) for mistake in error.mistakes]
+        found = [problem("configuration", "", mistake, _correct(mistake, file)) for mistake in error.mistakes]
     else:
-        running, why = running_status(config)
+        running, why = status_of(Gateway(gateway_of_config(config)))
         found = [*_of_configuration(config, file), *of_gateway(running, why, config.policy.hash)]
         found += [*of_listeners(config, running), *of_certificates(config)]
         found += [*of_limits(config, running), *of_files(config, file), *of_clock()]
@@ -100,17 +98,38 @@ def run(asked: argparse.Namespace) -> int:
         "findings": [finding.as_dict() for finding in found],
     }
     if asked.bundle:
-        write_bundle(asked.bundle, report, config, running)
+        gateway = _meant(asked.flags) if config is None else Gateway(gateway_of_config(config))
+        write_bundle(asked.bundle, report, config, gateway)
     if asked.json:
         print(json.dumps(report, indent=2))
     else:
         show(*_screen(found))
     if asked.bundle:
         told_of = _("ogw: {path} has all of this for support: host names and addresses, but no password")
+        if config is None:
+            told_of = _("ogw: {path} has this for support; the configuration is wrong, so its settings and its log are "
+                        "not in it: run this again once that is mended")  # fmt: skip
         print(told_of.format(path=ascii(asked.bundle)[1:-1]), file=sys.stderr)
     if config is None:
         return WRONG
     return FAILED if report["problems"] else OK
+
+
+def _correct(mistake: str, file: Optional[str]) -> str:
+    """What to do about a mistake of the configuration: the file's own can be looked for without the rest."""
+    if file is None or not mistake.startswith(f"{file}:"):
+        return _("correct the flag or the variable that gives it")
+    told = _("correct the mistake; `ogw check{flags}` tells of it, too")
+    return told.format(flags=flags(file if file != DEFAULT_FILE else ""))
+
+
+def _meant(words: Sequence[str]) -> Gateway:
+    """The gateway of a configuration that is wrong: by the flags that name one. Raises Wrong."""
+    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--config", "--run-dir"):
+        names.add_argument(flag, nargs="?")
+    asked, _others = names.parse_known_args(words)
+    return Gateway(meant_by(asked.config, asked.run_dir or ""))
 
 
 def _target(text: str) -> Target:

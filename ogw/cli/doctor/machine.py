@@ -11,7 +11,6 @@ from typing import Optional
 from ogw import __version__
 from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
 from ogw.cli.live.gateway import Gateway
-from ogw.cli.live.named_file import gateway_of_config
 from ogw.cli.live.sockets import NoGateway
 from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
@@ -40,10 +39,10 @@ NEARLY_NOTHING = 0.01  # of a disk
 UNSYNCHRONIZED = 0x40  # STA_UNSYNC of sys/timex.h
 
 
-def running_status(config: Config) -> tuple[Optional[Status], str]:
+def status_of(gateway: Gateway) -> tuple[Optional[Status], str]:
     """What the running gateway says of itself; or None, and why."""
     try:
-        return Gateway(gateway_of_config(config)).status(), ""
+        return gateway.status(), ""
     except NoGateway as error:
         return None, str(error)
 
@@ -241,8 +240,13 @@ def of_files(config: Config, file: Optional[str]) -> list[Finding]:
         found += _permissions(file, secret)
     if config.relay_proxy_password_file:
         found += _permissions(config.relay_proxy_password_file, True)
-    for path in (config.relay_proxy_keytab, config.admin_tls_key, config.admin_token_file):
-        found += _permissions(path, True) if path else []
+    keys = [config.relay_proxy_keytab, config.admin_token_file]
+    keys += [
+        config.admin_tls_key or config.admin_tls_certificate,
+        config.listen_tls_key or config.listen_tls_certificate,
+    ]
+    for path in dict.fromkeys(filter(None, keys)):  # a certificate without a key of its own has it in its file
+        found += _permissions(path, True)
     if config.log_file:
         found.append(_log_file(config.log_file))
     found.append(_run_dir(config))
@@ -254,7 +258,9 @@ def of_files(config: Config, file: Optional[str]) -> list[Finding]:
 def _log_file(path: str) -> Finding:
     why = why_not_written(path)
     if why:
-        do = _("let the gateway's user write there; this user ({user}) cannot").format(user=os.geteuid())
+        do = _("mend that, or name another file in log-file")
+        if os.geteuid() != 0 and not os.path.isdir(path) and os.path.isdir(os.path.dirname(path) or "."):
+            do = _("let the gateway's user write there; this user ({user}) cannot").format(user=os.geteuid())
         return problem("files", path, _("the log cannot be written: {why}").format(why=why), do)
     return next(iter(_disk(path)), ok("files", path, _("the log can be written")))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 
 from cryptography import x509
 
-from ogw.cli.doctor.findings import Finding, ok, problem, untested, warning
+from ogw.cli.doctor.findings import Finding, State, ok, problem, untested, warning
 from ogw.cli.doctor.relays import AREA as RELAY
 from ogw.cli.doctor.relays import RelayProxies
 from ogw.language.messages import gettext as _
@@ -221,7 +221,11 @@ class Outside:
         if probed.look_up is not None and probed.look_up > SLOW:
             what = _("the look-up takes {seconds:.1f} s").format(seconds=probed.look_up)
             found.append(warning("dns", where, what, _("check the DNS servers; the first one may not answer")))
-        return [*found, self._judged(where, probed)]
+        judged = self._judged(where, probed)
+        ending = self._policy.dead_end(one.target, one.client, decision)
+        if judged.state is not State.PROBLEM and not ending.allowed:
+            judged = warning("hosts", where, f"{judged.what}; {ending.detail}", self._explained(one))
+        return [*found, judged]
 
     def _explained(self, one: Wanted) -> str:
         client = "" if one.client == "127.0.0.1" else f" --client {one.client}"

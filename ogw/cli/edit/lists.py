@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import time
 
 from ogw.cli.configuration import load_or_tell
@@ -13,7 +14,8 @@ from ogw.cli.parser import Parser, VerbParser, branches, parser_of
 from ogw.cli.screen import clean
 from ogw.cli.words import offer
 from ogw.language.messages import gettext as _
-from ogw.policy.names import is_name, name_text
+from ogw.policy.names import is_name, name_of_word, name_text
+from ogw.policy.networks import parse_network
 from ogw.policy.rules import alive
 from ogw.settings.setting import Setting
 from ogw.settings.settings import SETTINGS
@@ -89,7 +91,7 @@ def add_attributes(parser: argparse.ArgumentParser, denied: bool) -> None:
 
 def attributes(asked: argparse.Namespace, denied: bool) -> str:
     """The same as they stand in a rule. Raises Wrong."""
-    words = [f"from={name_text(client) if is_name(client) else client}" for client in asked.clients]
+    words = [f"from={_name(client) if is_name(client) else client}" for client in asked.clients]
     if not denied:
         words += [f"to={network}" for network in asked.to]
         words += ["no-server-name"] if asked.no_server_name else []
@@ -102,6 +104,33 @@ def attributes(asked: argparse.Namespace, denied: bool) -> str:
             raise Wrong(_("a note must not have double quotes, line breaks or other control characters in it"))
         words.append(f'note="{asked.note}"')
     return "".join(f" {word}" for word in words)
+
+
+def _name(text: str) -> str:
+    """Of a client's certificate, as a rule writes it. Raises Wrong."""
+    try:
+        name = name_of_word(text)
+    except ValueError as error:
+        raise Wrong(f"{text!a}: {error}") from None
+    if '"' in name:
+        raise Wrong(
+            _("{name}: a rule cannot name a client whose name has double quotes in it").format(name=ascii(name))
+        )
+    first, *others = (part.strip() for part in name.split(","))
+    if any(map(_is_client, others)):
+        flags = " ".join(f"--from {shlex.quote(one)}" for one in (first, *others))
+        raise Wrong(
+            _("{name} would be one name with commas in it; right is {flags}").format(name=ascii(name), flags=flags)
+        )
+    return name_text(name)
+
+
+def _is_client(text: str) -> bool:
+    """A name or a network."""
+    try:
+        return is_name(text) or bool(parse_network(text))
+    except ValueError:
+        return False
 
 
 def _remove_parser(setting: Setting) -> Parser:

@@ -15,6 +15,7 @@ from ogw.cli.exits import FAILED, NO_GATEWAY, OK, WRONG, Failed
 from ogw.cli.live.gateway import Gateway, flags_of, gateway_of, query_of
 from ogw.cli.live.orders import RELOAD_SECONDS
 from ogw.cli.live.sockets import NotRunning, add_gateway
+from ogw.cli.live.status import refused_reload
 from ogw.cli.parser import Parser, parser_of
 from ogw.cli.screen import BAD, BOLD, DIM, WARN, clean, duration, indented, moment, show
 from ogw.cli.who import who
@@ -22,7 +23,7 @@ from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
 from ogw.language.messages import ngettext
-from ogw.report.status import SourceStatus
+from ogw.report.status import RefusedReload, SourceStatus
 from ogw.service.admin.shapes import RolledBack, Sources
 from ogw.service.sources import rows_of
 from ogw.settings.elsewhere.rollback import CannotRollBack, Lists
@@ -53,8 +54,8 @@ def _list_parser() -> Parser:
         codes={
             OK: _("each source has a list in force, and nothing is wrong with it"),
             FAILED: _(
-                "a source has no list in force, its last download was not taken, its signature has expired, or it is "
-                "rolled back"
+                "a source has no list in force, its last download was not taken, its signature has expired, it is "
+                "rolled back, or the last reload was refused"
             ),
             WRONG: _("the command line, or, where no gateway runs, the configuration is wrong"),
             NO_GATEWAY: _(SILENT),
@@ -67,8 +68,11 @@ def _list_parser() -> Parser:
 
 
 def _list(asked: argparse.Namespace) -> int:
+    refused: Optional[RefusedReload] = None
     try:
-        answer: Sources = gateway_of(asked).ask("/sources", Sources)
+        gateway = gateway_of(asked)
+        answer: Sources = gateway.ask("/sources", Sources)
+        refused = clean(gateway.status().get("reload_refused"))
     except NotRunning:
         config = load_or_tell(_words(asked))
         if config is None:
@@ -79,8 +83,8 @@ def _list(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(answer, indent=2))
     else:
-        show(*_screen(rows, flags_of(asked)))
-    return FAILED if any(map(_is_wrong, rows)) else OK
+        show(*_screen(rows, flags_of(asked)), *(_waiting(refused, flags_of(asked)) if refused else ()))
+    return FAILED if refused or any(map(_is_wrong, rows)) else OK
 
 
 def _words(asked: argparse.Namespace) -> list[str]:
@@ -96,6 +100,12 @@ def _screen(rows: Sequence[SourceStatus], flags: str) -> list[RenderableType]:
     for one in rows:
         parts += [Text(one["source"], style=BOLD), *(indented(line) for line in _lines(one, flags))]
     return parts
+
+
+def _waiting(refused: RefusedReload, flags: str) -> list[RenderableType]:
+    """What is in force is of the reload before: newer lists wait."""
+    said, *mistakes = refused_reload(refused, flags, len(refused["mistakes"]))
+    return [Text(), Text(said, style=f"{BOLD} {BAD}"), *(indented(Text(one)) for one in mistakes)]
 
 
 def _lines(one: SourceStatus, flags: str) -> list[Text]:

@@ -34,6 +34,7 @@ from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.report.status import (
+    LATEST_REFUSALS,
     PredecessorStatus,
     RefusedReload,
     RelayProxyStatus,
@@ -285,7 +286,7 @@ def _admin_files(status: Status) -> list[tuple[str, str]]:
 
 
 def _workers(status: Status) -> Table:
-    shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), numbers=(1, 2, 3))
+    shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), numbers=(1, 2, 3), folds=(3,))
     for worker in status["workers"]:
         used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(status["max_descriptors"]))
         cells = [str(worker["number"]).ljust(NAMES), str(worker["pid"]), count(worker["tunnels"]), used]
@@ -367,4 +368,7 @@ def _refusals(status: Status) -> list[RenderableType]:
         parts += [line, indented(Text(one["detail"], style=DIM))]
         if one["command"]:
             parts.append(whole(" " * INDENT, (_("to allow it:"), DIM), " ", one["command"]))
+    if len(status["refusals"]) >= LATEST_REFUSALS:
+        told = _("no more than the latest {number} are listed; `ogw suggest{flags}` and the page know of all")
+        parts.append(Text(told.format(number=LATEST_REFUSALS, flags=status.get("flags", "")), style=WARN))
     return parts

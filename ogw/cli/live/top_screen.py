@@ -27,6 +27,7 @@ MISTAKES = 2  # of a refused reload
 WIDE = 120  # columns, from which on there is room for more of everything
 CLIENT, HOST = 39, 60  # characters of an address at most, and of most hosts
 LEAST = 10  # of a column that gives way
+STEADY = 9  # of one whose numbers change all the time
 BAD_ONES: tuple[Counter, ...] = ("refused", "tls_rejections", "errors")
 STATES = {  # as the page has them
     "serving": N_("Serving"),
@@ -51,10 +52,11 @@ def screen(status: Status, rates: Rates, note: str, width: int, height: Optional
             head.append(Text(told, style=WARN))
     if before := status.get("predecessor"):
         head.append(Text(predecessor(before), style=WARN))
-    head += [_totals(status), Text(), _rates(rates), Text()]
+    head += [_totals(status), Text(), _rates(rates, folds=range(1, 7)), Text()]
     lines = sum(_lines(part, width) for part in head) + 1  # the last line is kept free
     if left < lines + FEW:
-        head = [_one_line(part) if isinstance(part, Text) else part for part in head]
+        head = [_one_line(part) if isinstance(part, Text) else part for part in head[:-2]]
+        head += [_rates(rates), Text()]
         lines = sum(_lines(part, width) for part in head) + 1
     left -= lines
     workers = min(len(status["workers"]), max(1, left // 5))
@@ -139,7 +141,7 @@ def _totals(status: Status) -> Text:
     )
 
 
-def _rates(rates: Rates) -> Table:
+def _rates(rates: Rates, folds: Sequence[int] = ()) -> Table:
     names = (
         _("each second"),
         _("tunnels"),
@@ -149,10 +151,12 @@ def _rates(rates: Rates) -> Table:
         pgettext("number of sessions", "rejected"),
         _("errors"),
     )
-    shown = table(*names, numbers=range(1, 7))
+    shown = table(*names, numbers=range(1, 7), folds=folds)
     bad = [Text(f"{rates[name]:,.1f}", style=WARN if rates[name] else "") for name in BAD_ONES]
     fine = [f"{rates['allowed']:,.1f}", size(rates["bytes_up"]), size(rates["bytes_down"])]
-    shown.add_row(Text(), *(Text(told.rjust(9)) for told in fine), *bad)
+    for column in shown.columns[1:4]:
+        column.min_width = STEADY
+    shown.add_row(Text(), *map(Text, fine), *bad)
     return shown
 
 
@@ -178,7 +182,7 @@ def _lists(status: Status, lines: int, width: int) -> Table:
 
 
 def _workers(status: Status, lines: int) -> Table:
-    shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), "", numbers=(1, 2, 3))
+    shown = table(_("worker"), _("pid"), _("tunnels"), _("open files"), "", numbers=(1, 2, 3), folds=(3, 4))
     workers = status["workers"]
     for worker in workers[:lines]:
         used = _("{used} of {most}").format(used=count(worker["descriptors"]), most=count(status["max_descriptors"]))

@@ -12,17 +12,17 @@ from ogw.cli.exits import FAILED, NO_GATEWAY, OK
 from ogw.cli.live.gateway import flags_of, gateway_of, query_of
 from ogw.cli.live.sockets import NO_GATEWAY_MEANS, add_gateway
 from ogw.cli.parser import Parser, parser_of
-from ogw.cli.screen import WARN, clean, console_of, duration, show, size, table
+from ogw.cli.screen import WARN, clean, duration, show, size, table
 from ogw.cli.words import client_address
 from ogw.language.conventions import count
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.service.admin.shapes import Killed, Tunnels
+from ogw.wire.connect import parse_host
 
 MOST = 1000  # that the gateway lists
 SHOWN = 50
 LONGEST_IPV4 = len("255.255.255.255:65535")
-WIDE = 110  # columns of a terminal that has room for everything
 
 
 def parser(verb: str) -> Parser:
@@ -104,16 +104,13 @@ def _show(answer: Tunnels) -> None:
     rows, total = answer["tunnels"], answer["total"]
     subjects = [one.get("client_subject", "") for one in rows]
     ways = [one.get("via", "") for one in rows]
-    console = console_of()
-    narrow = console.is_terminal and console.width < WIDE
     columns = [
         (_("tunnel"), [one["tunnel"] for one in rows]),
         (_("client"), [one["client"] for one in rows]),
         *([(pgettext("of a client certificate", "subject"), subjects)] if any(subjects) else []),
         *([(pgettext("the load balancer that a client came through", "via"), ways)] if any(ways) else []),
         (_("target"), [one["target"] for one in rows]),
-        # The easiest to do without.
-        *([] if narrow else [(_("upstream"), [one["upstream"] for one in rows])]),
+        (_("upstream"), [one["upstream"] for one in rows]),
         (_("state"), [one["state"] for one in rows]),
         (_("open for"), [duration(one["duration"]) for one in rows]),
         (pgettext("bytes to targets", "up"), [size(one["bytes_up"]) for one in rows]),
@@ -152,8 +149,13 @@ def _target(text: str) -> str:
     with suppress(ValueError):
         return f"[{IPv6Address(text)}]"
     host, colon, port = text.rpartition(":")
-    if colon and not text.endswith("]") and not (port.isascii() and port.isdigit() and host):
-        raise argparse.ArgumentTypeError(_("{text} is no HOST or HOST:PORT").format(text=ascii(text)))
+    has_port = colon and not text.endswith("]")
+    try:
+        if has_port and not (port.isascii() and port.isdigit()):
+            raise ValueError
+        parse_host((host if has_port else text).encode("utf-8", "replace"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(_("{text} is no HOST or HOST:PORT").format(text=ascii(text))) from None
     return text.lower().rstrip(".")
 
 

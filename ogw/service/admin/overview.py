@@ -9,12 +9,11 @@ from typing import Any
 
 from ogw.report.log import timestamp
 from ogw.report.metrics import RelayState
-from ogw.report.status import CountedRefusal, RelayProxyState, RelayProxyStatus, WorkersPart
+from ogw.report.status import LATEST_REFUSALS, CountedRefusal, RelayProxyState, RelayProxyStatus, WorkersPart
 from ogw.service.admin.shapes import Remembered
 from ogw.service.answers import KnownOverview, KnownRefusal, KnownRefusals, KnownRelay
 
 TOP = 10
-LATEST_REFUSALS = 20
 STATES: dict[RelayState, RelayProxyState] = {
     RelayState.NEVER_TRIED: "never tried",
     RelayState.UP: "up",

@@ -77,6 +77,8 @@ def gather(values: Mapping[str, Any], wrong: Set[str] = frozenset()) -> Elsewher
                 warnings += told
             else:
                 rules = sources.read_files(source, max_size)
+                empty = _("allowed-host-source: {path}: the file is empty, so nothing is allowed by it")
+                warnings += [empty.format(path=shown(path)) for path in sources.empty_files(source)]
         except BadList as bad:
             mistakes += [Mistake("allowed-host-source", one, source) for one in bad.mistakes]
         else:

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from ogw.language.messages import gettext as _
@@ -103,6 +104,16 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
     if mistakes:
         raise BadList(mistakes)
     return tuple(rules)
+
+
+def empty_files(path: str) -> list[str]:
+    """Those among them without a single byte, as a full disk or an accident leaves them: a good list has comments."""
+    found = []
+    with suppress(OSError):
+        for one in files_of(path):
+            with suppress(FileNotFoundError):
+                found += [one] if os.stat(one).st_size == 0 and os.path.isfile(one) else []
+    return found
 
 
 def _shown(path: str) -> str:

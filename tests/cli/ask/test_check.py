@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import time
 
 import pytest
 from harness.commands import OGW, ROOT, clean, ogw
@@ -280,6 +281,13 @@ def test_a_name_that_nobody_can_show_is_a_mistake(file):
     done = ogw("check", "--config", file)
     assert done.returncode == 2
     assert f"ogw: {file}:2: host rule 'www.example.com from=cn:till-17': from=cn:till-17 names clients" in done.stderr
+
+
+def test_a_policy_that_only_reports_is_told():
+    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    done = ogw("check", "--allowed-host", "a.example", "--policy-mode", "report", "--report-until", end)
+    assert done.returncode == 0 and done.stdout.startswith("fine: ")
+    assert f"policy-mode = report: until {end} what no rule allows is only logged, and passes" in done.stderr
 
 
 def test_rules_that_have_ended_are_not_counted():

@@ -151,8 +151,14 @@ def test_a_wrong_question_is_answered_with_what_is_wrong(words, message):
 
 
 def test_where_the_rules_only_report_it_says_that_it_would_pass():
-    _code, said, _errors = inspect(HANDSHAKES / "openssl-1.0.up", "--tls-rules", "report")
-    assert "rejected (tls-version" in said and "the gateway would let the session pass" in said
+    for mode in ("report", "off"):
+        code, said, _errors = inspect(HANDSHAKES / "openssl-1.0.up", "--tls-rules", mode)
+        assert code == 0 and "rejected (tls-version" in said and "the gateway would let the session pass" in said
+
+
+def test_standard_input_is_one_side_only():
+    code, _said, errors = inspect("--client", "-", "--server", "-", input=b"x")
+    assert code == 2 and "standard input, -, is one file" in errors
 
 
 @pytest.mark.parametrize("begin", ["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a"])

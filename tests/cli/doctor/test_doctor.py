@@ -559,3 +559,81 @@ def test_an_entry_of_a_relay_proxy_that_has_ended_is_told_as_that():
     done = ogw("doctor", "--json", "--allowed-host", "www.example.com", "--relay-proxy", entry, "--timeout", "1")
     (found,) = [one for one in json.loads(done.stdout)["findings"] if one["area"] == "relay proxy"]
     assert (found["state"], "has ended" in found["what"]) == ("warning", True)
+
+
+def test_with_a_wrong_configuration_a_bundle_has_what_can_be_had_and_says_so(tmp_path):
+    wrong, bundle = tmp_path / "wrong.ini", tmp_path / "bundle.tar.gz"
+    with Gateway("--allowed-host", NAME) as gateway:
+        wrong.write_text(f"[ogw]\nrun-dir = {gateway.run_dir}\nno-such-setting = 1\n")
+        flags = ("--config", wrong, "--run-dir", gateway.run_dir)
+        code, found = examined(*flags, "--bundle", bundle)
+        assert code == 2
+        (mistake,) = [one for one in found if one["area"] == "configuration"]
+        assert "no-such-setting" in mistake["what"] and f"`ogw check --config {wrong}`" in mistake["do"]
+        done = ogw("doctor", *flags, "--bundle", tmp_path / "again.tar.gz")
+        assert "so its settings and its log are not in it" in done.stderr
+    with tarfile.open(bundle) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+        assert names == {"about.json", "limits.json", "doctor.json", "status.json", "metrics.txt"}
+        status = json.loads(archive.extractfile("ogw-doctor/status.json").read())
+        assert (
+            status["state"] == "serving"
+            and b"ogw_tunnels_active" in archive.extractfile("ogw-doctor/metrics.txt").read()
+        )
+
+
+def test_what_to_do_about_a_mistake_in_a_flag_is_not_to_check_the_file(tmp_path):
+    (tmp_path / "ogw.ini").write_text("[ogw]\nallowed-host = a.example\n")
+    code, found = examined("--config", tmp_path / "ogw.ini", "--head-timeout", "soon")
+    (mistake,) = [one for one in found if one["area"] == "configuration"]
+    assert code == 2 and mistake["do"] == "correct the flag or the variable that gives it"
+
+
+def test_a_bundle_is_written_in_english(tmp_path):
+    done = ogw("doctor", "--allowed-host", "192.0.2.0/24", "--bundle", tmp_path / "b.tgz", OGW_LANGUAGE="de")
+    with tarfile.open(tmp_path / "b.tgz") as archive:
+        told = archive.extractfile("ogw-doctor/doctor.json").read().decode()
+    assert "there is no mistake in it" in told and "problem" in done.stdout
+    assert "enthält keinen Fehler" in ogw("doctor", "--allowed-host", "192.0.2.0/24", OGW_LANGUAGE="de").stdout
+
+
+def test_a_bundle_is_no_output():
+    done = ogw("doctor", "--allowed-host", "192.0.2.0/24", "--bundle", "-")
+    assert done.returncode == 1 and "--bundle: name a file" in done.stderr
+
+
+def test_a_host_to_which_no_session_can_pass_is_not_called_well(server, authority_file):
+    flags = ("--allowed-target-network", "127.0.0.0/8", "--admin-address", "")
+    for more, states in (("", "warning"), (" no-server-name", "ok warning")):
+        rule = f"{server.host}:{server.port}{more}"
+        _code, found = examined("--allowed-host", rule, *flags, SSL_CERT_FILE=authority_file)
+        (host,) = [one for one in found if one["area"] == "hosts"]
+        assert host["state"] in states.split() and ("no session can pass" in host["what"]) is not more, host
+
+
+@pytest.mark.parametrize("name", ["admin-tls", "listen-tls"])
+@pytest.mark.parametrize("apart", [True, False], ids=["key", "key in the certificate's file"])
+def test_keys_that_everybody_can_read_are_a_problem_wherever_they_stand(tmp_path, authority, name, apart):
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    issued = authority.issue_cert("gate.example")
+    secret, public = issued.private_key_pem.bytes(), b"".join(one.bytes() for one in issued.cert_chain_pems)
+    certificate.write_bytes(public if apart else secret + public)
+    key.write_bytes(secret)
+    for file in (certificate, key):
+        file.chmod(0o644)
+    flags = [f"--{name}-certificate", str(certificate), *([f"--{name}-key", str(key)] if apart else [])]
+    flags += (
+        ["--listen-address", f"tls://{address()}:8080"] if name == "listen-tls" else ["--admin-address", "127.0.0.1"]
+    )
+    code, found = examined("--allowed-host", "192.0.2.0/24", *flags)
+    told = [one for one in found if one["where"] == str(key if apart else certificate) and one["area"] == "files"]
+    assert code == 1 and [one["state"] for one in told] == ["problem"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "no folder"])
+def test_what_to_do_about_a_log_fits_what_is_wrong_with_it(tmp_path, kind):
+    path = tmp_path / "log" if kind == "folder" else tmp_path / "no" / "log"
+    (tmp_path / "log").mkdir()
+    _code, found = examined("--allowed-host", "192.0.2.0/24", "--log-file", path)
+    (log,) = [one for one in found if one["where"] == str(path)]
+    assert log["do"] == "mend that, or name another file in log-file"

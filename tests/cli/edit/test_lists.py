@@ -49,6 +49,22 @@ def test_until_in_hours_is_stored_as_a_time_and_a_note_may_have_a_comma(file):
     assert stored.utcoffset() == datetime.timedelta(0)
 
 
+def test_a_name_in_quotes_is_the_name(file):
+    for name in ("cn:Till 17", '"cn:Till 17"', 'cn:"Till 17"'):
+        file.done("allowed-host", "add", "b.example", "--from", name, "--stage", "canary")
+    assert file.done("allowed-host", "list").splitlines() == ["a.example", 'b.example from="cn:Till 17" stage=canary']
+
+
+def test_where_the_gateway_watches_its_files_no_reload_is_asked_for(file):
+    flags = ("--config", str(file.path), "--run-dir", str(file.folder))
+    for watched in ("no", "yes"):
+        file.write(f"{OLD}reload-on-change = {watched}\n")
+        with Gateway(*flags):
+            told = file.told("allowed-host", "add", f"{watched}.example")
+            assert ("takes the change by itself (reload-on-change)" in told) is (watched == "yes")
+            assert ("takes the change with `ogw reload`" in told) is (watched == "no")
+
+
 def test_another_note_takes_the_place_of_the_old_one(file):
     file.done("allowed-host", "add", "b.example", "--note", "old")
     said = file.done("allowed-host", "add", "b.example", "--note", "new")
@@ -64,11 +80,16 @@ def test_another_note_takes_the_place_of_the_old_one(file):
         (["allowed-host", "add", "b.example", "--from", "nowhere"], 2, "nowhere"),
         (["allowed-host", "add", "b.example", "--until", "soon"], 2, "until 'soon': neither a time"),
         (["allowed-host", "add", "b.example", "--note", 'a"b'], 2, "a note must not have double quotes"),
+        (["allowed-host", "add", "b.example", "--from", "cn:till-17,cn:till-18"], 2,
+         "right is --from cn:till-17 --from cn:till-18"),
+        (["allowed-host", "add", "b.example", "--from", "cn:till-17, 10.1.0.0/16"], 2,
+         "right is --from cn:till-17 --from 10.1.0.0/16"),
+        (["allowed-host", "add", "b.example", "--from", 'cn:a"b'], 2, "whose name has double quotes in it"),
         (["allowed-client", "add", "10.1.0.0/33"], 2, "'10.1.0.0/33'"),
         (["allowed-host", "ad", "b.example"], 2, "choose from"),
         (["allowed-host", "add"], 2, "required"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_is_named_and_nothing_is_changed(file, words, code, says):
     assert says in file.told(*words, code=code)
     assert file.text == OLD and not file.changes

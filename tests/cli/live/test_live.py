@@ -128,7 +128,31 @@ def test_status_fits_a_terminal(gateway, upstream, columns, term):
     assert not any("Traceback" in line for line in shown)
 
 
+def test_status_says_that_there_are_more_refusals_than_it_lists(gateway):
+    for number in range(21):
+        gateway.ask(f"host{number}.example.org:443")[0].close()
+    until(lambda: len(_refusals(gateway)) == 20)
+    told = asked(gateway, "status").stdout
+    assert f"no more than the latest 20 are listed; `ogw suggest --run-dir {gateway.run_dir}` and the page" in told
+
+
 # tunnels
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 140])
+def test_tunnels_has_the_upstream_on_every_terminal(gateway, upstream, columns):
+    sock = gateway.tunnel(upstream.target)
+    command = [*OGW, "tunnels", "--run-dir", gateway.run_dir]
+    with Terminal(command, columns=columns, lines=50) as terminal:
+        assert terminal.end() == 0
+        assert " ".join(terminal.wait_for("upstream")).count(upstream.target) == 2
+    sock.close()
+
+
+def test_a_target_that_no_tunnel_can_have_is_refused(gateway):
+    for word in ("[", "a b", "*.example.com", ":443", "a.example:https"):
+        done = asked(gateway, "tunnels", "--target", word)
+        assert done.returncode == 2 and "is no HOST or HOST:PORT" in done.stderr
 
 
 def test_tunnels_lists_them_and_picks_some(gateway, upstream):

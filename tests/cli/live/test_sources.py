@@ -125,6 +125,23 @@ def test_the_running_gateway_is_asked_and_told(authority, authority_file, tmp_pa
             assert ogw("sources", *where).returncode == 0
 
 
+def test_a_refused_reload_is_told_since_newer_lists_wait_for_the_next(tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "a.txt").write_text("a.example\n")
+    with Gateway("--allowed-host-source", str(tmp_path / "lists")) as gateway:
+        where = ("--run-dir", gateway.run_dir)
+        assert ogw("sources", *where).returncode == 0
+        (tmp_path / "lists" / "b.txt").write_text("*\n")
+        gateway.wait_for(event=401)
+        done = ogw("sources", *where)
+        assert done.returncode == 1 and "the last reload was refused" in done.stdout
+        assert f"{tmp_path}/lists/b.txt:1: host rule '*'" in " ".join(done.stdout.split())
+        assert ogw("sources", "--json", *where).returncode == 1
+        (tmp_path / "lists" / "b.txt").write_text("b.example\n")
+        gateway.wait_for(event=109)
+        assert ogw("sources", *where).returncode == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who changes files of another user")
 def test_what_root_rolls_back_stays_readable_for_the_gateways_user(ini, tmp_path):
     nobody = pwd.getpwnam("nobody")

@@ -209,6 +209,16 @@ def crowded(gateway):
 NOTHING = dict.fromkeys(COUNTERS, 0.0)
 
 
+@pytest.mark.parametrize("width", [60, 70])
+def test_numbers_are_whole_on_a_narrow_terminal_too(served, width):
+    status = crowded(served[0])
+    rates = {**NOTHING, "allowed": 1234.5, "bytes_up": 5e8, "bytes_down": 98765432.0}
+    for shown in (plain(screen(status, rates, "", width, None), width=width), plain(*of_status(status), width=width)):
+        assert "\u2026" not in shown, shown
+    words = plain(screen(status, rates, "", width, None), width=width).split()
+    assert {"1,234.5", "477", "94.2"} <= {*words}
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 50), (100, 40), (160, 50), (UNLIMITED, None), (80, None)])
 def test_nothing_is_cut_and_the_columns_are_straight(served, width, height):
     status = crowded(served[0])

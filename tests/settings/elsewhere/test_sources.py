@@ -239,6 +239,16 @@ def test_a_dangling_link_in_a_folder_is_a_mistake(tmp_path):
     assert "symbolic links" in mistakes(tmp_path)[0]
 
 
+def test_a_file_without_a_single_byte_is_warned_of(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, text in (("a.txt", "a.example\n"), ("b.txt", ""), ("c.txt", "# nothing yet\n"), ("d.bak", "")):
+        (folder / name).write_text(text)
+    told = "the file is empty, so nothing is allowed by it"
+    for sources in ((folder,), (folder / "a.txt", folder / "b.txt", folder / "c.txt")):
+        assert of(*sources).warnings == (f"allowed-host-source: {folder}/b.txt: {told}",)
+
+
 def test_a_copy_over_the_limit_or_of_rules_that_are_wrong_now_is_a_warning(tmp_path):
     for body, words in ((b"#" * 2000, "larger than 1024 bytes"), (b"*\n", "host rule '*'")):
         write_copy(str(tmp_path), Copy(URL, "", "", 1.0, body))
