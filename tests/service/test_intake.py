@@ -1,9 +1,7 @@
 """What is kept of a download, where the disk has no room for it."""
 
-import resource
-from contextlib import contextmanager
-
 import pytest
+from harness.disks import room_for
 
 from ogw.service.intake import DownloadFailed, Fetched, take
 from ogw.settings.elsewhere.copies import Copy, write_copy
@@ -13,16 +11,6 @@ from ogw.settings.elsewhere.rollback import Lists
 from ogw.settings.loader import load
 
 URL = "https://lists.example/hosts.txt"
-
-
-@contextmanager
-def files_of_at_most(size):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def body_of(count):
@@ -43,7 +31,7 @@ def test_a_list_that_cannot_be_kept_lets_the_one_that_was_rolled_back_stay_held(
     before = read_record(state, URL)
     assert before.held is not None
     fresh = Fetched(copy_of(body_of(1000)), None)
-    with files_of_at_most(4096), pytest.raises(DownloadFailed, match="its copy cannot be kept"):
+    with room_for(4096), pytest.raises(DownloadFailed, match="its copy cannot be kept"):
         take(URL, fresh, config, good)
     assert read_record(state, URL) == before
     assert take(URL, Fetched(copy_of(body_of(2)), None), config, good).held

@@ -1,14 +1,13 @@
 """Copies at the start: whose signature counts, what a rollback changes, and what is remembered beside them."""
 
-import contextlib
 import errno
 import os
 import pathlib
 import re
-import resource
 import time
 
 import pytest
+from harness.disks import room_for
 from harness.signing import Signer
 
 from ogw.settings.elsewhere.admission import Verdict, judge
@@ -287,17 +286,6 @@ def test_a_file_system_without_second_names_keeps_the_list_before_too(tmp_path, 
     Lists(str(tmp_path), URL, 1000, [SIGNER.word]).roll_back("me")
     assert (body(tmp_path), body(tmp_path, HELD)) == (b"good.example\n", b"bad.example\n")
     assert os.stat(place_of(str(tmp_path), URL, HELD)).st_mode & 0o777 == 0o600
-
-
-@contextlib.contextmanager
-def room_for(size):
-    """No file can be made larger, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_list_for_which_there_is_no_room_leaves_both_that_are_kept(tmp_path):
