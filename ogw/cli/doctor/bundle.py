@@ -53,12 +53,10 @@ def write_bundle(path: str, report: dict[str, Any], config: Optional[Config], ga
     with suppress(NoGateway, Wrong):  # the findings say why
         files["status.json"] = _json(gateway.status())
         files["metrics.txt"] = gateway.text("/metrics")
-    if path == "-":
-        raise Failed(_("--bundle: name a file; nothing is packed to standard output"))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise Failed(_("{path} is there already; name another file").format(path=path)) from None
+        raise _is_there(path) from None
     except OSError as error:
         raise Failed(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
     try:
@@ -68,6 +66,18 @@ def write_bundle(path: str, report: dict[str, Any], config: Optional[Config], ga
         with suppress(OSError):
             os.unlink(path)  # half of one is of no use
         raise Failed(_("{path} cannot be written: {error}").format(path=path, error=error.strerror)) from None
+
+
+def require_new(path: str) -> None:
+    """Before all is examined, which may take a minute. Raises Failed."""
+    if path == "-":
+        raise Failed(_("--bundle: name a file; nothing is packed to standard output"))
+    if os.path.lexists(path):
+        raise _is_there(path)
+
+
+def _is_there(path: str) -> Failed:
+    return Failed(_("{path} is there already; name another file").format(path=path))
 
 
 def _pack(file: Any, files: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from ogw import __version__
 from ogw.cli.ask.explanation import connect_target
 from ogw.cli.configuration import configuration_file, gateway_parser
-from ogw.cli.doctor.bundle import write_bundle
+from ogw.cli.doctor.bundle import require_new, write_bundle
 from ogw.cli.doctor.findings import Finding, State, count_of, ok, problem, warning
 from ogw.cli.doctor.libraries import of_libraries
 from ogw.cli.doctor.machine import (
@@ -78,6 +78,8 @@ def parser() -> Parser:
 
 
 def run(asked: argparse.Namespace) -> int:
+    if asked.bundle:
+        require_new(asked.bundle)
     config: Optional[Config] = None
     file = configuration_file(asked.flags)
     try:

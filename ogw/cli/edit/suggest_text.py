@@ -38,7 +38,7 @@ def _others(found: Suggestions) -> Iterator[str]:
         for target, refused in found.denied.items()
     ]
     notes += [
-        _("no rule for {target}: {detail}; you decide whether the name may lead there ({refused})").format(
+        _("no rule for {target}: {detail}; you decide whether clients may go there ({refused})").format(
             target=target, detail=_cut(refused.detail), refused=_told(refused)
         )
         for target, refused in found.addresses.items()

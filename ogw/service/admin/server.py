@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from waitress import wasyncore
@@ -25,6 +26,11 @@ TURN_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what an answer has to be taken
 LEAVE_SECONDS = 2.0  # what a connection has at the end, to ask or to take its answer
 LARGEST_HEAD, LARGEST_BODY = 1 << 14, 1 << 16
+HANDSHAKE_RECORD = b"\x16"  # with which a client of TLS begins (RFC 8446, section 5.1)
+NO_TLS = (
+    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+    b"this port does not speak TLS: ask it by http://\n"
+)
 
 
 # As waitress has them, whose own expressions take a time for what they do not match that grows with its square.
@@ -60,6 +66,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         super().__init__(*arguments, **more)
 
     def received(self, data: bytes) -> Any:
+        if not self.said_something and data[:1] == HANDSHAKE_RECORD:  # it would wait for an end of a line all its time
+            with suppress(OSError):
+                self.socket.send(NO_TLS)
+            self.handle_close()
+            return False
         if self.said_something and self.request is None:
             self.since = time.monotonic()
         self.said_something = True

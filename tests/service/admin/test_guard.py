@@ -10,7 +10,7 @@ import time
 import pytest
 from harness.admin import ask, asked, metrics
 from harness.commands import ogw
-from harness.gateway import ALLOW, Gateway, address
+from harness.gateway import ALLOW, Gateway, address, read_all
 from harness.issued import Issued, another_authority, encrypted
 from harness.peers import peer
 from harness.waiting import until
@@ -197,6 +197,17 @@ def test_it_speaks_tls_with_what_python_makes_of_it(place, issued, tokens, trust
         status, _headers, body = ask(gateway, "/metrics", tcp=place, tls=trusting, headers=BEARER)
         assert status == 200 and b"ogw_admin_certificate_expiry_time_seconds" in body
         assert len(body) > 10_000 and body.endswith(b"\n")  # more than waitress reads or writes at a time
+
+
+@pytest.mark.parametrize("setting", ["admin-address", "health-address"])
+def test_a_client_of_tls_is_told_at_once_where_there_is_none(place, trusting, setting):
+    host, port = place.rsplit(":", 1)
+    with Gateway(*ALLOW, f"--{setting}", place):
+        with pytest.raises(ssl.SSLError, match=r"(?i)wrong version number|record layer failure"):
+            ask(None, "/healthz", tcp=place, tls=trusting)
+        with socket.create_connection((host, int(port)), 30) as sock:
+            sock.sendall(b"\x16\x03\x01\x02\x00\x01")
+            assert read_all(sock).endswith(b"\r\n\r\nthis port does not speak TLS: ask it by http://\n")
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
