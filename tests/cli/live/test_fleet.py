@@ -12,7 +12,7 @@ from harness.admin import ask
 from harness.commands import ogw
 from harness.gateway import ALLOW, Gateway, address, read_head
 from harness.issued import Issued, another_authority
-from harness.upstreams import Server, echo
+from harness.upstreams import Server, echo, swallow
 
 from ogw.cli.live.fleet import asked_all, findings
 from ogw.cli.live.fleet_answer import parse_url, silent
@@ -178,7 +178,9 @@ def test_nobody_there_no_such_name_and_no_tls_have_theirs(pair):
     assert "cannot be reached: " in why("http://nowhere.invalid")
     with Server(lambda sock: sock.recv(1 << 16) and sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         assert "speaks no TLS there" in why(f"https://{server.target}")
-    assert "no TLS handshake within 2 s" in why(pair[0][0].replace("http:", "https:"))
+    assert "speaks no TLS there; use http://" in why(pair[0][0].replace("http:", "https:"))
+    with Server(swallow) as server:
+        assert "no TLS handshake within 2 s" in why(f"https://{server.target}")
 
 
 def test_no_escape_sequence_reaches_the_terminal():
