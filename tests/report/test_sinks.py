@@ -1,5 +1,6 @@
 """Sinks by themselves: none waits, and no line is glued to a torn one."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -420,3 +421,28 @@ def test_a_file_that_was_renamed_away_takes_lines_while_no_descriptor_is_left_to
     )
     subprocess.run([sys.executable, "-c", script, path], check=True, timeout=60)
     assert (old.read_text(), path.read_text()) == ("one\n", "two\n")
+
+
+def test_lines_of_two_processes_keep_apart_on_a_socket_with_little_room():
+    """The kernel takes more than half of its room in pieces, and lets others in between."""
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    stream, children = Stream(theirs.fileno()), []
+    for number in range(2):
+        child = os.fork()
+        if not child:
+            lines = [f"{number}{count:03}{'x' * 400}" for count in range(20)]
+            for _batch in range(400):
+                left = lines
+                while left:
+                    with contextlib.suppress(BlockingIOError):
+                        left = left[stream.write(left) :]
+            os._exit(0)
+        children.append(child)
+    stream.close()
+    theirs.close()
+    with ours, ours.makefile("rb") as file:
+        lines = file.read().splitlines()
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+    assert len(lines) == 16_000 and {len(line) for line in lines} == {404}
