@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Optional
 
 from ogw.cli.parser import Formatter, Parser, epilog, filled, parser_of
+from ogw.cli.spoken import last
 from ogw.language.messages import gettext as _
 from ogw.language.messages import gettext_noop as N_
 from ogw.language.phrases import with_hint
@@ -106,12 +107,7 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def configuration_file(flags: Sequence[str]) -> Optional[str]:
     """The INI file that these flags and the environment mean; None where there is none."""
-    asked = os.environ.get(f"{PREFIX}CONFIG", "")
-    for number, word in enumerate(flags):
-        flag, equals, value = word.partition("=")
-        if flag == "--config":
-            asked = value if equals else "".join(flags[number + 1 : number + 2])
-    if asked:
+    if asked := last(flags, "--config") or os.environ.get(f"{PREFIX}CONFIG", ""):
         return asked
     return DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None
 

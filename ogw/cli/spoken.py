@@ -23,16 +23,17 @@ def spoken(words: Sequence[str], environment: Mapping[str, str], encoding: str) 
 
 def _set(words: Sequence[str], environment: Mapping[str, str]) -> str:
     """By a flag, a variable or the INI file, in this order; "" for none, and for one that is wrong."""
-    asked = _last(words, "--language") or environment.get("OGW_LANGUAGE", "")
+    asked = last(words, "--language") or environment.get("OGW_LANGUAGE", "")
     if not asked:
         from ogw.settings.ini.glance import glance
         from ogw.settings.usual import DEFAULT_FILE
 
-        asked = glance(_last(words, "--config") or environment.get("OGW_CONFIG") or DEFAULT_FILE, "language")
+        asked = glance(last(words, "--config") or environment.get("OGW_CONFIG") or DEFAULT_FILE, "language")
     return asked if asked != AUTO and asked in LANGUAGES else ""
 
 
-def _last(words: Sequence[str], flag: str) -> str:
+def last(words: Sequence[str], flag: str) -> str:
+    """The value of a flag in a command line, the last one; "" where it is not there."""
     found = ""
     for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == flag:

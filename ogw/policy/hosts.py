@@ -211,8 +211,8 @@ class Policy:
                     f"port {target.port} of {target.host} is not allowed, only {allowed}; "
                     f"allowed-host = {target}{self._to(target)}{self._nameless(target)} would allow it",
                 )
-        over = {one.until: one for one in rules if one.until is not None and holds(one, client, lambda: 0.0, names)}
-        rule = over[max(over)] if over else rules[0]  # of several, the one that it rested on last
+        fit = [one for one in rules if self._port_fits(one, target.port) and holds(one, client, lambda: 0.0, names)]
+        rule = max(fit, key=lambda one: one.until or 0.0, default=rules[0])  # of those that ended, the last one
         if rule.until is not None and clock() >= rule.until:
             why = f"its rule {rule} ({rule.source}) ended at {time_text(rule.until)}"
         else:

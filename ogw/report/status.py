@@ -17,8 +17,8 @@ PROTOCOL = 1
 PROTOCOLS = (1,)
 PROTOCOL_HEADER = "Ogw-Protocol"  # of each answer there
 CONFIG_HEADER = "Ogw-Config"  # the same: the path of the INI file that the gateway reads, percent-encoded
-LATEST_REFUSALS = 20  # in a Status
 ABSENT_HEADER = "Ogw-Absent"  # of /readyz's, where there are: listen_absent of /status, separated by commas
+LATEST_REFUSALS = 20  # that /status has
 
 # How the gateway fares. partly: a worker does not answer, and its share of the clients waits.
 State = Literal["serving", "starting", "draining", "partly"]

@@ -29,7 +29,7 @@ from ogw.report.lines import (
 from ogw.report.severity import as_journal, is_journal
 
 SPLICE_NONBLOCK = 2  # SPLICE_F_NONBLOCK
-OF_A_PIECE = 64  # bytes of half of a buffer that the kernel keeps for itself (net/unix/af_unix.c)
+OVERHEAD = 64  # bytes of half of a buffer that the kernel keeps for itself (net/unix/af_unix.c)
 LATE_SECONDS = 0.05
 TERMINAL = "/dev/tty"
 TIOCGDEV = 0x80045432  # which terminal it is (ioctl_tty(2))
@@ -69,7 +69,7 @@ class Stream:
                 self._most = 0  # a line a datagram
             elif sock.family == socket.AF_UNIX:
                 # The kernel takes more than that in pieces, and another process's lines may come to stand between them.
-                piece = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2 - OF_A_PIECE
+                piece = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2 - OVERHEAD
                 self._most = max(0, min(self._most, piece))
             return lambda data: sock.send(data, socket.MSG_DONTWAIT)
         try:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple, Optional
 
 from ogw.policy.rules import Rule
@@ -106,13 +107,9 @@ def _replace(url: str, new: GoodCopy, config: Config, good: Optional[GoodCopy], 
     """Keep it instead of the good copy, which is kept as the one before it."""
     changed = good is None or good.copy.body != new.copy.body
     now = after(new.copy.body, new.signature, good, record, config.allowed_host_source_key)
-
-    def remember() -> None:
-        _remember(url, now, config)
-
     # The record first: with the copy alone, an old list could come back that is younger than the one before it. But
     # not before the copy is on the disk: where that is full, what was rolled back stays held.
-    _keep(url, new.copy, config, keeps_before=changed and good is not None, first=remember)
+    _keep(url, new.copy, config, keeps_before=changed and good is not None, first=partial(_remember, url, now, config))
     if record.held is not None and now.held is None:
         with suppress(OSError):
             os.unlink(place_of(config.state_dir, url, HELD))

@@ -24,7 +24,7 @@ _HOST_MISTAKES = {
 _DOT = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490, section 3.1
 # Letters that were others in IDNA 2003, which Python has, and are themselves in IDNA 2008, which clients speak
 # (RFC 5894, section 7.2): the name that they were may be somebody else's.
-_OWN_LETTERS = {"\u00df": "s", "\u03c2": "\u03c3"}
+_OWN_LETTERS = re.compile("[\u00df\u03c2]")
 _UNKNOWN = re.compile("[\u1e9e\u200c\u200d]")  # disputed, or allowed in some places only
 
 
@@ -46,10 +46,9 @@ def a_label(text: str) -> str:
 
 def _to_ascii(label: str) -> bytes:
     """Raises ValueError."""
-    if not any(letter in label for letter in _OWN_LETTERS):
-        return label.encode("idna")
-    for letter, other in _OWN_LETTERS.items():
-        label.replace(letter, other).encode("idna")  # is the rest allowed?
+    in_2003 = label.encode("idna")
+    if not _OWN_LETTERS.search(label):
+        return in_2003
     folded = "".join(character.lower() for character in unicodedata.normalize("NFKC", label))
     return b"xn--" + unicodedata.normalize("NFC", folded).encode("punycode")
 

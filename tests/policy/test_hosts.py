@@ -133,7 +133,8 @@ def test_until_ends_a_rule_at_its_second():
 def test_of_several_rules_that_ended_the_last_one_is_told():
     ends = [f"a.example until=2027-01-31T18:00:{second:02}Z" for second in (29, 54, 40)]
     end = datetime.fromisoformat("2027-01-31T18:00:54+00:00").timestamp()
-    told = judge(f"a.example from=10.9.0.0/16 until=2027-02-01T00:00:00Z, {', '.join(ends)}", "a.example:443", now=end)
+    others = "a.example from=10.9.0.0/16 until=2027-02-01T00:00:00Z, a.example:8443 until=2027-01-31T18:01:00Z"
+    told = judge(f"{others}, {', '.join(ends)}", "a.example:443", now=end + 60)
     assert "ended at 2027-01-31T18:00:54Z" in told.detail
 
 

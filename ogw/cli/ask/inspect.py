@@ -111,7 +111,8 @@ def run(asked: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2))
     else:
         _print(answer)
-    return OK if judged["verdict"] not in ("rejected", "ended") or _passes(judged) else FAILED
+    is_stopped = judged["verdict"] in ("rejected", "ended") and not _passes(judged)
+    return FAILED if is_stopped else OK
 
 
 # What was recorded.

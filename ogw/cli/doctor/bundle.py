@@ -50,9 +50,11 @@ def write_bundle(path: str, report: dict[str, Any], config: Optional[Config], ga
         files["configuration.json"] = _json(configuration(config))
         if config.log_file:
             files["log.txt"] = without_secrets(_last_lines(config.log_file), config)
-    with suppress(NoGateway, Wrong):  # the findings say why
+    try:
         files["status.json"] = _json(gateway.status())
         files["metrics.txt"] = gateway.text("/metrics")
+    except (NoGateway, Wrong) as error:
+        files["gateway.txt"] = f"{error}\n"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -34,6 +34,7 @@ from ogw.cli.live.meant import meant_by
 from ogw.cli.live.named_file import gateway_of_config
 from ogw.cli.parser import Parser
 from ogw.cli.screen import BAD, BOLD, DIM, GOOD, WARN, clean, console_of, show, table
+from ogw.cli.spoken import last
 from ogw.language.messages import gettext as _
 from ogw.language.messages import ngettext, pgettext
 from ogw.settings.loader import ConfigError, load
@@ -100,8 +101,10 @@ def run(asked: argparse.Namespace) -> int:
         "findings": [finding.as_dict() for finding in found],
     }
     if asked.bundle:
-        gateway = _meant(asked.flags) if config is None else Gateway(gateway_of_config(config))
-        write_bundle(asked.bundle, report, config, gateway)
+        # Of a configuration that is wrong, the flags that name a gateway still do.
+        by_flags = last(asked.flags, "--config") or None, last(asked.flags, "--run-dir")
+        meant = meant_by(*by_flags) if config is None else gateway_of_config(config)
+        write_bundle(asked.bundle, report, config, Gateway(meant))
     if asked.json:
         print(json.dumps(report, indent=2))
     else:
@@ -123,15 +126,6 @@ def _correct(mistake: str, file: Optional[str]) -> str:
         return _("correct the flag or the variable that gives it")
     told = _("correct the mistake; `ogw check{flags}` tells of it, too")
     return told.format(flags=flags(file if file != DEFAULT_FILE else ""))
-
-
-def _meant(words: Sequence[str]) -> Gateway:
-    """The gateway of a configuration that is wrong: by the flags that name one. Raises Wrong."""
-    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--config", "--run-dir"):
-        names.add_argument(flag, nargs="?")
-    asked, _others = names.parse_known_args(words)
-    return Gateway(meant_by(asked.config, asked.run_dir or ""))
 
 
 def _target(text: str) -> Target:

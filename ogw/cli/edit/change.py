@@ -133,18 +133,18 @@ def _why_no_start(config: Config) -> list[str]:
 
 def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Say what came of it, and to the running gateway, too, which reloads where that is asked for; the exit code."""
-    code, reload, own, waits = OK, None, None, False
+    code, reload, own = OK, None, None
     of_gateway: list[str] = []
     if not asked.json:
         for sign, texts in (("-", outcome.removed), ("+", outcome.added)):
             for text in texts:
                 print(clean(f"{sign} {text}"))
     if (outcome.changed or asked.reload) and not asked.dry_run:
-        code, reload, own, waits = _tell_gateway(asked, outcome, of_gateway)
+        code, reload, own = _tell_gateway(asked, outcome, of_gateway)
     config = in_force(outcome, own)
     sentences = [*outcome.said, *warnings_in_force(outcome, own, config), *told_of_others(outcome, own, config)]
     sentences += [_("still wrong in the file: {mistake}").format(mistake=mistake) for mistake in outcome.remaining]
-    sentences += [*of_gateway, *([_how(outcome, flags_of(asked), config)] if waits else [])]
+    sentences += of_gateway
     if asked.json:
         old, new = outcome.policies
         told = {"file": outcome.path, "changed": outcome.changed, "dry_run": asked.dry_run, "added": outcome.added,
@@ -161,9 +161,9 @@ def tell(asked: argparse.Namespace, outcome: Outcome, more: Mapping[str, Any] = 
 
 def _tell_gateway(
     asked: argparse.Namespace, outcome: Outcome, sentences: list[str]
-) -> tuple[int, Optional[Reloaded], Optional[Own], bool]:
+) -> tuple[int, Optional[Reloaded], Optional[Own]]:
     """Let the running gateway log the change, and reload: the exit code, what came of the reload, and what it has from
-    flags and variables of its own, None where it does not say that; and whether it is still to take the change.
+    flags and variables of its own; None where it does not say that.
 
     `sentences` get what is to be said of it. Where no gateway runs, the change is logged where its lines go.
     """
@@ -173,17 +173,17 @@ def _tell_gateway(
         answer = _answer(gateway_of(asked), outcome, asked.reload)
     except (NoGateway, Wrong) as trouble:
         sentences += _without_gateway(outcome, asked.reload, trouble)
-        return NO_GATEWAY if asked.reload else OK, None, None, False
+        return NO_GATEWAY if asked.reload else OK, None, None
     own = answer.get("own")
     sentences += _beaten(answer["beaten"], outcome)
     sentences += told_of_own(outcome, own or {})
     strange = _reads_another(answer["reads"], outcome.path)
     reload: Optional[Reloaded] = clean(answer["reload"])
     if reload is None:
-        sentences += [_later(outcome), *strange] if strange else []
-        return OK, None, own, not strange
+        sentences += [_later(outcome), *strange] if strange else [_how(outcome, flags_of(asked), answer)]
+        return OK, None, own
     sentences += strange
-    return NO_GATEWAY if strange else FAILED if reload["mistakes"] else OK, reload, own, False
+    return NO_GATEWAY if strange else FAILED if reload["mistakes"] else OK, reload, own
 
 
 def _answer(gateway: Gateway, outcome: Outcome, reload: bool) -> Changed:
@@ -229,13 +229,13 @@ def _made(outcome: Outcome) -> list[str]:
               "as one of them").format(path=outcome.path, owner=owner, group=group)]  # fmt: skip
 
 
-def _how(outcome: Outcome, flags: str, config: Optional[Config]) -> str:
-    """How the running gateway comes to take the change; `config` as in_force has it."""
+def _how(outcome: Outcome, flags: str, answer: Changed) -> str:
+    """How the running gateway comes to take the change."""
     if late := outcome.needs_restart:
         return _(
             "{path} was changed; restart the gateway for {names}; for the rest `ogw reload{flags}` is enough"
         ).format(path=outcome.path, names=every(late), flags=flags)
-    if config is not None and config.reload_on_change == "yes":
+    if answer.get("watches"):
         told = _("{path} was changed; the running gateway takes the change by itself (reload-on-change)")
         return told.format(path=outcome.path)
     return _("{path} was changed; the running gateway takes the change with `ogw reload{flags}`").format(

@@ -52,19 +52,20 @@ def screen(status: Status, rates: Rates, note: str, width: int, height: Optional
             head.append(Text(told, style=WARN))
     if before := status.get("predecessor"):
         head.append(Text(predecessor(before), style=WARN))
-    head += [_totals(status), Text(), _rates(rates, folds=range(1, 7)), Text()]
-    lines = sum(_lines(part, width) for part in head) + 1  # the last line is kept free
+    head += [_totals(status), Text()]
+    below: list[RenderableType] = [_rates(rates, folds=range(1, 7)), Text()]
+    lines = sum(_lines(part, width) for part in (*head, *below)) + 1  # the last line is kept free
     if left < lines + FEW:
-        head = [_one_line(part) if isinstance(part, Text) else part for part in head[:-2]]
-        head += [_rates(rates), Text()]
-        lines = sum(_lines(part, width) for part in head) + 1
+        head = [_one_line(part) if isinstance(part, Text) else part for part in head]
+        below = [_rates(rates), Text()]
+        lines = sum(_lines(part, width) for part in (*head, *below)) + 1
     left -= lines
     workers = min(len(status["workers"]), max(1, left // 5))
     body: list[RenderableType] = [Text(), _workers(status, workers)]
     if refusals := _refusals(status, (left - workers - 4) // 3, width):
         body += [Text(), refusals]
     lists = _lists(status, left - sum(_lines(part, width) for part in body), width)
-    return Group(*head, lists, *body)
+    return Group(*head, *below, lists, *body)
 
 
 def _lines(part: RenderableType, width: int) -> int:

@@ -12,12 +12,9 @@ from contextlib import suppress
 from typing import Any, Optional
 
 from ogw.service.admin.guard import Guard
-from ogw.service.admin.server import Connection
+from ogw.service.admin.server import BAD_REQUEST, Connection
 
-PLAIN = (
-    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-    b"this port speaks TLS: ask it by https://\n"
-)
+PLAIN = BAD_REQUEST + b"this port speaks TLS: ask it by https://\n"
 
 
 def channel_of(guard: Guard) -> type[Connection]:

@@ -103,7 +103,8 @@ class Orders:
             silent: Changed = {"reads": file, "beaten": {}, "reload": reloaded}
             return json_of(silent)
         reads, beaten, own = file_read(settings, file, self._views.file), beaten_in(settings), own_of(settings)
-        answer: Changed = {"reads": reads, "beaten": beaten, "own": own, "reload": reloaded}
+        watches = any(given["value"] == "yes" for given in settings.get("reload-on-change", ()))
+        answer: Changed = {"reads": reads, "beaten": beaten, "own": own, "watches": watches, "reload": reloaded}
         return json_of(answer)
 
 

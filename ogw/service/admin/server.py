@@ -19,6 +19,7 @@ from waitress.server import TcpWSGIServer, UnixWSGIServer
 
 from ogw.service.listener import PAUSE
 from ogw.tunnel.descriptors import NO_DESCRIPTORS
+from ogw.wire.tls import HANDSHAKE
 
 MOST_CONNECTIONS = 100
 MOST_ASKED = 32  # requests of a connection that are not answered yet: who asks on and reads nothing holds a thread
@@ -26,11 +27,8 @@ TURN_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # what a connection is kept between two requests, and what an answer has to be taken
 LEAVE_SECONDS = 2.0  # what a connection has at the end, to ask or to take its answer
 LARGEST_HEAD, LARGEST_BODY = 1 << 14, 1 << 16
-HANDSHAKE_RECORD = b"\x16"  # with which a client of TLS begins (RFC 8446, section 5.1)
-NO_TLS = (
-    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-    b"this port does not speak TLS: ask it by http://\n"
-)
+BAD_REQUEST = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+NO_TLS = BAD_REQUEST + b"this port does not speak TLS: ask it by http://\n"
 
 
 # As waitress has them, whose own expressions take a time for what they do not match that grows with its square.
@@ -66,7 +64,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         super().__init__(*arguments, **more)
 
     def received(self, data: bytes) -> Any:
-        if not self.said_something and data[:1] == HANDSHAKE_RECORD:  # it would wait for an end of a line all its time
+        if not self.said_something and data[0] == HANDSHAKE:  # of TLS: it would be waited for an end of a line
             with suppress(OSError):
                 self.socket.send(NO_TLS)
             self.handle_close()

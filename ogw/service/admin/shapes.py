@@ -184,12 +184,14 @@ class Changed(TypedDict):
             another; None where it has settings from none
     beaten  settings of one value that it has from a flag or a variable, which beats any file, and from which
     own     all that it has from flags and variables, by the setting's name: values of lists add to those of a file
+    watches its file, as it has been set until now: it takes the change by itself
     reload  how the reload went; None where none was asked for
     """
 
     reads: Optional[str]
     beaten: dict[str, str]
     own: NotRequired[dict[str, list[GivenValue]]]
+    watches: NotRequired[bool]
     reload: Optional[Reloaded]
 
 

@@ -107,7 +107,7 @@ def read_files(path: str, max_size: int) -> tuple[Rule, ...]:
 
 
 def empty_files(path: str) -> list[str]:
-    """Those among them without a single byte, as a full disk or an accident leaves them: a good list has comments."""
+    """Those among them without a single byte, as a full disk or an accident leaves them; no list is begun like that."""
     found = []
     with suppress(OSError):
         for one in files_of(path):

@@ -55,12 +55,12 @@ def test_a_name_in_quotes_is_the_name(file):
     assert file.done("allowed-host", "list").splitlines() == ["a.example", 'b.example from="cn:Till 17" stage=canary']
 
 
-def test_where_the_gateway_watches_its_files_no_reload_is_asked_for(file):
-    flags = ("--config", str(file.path), "--run-dir", str(file.folder))
+@pytest.mark.parametrize("words", [("allowed-host", "add", "b.example"), ("config", "set", "idle-timeout", "90s")])
+def test_where_the_gateway_watches_its_files_no_reload_is_asked_for(file, words):
     for watched in ("no", "yes"):
         file.write(f"{OLD}reload-on-change = {watched}\n")
-        with Gateway(*flags):
-            told = file.told("allowed-host", "add", f"{watched}.example")
+        with Gateway("--config", str(file.path), "--run-dir", str(file.folder)):
+            told = file.told(*words)
             assert ("takes the change by itself (reload-on-change)" in told) is (watched == "yes")
             assert ("takes the change with `ogw reload`" in told) is (watched == "no")
 
